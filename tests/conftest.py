@@ -1,0 +1,56 @@
+"""Fixtures that several packages' tests share."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import pytest
+
+os.environ.setdefault("HF_HUB_OFFLINE", "1")  # no test may depend on the network
+os.environ.setdefault("GRADIO_ANALYTICS_ENABLED", "False")
+
+REPOSITORY = Path(__file__).resolve().parent.parent
+STARTER = REPOSITORY / "styles" / "starter"
+
+
+@pytest.fixture(scope="session")
+def tiny_base(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The folder of a tiny random base of family `starter`."""
+    from tests.tiny import tiny_base_folder
+
+    return tiny_base_folder(tmp_path_factory.mktemp("bases") / "tiny")
+
+
+@pytest.fixture(scope="session")
+def tiny_sd1(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The folder of a tiny random base of family `sd1` (epsilon, width 768)."""
+    from tests.tiny import tiny_base_folder
+
+    return tiny_base_folder(tmp_path_factory.mktemp("bases") / "tiny-sd1", "sd1")
+
+
+@pytest.fixture(scope="session")
+def tiny_sd2(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The folder of a tiny random base of family `sd2` (v-prediction, width 1024)."""
+    from tests.tiny import tiny_base_folder
+
+    return tiny_base_folder(
+        tmp_path_factory.mktemp("bases") / "tiny-sd2", "sd2", prediction_type="v_prediction"
+    )
+
+
+@pytest.fixture
+def home_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """An empty home folder, also set as ATELIER_HOME."""
+    folder = tmp_path / "home"
+    monkeypatch.setenv("ATELIER_HOME", str(folder))
+    return folder
+
+
+@pytest.fixture(scope="session")
+def starter() -> Path:
+    """The starter model's folder; skips while it is not there."""
+    if not (STARTER / "model_index.json").is_file():
+        pytest.skip("the starter model is not there")
+    return STARTER
