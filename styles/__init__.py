@@ -1,0 +1,1 @@
+"""Style files, the library, blending, generating and bases; imports nothing else of ours."""

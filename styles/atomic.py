@@ -1,0 +1,91 @@
+"""Writing files so that a crash, a full disk or a second process never leaves half of one."""
+
+import errno
+import os
+import secrets
+import unicodedata
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from styles.errors import BadInput, DiskFullError
+
+FULL = {errno.ENOSPC, errno.EFBIG, getattr(errno, "EDQUOT", errno.ENOSPC)}
+
+
+@contextmanager
+def replacing(path: Path) -> Iterator[Path]:
+    """Yield a temporary path in the same folder, and move what was written there to `path` at the end.
+
+    After an exception the temporary file is gone and `path` is as it was. Raises DiskFullError, and
+    BadInput where the folder can't be written.
+    """
+    # The extension stays, since several libraries choose the format by it.
+    temporary = path.with_name(f".{secrets.token_hex(6)}.part{path.suffix}")
+    try:
+        with telling(path):
+            path.parent.mkdir(parents=True, exist_ok=True)
+            yield temporary
+            replace_from(temporary, path)
+    finally:
+        temporary.unlink(missing_ok=True)
+
+
+def replace_from(temporary: Path, path: Path) -> None:
+    """Flush a finished file of the same folder to the disk and rename it to `path`."""
+    with telling(path):
+        with temporary.open("rb+") as file:
+            os.fsync(file.fileno())
+        os.replace(temporary, path)
+        if hasattr(os, "O_DIRECTORY"):  # Windows can't open a folder, and needs no flush of it
+            folder = os.open(path.parent, os.O_RDONLY)
+            try:
+                os.fsync(folder)
+            finally:
+                os.close(folder)
+
+
+def write_bytes(path: Path, data: bytes) -> None:
+    """Write `data` to `path`, whole or not at all; raises as `replacing`."""
+    with replacing(path) as temporary:
+        temporary.write_bytes(data)
+
+
+def write_text(path: Path, text: str) -> None:
+    """Write `text` to `path` as UTF-8 with plain newlines, whole or not at all; raises as `replacing`."""
+    write_bytes(path, text.encode("utf-8"))
+
+
+@contextmanager
+def telling(path: Path) -> Iterator[None]:
+    """Turn what the operating system says about writing to `path` into our own errors."""
+    try:
+        yield
+    except OSError as error:
+        if error.errno in FULL:
+            raise DiskFullError(
+                f"The disk is full: {path.name} could not be written to {path.parent}.",
+                "Free some space and try again; nothing half-written was left behind.",
+            ) from error
+        if error.errno in (errno.EACCES, errno.EPERM, errno.EROFS):
+            raise BadInput(
+                f"{path.parent} can't be written to.", "Choose another folder, or allow writing to this one."
+            ) from error
+        raise
+
+
+def unused_name(folder: Path, stem: str, suffix: str) -> Path:
+    """Return a path in `folder` that is free: `stem`, else `stem 2`, `stem 3` and so on.
+
+    Names that differ only in case or in Unicode form count as the same, as they do on Windows and macOS.
+    """
+    taken = {_folded(entry.name) for entry in folder.iterdir()} if folder.is_dir() else set()
+    number, name = 1, f"{stem}{suffix}"
+    while _folded(name) in taken:
+        number += 1
+        name = f"{stem} {number}{suffix}"
+    return folder / name
+
+
+def _folded(name: str) -> str:
+    return unicodedata.normalize("NFC", name).casefold()

@@ -1,0 +1,72 @@
+"""Names and other text that come from people or from files, made safe to store and to show."""
+
+import re
+import unicodedata
+
+from styles.errors import BadInput
+
+LONGEST_NAME = 80  # characters
+# Windows keeps these for devices, with any extension.
+DEVICES = {"con", "prn", "aux", "nul"} | {f"{port}{n}" for port in ("com", "lpt") for n in range(10)}
+
+
+def clean_text(text: str, limit: int, lines: bool = False) -> str:
+    """Return `text` without control, format (bidi overrides, zero-width) and unassigned characters.
+
+    At most `limit` characters; line breaks stay only with `lines`, else they become spaces.
+    """
+    kept = (
+        character if not unicodedata.category(character).startswith("C") else _blank(character, lines)
+        for character in text[: limit * 4].replace("\r\n", "\n")
+    )
+    return "".join(kept)[:limit].strip()
+
+
+def _blank(character: str, lines: bool) -> str:
+    if character == "\n" and lines:
+        return "\n"
+    return " " if character in "\n\r\t" else ""
+
+
+def suggested_name(text: str) -> str:
+    """Return the nearest name that `safe_name` accepts; never empty."""
+    text = unicodedata.normalize("NFC", clean_text(text, LONGEST_NAME * 2))
+    text = "".join(character if _allowed(character) else " " for character in text)
+    text = re.sub(r"\.{2,}", ".", re.sub(r"\s+", " ", text)).strip(" .-")[:LONGEST_NAME].strip(" .-")
+    while len(text.encode("utf-8")) > 200:  # most file systems stop at 255 bytes
+        text = text[:-1].strip(" .-")
+    if text.split(".")[0].strip().casefold() in DEVICES:
+        text = f"my {text}"
+    return text or "style"
+
+
+def safe_name(text: str) -> str:
+    """Return `text` as a name that is a file name everywhere; raises BadInput with a suggestion.
+
+    Letters and digits of any language, spaces and `_ - . ( ) ' & +`; no path, no emoji, no device name.
+    """
+    name = unicodedata.normalize("NFC", text.strip())
+    suggestion = suggested_name(name)
+    if name == suggestion:
+        return name
+    shown = clean_text(text, 60)
+    why = _why_not(name)
+    raise BadInput(f"“{shown}” can't be the name of a style: {why}.", f"For example “{suggestion}” would do.")
+
+
+def _why_not(name: str) -> str:
+    if not name:
+        return "it is empty"
+    if "/" in name or "\\" in name or ".." in name:
+        return "a name is not a path"
+    if len(name) > LONGEST_NAME or len(name.encode("utf-8")) > 200:
+        return f"it is longer than {LONGEST_NAME} characters"
+    odd = next((character for character in name if not _allowed(character)), "")
+    if odd:
+        known = unicodedata.name(odd, "a control character").lower()
+        return f"file names can't hold {known} on every system"
+    return "some systems keep it for themselves"
+
+
+def _allowed(character: str) -> bool:
+    return unicodedata.category(character)[0] in "LNM" or character in " _-.()'&+"
