@@ -171,14 +171,15 @@ def blended(base: OpenBase, styles: Sequence[Style]) -> Iterator[BlendedModel]:
     try:
         for name, stack in stacks.items():
             # On the instance: names in the state dict, hooks and the module's class stay as they are.
-            modules[name].forward = stack  # type: ignore[method-assign, assignment]
+            modules[name].forward = stack
         yield BlendedModel(tuple(styles), gains, stacks)
     finally:
         for name, module in modules.items():
-            if before[name] is None:
+            forward = before[name]
+            if forward is None:
                 vars(module).pop("forward", None)
             else:
-                module.forward = before[name]  # type: ignore[method-assign, assignment]
+                module.forward = forward
 
 
 def check_family(base: OpenBase, styles: Sequence[Style]) -> None:
