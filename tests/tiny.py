@@ -11,7 +11,7 @@ CROSS_WIDTH = {"starter": 256, "sd1": 768, "sd2": 1024, "sdxl": 2048}
 TOKENS = {"starter": 40, "sd1": 77, "sd2": 77, "sdxl": 77}
 LATENT_SIZE = 16  # with the factor-4 VAE: 64 px
 VAE_FACTOR = 4
-WORDS = "a an the of in on red blue green yellow cat fish house tree boat moon picture drawing style".split()
+WORDS = ["a", "an", "the", "of", "in", "on", "red", "blue", "green", "yellow", "cat", "fish", "house", "tree", "boat", "moon", "picture", "drawing", "style"]
 
 
 def tiny_base_folder(
@@ -90,7 +90,9 @@ def tiny_base_folder(
     parts = {"unet": unet, "vae": vae, "text_encoder": text_encoder, "safety_checker": checker}
     for name, part in parts.items():
         if part is not None:
-            (part if dtype == torch.float32 else part.to(dtype)).save_pretrained(folder / name, safe_serialization=True)
+            (part if dtype == torch.float32 else part.to(dtype)).save_pretrained(
+                folder / name, safe_serialization=True
+            )
     tokenizer.save_pretrained(folder / "tokenizer")
     scheduler.save_pretrained(folder / "scheduler")
     if checker is not None:

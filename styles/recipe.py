@@ -1,0 +1,111 @@
+"""A recipe: everything that makes one picture again."""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field, fields
+from typing import Any
+
+from styles.blend import Blend
+from styles.errors import AtelierError, RecipeError
+
+MAX_SEED = 2**63 - 1
+FORMAT = 1  # of the JSON; a reader ignores keys that it doesn't know
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """One picture's making. Rounding depends on device, dtype, batch shape and versions, so those are kept too."""
+
+    prompt: str
+    negative: str = ""
+    base: str = ""
+    base_fingerprint: str = ""  # sha256 hex; empty where the picture's maker didn't say
+    family: str = ""
+    blend: Blend = field(default_factory=Blend)
+    style_names: tuple[tuple[str, str], ...] = ()  # (style id, name), for people and for other programs
+    seed: int = 0
+    sampler: str = "dpm++ 2m"
+    steps: int = 20
+    guidance: float = 7.5
+    guidance_rescale: float = 0.0
+    width_px: int = 512
+    height_px: int = 512
+    safety_checker: bool = False  # whether one looked at the picture
+    device: str = ""
+    dtype: str = ""
+    batch_shape: tuple[int, ...] = ()  # of the latents, (pictures, channels, height, width)
+    batch_index: int = 0
+    versions: tuple[tuple[str, str], ...] = ()  # (package, version)
+    notes: tuple[str, ...] = ()  # what a reader could not take over, in words
+
+    def __post_init__(self) -> None:
+        numbers = (self.guidance, self.guidance_rescale)
+        if not all(math.isfinite(number) for number in numbers):
+            raise RecipeError("The recipe has a number that is not finite.", "Use another picture's recipe.")
+        if not 0 <= self.seed <= MAX_SEED:
+            raise RecipeError(f"{self.seed} is no seed.", f"Seeds go from 0 to {MAX_SEED}.")
+        if not 1 <= self.steps <= 1000:
+            raise RecipeError(f"{self.steps} is no number of steps.", "Steps go from 1 to 1000.")
+        if not (8 <= self.width_px <= 16384 and 8 <= self.height_px <= 16384):
+            raise RecipeError(f"{self.width_px}x{self.height_px} is no picture size.")
+
+    @property
+    def names(self) -> dict[str, str]:
+        """The styles' names by id."""
+        return dict(self.style_names)
+
+    def to_json(self) -> str:
+        """Return the recipe as one JSON object; floats survive exactly."""
+        values = asdict(self) | {"format": FORMAT, "blend": self.blend.to_json()}
+        values |= {"style_names": self.names, "versions": dict(self.versions)}
+        return json.dumps(values, ensure_ascii=False, allow_nan=False, sort_keys=True)
+
+    @classmethod
+    def from_json(cls, text: str) -> Recipe:
+        """Read what `to_json` wrote; raises RecipeError for anything else."""
+        try:
+            values = json.loads(text)
+            return cls(**_typed(values))
+        except AtelierError as error:
+            raise RecipeError(f"The recipe can't be used: {error.message}", error.hint) from error
+        except (ValueError, TypeError, KeyError, AttributeError, RecursionError, OverflowError) as error:
+            raise RecipeError(
+                "The recipe in this picture is damaged.", "Type its prompt and seed by hand."
+            ) from error
+
+
+def _typed(values: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the known fields with the types that they must have."""
+    typed: dict[str, Any] = {}
+    for known in fields(Recipe):
+        if known.name not in values:
+            continue
+        value = values[known.name]
+        if known.name == "blend":
+            value = Blend.from_json(value)
+        elif known.name in ("style_names", "versions"):
+            value = tuple((str(key), str(name)) for key, name in value.items())
+        elif known.name == "batch_shape":
+            value = tuple(int(size) for size in value)
+            if value and (len(value) != 4 or any(not 1 <= size <= 65536 for size in value)):
+                raise ValueError("batch_shape")
+        elif known.name == "notes":
+            value = tuple(str(note) for note in value)
+        elif known.type == "int":
+            if isinstance(value, bool) or not isinstance(value, int):
+                raise TypeError(known.name)
+        elif known.type == "float":
+            value = float(value)
+        elif known.type == "bool":
+            value = bool(value)
+        elif not isinstance(value, str):
+            raise TypeError(known.name)
+        typed[known.name] = value
+    if "prompt" not in typed:
+        raise KeyError("prompt")
+    if typed.get("batch_index", 0) not in range((typed.get("batch_shape") or (1,))[0]):
+        raise ValueError("batch_index")
+    return typed
