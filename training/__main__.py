@@ -1,0 +1,98 @@
+"""`python -m training JOB`: the trainer's own process. Exit code 0: finished or paused, 1: failed, 2: bad input."""
+
+from __future__ import annotations
+
+import argparse
+import os
+import signal
+import sys
+import traceback
+from collections.abc import Callable
+from pathlib import Path
+
+from styles.errors import AtelierError
+from training.events import Failed, Finished
+from training.job import Job
+
+
+def main(argv: list[str] | None = None) -> int:
+    """Train the job in a folder to its end; returns the exit code."""
+    parser = argparse.ArgumentParser(
+        prog="python -m training", description="Train the style of one job folder."
+    )
+    parser.add_argument("job", type=Path, help="a job folder")
+    parser.add_argument("--device", default="auto", help="auto, cpu, cuda, mps or as torch names it")
+    arguments = parser.parse_args(argv)
+    try:
+        job = Job.open(arguments.job)
+        with job.held():
+            if job.events() and isinstance(job.events()[-1], Finished):
+                return 0
+            return run(job, arguments.device, _until_interrupted())
+    except AtelierError as error:
+        print(error, file=sys.stderr)
+        return error.exit_code
+
+
+def run(job: Job, device: str, cancelled: Callable[[], bool]) -> int:
+    """Train and keep the journal; the caller holds the job's lock. Failures end in the journal and in error.log."""
+    try:
+        _make_repeatable()
+        from training.loop import train
+
+        for event in train(job, device=device, cancelled=cancelled):
+            job.append(event)
+        return 0
+    except AtelierError as error:
+        failed = Failed(error.message, error.hint, _log(job), error.exit_code)
+    except Exception as error:
+        log = _log(job)
+        failed = Failed(
+            f"The training broke off ({type(error).__name__}).",
+            f"The details are in {log}. Starting it again goes on.",
+            log,
+        )
+    print(f"{failed.message} {failed.hint}", file=sys.stderr)
+    job.append(failed)
+    return failed.exit_code
+
+
+def _make_repeatable() -> None:
+    """Choose kernels that give the same bits every time, so that a resumed run equals an unbroken one."""
+    os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
+    import torch
+
+    torch.use_deterministic_algorithms(True, warn_only=True)
+    torch.utils.deterministic.fill_uninitialized_memory = (
+        False  # costs time, and nothing here reads such memory
+    )
+    torch.backends.cudnn.benchmark = False
+
+
+def _until_interrupted() -> Callable[[], bool]:
+    """Turn the first Ctrl+C or polite kill into a pause with a checkpoint; a second one ends the process."""
+    seen: list[int] = []
+
+    def note(number: int, _frame: object) -> None:
+        seen.append(number)
+        signal.signal(number, signal.SIG_DFL)
+
+    for name in ("SIGINT", "SIGTERM", "SIGBREAK"):
+        if hasattr(signal, name):
+            signal.signal(getattr(signal, name), note)
+    return lambda: bool(seen)
+
+
+def _log(job: Job) -> str:
+    path = job.folder / "error.log"
+    try:
+        with path.open("a", encoding="utf-8") as file:
+            traceback.print_exc(file=file)
+    except OSError:
+        traceback.print_exc()  # a full disk: standard error is what is left
+        return ""
+    return str(path)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,105 @@
+"""The trainable LoRA layers on a base's attention, and their weights as a style."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any
+
+from styles.errors import PlanError
+from styles.style import Style, StyleLayer
+from training.draws import cpu_generator
+from training.plan import TrainingPlan
+
+if TYPE_CHECKING:
+    from torch import Tensor, nn
+
+NAME = "style"  # of the adapter inside PEFT
+# PEFT matches a string as a whole (re.fullmatch), a list by suffix: ["to_q"] would train self-attention as well.
+TARGETS = {
+    "cross": r".*attn2\.to_(q|k|v|out\.0)",
+    "cross+self": r".*attn[12]\.to_(q|k|v|out\.0)",
+}
+
+
+@contextmanager
+def adapted(unet: Any, plan: TrainingPlan) -> Iterator[dict[str, Tensor]]:
+    """Put trainable layers on a UNet and yield their weights by name; taken off again at the end, come what may.
+
+    Names are `<module path>.down` (rank, in) and `<module path>.up` (out, rank), fp32 and requiring gradients; all
+    else is frozen. `down` starts Gaussian with deviation 1/rank, drawn from the plan's seed, `up` at zero, so that
+    the untrained style changes nothing (LoRA, arXiv 2106.09685, section 4.1).
+    """
+    import torch
+    from peft import LoraConfig
+
+    before = {name: value.requires_grad for name, value in unet.named_parameters()}
+    training = unet.training
+    unet.requires_grad_(False)
+    config = LoraConfig(
+        r=plan.rank, lora_alpha=plan.alpha, init_lora_weights="gaussian", target_modules=TARGETS[plan.layers]
+    )
+    try:
+        with torch.random.fork_rng(devices=[]):  # PEFT's own start draws from the global generator
+            unet.add_adapter(config, adapter_name=NAME)
+        weights = {}
+        for path, layer in _lora_layers(unet):
+            down, up = layer.lora_A[NAME].weight, layer.lora_B[NAME].weight
+            start = torch.randn(down.shape, generator=cpu_generator(plan.seed, f"start {path}"))
+            down.data = (start / plan.rank).to(down.device)  # fp32 even on a half-precision base
+            up.data = torch.zeros(up.shape, device=up.device)
+            weights[f"{path}.down"], weights[f"{path}.up"] = down, up
+        yield weights
+    finally:
+        if getattr(unet, "_hf_peft_config_loaded", False):
+            unet.unload_lora()
+        for name, value in unet.named_parameters():
+            value.requires_grad_(before[name])
+        unet.train(training)
+
+
+def _lora_layers(unet: nn.Module) -> Iterator[tuple[str, Any]]:
+    from peft.tuners.lora import LoraLayer
+
+    for path, module in unet.named_modules():
+        if isinstance(module, LoraLayer):
+            yield path, module
+
+
+def continue_style(weights: dict[str, Tensor], style: Style, plan: TrainingPlan) -> None:
+    """Start from a finished style instead of from nothing; a smaller rank fills the first rows of a larger one.
+
+    Raises PlanError when the style has layers or a rank for which the plan has no place.
+    """
+    paths = {name.removesuffix(".down") for name in weights if name.endswith(".down")}
+    strange = [layer.name for layer in style.layers if layer.network != "unet" or layer.path not in paths]
+    if strange:
+        raise PlanError(
+            f"{style.card.name} changes {strange[0]} and {len(strange) - 1} more layers that this plan does not train.",
+            "Train it on cross- and self-attention, or start a new style.",
+        )
+    for layer in style.layers:
+        if layer.down.ndim != 2 or layer.rank > plan.rank:
+            raise PlanError(
+                f"{style.card.name} has rank {layer.rank}, the plan only {plan.rank}.",
+                f"Continue it with rank {layer.rank} or more.",
+            )
+        down, up = weights[f"{layer.path}.down"], weights[f"{layer.path}.up"]
+        if tuple(layer.down.shape[1:]) != tuple(down.shape[1:]) or layer.up.shape[0] != up.shape[0]:
+            raise PlanError(
+                f"{style.card.name} was made for another base.", "Continue it on the base it is for."
+            )
+        # The plan's own scale is applied from now on: the difference goes into `up`.
+        factor = layer.scale / (plan.alpha / plan.rank)
+        down.data[: layer.rank] = layer.down.to(down)
+        up.data[:, : layer.rank] = layer.up.to(up) * factor
+
+
+def style_layers(weights: dict[str, Tensor], alpha: float) -> tuple[StyleLayer, ...]:
+    """Return trained weights as the layers of a style."""
+    return tuple(
+        StyleLayer(
+            "unet", path, weights[f"{path}.down"].detach().cpu(), weights[f"{path}.up"].detach().cpu(), alpha
+        )
+        for path in sorted(name.removesuffix(".down") for name in weights if name.endswith(".down"))
+    )

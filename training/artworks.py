@@ -1,0 +1,312 @@
+"""Pictures as people have them, opened, turned upright, brought to sRGB on white, and checked one by one."""
+
+from __future__ import annotations
+
+import io
+import os
+import re
+import struct
+import warnings
+from collections.abc import Iterable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from styles.errors import PictureError
+from training.buckets import crop_box
+
+if TYPE_CHECKING:
+    from PIL.Image import Image
+
+SUFFIXES = frozenset(
+    [".jpg", ".jpeg", ".jpe", ".jfif", ".png", ".webp", ".tif", ".tiff", ".bmp", ".heic", ".heif", ".hif", ".avif", ".psd", ".gif"]
+)
+# Only formats that Pillow decodes itself: EPS, for one, would start another program.
+PILLOW_FORMATS = ("JPEG", "PNG", "WEBP", "TIFF", "BMP", "AVIF", "GIF")
+HEIC_BRANDS = (b"heic", b"heix", b"hevc", b"hevx", b"heim", b"heis", b"mif1", b"msf1")
+MOST_PIXELS = 179_000_000  # Pillow's own limit for a decompression bomb
+MOST_ARTWORKS = 1000
+LONGEST_CAPTION = 1000  # characters
+CHECKED_PX = 1024  # artworks are looked at with no side below this, if they have it
+SMALLEST_PX = 64  # a side below this is warned about
+
+
+@dataclass(frozen=True)
+class Artwork:
+    """One training picture: its file, what it shows in words, and its upright size."""
+
+    path: Path
+    caption: str
+    size_px: tuple[
+        int, int
+    ]  # (width, height); at least its shape is exact, sides from CHECKED_PX on may be halved
+
+    def load(self, bucket: tuple[int, int]) -> Image:
+        """Open the picture, cropped around its centre to the bucket's shape and scaled to its (width, height)."""
+        from PIL.Image import Resampling
+
+        image = open_artwork(self.path, least_px=2 * max(bucket))
+        box = crop_box(image.width, image.height, bucket)
+        return image.resize(bucket, Resampling.LANCZOS, box=box)
+
+
+@dataclass(frozen=True)
+class Dataset:
+    """All artworks of a training, and what the artist should know about them."""
+
+    artworks: tuple[Artwork, ...]
+    warnings: tuple[str, ...] = ()
+
+
+def collect(paths: Iterable[Path | str]) -> list[Path]:
+    """List the picture files among files and folders (with their sub-folders), in natural order, each once.
+
+    A file named directly is kept whatever its ending. Raises PictureError where nothing is found or a folder can't
+    be read.
+    """
+    found: dict[Path, None] = {}
+    for path in map(Path, paths):
+        if path.is_dir():
+            found.update(dict.fromkeys(_pictures_in(path)))
+        elif path.is_file():
+            found[path] = None
+        else:
+            raise PictureError(
+                f"{path} is not there.", "Check the path; it may be mistyped or on another disk."
+            )
+    if not found:
+        raise PictureError(
+            "There are no pictures to learn from.",
+            "Give one or more picture files (JPEG, PNG, WebP, TIFF, BMP, HEIC, PSD), or a folder that holds some.",
+        )
+    if len(found) > MOST_ARTWORKS:
+        raise PictureError(
+            f"There are {len(found)} pictures.", f"At most {MOST_ARTWORKS}; 5 to 30 are usual."
+        )
+    return list(found)
+
+
+def _pictures_in(folder: Path) -> list[Path]:
+    def refuse(error: OSError) -> None:
+        raise PictureError(
+            f"{error.filename} can't be read: {error.strerror}.", "Allow reading that folder."
+        ) from error
+
+    files = []
+    for where, folders, names in os.walk(folder, onerror=refuse):
+        folders[:] = sorted((name for name in folders if not name.startswith(".")), key=_natural)
+        kept = (name for name in names if Path(name).suffix.lower() in SUFFIXES and not name.startswith("."))
+        files += [Path(where) / name for name in sorted(kept, key=_natural)]
+    return files
+
+
+def _natural(name: str) -> list[tuple[int, str]]:
+    """Sort key in which 2.png comes before 10.png."""
+    return [
+        (int(part), "") if part.isdecimal() else (-1, part) for part in re.split(r"(\d+)", name.casefold())
+    ]
+
+
+def open_artwork(path: Path, least_px: int = 0) -> Image:
+    """Open a picture upright, in sRGB, on white, as 8-bit RGB.
+
+    With `least_px` a large JPEG is decoded at a fraction of its size, no side smaller than that. Raises PictureError
+    with the file's name and the reason.
+    """
+    from PIL import Image as pillow
+
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # above 89 megapixels, odd EXIF: the limits here are our own
+            return _opened(path, least_px)
+    except PermissionError as error:
+        raise PictureError(
+            f"{path.name} can't be read: no permission.", "Allow reading that file."
+        ) from error
+    except pillow.UnidentifiedImageError as error:
+        raise PictureError(
+            f"{path.name} is not a picture that can be read.",
+            "Its content is something else than its name says, or it is damaged. Leave it out or save it as PNG.",
+        ) from error
+    except pillow.DecompressionBombError as error:
+        raise PictureError(
+            f"{path.name} has more than {MOST_PIXELS // 1_000_000} megapixels.", "Save it smaller."
+        ) from error
+    except MemoryError as error:
+        raise PictureError(f"{path.name} needs more memory than there is.", "Save it smaller.") from error
+    except (OSError, SyntaxError, ValueError, EOFError, IndexError, struct.error) as error:
+        raise PictureError(
+            f"{path.name} is damaged or cut off: {error}.",
+            "Copy it again from where it came, or leave it out.",
+        ) from error
+
+
+def _opened(path: Path, least_px: int) -> Image:
+    from PIL import Image as pillow
+    from PIL import ImageOps
+
+    with path.open("rb") as file:
+        head = file.read(16)
+    if head[:4] == b"8BPS":
+        image = _open_psd(path)
+    elif head[4:8] == b"ftyp" and head[8:12] in HEIC_BRANDS:
+        image = _open_heic(path)
+    else:
+        pillow.init()  # makes all formats known to `open`
+        image = pillow.open(path, formats=PILLOW_FORMATS)
+        if image.width * image.height > MOST_PIXELS:
+            raise pillow.DecompressionBombError
+        if least_px and image.format in ("JPEG", "MPO"):
+            image.draft(image.mode, (least_px, least_px))
+    try:
+        image.load()
+        upright = ImageOps.exif_transpose(image)
+        return _on_white(upright)
+    finally:
+        image.close()
+
+
+def _open_heic(path: Path) -> Image:
+    import pillow_heif
+
+    heif = pillow_heif.open_heif(path, convert_hdr_to_8bit=True)
+    if heif.size[0] * heif.size[1] > MOST_PIXELS:
+        from PIL import Image as pillow
+
+        raise pillow.DecompressionBombError
+    image = heif.to_pillow()
+    image.getexif()[0x0112] = 1  # libheif has turned it upright already
+    return image
+
+
+def _open_psd(path: Path) -> Image:
+    from psd_tools import PSDImage
+
+    with path.open("rb") as file:
+        head = file.read(26)
+    height, width = struct.unpack(">II", head[14:22])  # Adobe Photoshop file format, "file header section"
+    if width * height > MOST_PIXELS:
+        from PIL import Image as pillow
+
+        raise pillow.DecompressionBombError
+    try:
+        document = PSDImage.open(path)
+        image = document.topil() if document.has_preview() else None
+    except (AssertionError, KeyError, AttributeError, NotImplementedError, struct.error) as error:
+        raise ValueError(f"the Photoshop file can't be read ({error})") from error
+    if image is None:
+        raise PictureError(
+            f"{path.name} holds layers only, no flattened picture.",
+            "Save it in Photoshop with 'Maximise compatibility', or export it as PNG.",
+        )
+    return image
+
+
+def _on_white(image: Image) -> Image:
+    """Bring any mode to 8-bit sRGB RGB, with what is transparent shown on white."""
+    from PIL import Image as pillow
+
+    profile = image.info.get("icc_profile")
+    alpha = None
+    if image.mode == "P" or image.mode == "PA":
+        image = image.convert("RGBA" if image.has_transparency_data else "RGB")
+    elif image.mode in ("1", "RGBX", "YCbCr", "HSV"):
+        image = image.convert("RGB")
+    elif image.mode in ("I", "F") or image.mode.startswith("I;16"):
+        image = _to_eight_bits(image)
+    elif image.has_transparency_data and image.mode in ("L", "RGB"):
+        image = image.convert("RGBA")  # one colour is declared transparent
+    if image.mode in ("RGBA", "LA", "RGBa", "La"):
+        image = image.convert("RGBA")
+        alpha = image.getchannel("A")
+        image = image.convert("RGB")
+    image = _to_srgb(image, profile)
+    if alpha is not None:
+        white = pillow.new("RGB", image.size, "white")
+        white.paste(image, mask=alpha)
+        image = white
+    return image
+
+
+def _to_eight_bits(image: Image) -> Image:
+    """Bring 16-bit, 32-bit or floating-point greys to 8 bits by their range's usual meaning."""
+    import numpy as np
+    from PIL import Image as pillow
+
+    values = np.nan_to_num(np.asarray(image, dtype=np.float64))
+    top = float(values.max(initial=0.0))
+    if image.mode == "F" and top <= 1.0:
+        white = 1.0
+    elif top <= 255.0 and not image.mode.startswith("I;16"):
+        white = 255.0
+    else:
+        white = max(65535.0, top)
+    return pillow.fromarray(np.clip(np.rint(values * (255.0 / white)), 0, 255).astype(np.uint8))
+
+
+def _to_srgb(image: Image, profile: bytes | None) -> Image:
+    from PIL import ImageCms
+
+    if profile and image.mode in ("RGB", "L", "CMYK", "LAB"):
+        try:
+            source = ImageCms.ImageCmsProfile(io.BytesIO(profile))
+            converted = ImageCms.profileToProfile(
+                image,
+                source,
+                ImageCms.createProfile("sRGB"),
+                renderingIntent=ImageCms.Intent.RELATIVE_COLORIMETRIC,
+                outputMode="RGB",
+            )
+            if converted is not None:
+                return converted
+        except (ImageCms.PyCMSError, OSError, ValueError):
+            pass  # a profile that does not fit its picture is common; the plain colours are what viewers show
+    return image if image.mode == "RGB" else image.convert("RGB")
+
+
+def caption_of(path: Path) -> str | None:
+    """Read the caption in the `.txt` file beside a picture (picture.txt or picture.jpg.txt); None without one."""
+    for side_file in (path.with_suffix(".txt"), path.with_name(path.name + ".txt")):
+        if side_file.is_file() and side_file != path:
+            text = side_file.read_bytes()[: 4 * LONGEST_CAPTION].decode("utf-8-sig", errors="replace")
+            return " ".join(text.split())[:LONGEST_CAPTION]
+    return None
+
+
+def full_caption(caption: str | None, trigger: str) -> str:
+    """Return the caption to train with: the artist's own with the trigger word, else one made from the trigger."""
+    if not caption:
+        return trigger
+    if trigger and trigger.casefold() not in caption.casefold():
+        return f"{caption}, {trigger}"
+    return caption
+
+
+def inspect(paths: Iterable[Path | str], trigger: str = "") -> Dataset:
+    """Open every artwork once to see that it can be read; the Dataset's warnings say what was left out and why.
+
+    A broken file inside a folder is left out. Raises PictureError for a broken file that was named directly, where no
+    picture remains, and as `collect`.
+    """
+    paths = [Path(path) for path in paths]
+    named = {path for path in paths if path.is_file()}
+    artworks, notes, refused = [], [], []
+    for path in collect(paths):
+        try:
+            size = open_artwork(path, least_px=CHECKED_PX).size
+        except PictureError as error:
+            (refused if path in named else notes).append(error.message)
+            last = error
+            continue
+        if min(size) < SMALLEST_PX:
+            notes.append(f"{path.name} is only {size[0]} x {size[1]} px; enlarged, it teaches blur.")
+        artworks.append(Artwork(path, full_caption(caption_of(path), trigger), size))
+    if refused:
+        raise PictureError(" ".join(refused), last.hint)
+    if not artworks:
+        raise PictureError(f"None of the pictures can be read. {' '.join(notes)}", last.hint)
+    if len(artworks) == 1:
+        notes.append(
+            "There is only one picture: the style will copy it more than learn from it. 5 to 30 are better."
+        )
+    return Dataset(tuple(artworks), tuple(notes))

@@ -1,0 +1,37 @@
+"""Aspect-ratio buckets: artworks keep their shape, and all pictures of one batch share a size."""
+
+from __future__ import annotations
+
+import math
+
+WIDEST = 2.5  # longest side over shortest; anything longer is cropped
+
+
+def bucket_sizes(resolution_px: int, multiple_px: int) -> tuple[tuple[int, int], ...]:
+    """List the (width, height) in px that artworks may get, all with about the area of a square of `resolution_px`.
+
+    Sides are multiples of `multiple_px` (what the VAE and the UNet's levels divide by); no area is above the
+    square's, so that no bucket needs more memory than it. After NovelAI's "aspect ratio bucketing" (2022).
+    """
+    square = max(multiple_px, round(resolution_px / multiple_px) * multiple_px)
+    sizes = {(square, square)}
+    for width in range(multiple_px, int(square * WIDEST) + 1, multiple_px):
+        height = square * square // width // multiple_px * multiple_px
+        # A bucket that wastes a quarter of the area only shows the artwork smaller than need be.
+        if height and max(width, height) / min(width, height) <= WIDEST and width * height > 0.75 * square**2:
+            sizes.add((width, height))
+    return tuple(sorted(sizes))
+
+
+def nearest_bucket(width_px: int, height_px: int, sizes: tuple[tuple[int, int], ...]) -> tuple[int, int]:
+    """Choose the size whose shape is nearest to the artwork's, by the ratio of the two aspect ratios."""
+    aspect = math.log(width_px / height_px)
+    return min(sizes, key=lambda size: (abs(math.log(size[0] / size[1]) - aspect), size))
+
+
+def crop_box(width_px: int, height_px: int, bucket: tuple[int, int]) -> tuple[float, float, float, float]:
+    """Return the largest centred (left, top, right, bottom) of the artwork that has the bucket's shape."""
+    scale = min(width_px / bucket[0], height_px / bucket[1])
+    width, height = bucket[0] * scale, bucket[1] * scale
+    left, top = (width_px - width) / 2, (height_px - height) / 2
+    return left, top, left + width, top + height

@@ -1,0 +1,140 @@
+"""States from which a run goes on: one safetensors file each, written whole or not at all."""
+
+from __future__ import annotations
+
+import json
+import platform
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from styles.atomic import replacing
+
+if TYPE_CHECKING:
+    import torch
+    from torch import Tensor
+
+KEPT = 2  # newest checkpoints kept; milestones stay besides
+MILESTONES = 4  # parts that the run is divided into
+
+
+@dataclass(frozen=True)
+class Progress:
+    """What a checkpoint says besides its tensors."""
+
+    step: int  # steps done
+    seconds: float = 0.0  # spent in the loop
+    learning_rate_factor: float = 1.0  # below 1 after roll-backs
+    rollbacks: int = 0
+    base_name: str = ""
+    base_family: str = ""
+    base_fingerprint: str = ""
+    environment: dict[str, str] = field(default_factory=dict)  # what rounding depends on
+    scaler: dict[str, Any] = field(default_factory=dict)  # fp16's loss scale
+
+
+@dataclass(frozen=True)
+class Checkpoint:
+    """The style's weights and the optimizer's state after a step; tensors on the CPU in fp32."""
+
+    progress: Progress
+    weights: dict[str, Tensor]
+    optimizer: dict[str, Tensor]  # "<weight name>.step", ".exp_avg", ".exp_avg_sq"
+
+
+def is_due(step: int, steps: int, every: int) -> bool:
+    """Say whether a checkpoint belongs after `step`: at fixed intervals, at milestones, first and last."""
+    return step % every == 0 or step == steps or step in milestones(steps)
+
+
+def milestones(steps: int) -> set[int]:
+    """Return the steps whose checkpoints are kept for good: the quarters of the run."""
+    return {round(steps * part / MILESTONES) for part in range(1, MILESTONES + 1)}
+
+
+def save(folder: Path, checkpoint: Checkpoint, steps: int) -> Path:
+    """Write a checkpoint and drop older ones that are neither among the newest nor milestones."""
+    from safetensors.torch import save_file
+
+    path = folder / f"step-{checkpoint.progress.step:06d}.safetensors"
+    tensors = {f"weights.{name}": value for name, value in checkpoint.weights.items()}
+    tensors |= {f"optimizer.{name}": value for name, value in checkpoint.optimizer.items()}
+    with replacing(path) as temporary:
+        save_file(tensors, temporary, {"progress": json.dumps(asdict(checkpoint.progress))})
+    keep = {f"step-{step:06d}.safetensors" for step in milestones(steps)}
+    for old in _files(folder)[:-KEPT]:
+        if old.name not in keep:
+            old.unlink(missing_ok=True)
+    return path
+
+
+def load(path: Path) -> Checkpoint:
+    """Read a checkpoint; raises OSError, ValueError or SafetensorError for a damaged one."""
+    from safetensors import safe_open
+
+    weights, optimizer = {}, {}
+    with safe_open(path, "pt") as file:
+        progress = Progress(**json.loads((file.metadata() or {}).get("progress", "")))
+        for key in file.keys():  # noqa: SIM118 (no mapping)
+            kind, name = key.split(".", 1)
+            (weights if kind == "weights" else optimizer)[name] = file.get_tensor(key)
+    return Checkpoint(progress, weights, optimizer)
+
+
+def latest(folder: Path) -> Checkpoint | None:
+    """Return the newest checkpoint that can be read, None without any."""
+    from safetensors import SafetensorError
+
+    for path in reversed(_files(folder)):
+        try:
+            return load(path)
+        except (OSError, ValueError, TypeError, SafetensorError):
+            continue  # damaged by a failing disk; the one before is as good a start
+    return None
+
+
+def _files(folder: Path) -> list[Path]:
+    return sorted(folder.glob("step-*.safetensors"))
+
+
+def optimizer_tensors(optimizer: torch.optim.Optimizer, weights: dict[str, Tensor]) -> dict[str, Tensor]:
+    """Return AdamW's state by weight name, copied to the CPU."""
+    return {
+        f"{name}.{part}": value.detach().cpu().clone()
+        for name, weight in weights.items()
+        for part, value in optimizer.state.get(weight, {}).items()
+    }
+
+
+def restore(checkpoint: Checkpoint, weights: dict[str, Tensor], optimizer: torch.optim.Optimizer) -> None:
+    """Set weights and optimizer to a checkpoint's state; raises KeyError when they are not its own."""
+    for name, weight in weights.items():
+        weight.data.copy_(checkpoint.weights[name])
+        weight.grad = None
+    names = {id(weight): name for name, weight in weights.items()}
+    state: dict[int, dict[str, Tensor]] = {}
+    for number, weight in enumerate(optimizer.param_groups[0]["params"]):
+        prefix = f"{names[id(weight)]}."
+        parts = {
+            key.removeprefix(prefix): value.clone()
+            for key, value in checkpoint.optimizer.items()
+            if key.startswith(prefix)
+        }
+        if parts:
+            state[number] = parts
+    optimizer.load_state_dict({"state": state, "param_groups": optimizer.state_dict()["param_groups"]})
+
+
+def environment(device: torch.device, dtype: torch.dtype) -> dict[str, str]:
+    """Return what a result's last bits depend on: machine, thread count and versions."""
+    from importlib.metadata import version
+
+    import torch
+
+    name = torch.cuda.get_device_name(device) if device.type == "cuda" else platform.machine()
+    return {
+        "device": f"{device.type} {name}",
+        "dtype": str(dtype).removeprefix("torch."),
+        "threads": str(torch.get_num_threads()),
+        "python": platform.python_version(),
+    } | {package: version(package) for package in ("torch", "diffusers", "peft", "accelerate")}

@@ -1,0 +1,66 @@
+"""All chance in a training run, derived from (seed, step), so that a resumed run equals an unbroken one."""
+
+from __future__ import annotations
+
+import hashlib
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    import torch
+    from torch import Tensor
+
+    from training.encode import Prepared
+    from training.plan import TrainingPlan
+
+
+@dataclass(frozen=True)
+class Draw:
+    """What one forward pass is about, on the device."""
+
+    latents: Tensor  # (B, C, h, w) fp32, freshly sampled
+    noise: Tensor  # (B, C, h, w) fp32, without offset
+    offset: Tensor  # (B, C, 1, 1) fp32, standard normal
+    timesteps: Tensor  # (B,) int64
+    embeddings: Tensor  # (B, tokens, width)
+
+
+def derived_seed(seed: int, *purpose: object) -> int:
+    """Return a 63-bit seed for one purpose, unrelated to that of any other seed or purpose."""
+    text = ":".join(map(str, (seed, *purpose)))
+    return int.from_bytes(hashlib.sha256(text.encode()).digest()[:8], "big") >> 1
+
+
+def cpu_generator(seed: int, *purpose: object) -> torch.Generator:
+    """Return a fresh CPU generator for one purpose."""
+    import torch
+
+    return torch.Generator().manual_seed(derived_seed(seed, *purpose))
+
+
+def draw(prepared: Prepared, plan: TrainingPlan, step: int, part: int, train_timesteps: int) -> Draw:
+    """Draw the batch of one forward pass (`part` of the gradient accumulation) of one step.
+
+    Nothing here waits for the device. Artworks repeat inside a batch only when it is larger than their bucket;
+    timesteps are stratified over the batch, which leaves each one uniform but their mean much steadier.
+    """
+    import torch
+
+    generator = cpu_generator(plan.seed, "step", step, part)
+    counts = torch.tensor([len(bucket.mean) for bucket in prepared.buckets], dtype=torch.float32)
+    bucket = prepared.buckets[int(torch.multinomial(counts, 1, generator=generator))]
+    count, batch = len(bucket.mean), plan.batch
+    orders = [torch.randperm(count, generator=generator) for _ in range(-(-batch // count))]
+    rows = torch.cat(orders)[:batch]
+    strata = torch.randperm(batch, generator=generator) + torch.rand(batch, generator=generator)
+    timesteps = (strata * (train_timesteps / batch)).long().clamp_(max=train_timesteps - 1)
+    captioned = (torch.rand(batch, generator=generator) >= plan.caption_dropout).long()
+
+    device = bucket.mean.device
+    rows, timesteps, captioned = torch.stack([rows, timesteps, captioned]).to(device, non_blocking=True)
+    shape = (batch, *bucket.mean.shape[1:])
+    on_device = torch.Generator(device).manual_seed(derived_seed(plan.seed, "noise", step, part))
+    fresh = torch.randn((2, *shape), device=device, generator=on_device)
+    offset = torch.randn((*shape[:2], 1, 1), device=device, generator=on_device)
+    latents = bucket.mean[rows] + bucket.std[rows] * fresh[0]
+    return Draw(latents, fresh[1], offset, timesteps, prepared.embeddings[bucket.captions[rows] * captioned])

@@ -1,0 +1,184 @@
+"""Captions and artworks turned once into the tensors that the loop draws from, kept in the job folder."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from styles.atomic import replacing
+from styles.errors import PlanError
+from training.buckets import bucket_sizes, nearest_bucket
+from training.events import PhaseStarted
+from training.job import Job
+from training.plan import TrainingPlan
+
+if TYPE_CHECKING:
+    from PIL.Image import Image
+    from torch import Tensor
+
+    from styles.base import Base
+
+
+class Interrupted(Exception):
+    """A request or a cancel was seen inside a phase; the caller decides what it means."""
+
+
+@dataclass(frozen=True)
+class Bucket:
+    """The latents of all artworks of one size; with flipping the second half holds the mirrored ones."""
+
+    mean: Tensor  # (N, C, h, w) fp32, scaled as the UNet sees them
+    std: Tensor  # (N, C, h, w) fp32
+    captions: Tensor  # (N,) int64, rows of Prepared.embeddings
+
+
+@dataclass(frozen=True)
+class Prepared:
+    """All that the loop needs of artworks and captions."""
+
+    buckets: tuple[Bucket, ...]
+    embeddings: Tensor  # (1 + captions, tokens, width); row 0 is the empty caption
+    previews: Tensor  # (prompts, tokens, width)
+
+
+def prepare(
+    base: Base, job: Job, plan: TrainingPlan, cancelled: Callable[[], bool]
+) -> Iterator[PhaseStarted]:
+    """Encode what the job does not hold already, telling each picture; the result lies in the job (see `load`).
+
+    The text encoder's and the VAE's work is the same for every step, so it is done once (facts: seconds are lost on
+    VAE and text encoder in the loop). Raises Interrupted between two pictures, PictureError, DiskFullError.
+    """
+    path, key = job.folder / "prepared.safetensors", _key(base, job, plan)
+    if _holds(path, key):
+        return
+    tensors: dict[str, Tensor] = {}
+    yield PhaseStarted("captions")
+    _encode_texts(base, job, plan, tensors)
+    if cancelled():
+        raise Interrupted
+    artworks = job.artworks()
+    sizes = bucket_sizes(plan.resolution_px or base.native_size_px, size_multiple(base))
+    buckets: dict[tuple[int, int], list[tuple[Tensor, Tensor, int]]] = {}
+    yield PhaseStarted("latents", 0, len(artworks))
+    for number, artwork in enumerate(artworks):
+        if cancelled():
+            raise Interrupted
+        bucket = nearest_bucket(*artwork.size_px, sizes)
+        image = artwork.load(bucket)
+        mean, std = _encode_image(base, image, plan.flip)
+        buckets.setdefault(bucket, []).append((mean, std, number + 1))
+        yield PhaseStarted("latents", number + 1, len(artworks))
+    _collect(buckets, tensors)
+    _write(path, tensors, key)
+
+
+def load(job: Job) -> Prepared:
+    """Read what `prepare` has made."""
+    from safetensors.torch import load_file
+
+    tensors = load_file(job.folder / "prepared.safetensors")
+    count = sum(name.endswith(".mean") for name in tensors)
+    buckets = tuple(
+        Bucket(*(tensors[f"{n}.{part}"] for part in ("mean", "std", "captions"))) for n in range(count)
+    )
+    return Prepared(buckets, tensors["embeddings"], tensors["previews"])
+
+
+def size_multiple(base: Base) -> int:
+    """Return what both sides of a picture must divide by, in px: the VAE's factor times the UNet's downscaling."""
+    vae_factor = 2 ** (len(base.vae.config.block_out_channels) - 1)
+    return int(vae_factor * 2 ** (len(base.unet.config.block_out_channels) - 1))
+
+
+def _encode_texts(base: Base, job: Job, plan: TrainingPlan, tensors: dict[str, Tensor]) -> None:
+    import torch
+
+    from styles.prompts import encode_prompts
+
+    captions = ["", *(artwork.caption for artwork in job.artworks())]
+    with torch.no_grad():
+        # One text at a time: how many artworks there are must not change what an embedding rounds to.
+        rows = [encode_prompts(base, [text]).float().cpu() for text in captions]
+        previews = [encode_prompts(base, [text]).float().cpu() for text in plan.preview_prompts]
+    tensors["embeddings"] = torch.cat(rows)
+    tensors["previews"] = torch.cat(previews) if previews else tensors["embeddings"][:0]
+
+
+def _encode_image(base: Base, image: Image, flip: bool) -> tuple[Tensor, Tensor]:
+    """Return mean and standard deviation of the latents, each (1 or 2, C, h, w): every step samples them afresh."""
+    import numpy as np
+    import torch
+
+    pixels = torch.from_numpy(np.asarray(image, dtype=np.float32) / 127.5 - 1.0).permute(2, 0, 1)[None]
+    if flip:
+        pixels = torch.cat([pixels, pixels.flip(3)])  # (2, 3, H, W)
+    parameter = next(base.vae.parameters())
+    with torch.no_grad():
+        spread = base.vae.encode(pixels.to(parameter.device, parameter.dtype)).latent_dist
+    scale = float(base.vae.config.scaling_factor)
+    shift = float(getattr(base.vae.config, "shift_factor", None) or 0.0)
+    return ((spread.mean.float() - shift) * scale).cpu(), (spread.std.float() * scale).cpu()
+
+
+def _collect(
+    buckets: dict[tuple[int, int], list[tuple[Tensor, Tensor, int]]], tensors: dict[str, Tensor]
+) -> None:
+    import torch
+
+    for number, rows in enumerate(buckets[size] for size in sorted(buckets)):
+        captions = torch.tensor([caption for mean, _, caption in rows for _ in range(len(mean))])
+        tensors[f"{number}.mean"] = torch.cat([mean for mean, _, _ in rows])
+        tensors[f"{number}.std"] = torch.cat([std for _, std, _ in rows])
+        tensors[f"{number}.captions"] = captions
+
+
+def _key(base: Base, job: Job, plan: TrainingPlan) -> str:
+    """Name everything that the prepared tensors depend on."""
+    digest = hashlib.sha256()
+    numbers: dict[str, Any] = {
+        "base": base.fingerprint,
+        "resolution_px": plan.resolution_px or base.native_size_px,
+        "flip": plan.flip,
+        "previews": plan.preview_prompts,
+        "captions": [artwork.caption for artwork in job.artworks()],
+    }
+    digest.update(json.dumps(numbers).encode())
+    for artwork in job.artworks():
+        digest.update(hashlib.sha256(artwork.path.read_bytes()).digest())
+    return digest.hexdigest()
+
+
+def _holds(path: Path, key: str) -> bool:
+    from safetensors import SafetensorError, safe_open
+
+    try:
+        with safe_open(path, "pt") as file:
+            return (file.metadata() or {}).get("key") == key
+    except (OSError, SafetensorError):
+        return False
+
+
+def _write(path: Path, tensors: dict[str, Tensor], key: str) -> None:
+    from safetensors.torch import save_file
+
+    with replacing(path) as temporary:
+        save_file({name: value.contiguous() for name, value in tensors.items()}, temporary, {"key": key})
+
+
+def check_trainable(base: Base, plan: TrainingPlan) -> None:
+    """Raise PlanError when the plan was made for another kind of base than the one that is open."""
+    if base.family != plan.base_family:
+        raise PlanError(
+            f"The plan is for a base of family {plan.base_family}, but {base.name} is {base.family}.",
+            "Start the training anew with this base.",
+        )
+    if base.prediction_type not in ("epsilon", "v_prediction"):
+        raise PlanError(
+            f"{base.name} predicts {base.prediction_type}.",
+            "Only noise (epsilon) and v-prediction can be trained.",
+        )

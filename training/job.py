@@ -1,0 +1,229 @@
+"""A training run on disk: one folder that the trainer fills and everybody else reads.
+
+plan.json            the TrainingPlan
+artworks/            copies of the pictures and their captions; artworks.json lists them in order
+prepared.safetensors latents and embeddings, made once
+events.jsonl         the journal
+checkpoints/  previews/
+requests/            empty files named pause and stop
+lock                 held by the trainer for as long as it lives
+error.log            technical details of failures
+style.safetensors    the result; a second copy goes into the library
+"""
+
+from __future__ import annotations
+
+import json
+import shutil
+import time
+from collections.abc import Iterable
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Literal
+
+from styles.atomic import telling, unused_name, write_text
+from styles.errors import JobError
+from styles.home import Home
+from styles.names import safe_name, suggested_name
+from training.artworks import Artwork, caption_of, full_caption, inspect
+from training.events import Failed, Finished, Paused, TrainingEvent, Warned, from_json_line, to_json_line
+from training.plan import TrainingPlan
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+State = Literal["waiting", "running", "paused", "finished", "failed", "interrupted"]
+Request = Literal["pause", "stop", "resume"]
+
+
+@dataclass(frozen=True)
+class Job:
+    """A job folder; every question is answered from the disk, so that any process may ask."""
+
+    folder: Path
+
+    @classmethod
+    def create(cls, jobs: Path, plan: TrainingPlan, pictures: Iterable[Path | str]) -> Job:
+        """Make a new job folder in `jobs` with copies of the pictures (files or folders) and their captions.
+
+        Raises PictureError for what can't be read, BadInput for an unusable name, DiskFullError; nothing half-made
+        stays behind.
+        """
+        safe_name(plan.name)
+        dataset = inspect(pictures, plan.trigger)
+        with telling(jobs):
+            jobs.mkdir(parents=True, exist_ok=True)
+            stem = f"{time.strftime('%Y%m%d-%H%M%S')} {suggested_name(plan.name)}"
+            folder = unused_name(jobs, stem, "")
+            folder.mkdir()
+        job = cls(folder)
+        try:
+            with telling(folder):
+                job._copy_in(dataset.artworks)
+            write_text(folder / "plan.json", plan.to_json())
+            for note in dataset.warnings:
+                job.append(Warned(note))
+        except BaseException:
+            shutil.rmtree(folder, ignore_errors=True)
+            raise
+        return job
+
+    def _copy_in(self, artworks: Iterable[Artwork]) -> None:
+        for name in ("artworks", "checkpoints", "previews", "requests"):
+            (self.folder / name).mkdir()
+        rows = []
+        for number, artwork in enumerate(artworks):
+            target = self.folder / "artworks" / f"{number:03d}{artwork.path.suffix.lower()}"
+            shutil.copyfile(artwork.path, target)
+            caption = caption_of(artwork.path)
+            if caption is not None:
+                target.with_suffix(".txt").write_text(caption, encoding="utf-8")
+            rows.append({"file": target.name, "name": artwork.path.name, "size_px": artwork.size_px})
+        write_text(self.folder / "artworks.json", json.dumps(rows, indent=2, ensure_ascii=False))
+
+    @classmethod
+    def open(cls, folder: Path | str) -> Job:
+        """Return the job in an existing folder; raises JobError when it is none."""
+        job = cls(Path(folder).resolve())
+        if not (job.folder / "plan.json").is_file():
+            raise JobError(f"{folder} is not a job folder.", "It has no plan.json; start the training anew.")
+        return job
+
+    @property
+    def plan(self) -> TrainingPlan:
+        """The job's plan; raises JobError without one and PlanError for one that can't be read."""
+        try:
+            return TrainingPlan.from_json((self.folder / "plan.json").read_text(encoding="utf-8"))
+        except OSError as error:
+            raise JobError(f"{self.folder} has no readable plan.", "Start the training anew.") from error
+
+    @property
+    def name(self) -> str:
+        return self.plan.name
+
+    @property
+    def home(self) -> Home:
+        """The home that the job folder lies in (jobs are always in its `jobs` folder)."""
+        return Home(self.folder.parent.parent)
+
+    def artworks(self) -> tuple[Artwork, ...]:
+        """The job's pictures in order, with captions as they stand in the folder now."""
+        trigger = self.plan.trigger
+        try:
+            rows = json.loads((self.folder / "artworks.json").read_text(encoding="utf-8"))
+            paths = [self.folder / "artworks" / Path(row["file"]).name for row in rows]
+            sizes = [(int(row["size_px"][0]), int(row["size_px"][1])) for row in rows]
+        except (OSError, ValueError, KeyError, TypeError, IndexError) as error:
+            raise JobError(
+                f"{self.folder.name} has lost its artworks.", "Start the training anew."
+            ) from error
+        return tuple(
+            Artwork(path, full_caption(caption_of(path), trigger), size)
+            for path, size in zip(paths, sizes, strict=True)
+        )
+
+    # The journal
+
+    @property
+    def journal(self) -> Path:
+        return self.folder / "events.jsonl"
+
+    def append(self, event: TrainingEvent) -> None:
+        """Add one line to the journal; a half-written last line of a killed process is closed first."""
+        with telling(self.journal), self.journal.open("ab+") as file:
+            if file.tell() and not _ends_with_newline(self.journal):
+                file.write(b"\n")
+            file.write(to_json_line(event).encode("utf-8") + b"\n")
+            file.flush()
+
+    def events(self) -> list[TrainingEvent]:
+        """All events so far; half-written and unknown lines are left out."""
+        return self.events_since(0)[0]
+
+    def events_since(self, offset: int) -> tuple[list[TrainingEvent], int]:
+        """Return the events from a byte offset of the journal on, and the offset to ask from next time."""
+        try:
+            with self.journal.open("rb") as file:
+                file.seek(offset)
+                data = file.read()
+        except FileNotFoundError:
+            return [], 0
+        complete = data.rfind(b"\n") + 1  # a last line without its end may still be being written
+        lines = data[:complete].decode("utf-8", errors="replace").split("\n")
+        read = [from_json_line(line) for line in lines if line.strip()]
+        return [event for event in read if event is not None], offset + complete
+
+    # Requests, the lock, the state
+
+    def request(self, what: Request) -> None:
+        """Ask the trainer to pause or to stop and keep; "resume" takes both requests back before a new start."""
+        folder = self.folder / "requests"
+        with telling(folder):
+            folder.mkdir(exist_ok=True)
+            if what == "resume":
+                for name in ("pause", "stop"):
+                    (folder / name).unlink(missing_ok=True)
+            else:
+                (folder / what).touch()
+
+    def requested(self) -> Literal["pause", "stop"] | None:
+        """The open request, if any; stop goes before pause."""
+        if (self.folder / "requests" / "stop").exists():
+            return "stop"
+        return "pause" if (self.folder / "requests" / "pause").exists() else None
+
+    @contextmanager
+    def held(self, wait_seconds: float = 5.0) -> Iterator[None]:
+        """Hold the job's lock, as the trainer does; raises JobError when another process keeps holding it.
+
+        The short wait lets `alive` look at the lock at the same moment.
+        """
+        from filelock import FileLock, Timeout
+
+        try:
+            with FileLock(self.folder / "lock", timeout=wait_seconds):
+                yield
+        except Timeout as error:
+            raise JobError(
+                f"{self.folder.name} is being trained already.", "Wait, or pause it first."
+            ) from error
+
+    def alive(self) -> bool:
+        """Say whether a trainer holds the job now; the system frees the lock of a killed one."""
+        from filelock import FileLock, Timeout
+
+        lock = FileLock(self.folder / "lock", timeout=0)
+        try:
+            with lock:
+                return False
+        except Timeout:
+            return True
+
+    def state(self) -> State:
+        """Say in one word how the job stands, from its lock and its journal's last event."""
+        if self.alive():
+            return "running"
+        events = [event for event in self.events() if not isinstance(event, Warned)]
+        if not events:
+            return "waiting"
+        for kind, state in _LAST.items():
+            if isinstance(events[-1], kind):
+                return state
+        return "interrupted"  # its process died without a word: a power cut, or killed
+
+
+_LAST: dict[type, State] = {Finished: "finished", Failed: "failed", Paused: "paused"}
+
+
+def _ends_with_newline(path: Path) -> bool:
+    with path.open("rb") as file:
+        file.seek(-1, 2)
+        return file.read(1) == b"\n"
+
+
+def jobs_in(folder: Path) -> list[Job]:
+    """List the job folders, oldest first."""
+    if not folder.is_dir():
+        return []
+    return [Job(entry) for entry in sorted(folder.iterdir()) if (entry / "plan.json").is_file()]

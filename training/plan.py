@@ -1,0 +1,216 @@
+"""Every number of a training run, each with its unit and range; the presets stand at the end."""
+
+from __future__ import annotations
+
+import json
+import math
+from dataclasses import asdict, dataclass, fields
+from typing import Any
+
+from styles.errors import PlanError
+
+FAMILIES = ("starter", "sd1", "sd2")
+
+
+@dataclass(frozen=True)
+class TrainingPlan:
+    """One training run, checked on construction (raises PlanError with the value and the allowed range)."""
+
+    name: str  # of the style, and of its file
+    base: str = "starter"  # name on the shelf, folder, file or Hub id
+    base_family: str = "starter"  # one of FAMILIES
+    preset: str = "balanced"  # the preset that the numbers came from, for the card
+    trigger: str = ""  # word that goes into the captions
+    author: str = ""
+    licence: str = ""
+    continue_from: str = ""  # id or name of a finished style whose weights the run starts from
+
+    layers: str = "cross"  # "cross": attn2 only; "cross+self": attn1 too
+    rank: int = 8  # 1..128
+    alpha: float = 8.0  # > 0; the style's strength is alpha / rank
+    learning_rate: float = 1e-3  # 0 < rate <= 0.1, at the top of the schedule
+    weight_decay: float = 0.01  # 0..1, AdamW's
+    steps: int = 200  # optimizer steps, 1..100000
+    batch: int = 8  # pictures per forward pass, 1..64
+    gradient_accumulation: int = 1  # forward passes per optimizer step, 1..64
+    warmup_fraction: float = 0.05  # 0..0.5 of all steps, then a cosine down to `final_rate_fraction`
+    final_rate_fraction: float = 0.0  # 0..1 of learning_rate at the last step
+    caption_dropout: float = 0.1  # 0..1, share of pictures shown without their caption
+    min_snr_gamma: float | None = 5.0  # > 0, or None for the plain loss; unused with zero terminal SNR
+    noise_offset: float = 0.05  # 0..0.5; used on noise-predicting bases only
+    grad_clip: float = 1.0  # > 0, largest norm of all gradients together
+    gradient_checkpointing: bool = False  # less memory, about a third slower
+    flip: bool = False  # show mirrored artworks too; wrong for lettering and signatures
+    resolution_px: int = 0  # side of the square whose area every artwork gets, 0 = the base's native size
+    seed: int = 0  # 0..2**63-1
+
+    report_every: int = 5  # steps between two readings of the loss
+    checkpoint_every: int = 100  # steps
+    preview_every: int = 100  # steps; 0 = no previews
+    preview_prompts: tuple[str, ...] = ()  # () = the family's own; at most 8
+    preview_seed: int = 1  # 0..2**63-1, first preview's; the next one's is one more
+    preview_steps: int = 12  # denoising steps, 1..100
+
+    def __post_init__(self) -> None:
+        for field in fields(self):
+            value = getattr(self, field.name)
+            if isinstance(value, float) and not math.isfinite(value):
+                raise PlanError(f"{field.name} is {value}, which is not a number.", "Give a finite number.")
+        if not isinstance(self.name, str) or not self.name.strip():
+            raise PlanError("The style has no name.", "Give it a name, for example 'inkwash'.")
+        _one_of("base_family", self.base_family, FAMILIES)
+        _one_of("layers", self.layers, ("cross", "cross+self"))
+        for name, low, high in _WHOLE_RANGES:
+            _whole(name, getattr(self, name), low, high)
+        for name, low, high in _REAL_RANGES:
+            _real(name, getattr(self, name), low, high)
+        for name in ("alpha", "learning_rate", "grad_clip"):
+            if getattr(self, name) <= 0:
+                raise PlanError(f"{name} is {getattr(self, name)}.", "It must be above 0.")
+        if self.min_snr_gamma is not None:
+            _real("min_snr_gamma", self.min_snr_gamma, 0.01, 1000.0)
+        if self.resolution_px and (self.resolution_px < 64 or self.resolution_px > 2048):
+            raise PlanError(
+                f"resolution_px is {self.resolution_px}.", "Allowed: 64 to 2048, or 0 for the base's own."
+            )
+        if len(self.preview_prompts) > 8:
+            raise PlanError(f"There are {len(self.preview_prompts)} preview prompts.", "At most 8.")
+
+    def to_json(self) -> str:
+        """Write the plan as JSON text, floats exact."""
+        return json.dumps(asdict(self), indent=2, ensure_ascii=False)
+
+    @classmethod
+    def from_json(cls, text: str) -> TrainingPlan:
+        """Read what to_json wrote; raises PlanError for anything else."""
+        try:
+            values = json.loads(text)
+        except ValueError as error:
+            raise PlanError("The job's plan is not readable.", "Start the training anew.") from error
+        known = {field.name for field in fields(cls)}
+        if not isinstance(values, dict) or not set(values) <= known:
+            odd = sorted(set(values) - known) if isinstance(values, dict) else "no table"
+            raise PlanError(
+                f"The job's plan holds what this version does not know: {odd}.", "Start the training anew."
+            )
+        if "preview_prompts" in values:
+            values["preview_prompts"] = tuple(values["preview_prompts"])
+        return cls(**values)
+
+
+_WHOLE_RANGES = (
+    ("rank", 1, 128),
+    ("steps", 1, 100_000),
+    ("batch", 1, 64),
+    ("gradient_accumulation", 1, 64),
+    ("resolution_px", 0, 2048),
+    ("seed", 0, 2**63 - 1),
+    ("report_every", 1, 1000),
+    ("checkpoint_every", 1, 100_000),
+    ("preview_every", 0, 100_000),
+    ("preview_seed", 0, 2**63 - 1),
+    ("preview_steps", 1, 100),
+)
+_REAL_RANGES = (
+    ("alpha", 0.0, 1024.0),
+    ("learning_rate", 0.0, 0.1),
+    ("weight_decay", 0.0, 1.0),
+    ("warmup_fraction", 0.0, 0.5),
+    ("final_rate_fraction", 0.0, 1.0),
+    ("caption_dropout", 0.0, 1.0),
+    ("noise_offset", 0.0, 0.5),
+    ("grad_clip", 0.0, 1000.0),
+)
+
+
+def _one_of(name: str, value: str, allowed: tuple[str, ...]) -> None:
+    if value not in allowed:
+        raise PlanError(f"{name} is {value!r}.", f"Allowed: {', '.join(allowed)}.")
+
+
+def _whole(name: str, value: object, low: int, high: int) -> None:
+    if isinstance(value, bool) or not isinstance(value, int) or not low <= value <= high:
+        raise PlanError(f"{name} is {value!r}.", f"Allowed: whole numbers from {low} to {high}.")
+
+
+def _real(name: str, value: object, low: float, high: float) -> None:
+    if isinstance(value, bool) or not isinstance(value, int | float) or not low <= value <= high:
+        raise PlanError(f"{name} is {value!r}.", f"Allowed: {low:g} to {high:g}.")
+
+
+# The presets. Picture views (steps x batch) are what a style costs; rates are at alpha = rank, that is strength 1.
+#
+# starter: small enough that Balanced fits in a minute and a half on two cores. v-prediction with zero terminal
+# SNR, so min-SNR plays no part.
+#
+# sd1, sd2: others show a few pictures 2,000 to 4,000 times in all (popular notebook: 2,000 steps of 2; Civitai:
+# 10 epochs of 400 views) at 5e-4 with alpha = rank / 2, which AdamW turns into the same movement of the weights as
+# 2.5e-4 at alpha = rank. They train every attention (and often feed-forward) layer, though; cross-attention alone is
+# 64 layers and 5 % of the weights, which tolerates and needs about twice that: 5e-4. Batch 4 fills a 6 GB card at
+# 512 px. Balanced is 2,400 views, Thorough 6,000 at a lower rate and twice the rank for artworks full of detail.
+_STARTER: dict[str, Any] = {
+    "rank": 8,
+    "alpha": 8.0,
+    "batch": 8,
+    "learning_rate": 2e-3,
+    "caption_dropout": 0.1,
+}
+_LARGE: dict[str, Any] = {
+    "rank": 8,
+    "alpha": 8.0,
+    "batch": 4,
+    "learning_rate": 5e-4,
+    "report_every": 10,
+    "preview_steps": 20,
+}
+
+PRESETS: dict[str, dict[str, dict[str, Any]]] = {
+    "starter": {
+        "quick": _STARTER | {"steps": 120, "checkpoint_every": 60, "preview_every": 60},
+        "balanced": _STARTER | {"steps": 200, "checkpoint_every": 100, "preview_every": 100},
+        "thorough": _STARTER | {"steps": 400, "checkpoint_every": 100, "preview_every": 100},
+    },
+    "sd1": {
+        "quick": _LARGE | {"steps": 250, "checkpoint_every": 50, "preview_every": 125},
+        "balanced": _LARGE | {"steps": 600, "checkpoint_every": 100, "preview_every": 150},
+        "thorough": _LARGE
+        | {"rank": 16, "alpha": 16.0, "steps": 1500, "learning_rate": 3e-4}
+        | {"checkpoint_every": 100, "preview_every": 250},
+    },
+}
+PRESETS["sd2"] = PRESETS["sd1"]
+
+PREVIEW_PROMPTS = {
+    "starter": ("a red house on a blue background", "a yellow fish on a green background"),
+    "sd1": ("a house by a lake", "portrait of a woman"),
+    "sd2": ("a house by a lake", "portrait of a woman"),
+}
+
+
+def plan_for(preset: str, family: str, n_artworks: int, **overrides: Any) -> TrainingPlan:
+    """Make the plan of a preset for a base's family, with single numbers replaced by `overrides`.
+
+    `n_artworks` keeps the batch from showing one artwork more than four times in a single step. A changed rank keeps
+    the strength alpha / rank of the preset. Raises PlanError.
+    """
+    if family == "sdxl":
+        raise PlanError(
+            "Training on SDXL bases is not there yet.", "Use an SD 1.5 or SD 2 base, or the starter."
+        )
+    _one_of("base_family", family, FAMILIES)
+    _one_of("preset", preset, tuple(PRESETS[family]))
+    unknown = set(overrides) - {field.name for field in fields(TrainingPlan)}
+    if unknown:
+        raise PlanError(
+            f"A training plan has no {', '.join(sorted(unknown))}.", "Look at the names in the plan."
+        )
+    values: dict[str, Any] = {**PRESETS[family][preset], "preset": preset, "base_family": family}
+    values["batch"] = min(values["batch"], max(1, 4 * n_artworks))
+    values["preview_prompts"] = PREVIEW_PROMPTS[family]
+    if "rank" in overrides and "alpha" not in overrides and isinstance(overrides["rank"], int):
+        values["alpha"] = values["alpha"] / values["rank"] * overrides["rank"]
+    if "steps" in overrides and isinstance(overrides["steps"], int) and overrides["steps"] < values["steps"]:
+        # A shortened run keeps its previews and checkpoints at the same shares of the way.
+        for name in ("checkpoint_every", "preview_every"):
+            values[name] = max(1, round(values[name] * overrides["steps"] / values["steps"]))
+    return TrainingPlan(**{**values, **overrides})

@@ -1,0 +1,103 @@
+"""Small pictures of how far a style has come, painted with the layers in training."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import torch
+from PIL import Image
+from torch import Tensor
+
+from styles.base import Base
+from styles.sampling import make_scheduler
+from training.encode import Interrupted
+from training.plan import TrainingPlan
+
+
+@torch.no_grad()
+def paint_previews(
+    base: Base,
+    unet: Any,
+    embeddings: Tensor,
+    empty: Tensor,
+    plan: TrainingPlan,
+    cancelled: Callable[[], bool],
+) -> list[Image.Image]:
+    """Paint one picture per prompt, from the same noise at every call; raises Interrupted between two steps.
+
+    `embeddings` is (prompts, tokens, width), `empty` (1, tokens, width) the empty prompt's. The VAE waits on the CPU
+    and visits the device only to decode.
+    """
+    latents = torch.cat([_start(base, plan.preview_seed + number) for number in range(len(embeddings))])
+    at_once = max(1, plan.batch // 2)  # with guidance no more than a training step holds
+    training = unet.training
+    unet.eval()
+    try:
+        done = [
+            _denoise(
+                base, unet, latents[n : n + at_once], embeddings[n : n + at_once], empty, plan, cancelled
+            )
+            for n in range(0, len(embeddings), at_once)
+        ]
+    finally:
+        unet.train(training)
+    return _decode(base, torch.cat(done))
+
+
+def _start(base: Base, seed: int) -> Tensor:
+    side = base.native_size_px // base.vae_factor
+    generator = torch.Generator().manual_seed(seed)  # on the CPU: the same noise on every device
+    return torch.randn((1, base.latent_channels, side, side), generator=generator)
+
+
+def _denoise(
+    base: Base,
+    unet: Any,
+    latents: Tensor,
+    embeddings: Tensor,
+    empty: Tensor,
+    plan: TrainingPlan,
+    cancelled: Callable[[], bool],
+) -> Tensor:
+    scheduler = make_scheduler(base)
+    scheduler.set_timesteps(plan.preview_steps, device=base.device)
+    guidance, rescale = base.default_guidance
+    latents = latents.to(base.device) * scheduler.init_noise_sigma
+    states = torch.cat([empty.expand_as(embeddings), embeddings]).to(base.dtype)  # (2B, tokens, width)
+    for timestep in scheduler.timesteps:
+        if cancelled():
+            raise Interrupted
+        both = scheduler.scale_model_input(torch.cat([latents, latents]), timestep)
+        predicted = unet(both.to(base.dtype), timestep, states, return_dict=False)[0].float()
+        without, prompted = predicted.chunk(2)
+        guided = without + guidance * (prompted - without)
+        if rescale:  # arXiv 2305.08891, section 3.4
+            dims = (1, 2, 3)
+            fitted = guided * (prompted.std(dims, keepdim=True) / guided.std(dims, keepdim=True))
+            guided = rescale * fitted + (1 - rescale) * guided
+        latents = scheduler.step(guided, timestep, latents, return_dict=False)[0]
+    return latents
+
+
+def _decode(base: Base, latents: Tensor) -> list[Image.Image]:
+    vae, home = base.vae, next(base.vae.parameters())
+    place, kind = home.device, home.dtype
+    latents = latents / float(vae.config.scaling_factor) + float(
+        getattr(vae.config, "shift_factor", None) or 0.0
+    )
+    try:
+        vae.to(base.device)
+        pictures = [_picture(vae, one.to(base.device, kind)) for one in latents.split(1)]
+    except torch.OutOfMemoryError:
+        vae.to("cpu")  # slower, but a preview is no reason to end a training
+        pictures = [_picture(vae, one.to("cpu", kind)) for one in latents.split(1)]
+    finally:
+        vae.to(place)
+    return pictures
+
+
+def _picture(vae: Any, latents: Tensor) -> Image.Image:
+    pixels = vae.decode(latents, return_dict=False)[0][0].float()  # (3, H, W) in -1..1
+    pixels = torch.nan_to_num((pixels + 1) * 127.5).clamp(0, 255).round()
+    return Image.fromarray(pixels.permute(1, 2, 0).to("cpu", torch.uint8).numpy())

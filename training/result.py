@@ -1,0 +1,91 @@
+"""The end of a run: its last checkpoint becomes a style in the library."""
+
+from __future__ import annotations
+
+import io
+import time
+from pathlib import Path
+
+from styles.errors import UnknownStyleError
+from styles.library import Library
+from styles.style import Style, StyleCard
+from styles.style_file import write_style
+from training.adapters import style_layers
+from training.checkpoint import Checkpoint
+from training.events import Finished
+from training.job import Job
+
+THUMBNAIL_PX = 256
+
+
+def finish(job: Job, last: Checkpoint) -> Finished:
+    """Write the style into the job folder and the library, once however often it is called; no base is needed."""
+    plan, progress = job.plan, last.progress
+    style = write_style(style_of(job, last), job.folder / "style.safetensors")
+    library = Library(job.home)
+    try:
+        card = library.find(style.id)  # a run that was killed right after its style was written
+    except UnknownStyleError:
+        card = library.add(style)
+    return Finished(
+        step=progress.step,
+        style_path=str(card.path),
+        style_id=card.id,
+        style_name=card.name,
+        seconds=progress.seconds,
+        stopped=progress.step < plan.steps,
+    )
+
+
+def style_of(job: Job, last: Checkpoint) -> Style:
+    """Return a checkpoint's weights as a style with its card."""
+    plan, progress = job.plan, last.progress
+    layers = style_layers(last.weights, plan.alpha)
+    training: dict[str, str | int | float] = {
+        "artworks": len(job.artworks()),
+        "preset": plan.preset,
+        "steps": progress.step,
+        "batch": plan.batch * plan.gradient_accumulation,
+        "rank": plan.rank,
+        "alpha": plan.alpha,
+        "learning_rate": plan.learning_rate,
+        "layers": plan.layers,
+        "seed": plan.seed,
+        "seconds": round(progress.seconds, 1),
+    }
+    if progress.learning_rate_factor != 1.0:
+        training["learning_rate_factor"] = progress.learning_rate_factor
+    if plan.resolution_px:
+        training["resolution_px"] = plan.resolution_px
+    if plan.continue_from:
+        training["continued_from"] = plan.continue_from
+    card = StyleCard(
+        name=plan.name,
+        family=progress.base_family,
+        rank=plan.rank,
+        trigger=plan.trigger,
+        author=plan.author,
+        licence=plan.licence,
+        layers={"unet": len(layers)},
+        training=training,
+        base_name=progress.base_name,
+        base_fingerprint=progress.base_fingerprint,
+        thumbnail=_thumbnail(job.folder / "previews"),
+        created=time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()),
+    )
+    return Style(card, layers)
+
+
+def _thumbnail(previews: Path) -> bytes | None:
+    """Make a small JPEG of the newest preview's first picture."""
+    from PIL import Image
+
+    newest = sorted(previews.glob("step-*-0.png"))[-1:]
+    if not newest or newest[0].name.startswith("step-000000"):
+        return None
+    with Image.open(newest[0]) as image:
+        small = image.convert("RGB")
+    small.thumbnail((THUMBNAIL_PX, THUMBNAIL_PX))
+    data = io.BytesIO()
+    small.save(data, "JPEG", quality=85)
+    return data.getvalue()
