@@ -237,11 +237,10 @@ def hand_over_here(root: Path, argv: list[str], command: str | None) -> int:
     try:
         from app.cli import main as command_line
     except ImportError as error:
-        from app.log import surprise_message
-        from styles.home import Home
+        from app.setup_venv import log_surprise
 
-        say(surprise_message(Home.default(), error, "loading Atelier's packages"))
-        say(f"Move the folder {root / '.venv'} away and start again: it will be made anew.")
+        say(f"Atelier's packages don't load ({error}). The details are in {log_surprise(root)}.")
+        say(f"Delete the folder {root / '.venv'} and start again: it will be made anew.")
         return 1
     return command_line(argv)
 

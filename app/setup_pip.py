@@ -125,20 +125,27 @@ def run_logged(root: Path, command: list[str], follow: Callable[[Iterable[str]],
 
 
 def progress_words(lines: Iterable[str], names: list[str], done: int) -> Iterator[str]:
-    """What pip prints, in plain words: `Fetching diffusers (2 of 14) ...`, large downloads with their percentage."""
-    waiting = names[done:]
-    large, told = "", 0
+    """What pip prints, in plain words: `Fetching diffusers (2 of 14) ...`, large downloads with their percentage.
+
+    `names` are all requirements, of which the first `done` are installed; torch, the first, has a run of its own.
+    """
+    waiting = names[done:] if done else names[:1]
+    large, told, number = "", 0, done
     for line in lines:
         text = line.strip()
-        if match := re.match(r"Collecting ([A-Za-z0-9._-]+)", text):
-            name = name_of(match[1])
+        if match := re.match(
+            r"(Collecting|Requirement already satisfied:) (\S+)|(Processing) .*[/\\](\w+)-\d", text
+        ):
+            name = name_of(match[2] or match[4])
             large = ""
             if name in waiting:
                 waiting.remove(name)
-                yield f"Fetching {name} ({names.index(name) + 1} of {len(names)}) ..."
-        elif match := re.match(r"Downloading (\S+?)-\S+ \(([\d.]+) (MB|GB)\)", text):
+                number += 1
+                if match[1] != "Requirement already satisfied:":
+                    yield f"Fetching {name} ({number} of {len(names)}) ..."
+        elif match := re.match(r"Downloading (\S+?)-\d\S* \(([\d.]+) (MB|GB)\)", text):
             size_mb = float(match[2]) * (1000 if match[3] == "GB" else 1)
-            large, told = (Path(match[1]).name if size_mb >= LARGE_MB else ""), 0
+            large, told = (match[1].rsplit("/")[-1] if size_mb >= LARGE_MB else ""), 0
             if large:
                 yield f"  downloading {large}, {match[2]} {match[3]} ..."
         elif match := re.match(r"Progress (\d+) of (\d+)", text):
@@ -148,7 +155,7 @@ def progress_words(lines: Iterable[str], names: list[str], done: int) -> Iterato
                 yield f"  {large}: {told} %"
         elif match := re.match(r"Installing collected packages: (.+)", text):
             count = len(match[1].split(","))
-            what = f"{names[0]} (1 of {len(names)})" if done == 0 else f"all {count} packages"
+            what = f"all {count} packages" if done else f"{names[0]} (1 of {len(names)})"
             yield f"Installing {what} ..."
 
 

@@ -157,9 +157,11 @@ def _install_torch(root: Path, asked: TorchChoice, names: list[str], say: Say) -
     """Install the best torch that can be had and that calculates on the card; the build that it became."""
     system = platform.system()
     choice: TorchChoice | None = asked
+    fresh = False
     while choice is not None:
-        # Every try has a fresh .venv: the libraries of two CUDA versions share folders.
-        _make_venv(root, say)
+        if not fresh:  # also after a torch that failed: the libraries of two CUDA versions share folders
+            _make_venv(root, say)
+            fresh = True
         choice = _obtainable(root, choice, system, say)
         index = ["--extra-index-url", choice.index_url] if choice.index_url else []
         try:
@@ -177,6 +179,7 @@ def _install_torch(root: Path, asked: TorchChoice, names: list[str], say: Say) -
         if works:
             say(f"{said} has passed a test calculation and will do the work.")
             return choice.build
+        fresh = False
         say(f"PyTorch can't calculate on the graphics card ({said}).")
         choice = next_choice(choice, system)
         if choice is not None:
