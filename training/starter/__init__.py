@@ -1,0 +1,1 @@
+"""The starter model: drawn scenes, their captions and the training from nothing."""

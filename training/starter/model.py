@@ -1,0 +1,135 @@
+"""The starter's parts: a small Stable Diffusion, every width and depth in one place, made from nothing."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable
+from pathlib import Path
+
+import torch
+from diffusers import AutoencoderKL, DDIMScheduler, UNet2DConditionModel
+from tokenizers import Tokenizer, models, pre_tokenizers, trainers
+from transformers import CLIPTextConfig, CLIPTextModel, CLIPTokenizer
+
+NATIVE_SIZE_PX = 128
+LATENT_CHANNELS = 8
+TEXT_WIDTH = 256  # no real Stable Diffusion has it, so a starter style can never pass for another family's
+TEXT_TOKENS = 40
+BOS, EOS = "<|startoftext|>", "<|endoftext|>"
+
+
+def make_tokenizer(words: Iterable[str], folder: Path) -> CLIPTokenizer:
+    """A CLIP tokenizer in which each of `words` is one token and any other word splits into byte pieces.
+
+    Byte-pair training on nothing but the word list, run until nothing is left to merge, makes each word whole.
+    """
+    suffix = "</w>"
+    byte_symbols = sorted(pre_tokenizers.ByteLevel.alphabet())
+    bpe = Tokenizer(models.BPE(end_of_word_suffix=suffix))
+    bpe.pre_tokenizer = pre_tokenizers.Whitespace()
+    trainer = trainers.BpeTrainer(
+        vocab_size=30_000,
+        min_frequency=0,
+        initial_alphabet=byte_symbols,
+        end_of_word_suffix=suffix,
+        show_progress=False,
+    )
+    bpe.train_from_iterator(sorted(set(words)), trainer)
+    merges = [tuple(pair) for pair in json.loads(bpe.to_str())["model"]["merges"]]
+    tokens = [
+        *byte_symbols,
+        *(symbol + suffix for symbol in byte_symbols),
+        *("".join(pair) for pair in merges),
+    ]
+    tokens = [*dict.fromkeys(tokens), BOS, EOS]
+    folder.mkdir(parents=True, exist_ok=True)
+    vocabulary = {token: number for number, token in enumerate(tokens)}
+    (folder / "vocab.json").write_text(json.dumps(vocabulary, ensure_ascii=False), encoding="utf-8")
+    lines = ["#version: 0.2", *(" ".join(pair) for pair in merges)]
+    (folder / "merges.txt").write_text("\n".join(lines) + "\n", encoding="utf-8")
+    tokenizer = CLIPTokenizer(
+        vocab=str(folder / "vocab.json"),
+        merges=str(folder / "merges.txt"),
+        bos_token=BOS,
+        eos_token=EOS,
+        pad_token=EOS,
+        unk_token=EOS,
+        model_max_length=TEXT_TOKENS,
+    )
+    tokenizer.save_pretrained(folder)
+    return tokenizer
+
+
+def make_text_encoder(tokenizer: CLIPTokenizer) -> CLIPTextModel:
+    """A four-layer CLIP text encoder; states (B, 40, 256)."""
+    config = CLIPTextConfig(
+        vocab_size=len(tokenizer),
+        hidden_size=TEXT_WIDTH,
+        projection_dim=TEXT_WIDTH,
+        intermediate_size=3 * TEXT_WIDTH,
+        num_hidden_layers=4,
+        num_attention_heads=4,
+        max_position_embeddings=TEXT_TOKENS,
+        bos_token_id=tokenizer.bos_token_id,
+        eos_token_id=tokenizer.eos_token_id,
+        pad_token_id=tokenizer.pad_token_id,
+    )
+    return CLIPTextModel(config)
+
+
+def make_vae() -> AutoencoderKL:
+    """A convolutional autoencoder of factor 8: pictures (B, 3, 128, 128) <-> latents (B, 8, 16, 16).
+
+    Without the usual attention in the middle, so that it may be trained on crops and run at any size.
+    """
+    return AutoencoderKL(
+        block_out_channels=(32, 64, 96, 128),
+        down_block_types=("DownEncoderBlock2D",) * 4,
+        up_block_types=("UpDecoderBlock2D",) * 4,
+        layers_per_block=1,
+        latent_channels=LATENT_CHANNELS,
+        norm_num_groups=16,
+        sample_size=NATIVE_SIZE_PX,
+        mid_block_add_attention=False,
+    )
+
+
+def make_unet() -> UNet2DConditionModel:
+    """A three-level UNet with cross-attention at every level; latents (B, 8, 16, 16), states (B, 40, 256)."""
+    return UNet2DConditionModel(
+        sample_size=NATIVE_SIZE_PX // 8,
+        in_channels=LATENT_CHANNELS,
+        out_channels=LATENT_CHANNELS,
+        block_out_channels=(64, 128, 192),
+        down_block_types=("CrossAttnDownBlock2D",) * 3,
+        mid_block_type="UNetMidBlock2DCrossAttn",
+        up_block_types=("CrossAttnUpBlock2D",) * 3,
+        layers_per_block=2,
+        transformer_layers_per_block=(2, 2, 1),
+        attention_head_dim=(2, 4, 6),  # diffusers reads this as the number of heads, as in Stable Diffusion 1
+        norm_num_groups=16,
+        cross_attention_dim=TEXT_WIDTH,
+    )
+
+
+def make_scheduler() -> DDIMScheduler:
+    """The noise schedule: v-prediction down to zero signal (arXiv 2305.08891), sampled from the very last step."""
+    return DDIMScheduler(
+        beta_start=0.00085,
+        beta_end=0.012,
+        beta_schedule="scaled_linear",
+        prediction_type="v_prediction",
+        rescale_betas_zero_snr=True,
+        timestep_spacing="trailing",
+        clip_sample=False,
+        set_alpha_to_one=False,
+        steps_offset=1,
+    )
+
+
+def tokenise(tokenizer: CLIPTokenizer, captions: list[str]) -> torch.Tensor:
+    """Token ids (B, 40) of captions, cut and padded to the encoder's length."""
+    batch = tokenizer(
+        captions, padding="max_length", truncation=True, max_length=TEXT_TOKENS, return_tensors="pt"
+    )
+    return batch.input_ids
