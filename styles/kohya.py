@@ -67,12 +67,12 @@ PLAIN = [
 MODULE = re.compile(rf"({'|'.join(WITH_UNDERSCORE + PLAIN)}|\d{{1,3}})(?:_|$)")
 
 OTHER_KINDS = {
-    ".lora_mid.": "LoCon with a middle factor (CP decomposition)",
-    ".hada_": "LoHa",
-    ".lokr_": "LoKr",
-    ".dora_scale": "DoRA",
-    ".oft_": "OFT",
-    ".diff": "full weights (“diff”)",
+    r"\.lora_mid\.": "a LoCon with a middle factor (CP decomposition)",
+    r"\.hada_": "a LoHa",
+    r"\.lokr_": "a LoKr",
+    r"\.dora_scale$": "a DoRA",
+    r"\.oft_": "an OFT",
+    r"\.diff(_b)?$": "made of full weights (“diff”)",
 }
 
 
@@ -138,15 +138,17 @@ def _stem(key: str) -> str:
 
 def _refuse_other_kinds(keys: set[str]) -> None:
     for mark, kind in OTHER_KINDS.items():
-        if any(mark in key for key in keys):
+        if any(re.search(mark, key) for key in keys):
             raise StyleFileError(
-                f"The style is a {kind}, which can't be read yet.", "Ask for it as a plain LoRA."
+                f"The style is {kind}, which can't be read yet.", "Ask for it as a plain LoRA."
             )
     if any(key.startswith(("unet:", "text_encoder:")) for key in keys):
         raise StyleFileError(
             "The style is written in the way of the first LoRA tools (2022), which can't be read yet.",
             "Ask for it in the kohya form.",
         )
+    if any(key.startswith(("model.diffusion_model.", "first_stage_model.")) for key in keys):
+        raise StyleFileError("The file is a whole checkpoint, not a style.", "Add it as a base instead.")
     if not any(key.startswith(tuple(PREFIXES.values())) for key in keys):
         raise StyleFileError(
             f"The file is no style in the kohya form; it holds for example {clean_text(min(keys), 120)}.",

@@ -181,7 +181,7 @@ class Library:
 
     def _listing(self) -> Iterator[StyleCard | Refused]:
         if self.home.styles.is_dir():
-            for path in sorted(self.home.styles.glob(f"*{SUFFIX}"), key=lambda path: path.name.casefold()):
+            for path in sorted(self.home.styles.glob(f"*{SUFFIX}"), key=lambda path: path.stem.casefold()):
                 if not path.name.startswith("."):
                     yield self._entry(path)
         hidden = self._hidden()

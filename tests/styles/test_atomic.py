@@ -1,0 +1,106 @@
+"""Files are written whole or not at all, and never over another by accident."""
+
+from __future__ import annotations
+
+import errno
+import os
+from pathlib import Path
+
+import pytest
+
+from styles import atomic
+from styles.errors import AtelierError, BadInput, DiskFullError, Failure, PlanError
+from styles.home import Home
+from styles.names import LONGEST_NAME, clean_text, safe_name, suggested_name
+
+
+def test_writes_and_replaces(tmp_path: Path) -> None:
+    path = tmp_path / "new folder" / "a.json"
+    atomic.write_text(path, "grün\n")
+    assert path.read_bytes() == "grün\n".encode()
+    atomic.write_bytes(path, b"2")
+    assert path.read_bytes() == b"2" and len(list(path.parent.iterdir())) == 1
+
+
+def test_a_failure_leaves_the_old_file_and_nothing_else(tmp_path: Path) -> None:
+    path = tmp_path / "a.png"
+    atomic.write_bytes(path, b"old")
+    with pytest.raises(KeyError), atomic.replacing(path) as temporary:
+        assert temporary.parent == tmp_path and temporary.suffix == ".png"
+        temporary.write_bytes(b"half")
+        raise KeyError
+    assert path.read_bytes() == b"old" and len(list(tmp_path.iterdir())) == 1
+
+
+@pytest.mark.parametrize(
+    ("number", "error"),
+    [
+        (errno.ENOSPC, DiskFullError),
+        (errno.EFBIG, DiskFullError),
+        (errno.EACCES, BadInput),
+        (errno.EROFS, BadInput),
+    ],
+)
+def test_what_the_system_says_is_told(tmp_path: Path, number: int, error: type[AtelierError]) -> None:
+    with pytest.raises(error) as caught, atomic.replacing(tmp_path / "a"):
+        raise OSError(number, os.strerror(number))
+    assert str(tmp_path) in str(caught.value) and caught.value.hint
+    assert not list(tmp_path.iterdir())
+
+
+def test_an_error_of_another_kind_is_not_hidden(tmp_path: Path) -> None:
+    with pytest.raises(OSError), atomic.replacing(tmp_path / "a"):
+        raise OSError(errno.EIO, "broken disk")
+
+
+def test_unused_names_are_numbered(tmp_path: Path) -> None:
+    assert atomic.unused_name(tmp_path / "none", "Ink", ".png").name == "Ink.png"
+    (tmp_path / "INK.png").touch()
+    (tmp_path / "ink 2.png").touch()
+    (tmp_path / "Cafe\u0301.png").touch()
+    assert atomic.unused_name(tmp_path, "Ink", ".png").name == "Ink 3.png"
+    assert atomic.unused_name(tmp_path, "Caf\u00e9", ".png").name == "Caf\u00e9 2.png"
+
+
+def test_the_home_is_where_one_says(tmp_path: Path) -> None:
+    assert Home.default({}) == Home(Path.home() / "Atelier")
+    assert Home.default({"ATELIER_HOME": "~/x"}) == Home(Path.home() / "x")
+    home = Home.default({"ATELIER_HOME": str(tmp_path / "a b")}).create()
+    folders = {home.styles, home.pictures, home.jobs, home.bases, home.trash, home.log}
+    assert set(home.root.iterdir()) == folders and len(folders) == 6
+
+
+def test_errors_carry_their_exit_code_and_both_sentences() -> None:
+    assert str(PlanError("Rank 0.", "Give 1 or more.")) == "Rank 0. Give 1 or more."
+    assert (BadInput("x").exit_code, Failure("x").exit_code, str(BadInput("x"))) == (2, 1, "x")
+
+
+@pytest.mark.parametrize("name", ["Ink", "墨絵 2", "Łódź (grey)", "a_b-c.d", "O'Hara & co", "Ünï", "हिन्दी"])
+def test_names_of_any_language_are_safe(name: str) -> None:
+    assert safe_name(f" {name} ") == name == suggested_name(name)
+
+
+@pytest.mark.parametrize(
+    ("text", "suggestion"),
+    [
+        ("a/b", "a b"),
+        ("../../x", "x"),
+        ("🔥", "style"),
+        ("ink🔥wash", "ink wash"),
+        ("nul.txt", "my nul.txt"),
+        ("a\u202eb", "ab"),
+        ("..", "style"),
+        ("x" * 300, "x" * LONGEST_NAME),
+        ("墨" * 80, "墨" * 66),
+    ],
+)
+def test_other_names_get_a_suggestion(text: str, suggestion: str) -> None:
+    assert suggested_name(text) == suggestion == safe_name(suggestion)
+    with pytest.raises(BadInput, match="can't be the name"):
+        safe_name(text)
+
+
+def test_clean_text_keeps_only_what_can_be_seen() -> None:
+    assert clean_text(" a\x00\x1b[0m\u202e\u200bb\tc\nd ", 50) == "a[0mb c d"
+    assert clean_text("a\r\nb\n", 50, lines=True) == "a\nb"
+    assert clean_text("x" * 99, 10) == "x" * 10
