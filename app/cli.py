@@ -1,0 +1,247 @@
+"""The command line: each command reads its arguments, asks the studio, and says the answer.
+
+Without a subcommand the window opens. `main` never lets a traceback reach the artist; it returns 0 when all is well,
+2 for bad input, 1 for a failure.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import math
+import sys
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from app.cli_bases import bases_commands
+from app.cli_jobs import jobs_commands
+from app.cli_library import styles_commands
+from app.cli_options import BaseOption, HomeOption, JsonOption, console_of, home_folder, open_studio
+from app.console import Console, open_console
+from app.log import surprise_message
+from app.orders import PictureOrder, TrainingOrder
+from styles.errors import AtelierError, BadInput, BlendError, Cancelled, Failure
+from styles.home import Home
+
+commands = typer.Typer(
+    name="launch.py",
+    help="Train a style from a handful of pictures, mix styles with sliders, share them as one small file.",
+    add_completion=False,
+    no_args_is_help=False,
+    rich_markup_mode=None,
+    pretty_exceptions_enable=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+commands.add_typer(styles_commands, name="styles")
+commands.add_typer(bases_commands, name="bases")
+commands.add_typer(jobs_commands, name="jobs")
+
+
+def main(argv: list[str]) -> int:
+    """Run one command line (without the program's name) and return its exit code."""
+    as_json = "--json" in argv
+    console = open_console(as_json)
+    home = _home_of(argv)
+    try:
+        # What a library prints must not mix with the answer.
+        with contextlib.redirect_stdout(sys.stderr) if as_json else contextlib.nullcontext():
+            code = commands(args=argv, prog_name="launch.py", standalone_mode=False, obj=console)
+        return code if isinstance(code, int) else 0
+    except AtelierError as error:
+        console.step_end()
+        console.refuse(error)
+        return error.exit_code
+    except typer.Abort:
+        return 1
+    except KeyboardInterrupt:
+        console.refuse(Cancelled("Stopped."))
+        return 1
+    except Exception as error:
+        if type(error).__module__.startswith(("typer", "click")):
+            console.refuse(BadInput(_usage_message(error), hint="Add --help to see what can be given."))
+            return BadInput.exit_code
+        console.step_end()
+        doing = "running " + " ".join(argument for argument in argv[:2] if not argument.startswith("-"))
+        console.refuse(Failure(surprise_message(home, error, doing.strip())))
+        return Failure.exit_code
+
+
+def _usage_message(error: Exception) -> str:
+    told = getattr(error, "format_message", lambda: str(error))()
+    return told if told.endswith(".") else f"{told}."
+
+
+def _home_of(argv: list[str]) -> Home:
+    """The home named in `argv`, else in the environment: the log must be found even when parsing fails."""
+    for place, argument in enumerate(argv):
+        if argument == "--home" and place + 1 < len(argv):
+            return home_folder(Path(argv[place + 1]))
+        if argument.startswith("--home="):
+            return home_folder(Path(argument.removeprefix("--home=")))
+    return home_folder(None)
+
+
+@commands.callback(invoke_without_command=True)
+def window(
+    context: typer.Context,
+    home: HomeOption = None,
+    port: Annotated[int | None, typer.Option("--port", min=1, max=65535, help="Port of the page.")] = None,
+    no_browser: Annotated[bool, typer.Option("--no-browser", help="Don't open the browser.")] = False,
+    as_json: JsonOption = False,
+) -> None:
+    """Open the window, or run one command."""
+    if context.invoked_subcommand is not None:
+        return
+    from app.window import serve
+
+    serve(open_studio(context, home), port=port, open_browser=not no_browser)
+
+
+@commands.command()
+def setup(context: typer.Context, home: HomeOption = None, as_json: JsonOption = False) -> None:
+    """Only set up: launch.py has installed what is needed by the time that this runs."""
+    studio = open_studio(context, home)
+    console_of(context).answer(
+        {"home": str(studio.home.root)}, f"Atelier is set up. Your files live in {studio.home.root}."
+    )
+
+
+@commands.command()
+def train(
+    context: typer.Context,
+    name: Annotated[str, typer.Argument(help="What the style is called.")],
+    pictures: Annotated[list[Path], typer.Argument(help="Artworks, or folders of them.", show_default=False)],
+    base: BaseOption = "",
+    preset: Annotated[str, typer.Option(help="quick, balanced or thorough.")] = "balanced",
+    trigger: Annotated[
+        str, typer.Option(help="The word that calls the style.", show_default="made from NAME")
+    ] = "",
+    steps: Annotated[int | None, typer.Option(help="Training steps.", show_default="the preset's")] = None,
+    rank: Annotated[int | None, typer.Option(help="Rank of the style.", show_default="the preset's")] = None,
+    seed: Annotated[int | None, typer.Option(help="Seed of the training.")] = None,
+    resolution: Annotated[
+        int | None, typer.Option(help="Side of the training pictures in pixels.", show_default="the base's")
+    ] = None,
+    layers: Annotated[
+        str | None, typer.Option(help="cross, or cross+self attention.", show_default="cross")
+    ] = None,
+    author: Annotated[str, typer.Option(help="Written into the style file.")] = "",
+    licence: Annotated[str, typer.Option("--licence", "--license", help="Written into the style file.")] = "",
+    home: HomeOption = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Train a style from a handful of pictures."""
+    from app.follow import follow_on_console
+
+    order = TrainingOrder(
+        name=name, pictures=tuple(pictures), base=base, preset=preset, trigger=trigger, steps=steps, rank=rank,
+        seed=seed, resolution_px=resolution, layers=layers, author=author, licence=licence,
+    )  # fmt: skip
+    console, studio = console_of(context), open_studio(context, home)
+    job = studio.start_training(order)
+    result = follow_on_console(studio, job, console)
+    console.answer(result, f"{result['name']} is ready: {result['style']}")
+
+
+@commands.command()
+def create(
+    context: typer.Context,
+    prompt: Annotated[str | None, typer.Argument(help="What to paint.", show_default=False)] = None,
+    style: Annotated[
+        list[str] | None, typer.Option("--style", help="NAME=WEIGHT, as often as you like.")
+    ] = None,
+    negative: Annotated[str | None, typer.Option(help="What to keep out.")] = None,
+    base: BaseOption = "",
+    seed: Annotated[int | None, typer.Option(help="Seed of the first picture.", show_default="drawn")] = None,
+    count: Annotated[int | None, typer.Option(help="How many pictures.", show_default="1")] = None,
+    steps: Annotated[int | None, typer.Option(help="Denoising steps.", show_default="the base's")] = None,
+    guidance: Annotated[float | None, typer.Option(help="How closely to follow the prompt.")] = None,
+    sampler: Annotated[str | None, typer.Option(help='"dpm++ 2m", "ddim" or "euler a".')] = None,
+    width: Annotated[int | None, typer.Option(help="Width in pixels.", show_default="the base's")] = None,
+    height: Annotated[int | None, typer.Option(help="Height in pixels.", show_default="the base's")] = None,
+    out: Annotated[
+        Path | None, typer.Option(help="Folder for the pictures.", show_default="the home's")
+    ] = None,
+    again: Annotated[
+        Path | None, typer.Option("--from", help="Make this picture again.", show_default=False)
+    ] = None,
+    plain_prompt: Annotated[bool, typer.Option("--plain-prompt", help="Don't add trigger words.")] = False,
+    home: HomeOption = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Paint pictures with a blend of styles."""
+    if prompt is None and again is None:
+        raise BadInput("There is no prompt.", hint="Say what to paint, or name a picture with --from.")
+    console, studio = console_of(context), open_studio(context, home)
+    wanted = {
+        "prompt": prompt, "negative": negative, "base": base or None, "seed": seed, "count": count, "steps": steps,
+        "guidance": guidance, "sampler": sampler, "width_px": width, "height_px": height,
+        "weights": tuple(_weight(text) for text in style) if style is not None else None,
+        "add_triggers": False if plain_prompt else None,
+    }  # fmt: skip
+    chosen: dict[str, Any] = {key: value for key, value in wanted.items() if value is not None}
+    if again is None:
+        made = _paint(console, studio.create(PictureOrder(**chosen), out))
+    elif set(chosen) - {"base"}:
+        made = _paint(console, studio.create(studio.order_like(again, **chosen), out))
+    else:
+        made = _paint(console, studio.create_again(again, out, base=base))
+    result = {
+        "pictures": [str(picture.path) for picture in made],
+        "seeds": [picture.seed for picture in made],
+    }
+    console.answer(result, "\n".join(result["pictures"]))
+
+
+def _paint(console: Console, events: Any) -> list[Any]:
+    """Drain a render, saying each step; the pictures saved."""
+    from app.easel import Notice, Painting, PictureSaved
+
+    made = []
+    for event in events:
+        if isinstance(event, Painting):
+            console.step(f"{event.share:4.0%}  step {event.step} of {event.steps}")
+        elif isinstance(event, Notice):
+            console.say(event.text)
+        elif isinstance(event, PictureSaved):
+            console.step_end()
+            made.append(event)
+    return made
+
+
+def _weight(text: str) -> tuple[str, float | None]:
+    """`NAME=WEIGHT` as a pair; a bare NAME takes the weight that its card suggests."""
+    name, equals, number = text.rpartition("=")
+    if not equals:
+        return text, None
+    try:
+        weight = float(number)
+    except ValueError:
+        weight = math.nan
+    if not math.isfinite(weight) or not name:
+        raise BlendError(
+            f"{text!r} is no style with a weight.", hint="Write it as NAME=0.7, with a finite number."
+        )
+    return name, weight
+
+
+@commands.command()
+def demo(
+    context: typer.Context,
+    out: Annotated[Path, typer.Option(help="Folder for the sheet, the styles and the report.")] = Path(
+        "demo"
+    ),
+    base: Annotated[str, typer.Option("--base", help="The base to show it on.")] = "starter",
+    steps: Annotated[
+        int | None, typer.Option(help="Training steps of each style.", show_default="quick")
+    ] = None,
+    home: HomeOption = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Train two styles, mix them, and draw one sheet that shows it."""
+    from app.demo import run_demo
+
+    console, studio = console_of(context), open_studio(context, home)
+    report = run_demo(studio, out.expanduser().absolute(), base=base, steps=steps, say=console.say)
+    console.answer(report, f"The sheet is {report['sheet']}")

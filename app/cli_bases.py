@@ -1,0 +1,63 @@
+"""The commands `bases ...`: what to train on and paint with."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import typer
+
+from app.cli_options import HomeOption, JsonOption, console_of, open_studio
+
+bases_commands = typer.Typer(
+    help="The bases to train on and paint with.", no_args_is_help=True, rich_markup_mode=None
+)
+
+
+@bases_commands.command("list")
+def bases_list(context: typer.Context, home: HomeOption = None, as_json: JsonOption = False) -> None:
+    """List the bases that are here, and those that can be fetched."""
+    from app.cards import base_facts, base_line
+
+    entries = open_studio(context, home).shelf.list()
+    words = "\n".join(base_line(entry) for entry in entries)
+    console_of(context).answer({"bases": [base_facts(entry) for entry in entries]}, words)
+
+
+@bases_commands.command("add")
+def bases_add(
+    context: typer.Context,
+    source: Annotated[str, typer.Argument(help="A folder, a .safetensors checkpoint, or a Hub id.")],
+    home: HomeOption = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Add a base from this machine or from the Hub."""
+    from app.cards import base_facts
+
+    console = console_of(context)
+    entry = open_studio(context, home).shelf.add(
+        source, progress=lambda text, share: console.step(f"{share:4.0%} {text}")
+    )
+    console.step_end()
+    console.answer(
+        base_facts(entry), f"{entry.name} is added. `bases use {entry.name}` makes it the one in use."
+    )
+
+
+@bases_commands.command("use")
+def bases_use(
+    context: typer.Context, name: str, home: HomeOption = None, as_json: JsonOption = False
+) -> None:
+    """Make a base the one in use."""
+    from app.cards import base_facts
+
+    entry = open_studio(context, home).shelf.use(name)
+    console_of(context).answer(base_facts(entry), f"{entry.name} is in use now.")
+
+
+@bases_commands.command("remove")
+def bases_remove(
+    context: typer.Context, name: str, home: HomeOption = None, as_json: JsonOption = False
+) -> None:
+    """Take a base off the shelf."""
+    open_studio(context, home).shelf.remove(name)
+    console_of(context).answer({"removed": name}, f"{name} is off the shelf.")

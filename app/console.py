@@ -1,0 +1,57 @@
+"""How the command line speaks: results on standard output, everything else on standard error."""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, TextIO
+
+from styles.errors import AtelierError
+
+
+@dataclass(frozen=True)
+class Console:
+    """The two outputs of one command; with `json` standard output gets exactly one JSON object."""
+
+    json: bool
+    out: TextIO
+    err: TextIO
+
+    def say(self, text: str) -> None:
+        """One line about what is happening, on standard error."""
+        print(text, file=self.err, flush=True)
+
+    def step(self, text: str) -> None:
+        """A line that the next one may overwrite: on a terminal only, so that logs stay short."""
+        if self.err.isatty():
+            print(f"\r{text:<78.78}", end="", file=self.err, flush=True)
+
+    def step_end(self) -> None:
+        """Clear the line that `step` left."""
+        if self.err.isatty():
+            print("\r" + " " * 78 + "\r", end="", file=self.err, flush=True)
+
+    def answer(self, result: Mapping[str, Any], words: str) -> None:
+        """The result of the command: `result` as JSON, or the same in `words`."""
+        print(json.dumps(result) if self.json else words, file=self.out, flush=True)
+
+    def refuse(self, error: AtelierError) -> None:
+        """Say what went wrong; with `json` as the one object, too."""
+        print(
+            f"Atelier: {error.message}" + (f"\n  {error.hint}" if error.hint else ""),
+            file=self.err,
+            flush=True,
+        )
+        if self.json:
+            told = {"message": error.message, "hint": error.hint, "kind": type(error).__name__}
+            print(json.dumps({"error": told, "exit_code": error.exit_code}), file=self.out)
+
+
+def open_console(as_json: bool) -> Console:
+    """The console of this process; text that the terminal can't show is replaced, never an exception."""
+    for stream in (sys.stdout, sys.stderr):
+        if hasattr(stream, "reconfigure"):
+            stream.reconfigure(errors="replace")
+    return Console(as_json, sys.stdout, sys.stderr)

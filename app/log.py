@@ -1,0 +1,35 @@
+"""Where surprises are written down, so that an artist reads a sentence and never a traceback."""
+
+from __future__ import annotations
+
+import sys
+import traceback
+from datetime import datetime
+from pathlib import Path
+
+from styles.home import Home
+
+
+def write_surprise(home: Home, error: BaseException, doing: str) -> Path | None:
+    """Append `error` with its traceback to today's log file; its path, or None where nothing can be written."""
+    now = datetime.now()
+    path = home.log / f"{now:%Y-%m-%d}.log"
+    lines = traceback.format_exception(type(error), error, error.__traceback__)
+    try:
+        home.log.mkdir(parents=True, exist_ok=True)
+        with path.open("a", encoding="utf-8") as file:
+            file.write(f"{now:%H:%M:%S} while {doing}, Python {sys.version.split()[0]}\n")
+            file.writelines(lines)
+            file.write("\n")
+    except OSError:
+        return None
+    return path
+
+
+def surprise_message(home: Home, error: BaseException, doing: str) -> str:
+    """Log `error` and return the sentence that a person is shown instead of it."""
+    path = write_surprise(home, error, doing)
+    kind = type(error).__name__
+    if path is None:
+        return f"Something unexpected went wrong while {doing} ({kind}: {error}). No log could be written to {home.log}."
+    return f"Something unexpected went wrong while {doing} ({kind}). The details are in {path}."

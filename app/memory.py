@@ -1,0 +1,36 @@
+"""Whether a picture can be painted beside a running training."""
+
+from __future__ import annotations
+
+from styles.errors import OutOfMemory
+from styles.home import Home
+
+ROOM_TO_WORK = 1.6  # times the weights: activations of one 512 px picture and the decoder
+
+
+def refuse_if_crowded(source: str, home: Home, settings: object, training_name: str) -> None:
+    """Raise OutOfMemory when the accelerator has too little free memory for the base; on a CPU there is always some."""
+    import torch
+
+    from styles.base import pick_device
+
+    wanted = getattr(settings, "device", "auto")
+    device = pick_device() if wanted == "auto" else torch.device(wanted)
+    if device.type != "cuda":
+        return
+    free, _ = torch.cuda.mem_get_info()
+    needed = int(_weight_bytes(source, home) * ROOM_TO_WORK)
+    if free < needed:
+        raise OutOfMemory(
+            f"While “{training_name}” is training, the graphics card has {free / 1e9:.1f} GB free, "
+            f"and painting needs about {needed / 1e9:.1f} GB.",
+            "Pause the training, paint, and let it go on.",
+        )
+
+
+def _weight_bytes(source: str, home: Home) -> int:
+    from styles.bases import find_source
+
+    path, _ = find_source(source, home)
+    files = path.rglob("*.safetensors") if path.is_dir() else [path]
+    return sum(file.stat().st_size for file in files)

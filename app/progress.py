@@ -1,0 +1,106 @@
+"""How far a training is, folded from the events of its journal."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+
+from training.events import (
+    CheckpointSaved,
+    Failed,
+    Finished,
+    Paused,
+    PhaseStarted,
+    PreviewReady,
+    RolledBack,
+    StepDone,
+    TrainingEvent,
+    Warned,
+)
+
+PHASE_WORDS = {
+    "base": "Opening the base",
+    "artworks": "Preparing the artworks",
+    "captions": "Reading the captions",
+    "latents": "Encoding the artworks",
+    "training": "Training",
+    "style": "Writing the style",
+}
+
+
+@dataclass(frozen=True)
+class Progress:
+    """What there is to show of one training at one moment."""
+
+    phase: str = "Waiting to start"
+    step: int = 0
+    steps: int = 0
+    seconds: float = 0.0
+    seconds_left: float | None = None
+    losses: tuple[tuple[int, float], ...] = ()  # (step, loss)
+    previews: tuple[PreviewReady, ...] = ()  # by step
+    warnings: tuple[str, ...] = ()
+    finished: Finished | None = None
+    failed: Failed | None = None
+    paused: bool = False
+
+    @property
+    def ended(self) -> bool:
+        """Nothing more will come from the process that wrote this journal."""
+        return self.finished is not None or self.failed is not None or self.paused
+
+    @property
+    def share(self) -> float:
+        """How much of the training steps is done, 0 to 1."""
+        return min(1.0, self.step / self.steps) if self.steps else 0.0
+
+    def after(self, event: TrainingEvent) -> Progress:
+        """The progress once `event` has happened."""
+        going = replace(self, paused=False, failed=None)
+        match event:
+            case PhaseStarted():
+                words = PHASE_WORDS.get(event.phase, event.phase)
+                counted = (
+                    f" {event.done} of {event.total}" if event.total and event.phase != "training" else ""
+                )
+                return replace(going, phase=words + counted)
+            case Warned():
+                return replace(self, warnings=(*self.warnings, f"{event.message} {event.hint}".strip()))
+            case StepDone():
+                kept = tuple(point for point in self.losses if point[0] < event.step)
+                return replace(
+                    going, phase="Training", step=event.step, steps=event.steps, seconds=event.seconds,
+                    seconds_left=event.seconds_left, losses=(*kept, (event.step, event.loss)),
+                )  # fmt: skip
+            case PreviewReady():
+                kept_previews = tuple(preview for preview in self.previews if preview.step < event.step)
+                return replace(self, previews=(*kept_previews, event))
+            case CheckpointSaved():
+                return self
+            case RolledBack():
+                told = f"Went back from step {event.step} to {event.to_step}: {event.reason}"
+                kept = tuple(point for point in self.losses if point[0] <= event.to_step)
+                return replace(self, step=event.to_step, losses=kept, warnings=(*self.warnings, told))
+            case Paused():
+                return replace(self, paused=True, phase="Paused", step=event.step, seconds_left=None)
+            case Finished():
+                phase = "Stopped, the style is kept" if event.stopped else "Finished"
+                return replace(
+                    going,
+                    finished=event,
+                    phase=phase,
+                    step=event.step,
+                    seconds=event.seconds,
+                    seconds_left=None,
+                )
+            case Failed():
+                return replace(self, failed=event, phase="Failed", seconds_left=None)
+        return self
+
+
+def words_for_seconds(seconds: float) -> str:
+    """A time as a person would say it."""
+    if seconds < 55:
+        return f"{max(1, round(seconds / 5) * 5)} s" if seconds >= 10 else f"{max(1, round(seconds))} s"
+    if seconds < 3600:
+        return f"{max(1, round(seconds / 60))} min"
+    return f"{int(seconds // 3600)} h {round(seconds % 3600 / 60):02d} min"

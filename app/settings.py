@@ -1,0 +1,61 @@
+"""What the artist has chosen once for all: one small JSON file in the home."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import asdict, dataclass, fields, replace
+from pathlib import Path
+
+from styles.atomic import write_text
+from styles.errors import SettingsError
+from styles.home import Home
+
+DEVICES = ("auto", "cpu", "cuda", "mps")
+
+
+@dataclass(frozen=True)
+class Settings:
+    """Choices that outlive the window; checked on construction, raises SettingsError."""
+
+    safety_checker: bool = True  # use a base's own safety checker when it brings one
+    device: str = "auto"  # where pictures are made and styles trained
+
+    def __post_init__(self) -> None:
+        if not isinstance(self.safety_checker, bool):
+            raise SettingsError(
+                f"The setting safety_checker is {self.safety_checker!r}.", hint="It must be true or false."
+            )
+        if self.device not in DEVICES:
+            raise SettingsError(
+                f"The setting device is {self.device!r}.", hint=f"Choose one of {', '.join(DEVICES)}."
+            )
+
+    @staticmethod
+    def path(home: Home) -> Path:
+        """The file that holds the settings of this home."""
+        return home.root / "settings.json"
+
+    @staticmethod
+    def load(home: Home) -> Settings:
+        """Read the settings of this home; the defaults where none were saved. Unknown names are ignored."""
+        path = Settings.path(home)
+        if not path.is_file():
+            return Settings()
+        try:
+            saved = json.loads(path.read_text(encoding="utf-8"))
+        except (OSError, ValueError) as error:
+            raise SettingsError(
+                f"The settings in {path} can't be read ({error}).", hint="Delete that file to begin again."
+            ) from error
+        if not isinstance(saved, dict):
+            raise SettingsError(f"{path} holds no settings.", hint="Delete that file to begin again.")
+        known = {field.name for field in fields(Settings)}
+        return Settings(**{name: value for name, value in saved.items() if name in known})
+
+    def save(self, home: Home) -> None:
+        """Write the settings atomically."""
+        write_text(Settings.path(home), json.dumps(asdict(self), indent=2) + "\n")
+
+    def changed(self, **choices: object) -> Settings:
+        """The same settings with some choices replaced."""
+        return replace(self, **choices)  # type: ignore[arg-type]

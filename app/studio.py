@@ -1,0 +1,232 @@
+"""The studio: everything the command line and the window can ask for, in one object. It knows no gradio."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from app.easel import Easel, PaintingEvent, base_facts_of
+from app.memory import refuse_if_crowded
+from app.orders import PictureOrder, TrainingOrder
+from app.progress import Progress
+from app.rendering import Rendering
+from app.settings import Settings
+from app.trainings import JobCard, Trainings
+from styles.bases import BaseShelf
+from styles.errors import JobError
+from styles.home import Home
+from styles.library import Library
+from styles.pictures import read_recipe
+from styles.recipe import Recipe
+from training.job import Job
+
+if TYPE_CHECKING:
+    from PIL.Image import Image
+
+PAUSE_PATIENCE_SECONDS = 180
+
+
+class Studio:
+    """The rooms of one home; built once and handed down."""
+
+    def __init__(self, home: Home) -> None:
+        self.home = home.create()
+        self.settings = Settings.load(home)
+        self.library = Library(home)
+        self.shelf = BaseShelf(home)
+        self.trainings = Trainings(home)
+        self.easel = Easel(home, self.library)
+        self._rendering: Rendering | None = None
+
+    def change_settings(self, **choices: Any) -> Settings:
+        """Replace some settings and save them; raises SettingsError."""
+        self.settings = replace(self.settings, **choices)
+        self.settings.save(self.home)
+        return self.settings
+
+    def base_source(self, wanted: str) -> str:
+        """What to open for a base that is asked for by name, folder, file or Hub id; the one in use where empty."""
+        if not wanted.strip():
+            return self.shelf.in_use
+        path = Path(wanted.strip()).expanduser()
+        # Absolute, since a trainer works in another folder.
+        return str(path.absolute()) if path.exists() and wanted != "starter" else wanted.strip()
+
+    def warm_up(self) -> None:
+        """Open the base in use in the background, so that the first picture comes sooner."""
+        threading.Thread(target=self._open_quietly, name="open the base", daemon=True).start()
+
+    def _open_quietly(self) -> None:
+        if self.trainings.running() is not None:
+            return  # the memory is the trainer's
+        try:
+            self.easel.warm(self.base_source(""), self.settings)
+        except Exception:
+            return  # not lost: whoever paints next meets the same error, and is told
+
+    def close(self) -> None:
+        """Let trainings go on by themselves; called when the window ends."""
+        self.stop_rendering()
+        self.trainings.runner.let_go()
+
+    # Pictures
+
+    def create(
+        self,
+        order: PictureOrder,
+        folder: Path | None = None,
+        *,
+        cancelled: Callable[[], bool] = lambda: False,
+        pause_training: bool = False,
+    ) -> Iterator[PaintingEvent]:
+        """Paint what `order` says into `folder`, else into the home's pictures, telling each step.
+
+        While a training fills the accelerator's memory this raises OutOfMemory, or pauses it for the while.
+        """
+        source = self.base_source(order.base)
+        target = folder or self.home.pictures
+        yield from self._beside_training(
+            source, lambda: self.easel.paint(order, source, target, self.settings, cancelled), pause_training
+        )
+
+    def create_again(
+        self,
+        picture: Path,
+        folder: Path | None = None,
+        *,
+        base: str = "",
+        cancelled: Callable[[], bool] = lambda: False,
+    ) -> Iterator[PaintingEvent]:
+        """Paint the picture of a PNG once more, from the recipe inside it; raises RecipeError."""
+        recipe = read_recipe(picture)
+        source = self.base_source(base) if base else self.source_for(recipe)
+        target = folder or self.home.pictures
+        yield from self._beside_training(
+            source, lambda: self.easel.paint_again(recipe, source, target, self.settings, cancelled), False
+        )
+
+    def order_like(self, picture: Path, **changes: Any) -> PictureOrder:
+        """The order that makes a picture like the one in a PNG, with some of it changed; raises RecipeError."""
+        recipe = read_recipe(picture)
+        order = PictureOrder(
+            prompt=recipe.prompt, negative=recipe.negative,
+            weights=tuple((part.style, part.weight) for part in recipe.blend.parts),
+            base=self.source_for(recipe), seed=recipe.seed, steps=recipe.steps, guidance=recipe.guidance,
+            sampler=recipe.sampler, width_px=recipe.width_px, height_px=recipe.height_px, add_triggers=False,
+        )  # fmt: skip
+        return replace(order, **changes)
+
+    def source_for(self, recipe: Recipe) -> str:
+        """The base to make a recipe's picture with: its own where it is known here, else the one in use."""
+        known = self.easel.source_of(recipe)
+        if known:
+            return known
+        names = [entry.name for entry in self.shelf.list() if entry.installed and not entry.problem]
+        return recipe.base if recipe.base in names else self.base_source("")
+
+    def render(self, order: PictureOrder, *, pause_training: bool = False) -> Rendering:
+        """Paint in the background; the rendering hands the events over and can be stopped."""
+        self._rendering = Rendering(
+            lambda cancelled: self.create(order, cancelled=cancelled, pause_training=pause_training)
+        )
+        return self._rendering
+
+    def stop_rendering(self) -> None:
+        """Stop what is being painted in the background, if anything."""
+        if self._rendering is not None:
+            self._rendering.stop()
+
+    def recent_pictures(self, count: int) -> list[Path]:
+        """The newest pictures in the home's folder, newest first."""
+        found = list(self.home.pictures.glob("*.png"))
+        return sorted(found, key=lambda path: path.stat().st_mtime, reverse=True)[:count]
+
+    def _beside_training(
+        self, source: str, paint: Callable[[], Iterator[PaintingEvent]], pause: bool
+    ) -> Iterator[PaintingEvent]:
+        job = self.trainings.running()
+        if job is None:
+            yield from paint()
+            return
+        if not pause:
+            if not self.easel.on_accelerator:
+                refuse_if_crowded(source, self.home, self.settings, job.name)
+            yield from paint()
+            return
+        self._pause_and_wait(job)
+        try:
+            yield from paint()
+        finally:
+            self.easel.put_away()
+            self.resume_training(job.folder.name)
+
+    def _pause_and_wait(self, job: Job) -> None:
+        job.request("pause")
+        until = time.monotonic() + PAUSE_PATIENCE_SECONDS
+        while self.trainings.state(job) == "running":
+            if time.monotonic() > until:
+                raise JobError(
+                    f"“{job.name}” has not paused within {PAUSE_PATIENCE_SECONDS} s.", "Try again later."
+                )
+            time.sleep(0.2)
+
+    # Trainings
+
+    def start_training(self, order: TrainingOrder) -> Job:
+        """Start a training in a process of its own; raises BadInput, JobError."""
+        job = self.trainings.prepare(order, lambda: base_facts_of(self.base_source(order.base), self.home))
+        self._start(job)
+        return job
+
+    def resume_training(self, job_id: str) -> Job:
+        """Go on with a training from its last checkpoint; raises BadInput, JobError."""
+        job = self.trainings.resumable(job_id)
+        self._start(job)
+        return job
+
+    def _start(self, job: Job) -> None:
+        if self.easel.on_accelerator:
+            self.easel.put_away()  # the trainer needs that memory
+        self.trainings.start(job, self.settings.device)
+
+    def pause_training(self, job_id: str) -> None:
+        """Ask a running training to save a checkpoint and end; raises BadInput, JobError."""
+        self._running(job_id).request("pause")
+
+    def stop_training(self, job_id: str) -> None:
+        """Ask a running training to end now and keep its style; raises BadInput, JobError."""
+        self._running(job_id).request("stop")
+
+    def _running(self, job_id: str) -> Job:
+        job = self.trainings.job(job_id)
+        if self.trainings.state(job) != "running":
+            raise JobError(f"“{job.name}” is not training now.")
+        return job
+
+    def follow(self, job: Job) -> Iterator[Progress]:
+        """Yield how a training comes along until its process has ended."""
+        return self.trainings.follow(job)
+
+    def jobs(self) -> list[JobCard]:
+        """All trainings, newest first."""
+        return self.trainings.cards()
+
+    def preview_pictures(self, job: Job, progress: Progress, most: int) -> list[tuple[Image, str]]:
+        """The newest previews of a training with their captions, newest first."""
+        from PIL import Image as pillow
+
+        pictures: list[tuple[Image, str]] = []
+        for preview in reversed(progress.previews):
+            for path, prompt in zip(preview.paths, preview.prompts, strict=False):
+                if len(pictures) == most:
+                    return pictures
+                try:
+                    with pillow.open(job.folder / path) as picture:
+                        pictures.append((picture.convert("RGB"), f"step {preview.step}: {prompt}"))
+                except OSError:
+                    continue  # a preview that someone deleted is no reason to show none
+        return pictures

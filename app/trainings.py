@@ -1,0 +1,194 @@
+"""Trainings: made from an order, started, followed, paused, stopped and resumed."""
+
+from __future__ import annotations
+
+import re
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, replace
+from typing import Any
+
+from app.orders import TrainingOrder
+from app.progress import Progress, words_for_seconds
+from app.runner import OUTPUT_NAME, Runner
+from styles.errors import AtelierError, BadInput, JobError
+from styles.home import Home
+from styles.names import safe_name
+from training.artworks import collect
+from training.events import Failed
+from training.job import Job, State, jobs_in
+from training.plan import plan_for
+
+LOOK_EVERY_SECONDS = 0.2
+STATE_WORDS: dict[State, str] = {
+    "waiting": "waiting",
+    "running": "training",
+    "paused": "paused",
+    "finished": "finished",
+    "failed": "failed",
+    "interrupted": "interrupted",
+}
+
+
+@dataclass(frozen=True)
+class JobCard:
+    """One training in the list of all."""
+
+    id: str  # the name of its folder
+    name: str  # of the style
+    state: State
+    progress: Progress
+
+    @property
+    def resumable(self) -> bool:
+        return self.state in ("waiting", "paused", "failed", "interrupted")
+
+    @property
+    def words(self) -> str:
+        """How it stands, on one line."""
+        far = f"{self.progress.share:.0%}" if self.progress.steps and self.state != "finished" else ""
+        left = self.progress.seconds_left
+        soon = f"about {words_for_seconds(left)} left" if self.state == "running" and left is not None else ""
+        return " · ".join(text for text in (self.name, STATE_WORDS[self.state], far, soon) if text)
+
+    def facts(self) -> dict[str, Any]:
+        """The same as plain JSON values."""
+        finished, failed = self.progress.finished, self.progress.failed
+        return {
+            "id": self.id,
+            "name": self.name,
+            "state": self.state,
+            "step": self.progress.step,
+            "steps": self.progress.steps,
+            "seconds_left": self.progress.seconds_left,
+            "style": finished.style_path if finished else None,
+            "error": failed.message if failed and self.state == "failed" else None,
+        }
+
+
+class Trainings:
+    """All job folders of one home, and the trainers that work on them."""
+
+    def __init__(self, home: Home) -> None:
+        self.home = home
+        self.runner = Runner()
+
+    def prepare(self, order: TrainingOrder, base: Callable[[], tuple[str, str]]) -> Job:
+        """Write the job folder of `order`; `base` names the base and its family, once the cheaper checks are done.
+
+        Raises BadInput, JobError.
+        """
+        name = safe_name(order.name)
+        pictures = collect(path.expanduser().absolute() for path in order.pictures)
+        self.refuse_second()
+        source, family = base()
+        numbers = {"steps": order.steps, "rank": order.rank, "seed": order.seed, "layers": order.layers}
+        numbers["resolution_px"] = order.resolution_px
+        plan = plan_for(
+            order.preset, family, len(pictures), name=name, base=source, author=order.author, licence=order.licence,
+            trigger=order.trigger.strip() or suggested_trigger(name),
+            **{key: value for key, value in numbers.items() if value is not None},
+        )  # fmt: skip
+        return Job.create(self.home.jobs, plan, pictures)
+
+    def start(self, job: Job, device: str) -> None:
+        """Start a trainer on a job that waits or has been paused."""
+        job.request("resume")
+        self.runner.start(job.folder, device)
+
+    def refuse_second(self) -> None:
+        """Raise JobError while another training runs: two at once would each take more than twice as long."""
+        running = self.running()
+        if running is not None:
+            raise JobError(
+                f"“{running.name}” is still training.", "Wait until it is done, or pause or stop it first."
+            )
+
+    def resumable(self, job_id: str) -> Job:
+        """The job of that id, if a trainer can go on with it; raises BadInput, JobError."""
+        job = self.job(job_id)
+        state = self.state(job)
+        if state == "running":
+            raise JobError(f"“{job.name}” is training already.")
+        if state == "finished":
+            raise JobError(f"“{job.name}” is finished.", "Its style is in the library.")
+        self.refuse_second()
+        return job
+
+    def job(self, job_id: str) -> Job:
+        """The job whose folder has this name, or the only one whose name contains it; raises BadInput."""
+        jobs = jobs_in(self.home.jobs)
+        found = [job for job in jobs if job.folder.name == job_id]
+        found = found or [job for job in jobs if job_id and job_id.casefold() in job.folder.name.casefold()]
+        if len(found) != 1:
+            why = "There is no training" if not found else f"There are {len(found)} trainings"
+            raise BadInput(f"{why} “{job_id}”.", "`launch.py jobs list` shows them all.")
+        return found[0]
+
+    def state(self, job: Job) -> State:
+        """How a job stands, also in the moment between starting its trainer and the trainer's taking hold."""
+        return "running" if self.runner.starting(job.folder) else job.state()
+
+    def running(self) -> Job | None:
+        """The job that is training now, if any."""
+        return next((job for job in reversed(jobs_in(self.home.jobs)) if self.state(job) == "running"), None)
+
+    def cards(self) -> list[JobCard]:
+        """All trainings, newest first; a job folder that can't be read is left out."""
+        cards = []
+        for job in reversed(jobs_in(self.home.jobs)):
+            try:
+                cards.append(self.card(job))
+            except AtelierError:
+                continue
+        return cards
+
+    def card(self, job: Job) -> JobCard:
+        """What the list shows of one job."""
+        progress = Progress()
+        for event in job.events():
+            progress = progress.after(event)
+        return JobCard(job.folder.name, job.name, self.state(job), progress)
+
+    def look(self, job: Job, progress: Progress, offset: int) -> tuple[Progress, int, State]:
+        """Take `progress`, read up to byte `offset` of the journal, as far as it goes now; with the job's state."""
+        alive = (
+            self.runner.starting(job.folder) or job.alive()
+        )  # asked before reading, so that no event is missed
+        events, offset = job.events_since(offset)
+        for event in events:
+            progress = progress.after(event)
+        if alive:
+            return progress, offset, "running"
+        state = job.state()
+        return (self._interrupted(job, progress) if state == "interrupted" else progress), offset, state
+
+    def follow(self, job: Job) -> Iterator[Progress]:
+        """Yield the progress of a job whenever there is more of it, until its trainer has ended."""
+        progress, offset, seen = Progress(), 0, -1
+        while True:
+            progress, offset, state = self.look(job, progress, offset)
+            if state == "waiting" and self.runner.exit_code(job.folder) is not None:
+                progress = self._interrupted(job, progress)
+            if offset != seen or state != "running":
+                seen = offset
+                yield progress
+            if state != "running":
+                return
+            time.sleep(LOOK_EVERY_SECONDS)
+
+    def _interrupted(self, job: Job, progress: Progress) -> Progress:
+        """What there is to say of a trainer that has gone without a last word."""
+        code = self.runner.exit_code(job.folder)
+        how = (
+            f"The trainer ended without a word (exit code {code})."
+            if code
+            else "The training was interrupted."
+        )
+        failed = Failed(how, "Resume it: it goes on from its last checkpoint.", str(job.folder / OUTPUT_NAME))
+        return replace(progress, phase="Interrupted", failed=failed, seconds_left=None)
+
+
+def suggested_trigger(name: str) -> str:
+    """The trigger word for a style of this name: its letters and digits as one word."""
+    return re.sub(r"[\W_]+", "", name.casefold()) or "mystyle"

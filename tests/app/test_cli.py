@@ -1,0 +1,199 @@
+"""The command line as people and scripts use it, through real processes on a tiny base."""
+
+from __future__ import annotations
+
+import json
+import shutil
+import sys
+from pathlib import Path
+
+import pytest
+from PIL import Image
+
+from styles.pictures import read_recipe
+from tests.app.conftest import Trained, atelier_in
+
+
+def test_train_answers_with_one_json_object_and_a_style_in_the_library(trained: Trained) -> None:
+    told = trained.answer.json
+    assert Path(told["style"]) == trained.home / "styles" / "Rings.safetensors"
+    assert Path(told["style"]).is_file()
+    assert told["steps"] == 4 and told["seconds"] > 0 and len(told["id"]) == 64
+    assert "Training" in trained.answer.err, "progress goes to standard error"
+
+
+def test_create_again_makes_the_same_file(home_with_style: Path, tiny_base: Path, tmp_path: Path) -> None:
+    atelier = atelier_in(home_with_style)
+    made = atelier(
+        "create", "a red house", "--style", "Rings=0.7", "--base", tiny_base,
+        "--seed", "11", "--count", "2", "--steps", "3", "--out", tmp_path / "first", "--json",
+    )  # fmt: skip
+    assert made.code == 0, made.err
+    assert made.json["seeds"] == [11, 12]
+    second = Path(made.json["pictures"][1])
+    recipe = read_recipe(second)
+    assert recipe.prompt == "a red house, rings", "the trigger word is added"
+    assert [part.weight for part in recipe.blend.parts] == [0.7]
+
+    again = atelier("create", "--from", second, "--out", tmp_path / "again", "--json")
+    assert again.code == 0, again.err
+    assert Path(again.json["pictures"][0]).read_bytes() == second.read_bytes()
+
+    other = atelier("create", "--from", second, "--seed", "99", "--out", tmp_path / "other", "--json")
+    assert other.json["seeds"] == [99]
+    assert Path(other.json["pictures"][0]).read_bytes() != second.read_bytes()
+
+
+def test_a_style_is_exported_deleted_restored_and_imported(home_with_style: Path, tmp_path: Path) -> None:
+    atelier = atelier_in(home_with_style)
+    exported = Path(atelier("styles", "export", "Rings", tmp_path / "share", "--json").json["style"])
+    assert exported.is_file()
+    assert atelier("styles", "delete", "Rings").code == 0
+    assert "Rings" not in [card["name"] for card in atelier("styles", "list", "--json").json["styles"]]
+    assert atelier("styles", "restore", "Rings").code == 0
+    assert atelier("styles", "delete", "Rings").code == 0
+
+    text = tmp_path / "notes.safetensors"
+    text.write_text("these are no tensors", encoding="utf-8")
+    report = atelier("styles", "import", exported, text, "--json")
+    assert report.code == 2
+    (card,) = report.json["styles"]
+    assert card["name"] == "Rings" and card["family"] == "starter" and card["rank"] == 8
+    assert card["layers"]["unet"] > 0 and card["problems"] == []
+    (refused,) = report.json["refused"]
+    assert Path(refused["file"]) == text and refused["reason"]
+    assert atelier("styles", "show", "rings", "--json").json["trigger"] == "rings"
+
+
+def test_home_may_stand_before_or_after_the_command(trained: Trained, tmp_path: Path) -> None:
+    elsewhere = atelier_in(tmp_path / "elsewhere")
+    for arguments in (
+        ("--home", trained.home, "styles", "list", "--json"),
+        ("styles", "list", "--home", trained.home, "--json"),
+    ):
+        assert "Rings" in [card["name"] for card in elsewhere(*arguments).json["styles"]]
+
+
+def test_bases_can_be_added_used_and_removed(tmp_path: Path, tiny_base: Path) -> None:
+    atelier = atelier_in(tmp_path / "home")
+    assert atelier("bases", "add", tiny_base, "--json").json["family"] == "starter"
+    assert atelier("bases", "use", "tiny").code == 0
+    bases = {base["name"]: base for base in atelier("bases", "list", "--json").json["bases"]}
+    assert bases["tiny"]["in_use"] and not bases["starter"]["in_use"]
+    made = atelier("create", "a house", "--steps", "1", "--seed", "1", "--json")
+    assert made.code == 0 and Path(made.json["pictures"][0]).parent == tmp_path / "home" / "pictures"
+    assert atelier("bases", "remove", "tiny").code == 0
+    assert tiny_base.is_dir(), "a base that lies elsewhere is only forgotten"
+
+
+def test_help_imports_nothing_heavy() -> None:
+    import subprocess
+
+    program = (
+        "import sys, app.cli\n"
+        "code = app.cli.main(['train', '--help'])\n"
+        "heavy = {'torch', 'diffusers', 'transformers', 'gradio', 'PIL'} & set(sys.modules)\n"
+        "sys.exit(code or (f'imported {heavy}' if heavy else 0))"
+    )
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    assert "--preset" in done.stdout
+
+
+@pytest.mark.parametrize(
+    ("arguments", "says"),
+    [
+        (["train", "Rings", "nowhere"], "nowhere"),
+        (["train", "a/b", "ART"], "a/b"),
+        (["train", "..", "ART"], ".."),
+        (["train", "🎨", "ART"], "can't be the name"),
+        (["train", "Rings", "ART", "--preset", "sometimes", "--base", "BASE"], "sometimes"),
+        (["train", "Rings", "ART", "--rank", "0", "--base", "BASE"], "rank"),
+        (["train", "Rings", "ART", "--base", "nosuch"], "nosuch"),
+        (["train", "Rings", "EMPTY", "--base", "BASE"], "no pictures"),
+        (["create", "a house", "--base", "nosuch"], "nosuch"),
+        (["create", "a house", "--base", "model.ckpt"], "pickle"),
+        (["create", "a house", "--style", "Nobody=1"], "Nobody"),
+        (["create", "a house", "--style", "Rings=nan"], "Rings=nan"),
+        (["create", "a house", "--style", "Rings=inf"], "inf"),
+        (["create", "a house", "--style", "Rings=lots"], "lots"),
+        (["create", "a house", "--style", "Rings=1", "--style", "rings=0.5", "--base", "BASE"], "twice"),
+        (["create", "a house", "--width", "65", "--base", "BASE"], "65"),
+        (["create", "a house", "--steps", "0"], "steps"),
+        (["create", "a house", "--count", "-1"], "count"),
+        (["create", "a house", "--sampler", "magic"], "magic"),
+        (["create"], "prompt"),
+        (["create", "--from", "ART/0.png"], "recipe"),
+        (["create", "--from", "nowhere.png"], "nowhere.png"),
+        (["styles", "show", "Nobody"], "Nobody"),
+        (["styles", "export", "Nobody", "."], "Nobody"),
+        (["bases", "use", "nosuch"], "nosuch"),
+        (["jobs", "resume", "nosuch"], "nosuch"),
+        (["frobnicate"], "frobnicate"),
+        (["create", "x", "--stylo", "a=1"], "--stylo"),
+        (["--port", "99999"], "port"),
+    ],
+    ids=lambda value: " ".join(value) if isinstance(value, list) else "",
+)
+def test_bad_input_is_told_in_words(
+    arguments: list[str], says: str, trained: Trained, artworks: Path, tiny_base: Path, tmp_path: Path,
+    capfd: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch,
+) -> None:  # fmt: skip
+    from app.cli import main
+
+    (tmp_path / "empty").mkdir()
+    monkeypatch.setenv("ATELIER_HOME", str(trained.home))
+    places = {"ART": str(artworks), "EMPTY": str(tmp_path / "empty"), "BASE": str(tiny_base)}
+    given = [argument.replace("ART", places["ART"], 1) if argument.startswith("ART") else places.get(argument, argument) for argument in arguments]
+    jobs = sorted((trained.home / "jobs").iterdir())
+    assert main([*given, "--json"]) == 2
+    out, err = capfd.readouterr()
+    told = json.loads(out)
+    assert told["exit_code"] == 2
+    assert says.casefold() in (told["error"]["message"] + told["error"]["hint"]).casefold()
+    assert told["error"]["message"] in err and "Traceback" not in err
+    assert sorted((trained.home / "jobs").iterdir()) == jobs, "no job folder is left behind"
+
+
+def test_a_style_for_another_family_names_both(trained: Trained, tiny_sd1: Path) -> None:
+    told = atelier_in(trained.home)("create", "a house", "--style", "Rings=1", "--base", tiny_sd1, "--json")
+    assert told.code == 2
+    message = told.json["error"]["message"] + told.json["error"]["hint"]
+    assert "starter" in message and "Stable Diffusion 1" in message
+
+
+def test_a_prompt_that_is_too_long_says_what_was_cut(trained: Trained, tiny_base: Path, tmp_path: Path) -> None:
+    told = atelier_in(trained.home)(
+        "create", "house " * 100 + "lighthouse", "--base", tiny_base, "--steps", "1", "--out", tmp_path, "--json"
+    )
+    assert told.code == 0 and len(told.json["pictures"]) == 1
+    assert "lighthouse" in told.err
+
+
+def test_a_surprise_is_logged_and_its_log_named(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from app import cards
+    from app.cli import main
+
+    def broken(card: object) -> str:
+        raise ZeroDivisionError("division by zero")
+
+    home = tmp_path / "home"
+    shutil.copytree(Path(__file__).parent, home / "styles")  # any files: they are no styles
+    monkeypatch.setattr(cards, "matching", broken)
+    assert main(["styles", "search", "x", "--home", str(home)]) == 1
+    err = capsys.readouterr().err
+    (log,) = (home / "log").glob("*.log")
+    assert str(log) in err and "Traceback" not in err
+    assert "Traceback" in log.read_text(encoding="utf-8")
+
+
+def test_one_artwork_trains_and_says_that_more_are_better(tmp_path: Path, tiny_base: Path) -> None:
+    art = tmp_path / "one.png"
+    Image.new("RGB", (96, 96), "teal").save(art)
+    told = atelier_in(tmp_path / "home")(
+        "train", "One", art, "--base", tiny_base, "--steps", "1", "--resolution", "64", "--json"
+    )
+    assert told.code == 0, told.err
+    assert told.json["warnings"]
