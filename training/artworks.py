@@ -19,7 +19,23 @@ if TYPE_CHECKING:
     from PIL.Image import Image
 
 SUFFIXES = frozenset(
-    [".jpg", ".jpeg", ".jpe", ".jfif", ".png", ".webp", ".tif", ".tiff", ".bmp", ".heic", ".heif", ".hif", ".avif", ".psd", ".gif"]
+    [
+        ".jpg",
+        ".jpeg",
+        ".jpe",
+        ".jfif",
+        ".png",
+        ".webp",
+        ".tif",
+        ".tiff",
+        ".bmp",
+        ".heic",
+        ".heif",
+        ".hif",
+        ".avif",
+        ".psd",
+        ".gif",
+    ]
 )
 # Only formats that Pillow decodes itself: EPS, for one, would start another program.
 PILLOW_FORMATS = ("JPEG", "PNG", "WEBP", "TIFF", "BMP", "AVIF", "GIF")
@@ -288,10 +304,12 @@ def inspect(paths: Iterable[Path | str], trigger: str = "") -> Dataset:
     A broken file inside a folder is left out. Raises PictureError for a broken file that was named directly, where no
     picture remains, and as `collect`.
     """
-    paths = [Path(path) for path in paths]
-    named = {path for path in paths if path.is_file()}
-    artworks, notes, refused = [], [], []
-    for path in collect(paths):
+    given = [Path(path) for path in paths]
+    named = {path for path in given if path.is_file()}
+    artworks: list[Artwork] = []
+    notes: list[str] = []
+    refused: list[str] = []
+    for path in collect(given):
         try:
             size = open_artwork(path, least_px=CHECKED_PX).size
         except PictureError as error:

@@ -15,11 +15,11 @@ def bucket_sizes(resolution_px: int, multiple_px: int) -> tuple[tuple[int, int],
     """
     square = max(multiple_px, round(resolution_px / multiple_px) * multiple_px)
     sizes = {(square, square)}
-    for width in range(multiple_px, int(square * WIDEST) + 1, multiple_px):
-        height = square * square // width // multiple_px * multiple_px
+    for short in range(multiple_px, square, multiple_px):
+        long = square * square // short // multiple_px * multiple_px
         # A bucket that wastes a quarter of the area only shows the artwork smaller than need be.
-        if height and max(width, height) / min(width, height) <= WIDEST and width * height > 0.75 * square**2:
-            sizes.add((width, height))
+        if long <= WIDEST * short and long * short > 0.75 * square**2:
+            sizes |= {(short, long), (long, short)}
     return tuple(sorted(sizes))
 
 

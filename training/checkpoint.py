@@ -72,7 +72,8 @@ def load(path: Path) -> Checkpoint:
     """Read a checkpoint; raises OSError, ValueError or SafetensorError for a damaged one."""
     from safetensors import safe_open
 
-    weights, optimizer = {}, {}
+    weights: dict[str, Tensor] = {}
+    optimizer: dict[str, Tensor] = {}
     with safe_open(path, "pt") as file:
         progress = Progress(**json.loads((file.metadata() or {}).get("progress", "")))
         for key in file.keys():  # noqa: SIM118 (no mapping)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from dataclasses import asdict, dataclass
+from typing import Any
 
 
 @dataclass(frozen=True)
@@ -129,6 +130,7 @@ def from_json_line(line: str) -> TrainingEvent | None:
     try:
         fields = json.loads(line)
         kind = _KINDS[fields.pop("event")]
-        return kind(**{key: tuple(v) if isinstance(v, list) else v for key, v in fields.items()})
+        values: dict[str, Any] = {key: tuple(v) if isinstance(v, list) else v for key, v in fields.items()}
+        return kind(**values)
     except (ValueError, KeyError, TypeError, AttributeError):
         return None

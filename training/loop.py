@@ -5,7 +5,6 @@ from __future__ import annotations
 import gc
 import time
 from collections.abc import Callable, Iterator
-from contextlib import closing
 from dataclasses import dataclass, replace
 from typing import Any, Literal
 
@@ -110,11 +109,8 @@ def _run(
             base.vae.to("cpu")
         gc.collect()
         _free_device(base.device)
-        with (
-            adapted(base.unet, plan) as weights,
-            closing(_loop(job, plan, base, weights, start, asked)) as events,
-        ):
-            yield from events
+        with adapted(base.unet, plan) as weights:
+            yield from _loop(job, plan, base, weights, start, asked)
     finally:
         base.vae.to(place)
         if kind != torch.float32:

@@ -62,8 +62,8 @@ class TrainingPlan:
         _one_of("layers", self.layers, ("cross", "cross+self"))
         for name, low, high in _WHOLE_RANGES:
             _whole(name, getattr(self, name), low, high)
-        for name, low, high in _REAL_RANGES:
-            _real(name, getattr(self, name), low, high)
+        for name, least, most in _REAL_RANGES:
+            _real(name, getattr(self, name), least, most)
         for name in ("alpha", "learning_rate", "grad_clip"):
             if getattr(self, name) <= 0:
                 raise PlanError(f"{name} is {getattr(self, name)}.", "It must be above 0.")

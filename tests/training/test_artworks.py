@@ -1,0 +1,242 @@
+import io
+import os
+import struct
+import zlib
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image, ImageCms
+
+from styles.errors import PictureError
+from training.artworks import MOST_PIXELS, Artwork, caption_of, collect, full_caption, inspect, open_artwork
+
+from .conftest import picture
+
+RED = (200, 30, 30)
+
+
+def flat(colour: object = RED, mode: str = "RGB", size: tuple[int, int] = (80, 64)) -> Image.Image:
+    return Image.new(mode, size, colour)  # type: ignore[arg-type]
+
+
+def near(image: Image.Image, colour: tuple[int, int, int], within: int = 6) -> bool:
+    pixels = np.asarray(image, dtype=int).reshape(-1, 3)
+    return bool((abs(pixels - np.array(colour)) <= within).all())
+
+
+@pytest.mark.parametrize("suffix", [".jpg", ".png", ".webp", ".tif", ".bmp", ".gif"])
+def test_common_formats_open_as_rgb(tmp_path: Path, suffix: str) -> None:
+    flat().save(tmp_path / f"a{suffix}")
+    image = open_artwork(tmp_path / f"a{suffix}")
+    assert (image.mode, image.size) == ("RGB", (80, 64))
+    assert near(image, RED)
+
+
+def test_heic_opens(tmp_path: Path) -> None:
+    import pillow_heif
+
+    pillow_heif.from_pillow(flat()).save(tmp_path / "phone.heic", quality=95)
+    assert near(open_artwork(tmp_path / "phone.heic"), RED, within=10)
+
+
+def test_a_flattened_photoshop_file_opens(tmp_path: Path) -> None:
+    from psd_tools import PSDImage
+
+    PSDImage.frompil(flat()).save(tmp_path / "a.psd")
+    image = open_artwork(tmp_path / "a.psd")
+    assert image.size == (80, 64)
+    assert near(image, RED)
+
+
+def test_a_photoshop_file_cut_off_is_refused(tmp_path: Path) -> None:
+    from psd_tools import PSDImage
+
+    PSDImage.frompil(picture()).save(tmp_path / "whole.psd")
+    (tmp_path / "a.psd").write_bytes((tmp_path / "whole.psd").read_bytes()[:40])
+    with pytest.raises(PictureError, match=r"a\.psd"):
+        open_artwork(tmp_path / "a.psd")
+
+
+def test_a_phone_photo_is_turned_upright(tmp_path: Path) -> None:
+    exif = Image.Exif()
+    exif[0x0112] = 6  # taken with the camera on its side
+    image = flat(size=(80, 40))
+    image.paste((0, 0, 0), (0, 0, 40, 40))
+    image.save(tmp_path / "a.jpg", exif=exif, quality=95)
+    upright = open_artwork(tmp_path / "a.jpg")
+    assert upright.size == (40, 80)
+    assert near(upright.crop((4, 4, 36, 32)), (0, 0, 0), 10)
+
+
+def test_what_is_transparent_shows_white(tmp_path: Path) -> None:
+    flat((10, 20, 30, 0), "RGBA").save(tmp_path / "clear.png")
+    flat((0, 0, 0, 128), "RGBA").save(tmp_path / "half.png")
+    flat((50, 0), "LA").save(tmp_path / "grey.png")
+    palette = flat(0, "P")
+    palette.putpalette([10, 20, 30] * 4)
+    palette.save(tmp_path / "palette.png", transparency=0)
+    assert near(open_artwork(tmp_path / "clear.png"), (255, 255, 255), 0)
+    assert near(open_artwork(tmp_path / "half.png"), (127, 127, 127), 1)
+    assert near(open_artwork(tmp_path / "grey.png"), (255, 255, 255), 0)
+    assert near(open_artwork(tmp_path / "palette.png"), (255, 255, 255), 0)
+
+
+def test_sixteen_bits_keep_their_brightness(tmp_path: Path) -> None:
+    Image.fromarray(np.full((64, 64), 32896, dtype=np.uint16)).save(tmp_path / "grey.png")
+    Image.fromarray(np.full((64, 64), 32896, dtype=np.uint16)).save(tmp_path / "grey.tif")
+    Image.fromarray(np.full((64, 64), 0.5, dtype=np.float32)).save(tmp_path / "float.tif")
+    (tmp_path / "colour.png").write_bytes(_png16((51400, 7710, 7710)))
+    assert near(open_artwork(tmp_path / "grey.png"), (128, 128, 128), 1)
+    assert near(open_artwork(tmp_path / "grey.tif"), (128, 128, 128), 1)
+    assert near(open_artwork(tmp_path / "float.tif"), (128, 128, 128), 1)
+    assert near(open_artwork(tmp_path / "colour.png"), RED, 1)
+
+
+def _png16(colour: tuple[int, int, int], width: int = 64, height: int = 64) -> bytes:
+    row = b"\0" + struct.pack(">3H", *colour) * width
+    return _png(width, height, 16, zlib.compress(row * height))
+
+
+def _png(width: int, height: int, bits: int, data: bytes) -> bytes:
+    def chunk(kind: bytes, body: bytes) -> bytes:
+        return struct.pack(">I", len(body)) + kind + body + struct.pack(">I", zlib.crc32(kind + body))
+
+    header = struct.pack(">IIBBBBB", width, height, bits, 2, 0, 0, 0)
+    return b"\x89PNG\r\n\x1a\n" + chunk(b"IHDR", header) + chunk(b"IDAT", data) + chunk(b"IEND", b"")
+
+
+def test_print_colours_open(tmp_path: Path) -> None:
+    flat((0, 255, 255, 0), "CMYK").save(tmp_path / "a.jpg", quality=95)
+    flat((0, 255, 255, 0), "CMYK").save(tmp_path / "a.tif")
+    assert near(open_artwork(tmp_path / "a.jpg"), (255, 0, 0), 12)
+    assert near(open_artwork(tmp_path / "a.tif"), (255, 0, 0), 2)
+
+
+def test_a_colour_profile_is_followed(tmp_path: Path) -> None:
+    lab = ImageCms.ImageCmsProfile(ImageCms.createProfile("LAB")).tobytes()
+    srgb = ImageCms.ImageCmsProfile(ImageCms.createProfile("sRGB")).tobytes()
+    flat().save(tmp_path / "srgb.png", icc_profile=srgb)
+    flat().save(tmp_path / "unfit.png", icc_profile=lab)  # does not fit an RGB picture: plain colours
+    flat().save(tmp_path / "broken.png", icc_profile=b"no profile at all")
+    flat().save(tmp_path / "swapped.png", icc_profile=_swapped(srgb))
+    for name in ("srgb", "unfit", "broken"):
+        assert near(open_artwork(tmp_path / f"{name}.png"), RED, 2), name
+    red, _, blue = (int(value) for value in np.asarray(open_artwork(tmp_path / "swapped.png"))[0, 0])
+    assert blue > red + 100
+
+
+def _swapped(profile: bytes) -> bytes:
+    """An sRGB profile whose red and blue primaries have changed places."""
+    return profile.replace(b"rXYZ", b"tmpZ").replace(b"bXYZ", b"rXYZ").replace(b"tmpZ", b"bXYZ")
+
+
+def test_a_huge_phone_photo_is_decoded_small(tmp_path: Path) -> None:
+    flat(90, "L", (12_000, 9_000)).save(tmp_path / "a.jpg", quality=60)  # 108 megapixels
+    image = open_artwork(tmp_path / "a.jpg", least_px=1000)
+    assert image.size == (1500, 1125)
+    artwork = Artwork(tmp_path / "a.jpg", "", (12_000, 9_000))
+    assert artwork.load((128, 96)).size == (128, 96)
+
+
+def test_a_decompression_bomb_is_refused(tmp_path: Path) -> None:
+    side = 60_000
+    assert side * side > MOST_PIXELS
+    (tmp_path / "bomb.png").write_bytes(_png(side, side, 8, zlib.compress(b"\0" * 1000)))
+    (tmp_path / "bomb.psd").write_bytes(
+        b"8BPS" + struct.pack(">H6xHIIHH", 1, 3, side // 2, side // 2, 8, 3) + b"\0" * 40
+    )
+    for name in ("bomb.png", "bomb.psd"):
+        with pytest.raises(PictureError, match="megapixels"):
+            open_artwork(tmp_path / name)
+
+
+def test_damaged_files_are_named(tmp_path: Path) -> None:
+    buffer = io.BytesIO()
+    picture(640, 480).save(buffer, "JPEG")
+    (tmp_path / "cut.jpg").write_bytes(buffer.getvalue()[: len(buffer.getvalue()) // 2])
+    (tmp_path / "text.jpg").write_text("Dear diary, today I painted.")
+    (tmp_path / "empty.png").write_bytes(b"")
+    (tmp_path / "cut.heic").write_bytes(b"\0\0\0\x18ftypheic" + b"\0" * 20)
+    (tmp_path / "program.eps").write_bytes(b"%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 9 9\n")
+    for path in tmp_path.iterdir():
+        with pytest.raises(PictureError) as caught:
+            open_artwork(path)
+        assert path.name in caught.value.message and caught.value.hint
+
+
+def test_folders_are_searched_in_natural_order_and_each_file_counts_once(tmp_path: Path) -> None:
+    for name in ("10.png", "2.PNG", "sub/1.jpg", ".hidden.png", ".git/x.png", "notes.txt"):
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        (tmp_path / name).touch()
+    found = collect([tmp_path, tmp_path / "2.PNG", tmp_path / "notes.txt"])
+    assert [path.relative_to(tmp_path).as_posix() for path in found] == [
+        "2.PNG",
+        "10.png",
+        "sub/1.jpg",
+        "notes.txt",
+    ]
+
+
+def test_nothing_to_learn_from_is_said(tmp_path: Path) -> None:
+    for paths in ([], [tmp_path]):
+        with pytest.raises(PictureError, match="no pictures"):
+            collect(paths)
+    with pytest.raises(PictureError, match="nowhere"):
+        collect([tmp_path / "nowhere"])
+
+
+@pytest.mark.skipif(not hasattr(os, "seteuid"), reason="rights work otherwise on Windows")
+def test_a_folder_without_rights_is_named(tmp_path: Path) -> None:
+    locked = tmp_path / "locked"
+    locked.mkdir()
+    flat().save(locked / "a.png")
+    root = os.geteuid() == 0
+    locked.chmod(0)
+    if root:  # rights don't bind root: become nobody for a moment
+        parent = tmp_path
+        while parent != parent.parent and parent.stat().st_uid == 0 and parent != Path("/tmp"):
+            parent.chmod(0o755)
+            parent = parent.parent
+        os.seteuid(65534)
+    try:
+        with pytest.raises(PictureError, match="locked"):
+            collect([locked])
+    finally:
+        if root:
+            os.seteuid(0)
+        locked.chmod(0o755)
+
+
+def test_captions_come_from_the_text_beside_the_picture_with_the_trigger(tmp_path: Path) -> None:
+    (tmp_path / "a.txt").write_text("\ufeffa cat,\n asleep ", encoding="utf-8")
+    (tmp_path / "b.png.txt").write_bytes(b"caf\xe9")
+    assert caption_of(tmp_path / "a.jpg") == "a cat, asleep"
+    assert caption_of(tmp_path / "b.png") == "caf\ufffd"
+    assert caption_of(tmp_path / "c.png") is None
+    assert full_caption("a cat, asleep", "inkwash") == "a cat, asleep, inkwash"
+    assert full_caption("an Inkwash cat", "inkwash") == "an Inkwash cat"
+    assert full_caption(None, "inkwash") == "inkwash"
+    assert full_caption("a cat", "") == "a cat"
+
+
+def test_a_broken_file_in_a_folder_is_left_out_and_told_but_a_named_one_is_refused(tmp_path: Path) -> None:
+    for number in range(2):
+        picture(seed=number).save(tmp_path / f"{number}.png")
+    (tmp_path / "broken.jpg").write_text("no picture")
+    dataset = inspect([tmp_path])
+    assert len(dataset.artworks) == 2
+    assert len(dataset.warnings) == 1 and "broken.jpg" in dataset.warnings[0]
+    with pytest.raises(PictureError, match=r"broken\.jpg"):
+        inspect([tmp_path / "0.png", tmp_path / "broken.jpg"])
+    with pytest.raises(PictureError, match=r"None of the pictures.*broken\.jpg"):
+        (tmp_path / "0.png").unlink()
+        (tmp_path / "1.png").unlink()
+        inspect([tmp_path])
+
+
+def test_one_picture_and_tiny_ones_are_warned_about(tmp_path: Path) -> None:
+    picture(32, 32).save(tmp_path / "a.png")
+    notes = inspect([tmp_path / "a.png"]).warnings
+    assert any("only one picture" in note for note in notes)
+    assert any("32 x 32" in note for note in notes)

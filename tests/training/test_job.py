@@ -1,0 +1,138 @@
+import errno
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from styles import atomic
+from styles.errors import BadInput, DiskFullError, JobError, PictureError
+from training.events import Failed, Finished, Paused, PhaseStarted, StepDone, Warned
+from training.job import Job, jobs_in
+
+from .conftest import picture, small_plan
+
+
+def test_a_job_holds_copies_of_artworks_and_captions(make_job: Callable[..., Job], artworks: Path) -> None:
+    job = make_job(Path("nowhere"))
+    copies = job.artworks()
+    assert [copy.path.read_bytes() for copy in copies] == [
+        p.read_bytes() for p in sorted(artworks.glob("*.png"))
+    ]
+    assert [copy.caption for copy in copies] == ["blocks", "a blue boat, blocks", "blocks", "blocks"]
+    assert [copy.size_px for copy in copies] == [(72, 64)] * 3 + [(128, 64)]
+    assert job.plan == small_plan(Path("nowhere"))
+    assert job.state() == "waiting"
+    assert jobs_in(job.folder.parent) == [job]
+    assert Job.open(job.folder) == job
+
+
+def test_a_bad_name_or_picture_leaves_no_folder(tmp_path: Path, artworks: Path) -> None:
+    for name in ("a/b", "..", "wave 🌊"):
+        with pytest.raises(BadInput):
+            Job.create(tmp_path / "jobs", small_plan(tmp_path, name=name), [artworks])
+    with pytest.raises(PictureError):
+        Job.create(tmp_path / "jobs", small_plan(tmp_path), [])
+    assert not list(tmp_path.glob("jobs/*"))
+
+
+def test_a_full_disk_leaves_no_folder(
+    tmp_path: Path, artworks: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def full(*_: Any) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr("shutil.copyfile", full)
+    with pytest.raises(DiskFullError):
+        Job.create(tmp_path / "jobs", small_plan(tmp_path), [artworks])
+    monkeypatch.undo()
+    monkeypatch.setattr(atomic.os, "fsync", full)
+    with pytest.raises(DiskFullError):
+        Job.create(tmp_path / "jobs", small_plan(tmp_path), [artworks])
+    assert not list((tmp_path / "jobs").iterdir())
+
+
+def test_two_jobs_of_one_name_get_their_own_folders(make_job: Callable[..., Job]) -> None:
+    assert make_job(Path("x")).folder != make_job(Path("x")).folder
+
+
+def test_one_picture_is_a_waiting_job_with_a_warning(tmp_path: Path) -> None:
+    picture().save(tmp_path / "only.png")
+    job = Job.create(tmp_path / "jobs", small_plan(tmp_path), [tmp_path / "only.png"])
+    assert [type(event) for event in job.events()] == [Warned]
+    assert job.state() == "waiting"
+
+
+def test_a_half_written_line_is_passed_over_and_closed(make_job: Callable[..., Job]) -> None:
+    job = make_job(Path("x"))
+    first, last = StepDone(1, 2, 0.5, 1e-3, 1.0, 1.0), PhaseStarted("base \u2028 line")
+    job.append(first)
+    with job.journal.open("ab") as file:
+        file.write(b'{"event": "StepDone", "st')  # the power went here
+    assert job.events() == [first]
+    events, offset = job.events_since(0)
+    job.append(last)
+    assert job.events_since(offset)[0] == [last]
+    assert job.events() == [first, last]
+
+
+def test_the_last_event_tells_the_state(make_job: Callable[..., Job]) -> None:
+    job = make_job(Path("x"))
+    for event, state in (
+        (PhaseStarted("base"), "interrupted"),
+        (Paused(3), "paused"),
+        (Failed("m", "h"), "failed"),
+        (Finished(1, "p", "i", "n", 1.0), "finished"),
+    ):
+        job.append(event)
+        assert job.state() == state
+
+
+def test_requests_are_files_that_resume_takes_back(make_job: Callable[..., Job]) -> None:
+    job = make_job(Path("x"))
+    assert job.requested() is None
+    job.request("pause")
+    assert Job(job.folder).requested() == "pause"
+    job.request("stop")
+    assert job.requested() == "stop"
+    job.request("resume")
+    assert job.requested() is None
+
+
+HOLD = """
+import sys, time
+from training.job import Job
+with Job.open(sys.argv[1]).held():
+    print("held", flush=True)
+    time.sleep(60)
+"""
+
+
+def test_the_lock_tells_whether_a_trainer_lives_and_a_killed_one_frees_it(
+    make_job: Callable[..., Job],
+) -> None:
+    job = make_job(Path("x"))
+    with subprocess.Popen(
+        [sys.executable, "-c", HOLD, job.folder], stdout=subprocess.PIPE, text=True
+    ) as holder:
+        try:
+            assert holder.stdout is not None and holder.stdout.readline() == "held\n"
+            assert job.alive() and job.state() == "running"
+            with pytest.raises(JobError, match="already"), job.held(wait_seconds=0.1):
+                pass
+        finally:
+            holder.kill()
+    assert not job.alive() and job.state() == "waiting"
+    with job.held():
+        assert job.alive()
+
+
+def test_what_is_no_job_is_said(tmp_path: Path, make_job: Callable[..., Job]) -> None:
+    with pytest.raises(JobError, match="not a job folder"):
+        Job.open(tmp_path)
+    job = make_job(Path("x"))
+    (job.folder / "artworks.json").write_text("[{}]")
+    with pytest.raises(JobError, match="artworks"):
+        job.artworks()

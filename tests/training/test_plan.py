@@ -1,0 +1,107 @@
+import subprocess
+import sys
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from styles.errors import PlanError
+from training.plan import PRESETS, TrainingPlan, plan_for
+
+
+@pytest.mark.parametrize(
+    ("field", "value"),
+    [
+        ("steps", 0),
+        ("steps", 2.5),
+        ("steps", True),
+        ("rank", 129),
+        ("batch", 0),
+        ("alpha", 0.0),
+        ("learning_rate", 0.0),
+        ("learning_rate", float("nan")),
+        ("learning_rate", 1.0),
+        ("grad_clip", 0.0),
+        ("caption_dropout", 1.5),
+        ("min_snr_gamma", 0.0),
+        ("min_snr_gamma", float("inf")),
+        ("resolution_px", 16),
+        ("seed", -1),
+        ("layers", "all"),
+        ("base_family", "sdxl"),
+        ("name", "  "),
+        ("preview_prompts", ("a",) * 9),
+    ],
+)
+def test_a_value_out_of_range_is_named(field: str, value: object) -> None:
+    with pytest.raises(PlanError) as caught:
+        TrainingPlan(**{"name": "x", field: value})  # type: ignore[arg-type]
+    assert caught.value.hint
+    assert (
+        field.split("_")[-1] in caught.value.message
+        or "name" in caught.value.message
+        or field == "preview_prompts"
+    )
+
+
+@pytest.mark.parametrize("family", PRESETS)
+@pytest.mark.parametrize("preset", ["quick", "balanced", "thorough"])
+def test_every_preset_makes_a_plan(preset: str, family: str) -> None:
+    plan = plan_for(preset, family, 8, name="x")
+    assert (plan.preset, plan.base_family) == (preset, family)
+    assert plan.preview_prompts
+
+
+def test_presets_get_longer() -> None:
+    for family in PRESETS:
+        views = [plan_for(p, family, 8, name="x") for p in ("quick", "balanced", "thorough")]
+        assert [p.steps * p.batch for p in views] == sorted({p.steps * p.batch for p in views})
+
+
+def test_overrides_win_and_a_changed_rank_keeps_the_strength() -> None:
+    plan = plan_for("balanced", "sd1", 8, name="x", rank=32, steps=10, seed=5)
+    assert (plan.rank, plan.steps, plan.seed) == (32, 10, 5)
+    usual = plan_for("balanced", "sd1", 8, name="x")
+    assert plan.alpha / plan.rank == usual.alpha / usual.rank
+    assert plan.preview_every <= 10
+    with pytest.raises(PlanError, match="nonsense"):
+        plan_for("quick", "sd1", 8, name="x", nonsense=1)
+    with pytest.raises(PlanError, match="'sloppy'"):
+        plan_for("sloppy", "sd1", 8, name="x")
+
+
+def test_one_artwork_gets_a_small_batch() -> None:
+    assert plan_for("quick", "starter", 1, name="x").batch <= 4
+
+
+def test_sdxl_is_not_there_yet() -> None:
+    with pytest.raises(PlanError, match="SDXL"):
+        plan_for("quick", "sdxl", 8, name="x")
+
+
+@given(
+    rate=st.floats(1e-7, 0.1),
+    steps=st.integers(1, 100_000),
+    gamma=st.none() | st.floats(0.01, 1000),
+    name=st.text(min_size=1),
+)
+def test_json_keeps_every_number(rate: float, steps: int, gamma: float | None, name: str) -> None:
+    plan = TrainingPlan(
+        name=f"n{name}", learning_rate=rate, steps=steps, min_snr_gamma=gamma, preview_prompts=("a", "b")
+    )
+    assert TrainingPlan.from_json(plan.to_json()) == plan
+
+
+@pytest.mark.parametrize("text", ["", "[]", "{", '{"name": "x", "colour": 1}', '{"name": "x", "steps": 0}'])
+def test_a_damaged_plan_is_refused(text: str) -> None:
+    with pytest.raises(PlanError):
+        TrainingPlan.from_json(text)
+
+
+def test_light_modules_import_nothing_heavy() -> None:
+    code = (
+        "import sys, training.plan, training.events, training.job, training.artworks, training.buckets, training.__main__;"
+        "heavy = {'torch', 'diffusers', 'gradio', 'transformers', 'numpy', 'peft'} & set(sys.modules);"
+        "assert not heavy, heavy"
+    )
+    subprocess.run([sys.executable, "-c", code], check=True)
