@@ -111,7 +111,7 @@ class BaseShelf:
         """
         text = str(source).strip()
         path = Path(text).expanduser()
-        if path.exists():
+        if text and path.exists():
             facts = inspect_base(path.resolve(), prediction_type)
             name = name or path.resolve().stem
             where = str(facts.path)
@@ -249,7 +249,7 @@ def find_source(source: str | Path, home: Home, progress: Progress | None = None
     text = str(source).strip()
     path = Path(text).expanduser()
     shelf = BaseShelf(home)
-    if text == "starter":
+    if text in ("", "starter"):
         return shelf.resolve(text)
     if path.exists():
         return path.resolve(), None

@@ -163,7 +163,7 @@ def generate(
     except (torch.OutOfMemoryError, RuntimeError) as error:
         if isinstance(error, torch.OutOfMemoryError) or "allocate memory" in str(error):
             raise OutOfMemory(
-                f"{base.device} has too little memory for {size} pictures of {order.width_px}x{order.height_px} px at once.",
+                f"{base.device} has too little memory for {min(size, count)} pictures of {order.width_px}x{order.height_px} px at once.",
                 "Choose a smaller size or fewer pictures, or close other programs.",
             ) from error
         raise
