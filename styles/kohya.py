@@ -78,13 +78,20 @@ OTHER_KINDS = {
 
 @dataclass(frozen=True)
 class LayerKeys:
-    """The tensor names of one layer of a file."""
+    """The tensor names of one layer of a file, and its alpha where that is told elsewhere than in a tensor."""
 
     network: str
     path: str
     down: str
     up: str
     alpha: str | None
+    told_alpha: float | None = None
+    by_root: bool = False  # the scale is alpha / sqrt(r) ("rsLoRA") instead of alpha / r
+
+    def alpha_for(self, alpha: float, rank: int) -> float:
+        """Return the alpha to divide by the rank; none, or 0, means alpha = rank (kohya)."""
+        alpha = alpha or self.told_alpha or float(rank)
+        return alpha * rank**0.5 if self.by_root and self.told_alpha else alpha
 
 
 def kohya_name(network: str, path: str) -> str:
@@ -106,6 +113,11 @@ def module_path(name: str) -> tuple[str, str]:
         f"The file names a layer that no Stable Diffusion has: {clean_text(name, 120)}.",
         "It may be for another kind of model.",
     )
+
+
+def known_path(path: str) -> bool:
+    """Whether a dotted path is made of module names that a Stable Diffusion has."""
+    return _dotted(path.replace(".", "_")) == path
 
 
 def layer_keys(keys: Iterable[str]) -> list[LayerKeys]:

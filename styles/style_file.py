@@ -14,7 +14,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from styles import atomic
+from styles import atomic, diffusers_keys
 from styles.errors import StyleFileError
 from styles.kohya import ALPHA, DOWN, UP, LayerKeys, kohya_name, layer_keys
 from styles.style import FAMILY_NAMES, FAMILY_OF_WIDTH, Style, StyleCard, StyleLayer
@@ -98,21 +98,31 @@ class Judged:
 
 def judge(header: Header, name: str) -> Judged:
     """Check names, shapes and ranks of all layers against each other; raises StyleFileError."""
-    layers = layer_keys(header.tensors)
+    if diffusers_keys.is_diffusers(header.tensors):
+        layers = diffusers_keys.layer_keys(header.tensors, header.metadata)
+    else:
+        layers = layer_keys(header.tensors)
     ranks: Counter[int] = Counter()
     widths: set[int] = set()
+    widest = 0
     for layer in layers:
         down, up = header.tensors[layer.down].shape, header.tensors[layer.up].shape
         if len(down) not in (2, 4) or len(up) not in (2, 4) or up[2:] not in ((), (1, 1)) or 0 in down + up:
             raise _misshapen(name, layer, down, up)
         rank, width_in, width_out = down[0], _product(down[1:]), up[0]
-        if up[1] != rank or rank > max(width_in, width_out):
+        if up[1] != rank:
             raise _misshapen(name, layer, down, up)
+        widest = max(widest, width_in, width_out)
         if layer.alpha and header.tensors[layer.alpha].shape not in ((), (1,)):
             raise StyleFileError(f"“{name}”: the alpha of {layer.path} is not a single number.")
         ranks[rank] += 1
         if layer.network == "unet" and layer.path.endswith(("attn2.to_k", "attn2.to_v")):
             widths.add(width_in)
+    if max(ranks) > widest:
+        raise StyleFileError(
+            f"“{name}” has rank {max(ranks)}, more than its widest layer has numbers ({widest}).",
+            "The file is damaged, or of a kind that can't be read yet.",
+        )
     if len(widths) > 1:
         raise StyleFileError(
             f"“{name}” mixes layers for words of {sorted(widths)} numbers: no base has both."
@@ -136,6 +146,10 @@ def _card(header: Header, judged: Judged, path: Path, sha256: str) -> StyleCard:
     family = judged.family or claimed or _family_of_text_layers(header, judged) or "unknown"
     if family == "unknown":
         problems.append("It doesn't say which base it is for; its layers will tell when it is used.")
+    if any(layer.alpha is None and layer.told_alpha is None for layer in judged.layers):
+        problems.append(
+            "It doesn't say how strong it was trained to be (alpha); the usual strength is taken."
+        )
     return StyleCard(
         **card_texts(header.metadata, path.stem),
         family=family,
@@ -177,8 +191,8 @@ def _style_of(data: bytes, path: Path) -> Style:
                 f"“{path.name}” is damaged: {keys.network}.{keys.path} holds values that are no numbers.",
                 "Get the file again; a training that diverged leaves such files.",
             )
-        # A missing alpha, or 0, means alpha = rank (kohya).
-        layers.append(StyleLayer(keys.network, keys.path, down, up, alpha or float(down.shape[0])))
+        alpha = keys.alpha_for(alpha, down.shape[0])
+        layers.append(StyleLayer(keys.network, keys.path, down, up, alpha))
     return Style(_card(header, judged, path, sha256), tuple(layers))
 
 

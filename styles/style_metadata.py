@@ -33,6 +33,8 @@ TOLD = frozenset(
         "rank",
         "alpha",
         "learning_rate",
+        "learning_rate_factor",
+        "continued_from",
         "steps",
         "batch",
         "warmup_fraction",

@@ -88,6 +88,8 @@ def open_header(path: Path) -> Header:
 
 def open_style_file(path: Path) -> BinaryIO:
     """Open a file to read; raises StyleFileError where there is none or it can't be read."""
+    if path.exists() and not path.is_file():  # a folder, or a pipe that would never end
+        raise StyleFileError(f"{path} is not a file.", "Choose a .safetensors file.")
     try:
         return path.open("rb")
     except FileNotFoundError as error:

@@ -223,7 +223,8 @@ def test_reads_what_other_tools_write(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("alpha", [None, torch.tensor(0.0)])
 def test_a_missing_alpha_or_0_is_the_rank(tmp_path: Path, alpha: Any) -> None:
-    assert read_style(kohya_file(tmp_path / "a.safetensors", alpha=alpha)).layers[0].scale == 1.0
+    style = read_style(kohya_file(tmp_path / "a.safetensors", alpha=alpha))
+    assert style.layers[0].scale == 1.0 and bool(style.card.problems) == (alpha is None)
 
 
 @pytest.mark.parametrize("width, family", [(256, "starter"), (768, "sd1"), (1024, "sd2"), (2048, "sdxl")])
@@ -234,6 +235,48 @@ def test_the_shape_proves_the_family(tmp_path: Path, width: int, family: str) ->
     card = read_card(path)
     assert card.family == family
     assert bool(card.problems) == (family != "sd1")
+
+
+@pytest.mark.parametrize("form", ["lora_A.weight lora_B.weight", "lora.down.weight lora.up.weight", "oldest"])
+def test_reads_the_names_of_diffusers(tmp_path: Path, style: Style, form: str) -> None:
+    tensors = {}
+    for layer in style.layers:
+        down, up = f"unet.{layer.path}.{form.split()[0]}", f"unet.{layer.path}.{form.split()[-1]}"
+        if form == "oldest":
+            place, module = layer.path.removesuffix(".0").rsplit(".", 1)
+            down, up = (f"{place}.processor.{module}_lora.{side}.weight" for side in ("down", "up"))
+        tensors |= {down: layer.down, up: layer.up}
+    path = tmp_path / "theirs.safetensors"
+    told = {
+        "unet.lora_alpha": 8,
+        "unet.r": 4,
+        "unet.alpha_pattern": {"mid_block.attentions.0.transformer_blocks.0.attn2.to_k": 1},
+    }
+    for metadata, alphas in (({}, {4.0}), ({"lora_adapter_metadata": json.dumps(told)}, {8.0, 1.0})):
+        save_file(tensors, path, metadata)
+        read = read_style(path)
+        assert read.card.family == "sd1" and bool(read.card.problems) == (not metadata)
+        ours = {layer.path: layer for layer in style.layers}
+        assert {layer.path for layer in read.layers} == set(ours) and {
+            layer.alpha for layer in read.layers
+        } == alphas
+        assert all(torch.equal(layer.down, ours[layer.path].down) for layer in read.layers)
+    told["unet.use_rslora"] = True
+    save_file(tensors, path, {"lora_adapter_metadata": json.dumps(told)})
+    assert {layer.scale for layer in read_style(path).layers} == {8 / 4**0.5, 1 / 4**0.5}
+    for bad in (
+        "[" * 100_000,
+        "[]x",
+        '{"unet.lora_alpha": "x"}',
+        '{"unet.lora_alpha": -1}',
+        '{"unet.lora_alpha": 1, "unet.alpha_pattern": 3}',
+    ):
+        save_file(tensors, path, {"lora_adapter_metadata": bad})
+        with pytest.raises(StyleFileError, match="strength"):
+            read_card(path)
+    save_file(tensors | {"unet.conv_in.weight": torch.ones(2)}, path)
+    with pytest.raises(StyleFileError, match=r"belongs to no style layer: unet\.conv_in"):
+        read_card(path)
 
 
 @pytest.mark.parametrize(
@@ -250,7 +293,11 @@ def test_without_cross_attention_the_metadata_says_it(
 ) -> None:
     name = NAME.replace("attn2", "attn1")
     save_file(
-        {f"{name}.lora_down.weight": torch.ones(4, 64), f"{name}.lora_up.weight": torch.ones(64, 4)},
+        {
+            f"{name}.lora_down.weight": torch.ones(4, 64),
+            f"{name}.lora_up.weight": torch.ones(64, 4),
+            f"{name}.alpha": torch.tensor(4.0),
+        },
         tmp_path / "a.safetensors",
         metadata,
     )
@@ -280,7 +327,7 @@ def test_text_of_strangers_is_only_text(tmp_path: Path) -> None:
     ("changes", "said"),
     [
         ({"down": torch.ones(0, 768), "up": torch.ones(64, 0)}, "don't fit"),  # rank 0
-        ({"down": torch.ones(800, 768), "up": torch.ones(64, 800)}, "don't fit"),  # above the layer's width
+        ({"down": torch.ones(800, 768), "up": torch.ones(64, 800)}, "rank 800"),  # above the layer's width
         ({"up": torch.ones(64, 5)}, "don't fit"),
         ({"down": torch.ones(768)}, "don't fit"),
         ({"up": torch.ones(64, 4, 3, 3)}, "don't fit"),
@@ -360,7 +407,7 @@ def test_a_damaged_header_is_refused_or_read_but_never_crashes(
 def test_what_is_not_there_or_not_finite_is_told(style: Style, tmp_path: Path) -> None:
     with pytest.raises(StyleFileError, match="no file"):
         read_card(tmp_path / "none.safetensors")
-    with pytest.raises(StyleFileError):
+    with pytest.raises(StyleFileError, match="is not a file"):
         read_card(tmp_path)
     broken = replace(style.layers[0], up=style.layers[0].up * float("inf"))
     with pytest.raises(StyleFileError, match="diverged"):
