@@ -240,8 +240,9 @@ def demo(
     as_json: JsonOption = False,
 ) -> None:
     """Train two styles, mix them, and draw one sheet that shows it."""
-    from app.demo import run_demo
+    from app.demo import DemoPlan, run_demo
 
     console, studio = console_of(context), open_studio(context, home)
-    report = run_demo(studio, out.expanduser().absolute(), base=base, steps=steps, say=console.say)
+    plan = DemoPlan(base=base, steps=steps)
+    report = run_demo(studio, out.expanduser().absolute(), plan, say=console.say)
     console.answer(report, f"The sheet is {report['sheet']}")

@@ -1,0 +1,38 @@
+"""What this machine computes on, in words."""
+
+from __future__ import annotations
+
+import platform
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from app.studio import Studio
+
+
+def device_rows(studio: Studio) -> list[tuple[str, str]]:
+    """(what, which) of the device, its memory and the versions; imports torch."""
+    import diffusers
+    import torch
+
+    from styles.base import pick_device, pick_dtype
+    from styles.generate import dtype_name
+
+    device = pick_device() if studio.settings.device == "auto" else torch.device(studio.settings.device)
+    rows = [
+        ("Home", str(studio.home.root)),
+        ("Device", str(device)),
+        ("Precision", dtype_name(pick_dtype(device))),
+    ]
+    if device.type == "cuda":
+        free, total = torch.cuda.mem_get_info(device)
+        rows += [
+            ("Graphics card", torch.cuda.get_device_name(device)),
+            ("Its memory", f"{free / 1e9:.1f} GB free of {total / 1e9:.1f} GB"),
+        ]
+    rows += [
+        ("Processor", f"{platform.machine()}, {torch.get_num_threads()} threads"),
+        ("Python", platform.python_version()),
+        ("torch", torch.__version__),
+        ("diffusers", diffusers.__version__),
+    ]
+    return rows

@@ -1,0 +1,49 @@
+"""Turning what goes wrong in a handler into words on the page."""
+
+from __future__ import annotations
+
+import functools
+import inspect
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import gradio as gr
+
+from app.log import surprise_message
+from app.studio import Studio
+from styles.errors import AtelierError
+
+
+def answering(studio: Studio, doing: str) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
+    """Make a handler show our errors with their own text, and all others as a sentence that names the log file."""
+
+    def told(error: Exception) -> gr.Error:
+        if isinstance(error, gr.Error):
+            return error
+        if isinstance(error, AtelierError):
+            return gr.Error(str(error), title="That did not work", duration=None, print_exception=False)
+        text = surprise_message(studio.home, error, doing)
+        return gr.Error(text, title="Something went wrong", duration=None, print_exception=False)
+
+    def decorate(handler: Callable[..., Any]) -> Callable[..., Any]:
+        if inspect.isgeneratorfunction(handler):
+
+            @functools.wraps(handler)
+            def stream(*arguments: Any, **named: Any) -> Iterator[Any]:
+                try:
+                    yield from handler(*arguments, **named)
+                except Exception as error:
+                    raise told(error) from None
+
+            return stream
+
+        @functools.wraps(handler)
+        def answer(*arguments: Any, **named: Any) -> Any:
+            try:
+                return handler(*arguments, **named)
+            except Exception as error:
+                raise told(error) from None
+
+        return answer
+
+    return decorate

@@ -1,0 +1,119 @@
+"""Named endpoints with explicit arguments, for scripts on this machine (gradio_client)."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import gradio as gr
+
+from app.cards import card_facts
+from app.easel import PictureSaved
+from app.orders import PictureOrder, TrainingOrder
+from app.studio import Studio
+from app.window.answers import answering
+
+
+def add_endpoints(studio: Studio) -> None:
+    """Add the endpoints to the Blocks that are being built. Paths are paths on this machine."""
+    told = answering(studio, "answering a script")
+
+    @told
+    def create(
+        prompt: str,
+        weights: dict[str, float] | None = None,
+        negative: str = "",
+        base: str = "",
+        seed: int | None = None,
+        count: int = 1,
+        steps: int | None = None,
+        guidance: float | None = None,
+        sampler: str | None = None,
+        width: int | None = None,
+        height: int | None = None,
+    ) -> dict[str, Any]:
+        """Paint pictures with a blend, given as {style name: weight}; their paths and seeds."""
+        order = PictureOrder(
+            prompt=prompt, negative=negative, base=base, seed=seed, count=count, steps=steps, guidance=guidance,
+            sampler=sampler, width_px=width, height_px=height,
+            weights=tuple((name, float(weight)) for name, weight in (weights or {}).items()),
+        )  # fmt: skip
+        made = [event for event in studio.render(order).events() if isinstance(event, PictureSaved)]
+        return {
+            "pictures": [str(picture.path) for picture in made],
+            "seeds": [picture.seed for picture in made],
+        }
+
+    @told
+    def train(
+        name: str,
+        pictures: list[str],
+        preset: str = "balanced",
+        base: str = "",
+        trigger: str = "",
+        steps: int | None = None,
+        rank: int | None = None,
+        seed: int | None = None,
+        resolution: int | None = None,
+    ) -> dict[str, Any]:
+        """Start a training from pictures or folders on this machine; the job, which runs on by itself."""
+        order = TrainingOrder(
+            name=name, pictures=tuple(Path(path) for path in pictures), preset=preset, base=base, trigger=trigger,
+            steps=steps, rank=rank, seed=seed, resolution_px=resolution,
+        )  # fmt: skip
+        return studio.trainings.card(studio.start_training(order)).facts()
+
+    @told
+    def jobs() -> list[dict[str, Any]]:
+        """All trainings, newest first."""
+        return [card.facts() for card in studio.jobs()]
+
+    @told
+    def job_request(job: str, request: str) -> dict[str, Any]:
+        """Ask a training to "pause", to "stop" and keep its style, or to "resume"."""
+        actions = {
+            "pause": studio.pause_training,
+            "stop": studio.stop_training,
+            "resume": studio.resume_training,
+        }
+        if request not in actions:
+            raise gr.Error(f"There is no request {request!r}: pause, stop or resume.", print_exception=False)
+        actions[request](job)
+        return studio.trainings.card(studio.trainings.job(job)).facts()
+
+    @told
+    def styles() -> list[dict[str, Any]]:
+        """The cards of all styles in the library."""
+        return [card_facts(card) for card in studio.library.cards()]
+
+    @told
+    def import_style(path: str) -> dict[str, Any]:
+        """Bring a style file or a folder of them into the library."""
+        report = studio.library.import_files([Path(path)])
+        refused = [{"file": str(one.file), "reason": one.reason} for one in report.refused]
+        return {"styles": [card_facts(card) for card in report.styles], "refused": refused}
+
+    @told
+    def export_style(name: str, folder: str) -> str:
+        """Write a style's file into a folder on this machine; its path."""
+        return str(studio.library.export(name, Path(folder).expanduser()))
+
+    @told
+    def delete_style(name: str) -> str:
+        """Move a style to the trash; its path there."""
+        return str(studio.library.delete(name))
+
+    @told
+    def restore_style(name: str) -> dict[str, Any]:
+        """Bring a style back from the trash."""
+        return card_facts(studio.library.restore(name))
+
+    gr.api(create, api_name="create", concurrency_id="gpu", concurrency_limit=1)
+    gr.api(train, api_name="train")
+    gr.api(jobs, api_name="jobs", concurrency_limit=None)
+    gr.api(job_request, api_name="job_request", concurrency_limit=None)
+    gr.api(styles, api_name="styles")
+    gr.api(import_style, api_name="import_style")
+    gr.api(export_style, api_name="export_style")
+    gr.api(delete_style, api_name="delete_style")
+    gr.api(restore_style, api_name="restore_style")

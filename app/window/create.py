@@ -1,0 +1,259 @@
+"""The Create room: a prompt, a slider for each style, pictures."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import gradio as gr
+
+from app.easel import Notice, Painting, PictureSaved
+from app.orders import SAMPLERS, PictureOrder
+from app.studio import Studio
+from app.window.answers import answering
+from styles.errors import Cancelled, OutOfMemory, RecipeError
+from styles.pictures import read_recipe
+from styles.style import StyleCard
+
+FIRST_PROMPT = "a red house under a yellow moon, blue background"
+SHOWN_PICTURES = 24
+FIRST_STYLES = 2  # sliders that a fresh page has
+
+
+def create_room(studio: Studio, page: gr.Blocks, tab: gr.Tab) -> None:
+    """Lay out the room and connect it."""
+    told = answering(studio, "painting")
+    weights = gr.State({})  # style id -> weight, what the sliders say
+    placed = gr.State(0)  # counts how often a recipe has set the sliders
+    with gr.Row(equal_height=False):
+        with gr.Column(scale=5, min_width=340):
+            prompt = gr.Textbox(label="Prompt", value=FIRST_PROMPT, lines=2, max_lines=8)
+            chosen = gr.Dropdown([], label="Styles in the mix", multiselect=True, filterable=True)
+            sliders = gr.Column()
+            with gr.Row():
+                count = gr.Slider(1, 16, value=1, step=1, label="How many")
+                seed = gr.Number(
+                    label="Seed", precision=0, minimum=0, value=None, placeholder="a new one each time"
+                )
+            with gr.Row():
+                go = gr.Button("Create", variant="primary", size="lg", scale=3)
+                stop = gr.Button("Stop", size="lg", scale=1)
+            with gr.Group(visible=False) as crowded:
+                crowded_words = gr.Markdown()
+                pause_and_go = gr.Button("Pause the training, paint, go on")
+            with gr.Accordion("More", open=False):
+                negative = gr.Textbox(label="Negative prompt", info="What to keep out.", lines=1)
+                with gr.Row():
+                    width = gr.Number(label="Width in pixels", precision=0, value=None, placeholder="base's")
+                    height = gr.Number(
+                        label="Height in pixels", precision=0, value=None, placeholder="base's"
+                    )
+                with gr.Row():
+                    steps = gr.Slider(1, 100, value=20, step=1, label="Steps")
+                    guidance = gr.Number(label="Guidance", value=None, minimum=0, placeholder="base's")
+                sampler = gr.Dropdown(list(SAMPLERS), value=SAMPLERS[0], label="Sampler")
+                triggers = gr.Checkbox(True, label="Add the styles' trigger words to the prompt")
+                base = gr.Textbox(label="Base to paint with", placeholder="the one in use", max_lines=1)
+                dropped = gr.File(
+                    label="Drop a picture to get its recipe back", file_types=[".png"], height=110
+                )
+        with gr.Column(scale=6, min_width=380):
+            live = gr.Image(
+                label="Being painted", format="png", height=260, visible=False, interactive=False, buttons=[]
+            )
+            said = gr.Markdown("", elem_classes="quiet")
+            gallery = gr.Gallery(
+                label="Pictures", columns=3, format="png", object_fit="contain", height=520,
+                buttons=["download", "fullscreen"],
+            )  # fmt: skip
+
+    quiet: dict[str, Any] = {"show_progress": "hidden", "api_visibility": "private"}
+
+    def fill(names: list[str] | None, known: dict[str, float]) -> list[Any]:
+        cards = paintable(studio)
+        names = [name for name in names or [] if name in {card.id for card in cards}]
+        names = names or [card.id for card in cards[:FIRST_STYLES]]
+        choices = [(card.name, card.id) for card in cards]
+        return [gr.update(choices=choices, value=names), complete(studio, names, known)]
+
+    # A fresh page and a visit after a training both find the styles that are there now.
+    page.load(fill, [chosen, weights], [chosen, weights], **quiet)
+    page.load(lambda: recent(studio), None, gallery, **quiet)
+    tab.select(fill, [chosen, weights], [chosen, weights], **quiet)
+    chosen.input(lambda ids, known: complete(studio, ids, known), [chosen, weights], weights, **quiet)
+
+    with sliders:
+
+        @gr.render(
+            inputs=[chosen, weights, placed], triggers=[chosen.change, placed.change], show_progress="hidden"
+        )
+        def draw_sliders(ids: list[str] | None, known: dict[str, float], place: int) -> None:
+            cards = {card.id: card for card in paintable(studio)}
+            shown = [cards[style] for style in ids or [] if style in cards]
+            known = complete(studio, ids, known)
+            parts = [
+                gr.Slider(
+                    -1,
+                    2,
+                    value=known[card.id],
+                    step=0.05,
+                    label=card.name,
+                    key=(card.id, place),
+                    interactive=True,
+                    info=f"trigger word: {card.trigger}" if card.trigger else None,
+                )
+                for card in shown
+            ]
+            if not shown:
+                gr.Markdown("No styles in the mix: the base paints alone.", elem_classes="quiet")
+                return
+
+            def note(*values: float) -> dict[str, float]:
+                return {card.id: float(value) for card, value in zip(shown, values, strict=True)}
+
+            # One listener for all: a listener for each could lose what another has just written.
+            changes = [slider.change for slider in parts]
+            gr.on(changes, note, parts, weights, trigger_mode="always_last", queue=False, **quiet)
+
+    form = {
+        prompt,
+        negative,
+        chosen,
+        weights,
+        count,
+        seed,
+        width,
+        height,
+        steps,
+        guidance,
+        sampler,
+        triggers,
+        base,
+    }
+    screen = [live, said, gallery, crowded, crowded_words]
+
+    def order_of(values: dict[Any, Any]) -> PictureOrder:
+        known = complete(studio, values[chosen], values[weights])
+        return PictureOrder(
+            prompt=values[prompt], negative=values[negative], base=values[base],
+            weights=tuple((style, known[style]) for style in values[chosen] or []),
+            seed=values[seed], count=int(values[count]), steps=int(values[steps]), guidance=values[guidance],
+            sampler=values[sampler], width_px=values[width] or None, height_px=values[height] or None,
+            add_triggers=values[triggers],
+        )  # fmt: skip
+
+    @told
+    def paint(values: dict[Any, Any]) -> Iterator[list[Any]]:
+        yield from _show(studio, order_of(values), pause_training=False)
+
+    @told
+    def paint_in_a_pause(values: dict[Any, Any]) -> Iterator[list[Any]]:
+        yield from _show(studio, order_of(values), pause_training=True)
+
+    one_at_a_time: dict[str, Any] = {"concurrency_id": "gpu", "concurrency_limit": 1, **quiet}
+    gr.on([go.click, prompt.submit], paint, form, screen, **one_at_a_time)
+    pause_and_go.click(paint_in_a_pause, form, screen, **one_at_a_time)
+    stop.click(lambda: studio.stop_rendering(), None, None, concurrency_limit=None, **quiet)
+
+    @told
+    def take_recipe(path: str | None, place: int) -> list[Any]:
+        if not path:
+            return [gr.skip()] * 11
+        recipe = read_recipe(Path(path))
+        known = {card.id: card for card in paintable(studio)}
+        parts: dict[str, float] = {}
+        missing = []
+        for part in recipe.blend.parts:
+            match = next((style for style in known if style.startswith(part.style)), None)
+            if match is None:
+                missing.append(recipe.names.get(part.style, part.style[:12]))
+            else:
+                parts[match] = part.weight
+        if missing:
+            gr.Warning(f"These styles of the picture are not in the library: {', '.join(missing)}")
+        for note in recipe.notes:
+            gr.Warning(note)
+        return [
+            recipe.prompt, recipe.negative, gr.update(value=list(parts)), parts, recipe.seed, recipe.width_px,
+            recipe.height_px, recipe.steps, recipe.guidance, recipe.sampler, place + 1,
+        ]  # fmt: skip
+
+    restored = [prompt, negative, chosen, weights, seed, width, height, steps, guidance, sampler, placed]
+    dropped.upload(take_recipe, [dropped, placed], restored, api_visibility="private")
+
+
+def paintable(studio: Studio) -> list[StyleCard]:
+    """The styles for the family of the base in use, the newest first."""
+    family = next((entry.family for entry in studio.shelf.list() if entry.in_use), "")
+    cards = [card for card in studio.library.cards() if not family or card.family == family]
+    return sorted(cards, key=lambda card: card.created, reverse=True)
+
+
+def complete(studio: Studio, ids: list[str] | None, known: dict[str, float]) -> dict[str, float]:
+    """A weight for each chosen style: what is known, else what its card suggests, and half of it beside others."""
+    suggested = {card.id: card.suggested_weight for card in studio.library.cards()}
+    chosen = list(ids or [])
+    return {
+        style: known.get(style, suggested.get(style, 1.0) * (1.0 if place == 0 else 0.5))
+        for place, style in enumerate(chosen)
+    }
+
+
+def recent(studio: Studio) -> list[tuple[str, str]]:
+    """The newest pictures for the gallery, each with what it was made from."""
+    shown = []
+    for path in studio.recent_pictures(SHOWN_PICTURES):
+        try:
+            recipe = read_recipe(path)
+        except RecipeError:
+            shown.append((str(path), path.stem))
+            continue
+        shown.append((str(path), f"{recipe.prompt} · seed {recipe.seed}"))
+    return shown
+
+
+def _show(studio: Studio, order: PictureOrder, *, pause_training: bool) -> Iterator[list[Any]]:
+    """Paint, and yield what the screen shows after each event: live picture, words, gallery, and the crowded box."""
+    words = "Opening the base and preparing."
+    yield [gr.skip(), words, gr.skip(), gr.update(visible=False), ""]
+    notices: list[str] = []
+    try:
+        for event in studio.render(order, pause_training=pause_training).events():
+            match event:
+                case Notice():
+                    notices.append(event.text)
+                case Painting():
+                    previews = event.previews()
+                    picture = gr.update(value=_strip(previews), visible=True)
+                    yield [picture, f"Step {event.step} of {event.steps}", gr.skip(), gr.skip(), gr.skip()]
+                case PictureSaved():
+                    notices.append(f"Seed {event.seed}: saved as {event.path.name}")
+                    yield [gr.skip(), gr.skip(), recent(studio), gr.skip(), gr.skip()]
+    except Cancelled:
+        notices.append("Stopped. What was finished is kept.")
+    except OutOfMemory as error:
+        job = studio.trainings.running()
+        if job is None or pause_training:
+            raise
+        yield [gr.update(visible=False), "", gr.skip(), gr.update(visible=True), _plain(str(error))]
+        return
+    yield [gr.update(visible=False), "\n\n".join(map(_plain, notices)), recent(studio), gr.skip(), gr.skip()]
+
+
+def _strip(previews: list[Any]) -> Any:
+    """The previews of one batch side by side, enlarged: one latent is one pixel."""
+    from PIL import Image
+
+    side = max(previews[0].size)
+    scale = max(1, 256 // side)
+    width, height = previews[0].width * scale, previews[0].height * scale
+    strip = Image.new("RGB", (width * len(previews), height))
+    for place, preview in enumerate(previews):
+        strip.paste(preview.resize((width, height), Image.Resampling.BICUBIC), (width * place, 0))
+    return strip
+
+
+def _plain(text: str) -> str:
+    """Text that Markdown leaves as it is."""
+    return "".join(f"\\{character}" if character in "\\`*_{}[]<>#+!|" else character for character in text)

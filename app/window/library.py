@@ -1,0 +1,102 @@
+"""The Library room: cards of all styles, import, export, the trash."""
+
+from __future__ import annotations
+
+import tempfile
+from pathlib import Path
+from typing import Any
+
+import gradio as gr
+
+from app.cards import matching
+from app.studio import Studio
+from app.window.answers import answering
+from app.window.drawing import style_card
+from styles.errors import BadInput
+
+SHOWN_CARDS = 60
+DOWNLOAD = "() => document.querySelector('#exported-file')?.click()"
+
+
+def library_room(studio: Studio, page: gr.Blocks, tab: gr.Tab) -> None:
+    """Lay out the room and connect it."""
+    told = answering(studio, "looking after the library")
+    version = gr.State(0)  # counts changes, so that the cards are drawn anew
+    with gr.Row():
+        search = gr.Textbox(label="Search", placeholder="name, trigger word, author", max_lines=1, scale=3)
+        files = gr.File(
+            label="Import styles", file_count="multiple", file_types=[".safetensors"], height=110, scale=2
+        )
+    said = gr.Markdown("", elem_classes="quiet")
+    cards_place = gr.Column()
+    with gr.Accordion("Trash", open=False):
+        trash = gr.Dropdown([], label="Deleted styles", info="Nothing is lost: they lie in the trash folder.")
+        restore = gr.Button("Restore")
+    exported = gr.DownloadButton("Exported file", visible="hidden", elem_id="exported-file")
+    quiet: dict[str, Any] = {"show_progress": "hidden", "api_visibility": "private"}
+
+    def trashed() -> Any:
+        names = studio.library.trashed()
+        return gr.update(choices=names, value=names[0] if names else None)
+
+    def export(name: str) -> str:
+        # Into the private folder of this window, whence the browser fetches it.
+        return str(
+            studio.library.export(name, Path(tempfile.mkdtemp(prefix="export-", dir=Path.cwd().parent)))
+        )
+
+    @told
+    def take_in(paths: list[str] | None, now: int) -> list[Any]:
+        if not paths:
+            return [gr.skip(), gr.skip(), gr.skip()]
+        report = studio.library.import_files([Path(path) for path in paths])
+        words = [f"Imported {len(report.styles)} of {len(paths)}."] if paths else []
+        for refused in report.refused:
+            gr.Warning(f"{refused.file.name}: {refused.reason}", duration=None)
+        return [None, " ".join(words), now + 1]
+
+    @told
+    def bring_back(name: str | None, now: int) -> list[Any]:
+        if not name:
+            raise BadInput("The trash is empty.")
+        return [f"{studio.library.restore(name).name} is back.", now + 1, trashed()]
+
+    with cards_place:
+
+        @gr.render(inputs=[search, version], triggers=[page.load, tab.select, search.change, version.change],
+                   show_progress="hidden")  # fmt: skip
+        def draw_cards(words: str, now: int) -> None:
+            found = matching(studio.library.cards(), words or "")
+            if not found:
+                gr.Markdown(
+                    "No style here yet. Train one, or import one." if not words else "No style matches."
+                )
+            for start in range(0, min(len(found), SHOWN_CARDS), 2):
+                with gr.Row(equal_height=True):
+                    for card in found[start : min(start + 2, SHOWN_CARDS)]:
+                        with gr.Group():
+                            gr.HTML(style_card(card))
+                            with gr.Row():
+                                save = gr.Button("Export", size="sm", elem_classes="export")
+                                drop = gr.Button("Delete", size="sm", variant="stop", elem_classes="delete")
+                        connect(card.id, card.name, save, drop)
+            if len(found) > SHOWN_CARDS:
+                gr.Markdown(f"{len(found) - SHOWN_CARDS} more: search to find them.", elem_classes="quiet")
+
+    def connect(style: str, name: str, save: gr.Button, drop: gr.Button) -> None:
+        @told
+        def hand_out() -> str:
+            return export(style)
+
+        @told
+        def throw_away(now: int) -> list[Any]:
+            studio.library.delete(style)
+            return [f"{name} is in the trash.", now + 1, trashed()]
+
+        save.click(hand_out, None, exported, **quiet).success(None, None, None, js=DOWNLOAD)
+        drop.click(throw_away, version, [said, version, trash], **quiet)
+
+    files.upload(take_in, [files, version], [files, said, version], api_visibility="private")
+    restore.click(bring_back, [trash, version], [said, version, trash], **quiet)
+    tab.select(trashed, None, trash, **quiet)
+    page.load(trashed, None, trash, **quiet)

@@ -1,0 +1,182 @@
+"""The Train room: artworks in, a style out, and every training that there has been."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import gradio as gr
+
+from app.orders import TrainingOrder
+from app.progress import Progress
+from app.studio import Studio
+from app.trainings import suggested_trigger
+from app.uploads import beside_each_other, look_at_artworks
+from app.window.answers import answering
+from app.window.drawing import progress_card
+
+PRESETS = [
+    ("Quick — a first look", "quick"),
+    ("Balanced — what you usually want", "balanced"),
+    ("Thorough — slow, for artworks full of detail", "thorough"),
+]
+LOOK_SECONDS = 1.0
+SHOWN_PREVIEWS = 24
+
+
+@dataclass(frozen=True)
+class Watch:
+    """Which training a page shows, and what it has read of its journal."""
+
+    job_id: str = ""
+    offset: int = 0
+    progress: Progress = field(default_factory=Progress)
+    state: str = ""
+
+
+def train_room(studio: Studio, page: gr.Blocks) -> None:
+    """Lay out the room and connect it."""
+    told = answering(studio, "training")
+    watch = gr.State(Watch())
+    with gr.Row(equal_height=False):
+        with gr.Column(scale=5, min_width=340):
+            files = gr.File(
+                label="Artworks", file_count="multiple", height=150,
+                file_types=["image", ".heic", ".heif", ".psd", ".tif", ".tiff", ".avif", ".txt"],
+            )  # fmt: skip
+            notes = gr.Markdown(
+                "Drop 5 to 30 pictures in one style. A `.txt` beside a picture is its caption.",
+                elem_classes="quiet",
+            )
+            thumbs = gr.Gallery(
+                label="Artworks as they will be seen", columns=6, height=110, visible=False, format="png",
+                buttons=[], allow_preview=False,
+            )  # fmt: skip
+            name = gr.Textbox(label="Name of the style", placeholder="for example: Ink wash", max_lines=1)
+            trigger = gr.Textbox(
+                label="Trigger word", placeholder="made from the name", max_lines=1,
+                info="The word that calls the style in a prompt.",
+            )  # fmt: skip
+            preset = gr.Radio(PRESETS, value="balanced", label="How thoroughly")
+            with gr.Accordion("Advanced", open=False):
+                with gr.Row():
+                    steps = gr.Number(
+                        label="Steps", precision=0, minimum=1, value=None, placeholder="preset's"
+                    )
+                    rank = gr.Number(label="Rank", precision=0, minimum=1, value=None, placeholder="preset's")
+                with gr.Row():
+                    seed = gr.Number(label="Training seed", precision=0, minimum=0, value=0)
+                    resolution = gr.Number(
+                        label="Resolution in pixels", precision=0, value=None, placeholder="base's"
+                    )
+                layers = gr.Radio(
+                    [("Cross-attention", "cross"), ("Cross- and self-attention", "cross+self")],
+                    value="cross", label="Layers to train",
+                )  # fmt: skip
+                base = gr.Textbox(label="Base to train on", placeholder="the one in use", max_lines=1)
+                author = gr.Textbox(label="Author", max_lines=1)
+                licence = gr.Textbox(label="Licence", max_lines=1, placeholder="for example: CC-BY-4.0")
+            start = gr.Button("Start training", variant="primary", size="lg")
+        with gr.Column(scale=6, min_width=380):
+            card = gr.HTML(progress_card(Progress(phase="No training yet")), label="Progress")
+            with gr.Row():
+                pause = gr.Button("Pause", interactive=False)
+                stop = gr.Button("Stop and keep", interactive=False)
+                resume = gr.Button("Resume", interactive=False)
+            previews = gr.Gallery(
+                label="Previews",
+                columns=4,
+                height=300,
+                format="png",
+                object_fit="contain",
+                buttons=["fullscreen"],
+            )
+            jobs = gr.Radio([], label="Trainings", info="Choose one to see how it went.", visible=False)
+    timer = gr.Timer(LOOK_SECONDS, active=False)
+    shown = [watch, card, previews, pause, stop, resume, jobs, timer]
+    quiet: dict[str, Any] = {"show_progress": "hidden", "api_visibility": "private"}
+
+    def look(seen: Watch) -> list[Any]:
+        return _look(studio, seen)
+
+    @told
+    def look_at_files(paths: list[str] | None) -> Any:
+        pictures, words = look_at_artworks([Path(path) for path in paths or []])
+        return words, gr.update(value=pictures, visible=bool(pictures))
+
+    @told
+    def begin(values: dict[Any, Any]) -> Watch:
+        with beside_each_other([Path(path) for path in values[files] or []]) as pictures:
+            order = TrainingOrder(
+                name=values[name], pictures=tuple(pictures), base=values[base].strip(), preset=values[preset],
+                trigger=values[trigger], steps=values[steps], rank=values[rank], seed=values[seed],
+                resolution_px=values[resolution] or None, layers=values[layers], author=values[author],
+                licence=values[licence],
+            )  # fmt: skip
+            return Watch(studio.start_training(order).folder.name)
+
+    @told
+    def request_pause(seen: Watch) -> None:
+        studio.pause_training(seen.job_id)
+
+    @told
+    def request_stop(seen: Watch) -> None:
+        studio.stop_training(seen.job_id)
+
+    @told
+    def go_on(seen: Watch) -> Watch:
+        studio.resume_training(seen.job_id)
+        return Watch(seen.job_id)
+
+    form = {files, name, trigger, preset, steps, rank, seed, resolution, layers, base, author, licence}
+    # A clock rather than a stream: it survives a lost connection and a sleeping computer, and one listener serves all.
+    timer.tick(look, watch, shown, **quiet)
+    page.load(lambda: _look(studio, _latest(studio)), None, shown, **quiet)
+    jobs.input(lambda job_id: _look(studio, Watch(job_id)), jobs, shown, **quiet)
+    files.change(look_at_files, files, [notes, thumbs], api_visibility="private")
+    name.change(lambda text: gr.update(placeholder=suggested_trigger(text)), name, trigger, **quiet)
+    gr.on(start.click, begin, form, watch, api_visibility="private").success(look, watch, shown, **quiet)
+    pause.click(request_pause, watch, None, concurrency_limit=None, **quiet).success(
+        look, watch, shown, **quiet
+    )
+    stop.click(request_stop, watch, None, concurrency_limit=None, **quiet).success(
+        look, watch, shown, **quiet
+    )
+    resume.click(go_on, watch, watch, **quiet).success(look, watch, shown, **quiet)
+
+
+def _latest(studio: Studio) -> Watch:
+    """The training that a fresh page shows: the running one, else the newest."""
+    cards = studio.jobs()
+    running = [card for card in cards if card.state == "running"]
+    return Watch((running or cards)[0].id) if cards else Watch()
+
+
+def _look(studio: Studio, seen: Watch) -> list[Any]:
+    """What changed on the page since `seen`; the rest is skipped."""
+    if not seen.job_id:
+        return [gr.skip()] * 7 + [gr.update(active=False)]
+    job = studio.trainings.job(seen.job_id)
+    progress, offset, state = studio.trainings.look(job, seen.progress, seen.offset)
+    now = Watch(seen.job_id, offset, progress, state)
+    if now == seen:
+        return [gr.skip()] * 8
+    new_previews = progress.previews != seen.progress.previews or not seen.offset
+    jobs: Any = gr.skip()
+    if state != seen.state:
+        cards = studio.jobs()
+        jobs = gr.update(
+            choices=[(card.words, card.id) for card in cards], value=seen.job_id, visible=bool(cards)
+        )
+    running = state == "running"
+    return [
+        now,
+        progress_card(progress, job.name),
+        studio.preview_pictures(job, progress, SHOWN_PREVIEWS) if new_previews else gr.skip(),
+        gr.update(interactive=running),
+        gr.update(interactive=running),
+        gr.update(interactive=state in ("waiting", "paused", "failed", "interrupted")),
+        jobs,
+        gr.update(active=running),
+    ]
