@@ -1,4 +1,4 @@
-"""`python -m training.starter build` makes the starter model from nothing; `evaluate` says how good it is."""
+"""`python -m training.starter build` makes the starter model from nothing, `evaluate` says how good it is, `artworks` draws the bundled sets."""
 
 from __future__ import annotations
 
@@ -11,12 +11,20 @@ MODEL = HERE.parents[1] / "styles" / "starter"
 
 
 def main() -> None:
-    """Read the command line and run one of the two commands."""
+    """Read the command line and run one of the commands."""
     parser = argparse.ArgumentParser(prog="python -m training.starter", description=__doc__)
-    parser.add_argument("command", choices=("build", "evaluate"))
+    parser.add_argument("command", choices=("build", "evaluate", "artworks"))
     parser.add_argument("--state", type=Path, default=HERE / "state", help="where unfinished work is kept")
     parser.add_argument("--out", type=Path, default=MODEL, help="the model folder")
     parser.add_argument("--device", default=None, help="cpu, cuda or mps; the best there is when left out")
+    exam = parser.add_argument_group("evaluate")
+    exam.add_argument("--pictures", type=Path, help="a folder of pictures for the autoencoder to restore")
+    exam.add_argument("--count", type=int, default=300, help="single-subject pictures to paint and read")
+    exam.add_argument("--pairs", type=int, default=60, help="two-subject pictures")
+    exam.add_argument("--steps", type=int, default=20, help="denoising steps")
+    exam.add_argument("--guidance", type=float, default=3.5)
+    exam.add_argument("--guidance-rescale", type=float, default=0.7)
+    exam.add_argument("--sampler", default="dpm++ 2m")
     from training.starter.build import BuildPlan, build
 
     for field in fields(BuildPlan):
@@ -28,12 +36,25 @@ def main() -> None:
 
     device = torch.device(arguments.device or ("cuda" if torch.cuda.is_available() else "cpu"))
     plan = BuildPlan(**{field.name: getattr(arguments, field.name) for field in fields(BuildPlan)})
+    if arguments.command == "artworks":
+        from training.starter.artworks import draw_artworks
+
+        draw_artworks(HERE.parent / "bundled")
+        return
     if arguments.command == "build":
         build(arguments.state, arguments.out, plan, device)
         return
-    from training.starter.evaluate import evaluate
+    from training.starter.evaluate import PaintPlan, evaluate
 
-    evaluate(arguments.state, arguments.out, device)
+    exam_plan = PaintPlan(
+        count=arguments.count,
+        pairs=arguments.pairs,
+        steps=arguments.steps,
+        guidance=arguments.guidance,
+        guidance_rescale=arguments.guidance_rescale,
+        sampler=arguments.sampler,
+    )
+    evaluate(arguments.state, arguments.out, device, exam_plan, arguments.pictures)
 
 
 if __name__ == "__main__":
