@@ -112,9 +112,10 @@ def _run(
         with adapted(base.unet, plan) as weights:
             yield from _loop(job, plan, base, weights, start, asked)
     finally:
-        base.vae.to(place)
-        if kind != torch.float32:
-            base.vae.to(kind)
+        if given:
+            base.vae.to(place)
+            if kind != torch.float32:
+                base.vae.to(kind)
     yield PhaseStarted("style")
     last = checkpoints.latest(job.folder / "checkpoints")
     assert last is not None
@@ -122,7 +123,7 @@ def _run(
 
 
 @dataclass
-class _Trainer:
+class Trainer:
     """What changes from step to step."""
 
     plan: TrainingPlan
@@ -186,6 +187,18 @@ class _Trainer:
             progress, weights, checkpoints.optimizer_tensors(self.optimizer.optimizer, self.weights)
         )
 
+    def close(self) -> None:
+        """Give the base its own forward back, and let the next training in this process choose its precision."""
+        from accelerate.state import AcceleratorState
+
+        unet = self.accelerator.unwrap_model(self.unet, keep_fp32_wrapper=False)
+        unet.__dict__.pop("_is_accelerate_prepared", None)  # else the next `prepare` would leave out autocast
+        unet.__dict__.pop("forward", None)
+        self.accelerator.free_memory()
+        AcceleratorState._reset_state(
+            reset_partial_state=True
+        )  # one per process, refuses any other precision
+
     def restore(self, state: Checkpoint) -> None:
         checkpoints.restore(state, self.weights, self.optimizer.optimizer)
         scaler = getattr(self.accelerator, "scaler", None)
@@ -205,8 +218,21 @@ def _loop(
     asked: Callable[[], Literal["pause", "stop"] | None],
 ) -> Iterator[TrainingEvent]:
     """Take the steps; ends when the last checkpoint is the result. Raises Interrupted after saving on a request."""
-    folder = job.folder / "checkpoints"
-    trainer = _begin(job, plan, base, weights)
+    trainer = begin(job, plan, base, weights)
+    try:
+        yield from _steps(job, base, trainer, start, asked)
+    finally:
+        trainer.close()
+
+
+def _steps(
+    job: Job,
+    base: Base,
+    trainer: Trainer,
+    start: Checkpoint | None,
+    asked: Callable[[], Literal["pause", "stop"] | None],
+) -> Iterator[TrainingEvent]:
+    plan, folder = trainer.plan, job.folder / "checkpoints"
     saved, took_from = -1, 0
     if start:
         yield from _note_changes(start.progress.environment, trainer.progress.environment)
@@ -245,9 +271,12 @@ def _loop(
         trainer.take_step()
 
 
-def _begin(job: Job, plan: TrainingPlan, base: Base, weights: dict[str, Tensor]) -> _Trainer:
+def begin(job: Job, plan: TrainingPlan, base: Base, weights: dict[str, Tensor]) -> Trainer:
+    """Make the trainer at step 0 of a prepared job, for the layers that are on the base."""
     from accelerate import Accelerator
 
+    if plan.continue_from:
+        continue_style(weights, Library(job.home).open(plan.continue_from), plan)
     accelerator = Accelerator(
         mixed_precision=_PRECISION[base.dtype],
         gradient_accumulation_steps=plan.gradient_accumulation,
@@ -257,8 +286,6 @@ def _begin(job: Job, plan: TrainingPlan, base: Base, weights: dict[str, Tensor])
         raise TrainingFailed(
             "Training on several devices at once is not there yet.", "Start it on one device."
         )
-    if plan.continue_from:
-        continue_style(weights, Library(job.home).open(plan.continue_from), plan)
     unet = base.unet.train()  # gradient checkpointing works in this mode only; nothing else depends on it
     if plan.gradient_checkpointing:
         unet.enable_gradient_checkpointing()
@@ -279,7 +306,7 @@ def _begin(job: Job, plan: TrainingPlan, base: Base, weights: dict[str, Tensor])
         base_fingerprint=base.fingerprint,
         environment=checkpoints.environment(device, base.dtype),
     )
-    return _Trainer(
+    return Trainer(
         plan=plan,
         accelerator=accelerator,
         unet=prepared_unet,
@@ -318,7 +345,7 @@ def _note_changes(before: dict[str, str], now: dict[str, str]) -> Iterator[Warne
         )
 
 
-def _roll_back(trainer: _Trainer, folder: Any) -> RolledBack:
+def _roll_back(trainer: Trainer, folder: Any) -> RolledBack:
     """Return to the newest checkpoint with a lower learning rate; raises TrainingFailed after too many times."""
     failed_at, before = trainer.progress.step, trainer.progress
     state = checkpoints.latest(folder)
@@ -347,7 +374,7 @@ def _preview_path(step: int, number: int) -> str:
     return f"previews/step-{step:06d}-{number}.png"
 
 
-def _previews(job: Job, base: Base, trainer: _Trainer, cancelled: Callable[[], bool]) -> PreviewReady:
+def _previews(job: Job, base: Base, trainer: Trainer, cancelled: Callable[[], bool]) -> PreviewReady:
     from styles.atomic import replacing
 
     plan, prepared = trainer.plan, trainer.prepared

@@ -72,7 +72,7 @@ def test_a_half_written_line_is_passed_over_and_closed(make_job: Callable[..., J
     with job.journal.open("ab") as file:
         file.write(b'{"event": "StepDone", "st')  # the power went here
     assert job.events() == [first]
-    events, offset = job.events_since(0)
+    _, offset = job.events_since(0)
     job.append(last)
     assert job.events_since(offset)[0] == [last]
     assert job.events() == [first, last]

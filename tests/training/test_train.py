@@ -1,0 +1,442 @@
+"""Whole runs on tiny bases, in this process."""
+
+import json
+from collections.abc import Callable, Iterable
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from PIL import Image
+
+from styles.base import Base, open_base
+from styles.errors import DiskFullError, OutOfMemory, PlanError, TrainingFailed
+from styles.home import Home
+from styles.library import Library
+from styles.style_file import read_style
+from training import checkpoint, encode
+from training.adapters import adapted, style_layers
+from training.events import (
+    CheckpointSaved,
+    Finished,
+    Paused,
+    PhaseStarted,
+    PreviewReady,
+    RolledBack,
+    StepDone,
+    TrainingEvent,
+    Warned,
+)
+from training.job import Job
+from training.loop import train
+
+from .conftest import small_plan
+
+MakeJob = Callable[..., Job]
+
+
+def opened(folder: Path) -> Base:
+    return open_base(folder, Home(folder.parent), device="cpu")
+
+
+@pytest.fixture(scope="module")
+def base(tiny_base: Path) -> Base:
+    return opened(tiny_base)
+
+
+def follow(job: Job, base: Base | None = None, **options: Any) -> list[TrainingEvent]:
+    """Run a job to its end as the trainer's process does."""
+    events = []
+    with job.held():
+        for event in train(job, base=base, device="cpu", **options):
+            job.append(event)
+            events.append(event)
+    return events
+
+
+def of(kind: type, events: Iterable[TrainingEvent]) -> list[Any]:
+    return [event for event in events if isinstance(event, kind)]
+
+
+def state_of(module: torch.nn.Module) -> dict[str, torch.Tensor]:
+    return {name: value.clone() for name, value in module.state_dict().items()}
+
+
+def same(a: dict[str, torch.Tensor], b: dict[str, torch.Tensor]) -> bool:
+    return a.keys() == b.keys() and all(torch.equal(a[name], b[name]) for name in a)
+
+
+def test_a_run_tells_its_way_and_leaves_a_style_and_the_base_as_it_was(make_job: MakeJob, base: Base) -> None:
+    job = make_job(Path("unused"))
+    before = [state_of(part) for part in (base.unet, base.vae, base.text_encoders[0])]
+    events = follow(job, base)
+    assert all(
+        same(state, state_of(part))
+        for state, part in zip(before, (base.unet, base.vae, base.text_encoders[0]), strict=True)
+    )
+    assert not any(parameter.requires_grad for parameter in base.unet.parameters())
+
+    # Every second step, and the quarters of the run: there the loss is read too, to save nothing broken.
+    assert [event.step for event in of(StepDone, events)] == [2, 3, 4, 6]
+    assert [event.step for event in of(CheckpointSaved, events)] == [0, 2, 3, 4, 6]
+    assert [event.step for event in of(PreviewReady, events)] == [0, 3, 6]
+    phases = list(dict.fromkeys(event.phase for event in of(PhaseStarted, events)))
+    assert phases == ["base", "captions", "latents", "training", "style"]
+    for preview in of(PreviewReady, events):
+        assert preview.prompts == ("a red house",)
+        with Image.open(job.folder / preview.paths[0]) as image:
+            assert image.size == (64, 64)
+    assert job.events() == events and job.state() == "finished"
+
+    finished = events[-1]
+    assert isinstance(finished, Finished) and not finished.stopped
+    style = Library(job.home).open("blocks")
+    assert style.id == finished.style_id == read_style(job.folder / "style.safetensors").id
+    assert Path(finished.style_path).parent == job.home.styles
+    card = style.card
+    assert (card.family, card.trigger, card.rank, card.base_fingerprint) == (
+        "starter",
+        "blocks",
+        2,
+        base.fingerprint,
+    )
+    facts = {
+        "artworks": 4,
+        "steps": 6,
+        "rank": 2,
+        "learning_rate": 1e-2,
+        "seed": 0,
+        "batch": 2,
+        "layers": "cross",
+    }
+    assert facts.items() <= card.training.items()
+    assert card.thumbnail is not None
+
+
+def test_only_cross_attention_is_trained_unless_asked_for(make_job: MakeJob, base: Base) -> None:
+    for layers, wanted in (("cross", {"attn2"}), ("cross+self", {"attn1", "attn2"})):
+        job = make_job(Path("unused"), layers=layers, steps=2, preview_every=0)
+        follow(job, base)
+        style = read_style(job.folder / "style.safetensors")
+        paths = {layer.path for layer in style.layers}
+        kinds = {
+            name: module for name, module in base.unet.named_modules() if name.endswith(("attn1", "attn2"))
+        }
+        assert paths == {
+            f"{name}.{part}"
+            for name in kinds
+            if name.rsplit(".", 1)[-1] in wanted
+            for part in ("to_q", "to_k", "to_v", "to_out.0")
+        }
+        assert all(layer.up.abs().max() > 0 for layer in style.layers)
+
+
+def test_an_untrained_style_changes_nothing_and_starts_gaussian(base: Base) -> None:
+    plan = small_plan(Path("unused"), rank=4)
+    latents, states = torch.randn(1, 4, 16, 16), torch.randn(1, 40, 256)
+    random_state = torch.random.get_rng_state()
+    with torch.no_grad():
+        plain = base.unet(latents, 500, states).sample
+        with adapted(base.unet, plan) as weights:
+            assert torch.equal(base.unet(latents, 500, states).sample, plain)
+            downs = torch.cat([w.flatten() for name, w in weights.items() if name.endswith(".down")])
+            assert float(downs.std()) == pytest.approx(0.25, rel=0.05)
+            assert all(float(w.abs().max()) == 0 for name, w in weights.items() if name.endswith(".up"))
+            assert all(w.dtype == torch.float32 and w.requires_grad for w in weights.values())
+            trainable = {id(p) for p in base.unet.parameters() if p.requires_grad}
+            assert trainable == {id(w) for w in weights.values()}
+    assert torch.equal(torch.random.get_rng_state(), random_state)
+
+
+def test_adapters_come_off_after_an_exception(base: Base) -> None:
+    names = list(base.unet.state_dict())
+    with pytest.raises(KeyboardInterrupt), adapted(base.unet, small_plan(Path("unused"))):
+        raise KeyboardInterrupt
+    assert list(base.unet.state_dict()) == names
+
+
+@pytest.mark.parametrize("family", ["sd1", "sd2"])
+def test_stable_diffusion_shaped_bases_train_and_their_styles_say_so(
+    make_job: MakeJob, family: str, request: pytest.FixtureRequest
+) -> None:
+    folder = request.getfixturevalue(f"tiny_{family}")
+    job = make_job(folder, family, steps=4, gradient_accumulation=2, flip=True)
+    events = follow(job)
+    assert isinstance(events[-1], Finished)
+    assert Library(job.home).find("blocks").family == family
+    assert of(StepDone, events)[-1].step == 4
+    tensors = encode.load(job)
+    assert sum(len(bucket.mean) for bucket in tensors.buckets) == 8  # four artworks, and mirrored
+    for bucket in tensors.buckets:
+        assert bucket.captions.tolist() == sorted(bucket.captions.tolist())
+
+
+def test_half_precision_bases_train_fp32_layers_and_get_their_forward_back(
+    make_job: MakeJob, tiny_base: Path
+) -> None:
+    half = open_base(tiny_base, Home(tiny_base.parent), device="cpu", dtype="bf16")
+    before = [state_of(half.unet), state_of(half.vae)]
+    for name in ("one", "two"):
+        job = make_job(Path("unused"), name=name, steps=2)
+        assert isinstance(follow(job, half)[-1], Finished)
+        state = checkpoint.latest(job.folder / "checkpoints")
+        assert state is not None and state.progress.environment["dtype"] == "bfloat16"
+        assert all(weight.dtype == torch.float32 for weight in state.weights.values())
+        assert same(before[0], state_of(half.unet)) and same(before[1], state_of(half.vae))
+        assert "forward" not in half.unet.__dict__
+
+
+def test_the_loss_falls_on_what_it_is_shown(make_job: MakeJob, base: Base) -> None:
+    job = make_job(
+        Path("unused"), steps=60, batch=4, report_every=20, preview_every=0, checkpoint_every=60, rank=8
+    )
+    losses = [event.loss for event in of(StepDone, follow(job, base))]
+    assert losses[-1] < losses[0]
+
+
+def test_a_plan_for_another_family_is_refused(make_job: MakeJob, base: Base) -> None:
+    with pytest.raises(PlanError, match="starter"):
+        follow(make_job(Path("unused"), "sd1"), base)
+
+
+def test_pause_keeps_a_checkpoint_and_going_on_ends_as_without_it(make_job: MakeJob, base: Base) -> None:
+    whole, broken = make_job(Path("unused")), make_job(Path("unused"))
+    follow(whole, base)
+    with broken.held():
+        for event in train(broken, base=base):
+            broken.append(event)
+            if isinstance(event, StepDone) and event.step == 2:
+                broken.request("pause")
+    assert isinstance(broken.events()[-1], Paused)
+    assert broken.state() == "paused" and broken.requested() is None
+    encoded = (broken.folder / "prepared.safetensors").stat().st_mtime_ns
+    events = follow(broken, base)
+    assert isinstance(events[-1], Finished)
+    assert (broken.folder / "prepared.safetensors").stat().st_mtime_ns == encoded
+    results = [checkpoint.latest(job.folder / "checkpoints") for job in (whole, broken)]
+    assert results[0] and results[1]
+    assert same(results[0].weights, results[1].weights)
+    assert same(results[0].optimizer, results[1].optimizer)
+    assert events[-1].style_id == whole.events()[-1].style_id  # type: ignore[union-attr]
+
+
+def test_stop_keeps_what_was_learnt(make_job: MakeJob, base: Base) -> None:
+    job = make_job(Path("unused"), steps=50, checkpoint_every=50)
+    for event in train(job, base=base):
+        job.append(event)
+        if isinstance(event, StepDone):
+            job.request("stop")
+    finished = job.events()[-1]
+    assert isinstance(finished, Finished) and finished.stopped and 2 <= finished.step < 10
+    assert Library(job.home).find("blocks").training["steps"] == finished.step
+
+
+def test_a_paused_job_stops_without_opening_its_base(make_job: MakeJob, base: Base) -> None:
+    job = make_job(Path("unused"))
+    for event in train(job, base=base):
+        if isinstance(event, StepDone):
+            job.request("pause")
+    job.request("stop")
+    events = list(train(job))  # its plan names a base that does not exist
+    assert isinstance(events[-1], Finished) and events[-1].stopped
+    assert Library(job.home).find("blocks")
+
+
+@pytest.mark.parametrize("what", ["pause", "stop"])
+@pytest.mark.parametrize("phase", ["base", "captions", "latents"])
+def test_requests_are_heard_in_every_phase(make_job: MakeJob, base: Base, what: Any, phase: str) -> None:
+    job = make_job(Path("unused"))
+    events = []
+    for event in train(job, base=base):
+        events.append(event)
+        if isinstance(event, PhaseStarted) and event.phase == phase:
+            job.request(what)
+    assert not of(StepDone, events)
+    expected = Paused(0) if what == "pause" else Finished(0, "", "", "blocks", 0.0, stopped=True)
+    assert events[-1] == expected
+    assert not list(job.folder.glob("*.part*"))
+
+
+def test_cancelling_pauses_in_the_middle_of_a_preview(make_job: MakeJob, base: Base) -> None:
+    job = make_job(Path("unused"), preview_steps=50)
+    asked = []
+    saved = False
+
+    def cancelled() -> bool:
+        asked.append(saved)
+        return sum(asked) > 3  # a few denoising steps into the first preview
+
+    events = []
+    for event in train(job, base=base, cancelled=cancelled):
+        events.append(event)
+        saved = saved or isinstance(event, CheckpointSaved)
+    assert events[-1] == Paused(0) and not of(PreviewReady, events)
+    assert not list((job.folder / "previews").iterdir())
+
+
+def _poison(base: Base) -> None:
+    for name, parameter in base.unet.named_parameters():
+        if "lora_B" in name:
+            parameter.data.fill_(float("nan"))
+            return
+
+
+def test_numbers_that_overflow_are_rolled_back_with_a_lower_rate(make_job: MakeJob, base: Base) -> None:
+    job = make_job(Path("unused"), steps=8)
+    events = []
+    for event in train(job, base=base):
+        events.append(event)
+        if isinstance(event, CheckpointSaved) and event.step == 4 and not of(RolledBack, events):
+            _poison(base)
+    (back,) = of(RolledBack, events)
+    assert (back.to_step, back.learning_rate_factor) == (4, 0.5) and back.step > 4
+    assert isinstance(events[-1], Finished)
+    style = read_style(job.folder / "style.safetensors")
+    assert all(torch.isfinite(layer.up).all() for layer in style.layers)
+    assert style.card.training["learning_rate_factor"] == 0.5
+
+
+def test_numbers_that_always_overflow_end_the_run_with_advice(make_job: MakeJob, base: Base) -> None:
+    job = make_job(Path("unused"), steps=8)
+    with pytest.raises(TrainingFailed, match="overflowed") as caught:
+        for event in train(job, base=base):
+            if isinstance(event, CheckpointSaved | RolledBack):
+                _poison(base)
+    assert "learning rate" in caught.value.hint
+    assert not job.home.styles.exists() or not list(job.home.styles.glob("*.safetensors"))
+
+
+def test_out_of_memory_comes_with_advice_and_keeps_the_checkpoints(
+    make_job: MakeJob, base: Base, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    job = make_job(Path("unused"))
+
+    def full(*_: Any, **__: Any) -> None:
+        raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 20.00 GiB.")
+
+    with pytest.raises(OutOfMemory) as caught:
+        for event in train(job, base=base):
+            if isinstance(event, CheckpointSaved) and event.step == 2:
+                monkeypatch.setattr(type(base.unet), "forward", full)
+    monkeypatch.undo()
+    assert "batch of 1" in caught.value.hint and "gradient checkpointing" in caught.value.hint
+    assert checkpoint.latest(job.folder / "checkpoints").progress.step == 2  # type: ignore[union-attr]
+    assert isinstance(follow(job, base)[-1], Finished)
+
+
+def test_a_full_disk_leaves_the_last_checkpoint_whole(
+    make_job: MakeJob, base: Base, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    import errno
+    import os
+
+    job = make_job(Path("unused"), preview_every=0)
+
+    def full(_: int) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    with pytest.raises(DiskFullError):
+        for event in train(job, base=base):
+            if isinstance(event, CheckpointSaved) and event.step == 2:
+                monkeypatch.setattr(os, "fsync", full)
+    monkeypatch.undo()
+    assert not list(job.folder.rglob("*.part*"))
+    assert checkpoint.latest(job.folder / "checkpoints").progress.step == 2  # type: ignore[union-attr]
+    assert isinstance(follow(job, base)[-1], Finished)
+
+
+def test_a_damaged_checkpoint_is_passed_over(make_job: MakeJob, base: Base) -> None:
+    job = make_job(Path("unused"))
+    follow(job, base)
+    newest = sorted((job.folder / "checkpoints").iterdir())[-1]
+    newest.write_bytes(newest.read_bytes()[:100])
+    state = checkpoint.latest(job.folder / "checkpoints")
+    assert state is not None and state.progress.step < 6
+
+
+def test_checkpoints_kept_are_the_newest_two_and_the_quarters(make_job: MakeJob, base: Base) -> None:
+    job = make_job(Path("unused"), steps=16, checkpoint_every=1, preview_every=0)
+    follow(job, base)
+    steps = [int(path.stem[-6:]) for path in sorted((job.folder / "checkpoints").iterdir())]
+    assert steps == [4, 8, 12, 15, 16]
+
+
+def test_another_base_or_other_conditions_are_noticed_on_going_on(
+    make_job: MakeJob, base: Base, tmp_path: Path
+) -> None:
+    from tests.tiny import tiny_base_folder
+
+    job = make_job(Path("unused"))
+    for event in train(job, base=base):
+        if isinstance(event, StepDone):
+            job.request("pause")
+    with pytest.raises(TrainingFailed, match="not the base"):
+        list(train(job, base=opened(tiny_base_folder(tmp_path / "other", seed=5))))
+    threads = torch.get_num_threads()
+    torch.set_num_threads(threads + 1)
+    try:
+        notes = of(Warned, train(job, base=base))
+    finally:
+        torch.set_num_threads(threads)
+    assert len(notes) == 1 and f"threads {threads} -> {threads + 1}" in notes[0].message
+
+
+def test_finishing_twice_writes_one_style(make_job: MakeJob, base: Base) -> None:
+    job = make_job(Path("unused"))
+    first = follow(job, base)[-1]
+    again = list(train(job, base=base))[-1]  # killed between the style and the journal's last line
+    assert again == first
+    assert len(list(job.home.styles.glob("*.safetensors"))) == 1
+
+
+def test_a_finished_style_is_continued_from_its_weights(make_job: MakeJob, base: Base) -> None:
+    first = make_job(Path("unused"))
+    finished = follow(first, base)[-1]
+    assert isinstance(finished, Finished)
+    style = Library(first.home).open(finished.style_id)
+    second = make_job(Path("unused"), name="blocks more", continue_from=finished.style_id, rank=4, alpha=8.0)
+    events = train(second, base=base)
+    for event in events:
+        if isinstance(event, CheckpointSaved):
+            break
+    events.close()  # type: ignore[attr-defined]
+    begun = checkpoint.latest(second.folder / "checkpoints")
+    assert begun is not None and begun.progress.step == 0
+    for layer, old in zip(
+        style_layers(begun.weights, 8.0), sorted(style.layers, key=lambda layer: layer.path), strict=True
+    ):
+        assert layer.path == old.path
+        assert torch.allclose(
+            layer.scale * layer.up @ layer.down, old.scale * old.up.float() @ old.down.float(), atol=1e-6
+        )
+    assert follow(second, base)[-1].style_name == "blocks more"  # type: ignore[union-attr]
+    assert Library(second.home).find("blocks more").training["continued_from"] == finished.style_id
+    third = make_job(Path("unused"), name="smaller", continue_from=finished.style_id, rank=1)
+    with pytest.raises(PlanError, match="rank 2"):
+        follow(third, base)
+
+
+def test_changed_captions_are_encoded_again_and_unchanged_ones_are_not(make_job: MakeJob, base: Base) -> None:
+    job = make_job(Path("unused"))
+    plan, path = job.plan, job.folder / "prepared.safetensors"
+
+    def prepared() -> bytes:
+        list(encode.prepare(base, job, plan, lambda: False))
+        return path.read_bytes()
+
+    first = prepared()
+    stamp = path.stat().st_mtime_ns
+    assert prepared() == first and path.stat().st_mtime_ns == stamp
+    (job.folder / "artworks" / "000.txt").write_text("a moon")
+    assert prepared() != first
+    data = encode.load(job)
+    assert sorted(len(bucket.mean) for bucket in data.buckets) == [1, 3]  # the wide one by itself
+    assert len(data.embeddings) == 5
+    assert torch.equal(data.embeddings[3], data.embeddings[4])  # the same made caption
+
+
+def test_the_journal_is_plain_json_lines(make_job: MakeJob, base: Base) -> None:
+    job = make_job(Path("unused"), steps=2, preview_every=0)
+    follow(job, base)
+    for line in job.journal.read_text(encoding="utf-8").splitlines():
+        assert json.loads(line)["event"]
