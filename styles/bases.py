@@ -155,8 +155,8 @@ class BaseShelf:
             entry = self._find(name, state)
             if entry.name == "starter":
                 raise BaseError("The starter comes with Atelier and can't be removed.")
-            path = Path(entry.source)
-            if path.is_relative_to(self.home.bases) and path.exists():
+            path = Path(entry.source).resolve()
+            if path.is_relative_to(self.home.bases.resolve()) and path.exists():
                 self.home.trash.mkdir(parents=True, exist_ok=True)
                 shutil.move(path, unused_name(self.home.trash, path.stem, path.suffix))
             state["bases"].pop(entry.name, None)

@@ -17,13 +17,14 @@ from styles.errors import BlendError, Cancelled, Failure, OutOfMemory, PromptErr
 from styles.prompts import check_prompt, cut_words, encode_prompts
 from styles.recipe import MAX_SEED, Recipe
 from styles.sampling import SAMPLERS, make_scheduler
-from styles.stacked import BlendedModel, blended
+from styles.stacked import BlendedModel, blended, check_family
 from styles.style import Style
 
 MOST_PICTURES = 1000
 MOST_PIXELS = 4096 * 4096
 BLACK = 3  # of 255: a picture with nothing brighter is black to the eye
 LATENTS_AT_ONCE = {"cpu": 4 * 16 * 16, "accelerator": 8 * 64 * 64}  # summed over the pictures of a batch
+BYTES_PER_LATENT = 1.2e9 / 64**2  # of a guided picture in half precision, with room to spare
 
 
 @dataclass(frozen=True)
@@ -147,26 +148,44 @@ def generate(
     some were not numbers any more.
     """
     order = _fill_in(base, request, len(styles))
-    count = len(request.seeds)
+    check_family(base, styles)
+    return _paint(base, order, styles, cancelled)
+
+
+def _paint(
+    base: Base, order: _Order, styles: Sequence[Style], cancelled: Callable[[], bool]
+) -> Iterator[StepDone | PictureDone]:
+    request = order.request
+    count, first = len(request.seeds), 0
+    fixed = request.batch > 0 or request.only is not None
     size = count if request.only is not None else request.batch or _automatic_batch(base, order)
     spoilt: list[int] = []
-    try:
-        with blended(base, styles) as mix:
-            for first in range(0, count, size):
-                for event in _paint_batch(
-                    base, order, styles, mix, range(first, min(first + size, count)), cancelled
-                ):
+    with blended(base, styles) as mix:
+        while first < count:
+            pictures = range(first, min(first + size, count))
+            try:
+                for event in _paint_batch(base, order, styles, mix, pictures, cancelled):
                     if isinstance(event, int):
                         spoilt.append(event)
+                        first = event + 1
                     else:
                         yield event
-    except (torch.OutOfMemoryError, RuntimeError) as error:
-        if isinstance(error, torch.OutOfMemoryError) or "allocate memory" in str(error):
-            raise OutOfMemory(
-                f"{base.device} has too little memory for {min(size, count)} pictures of {order.width_px}x{order.height_px} px at once.",
-                "Choose a smaller size or fewer pictures, or close other programs.",
-            ) from error
-        raise
+                        if isinstance(event, PictureDone):
+                            first = event.index + 1
+            except RuntimeError as error:  # of which torch's OutOfMemoryError is one
+                if not isinstance(error, torch.OutOfMemoryError) and "allocate memory" not in str(error):
+                    raise
+                if fixed or len(pictures) == 1:
+                    raise OutOfMemory(
+                        f"{base.device} has too little memory for {len(pictures)} pictures of "
+                        f"{order.width_px}x{order.height_px} px at once.",
+                        "Choose a smaller size or fewer pictures, or close other programs.",
+                    ) from error
+                size = len(pictures) // 2  # what is not finished yet goes again, in smaller batches
+            else:
+                first = pictures.stop
+            if base.device.type != "cpu" and first < count:
+                torch.accelerator.empty_cache()
     if spoilt:
         raise Failure(
             f"{len(spoilt)} of {count} pictures came out as no numbers (NaN) on {base.device} in {dtype_name(base.dtype)}: "
@@ -226,6 +245,9 @@ def _fill_in(base: Base, request: CreateRequest, styles: int) -> _Order:
         )
     if len(rows) == 1:
         rows = rows * len(request.seeds)
+    for row in rows:
+        for weight in row:
+            BlendPart("", weight)  # raises for a weight out of range, before anything is computed
     guidance, rescale = base.default_guidance
     return _Order(
         request=request,
@@ -239,7 +261,15 @@ def _fill_in(base: Base, request: CreateRequest, styles: int) -> _Order:
 
 def _automatic_batch(base: Base, order: _Order) -> int:
     latents = order.width_px * order.height_px // base.vae_factor**2
-    most = LATENTS_AT_ONCE["cpu" if base.device.type == "cpu" else "accelerator"]
+    if base.device.type == "cpu":
+        return max(1, LATENTS_AT_ONCE["cpu"] // latents)
+    most = LATENTS_AT_ONCE["accelerator"]
+    if hasattr(torch.accelerator, "get_memory_info"):
+        try:
+            free, _ = torch.accelerator.get_memory_info(base.device)
+            most = min(most, int(free / BYTES_PER_LATENT * 2 / base.dtype.itemsize))
+        except (RuntimeError, NotImplementedError):
+            pass  # a device that doesn't tell: a batch that is too large is halved later
     return max(1, min(32, most // latents))
 
 

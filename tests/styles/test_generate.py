@@ -12,7 +12,15 @@ from diffusers import StableDiffusionPipeline
 from PIL import Image
 
 from styles.base import Base, open_base
-from styles.errors import BlendError, Cancelled, Failure, OutOfMemory, PromptError, RecipeError
+from styles.errors import (
+    BlendError,
+    Cancelled,
+    Failure,
+    OutOfMemory,
+    PromptError,
+    RecipeError,
+    WrongFamilyError,
+)
 from styles.generate import CreateRequest, PictureDone, StepDone, generate, request_again
 from styles.home import Home
 from styles.pictures import png_bytes, read_recipe, save_picture
@@ -319,18 +327,35 @@ def test_bad_requests_are_refused_before_anything_runs(
         next(generate(base, replace(CreateRequest("a cat"), **changes)))
 
 
-def test_too_little_memory_is_said(base: Base) -> None:
-    forward = base.unet.forward
+def test_too_little_memory_is_said_when_smaller_batches_do_not_help(
+    base: Base, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    forward, sizes = base.unet.forward, []
 
-    def full(*_: object, **__: object) -> None:
-        raise torch.OutOfMemoryError("out of memory")
+    def small(inputs: torch.Tensor, *arguments: object, **settings: object) -> object:
+        sizes.append(len(inputs) // 2)
+        if len(inputs) // 2 > room:
+            raise torch.OutOfMemoryError("out of memory")
+        return forward(inputs, *arguments, **settings)
 
-    base.unet.forward = full
-    try:
-        with pytest.raises(OutOfMemory, match=r"too little memory for 1 pictures of 64x64"):
-            paint(base, CreateRequest("a cat"))
-    finally:
-        base.unet.forward = forward
+    monkeypatch.setattr(base.unet, "forward", small)
+    room = 1
+    done = paint(base, CreateRequest("a cat", seeds=(1, 2, 3), steps=1))
+    assert [picture.index for picture in done] == [0, 1, 2] and sizes == [3, 1, 1, 1]
+    with pytest.raises(OutOfMemory, match=r"too little memory for 3 pictures of 64x64"):
+        paint(base, CreateRequest("a cat", seeds=(1, 2, 3), steps=1, batch=3))
+    room = 0
+    with pytest.raises(OutOfMemory, match=r"too little memory for 1 pictures of 64x64"):
+        paint(base, CreateRequest("a cat"))
+
+
+def test_a_weight_out_of_range_or_a_foreign_style_is_refused_at_once(base: Base) -> None:
+    with pytest.raises(BlendError, match=r"5\.0 is not a weight"):
+        generate(base, CreateRequest("a cat", weights=((5.0,),)), (style_for(base, 1),))
+    style = style_for(base, 1)
+    foreign = Style(replace(style.card, family="sd1"), style.layers)
+    with pytest.raises(WrongFamilyError, match="Stable Diffusion 1"):
+        generate(base, CreateRequest("a cat", weights=((1.0,),)), (foreign,))
 
 
 def test_odd_sizes_and_one_step_work(bases: dict[str, Base]) -> None:
