@@ -52,6 +52,10 @@ class Runner:
         process = self._started.get(folder)
         return process is not None and process.poll() is None
 
+    def process_id(self, folder: Path) -> int:
+        """The process id of a trainer started here."""
+        return self._started[folder].pid
+
     def let_go(self) -> None:
         """Forget the trainers; they run on. Called when this process ends."""
         for process in self._started.values():

@@ -11,7 +11,7 @@ import gradio as gr
 from app.cards import matching
 from app.studio import Studio
 from app.window.answers import answering
-from app.window.drawing import style_card
+from app.drawing import style_card
 from styles.errors import BadInput
 
 SHOWN_CARDS = 60

@@ -11,7 +11,7 @@ from app.device import device_rows
 from app.settings import DEVICES
 from app.studio import Studio
 from app.window.answers import answering
-from app.window.drawing import facts_table
+from app.drawing import facts_table
 from styles.bases import RECOMMENDED
 
 

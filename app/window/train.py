@@ -14,7 +14,7 @@ from app.studio import Studio
 from app.trainings import suggested_trigger
 from app.uploads import beside_each_other, look_at_artworks
 from app.window.answers import answering
-from app.window.drawing import progress_card
+from app.drawing import progress_card
 
 PRESETS = [
     ("Quick — a first look", "quick"),
