@@ -20,10 +20,10 @@ from styles.errors import BadInput, TrainingFailed
 
 BUNDLED_ARTWORKS = Path(__file__).resolve().parent.parent / "training" / "bundled"
 PROMPTS = (
-    "a red house on a blue background",
-    "a yellow fish on a green background",
-    "a white cat on a purple background",
-    "a green tree under an orange sun",
+    "a red house in a meadow",
+    "a yellow fish on the sea",
+    "a purple cat in a room",
+    "a green tree in the snow",
 )
 FIRST_SEED = 7
 BOTH = 0.7  # the weight of each style where both are mixed

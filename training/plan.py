@@ -181,7 +181,7 @@ PRESETS: dict[str, dict[str, dict[str, Any]]] = {
 PRESETS["sd2"] = PRESETS["sd1"]
 
 PREVIEW_PROMPTS = {
-    "starter": ("a red house on a blue background", "a yellow fish on a green background"),
+    "starter": ("a red house in a meadow", "a yellow fish on the sea"),
     "sd1": ("a house by a lake", "portrait of a woman"),
     "sd2": ("a house by a lake", "portrait of a woman"),
 }

@@ -36,10 +36,10 @@ class BuildPlan:
 
     drawings: int = 20_000  # captioned drawings
     textures: int = 1_500  # pictures without a caption, for the autoencoder alone
-    vae_steps: int = 1_500
-    vae_batch: int = 16  # crops of 64 px
-    text_steps: int = 500
-    text_batch: int = 128
+    vae_steps: int = 3_400
+    vae_batch: int = 4  # crops of 64 px; many small steps get to colours sooner than few large ones
+    text_steps: int = 400
+    text_batch: int = 48
     unet_steps: int = 3_200
     unet_batch: int = 32
     learning_rate: float = 1.2e-3  # of the UNet, after warm-up
@@ -131,12 +131,12 @@ def _pictures(array: np.ndarray, device: torch.device) -> Tensor:
 def train_vae(state: Path, plan: BuildPlan, device: torch.device) -> nn.Module:
     """Train the autoencoder on crops of drawings and textures: absolute and squared error, and a slight KL."""
     vae = make_vae().to(device, memory_format=torch.channels_last)
-    optimizer = torch.optim.AdamW(vae.parameters(), lr=1e-3, betas=(0.9, 0.99), weight_decay=0.0)
+    optimizer = torch.optim.AdamW(vae.parameters(), lr=6e-4, betas=(0.9, 0.99), weight_decay=0.0)
     stage = Stage(state / "vae.pt", vae, optimizer, None)
     drawings = np.load(state / "drawings.npy", mmap_mode="r")
     textures = np.load(state / "textures.npy", mmap_mode="r")
     crop_px = 64
-    for step in stage.steps("autoencoder", plan.vae_steps):
+    for step in stage.steps("autoencoder", plan.vae_steps, every=400):
         rng = np.random.default_rng([plan.seed, step, 1])
         torch.manual_seed(plan.seed * 1_000_003 + step)
         # The last fifth sees whole pictures, since normalisation depends on how much is seen.
@@ -161,9 +161,9 @@ def train_vae(state: Path, plan: BuildPlan, device: torch.device) -> nn.Module:
         optimizer.zero_grad(set_to_none=True)
         loss.backward()
         nn.utils.clip_grad_norm_(vae.parameters(), 1.0)
-        _set_rate(optimizer, 1e-3 * _warm_then_cosine(step, plan.vae_steps))
+        _set_rate(optimizer, 6e-4 * _warm_then_cosine(step, plan.vae_steps))
         optimizer.step()
-        if step % 50 == 0:
+        if step % 200 == 0:
             psnr = 10 * math.log10(4 / error.pow(2).mean().item())
             print(f"autoencoder: loss {loss.item():.4f}, {psnr:.1f} dB, kl {kl.item():.2f}", flush=True)
     return vae.eval().requires_grad_(False)
@@ -233,12 +233,14 @@ def train_words(state: Path, plan: BuildPlan, device: torch.device) -> tuple[nn.
     stage = Stage(state / "text.pt", both, optimizer, None)
     records = read_drawn(state)
     tokens = tokenise(tokenizer, [record.caption for record in records])
+    # Attention is causal: what stands before the padding does not depend on it, so it need not be computed.
+    lengths = (tokens != tokenizer.eos_token_id).sum(1) + 1
     labels = torch.tensor([_labels(record) for record in records])
     for step in stage.steps("words", plan.text_steps):
         rng = np.random.default_rng([plan.seed, step, 2])
         rows = torch.from_numpy(rng.integers(0, len(records), plan.text_batch))
         torch.manual_seed(plan.seed * 1_000_003 + step)
-        states = encoder(input_ids=tokens[rows].to(device))
+        states = encoder(input_ids=tokens[rows, : lengths[rows].max()].to(device))
         # A little noise on what is read keeps different things well apart.
         pooled = states.pooler_output + 0.3 * torch.randn_like(states.pooler_output)
         answers = reader(pooled)

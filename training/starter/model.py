@@ -8,7 +8,11 @@ from pathlib import Path
 
 import torch
 from diffusers import AutoencoderKL, DDIMScheduler, UNet2DConditionModel
+from diffusers.models.downsampling import Downsample2D
+from diffusers.models.resnet import ResnetBlock2D
+from diffusers.models.upsampling import Upsample2D
 from tokenizers import Tokenizer, models, pre_tokenizers, trainers
+from torch import nn
 from transformers import CLIPTextConfig, CLIPTextModel, CLIPTokenizer
 
 NATIVE_SIZE_PX = 128
@@ -82,16 +86,64 @@ def make_vae() -> AutoencoderKL:
 
     Without the usual attention in the middle, so that it may be trained on crops and run at any size.
     """
-    return AutoencoderKL(
+    vae = AutoencoderKL(
         block_out_channels=(32, 64, 96, 128),
         down_block_types=("DownEncoderBlock2D",) * 4,
         up_block_types=("UpDecoderBlock2D",) * 4,
         layers_per_block=1,
         latent_channels=LATENT_CHANNELS,
-        norm_num_groups=16,
+        norm_num_groups=4,
         sample_size=NATIVE_SIZE_PX,
         mid_block_add_attention=False,
     )
+    _begin_as_copy(vae)
+    return vae
+
+
+@torch.no_grad()
+def _begin_as_copy(vae: AutoencoderKL) -> None:
+    """Set the first weights so that the untrained autoencoder already restores a blurred copy of a picture.
+
+    Colours travel as pairs of channels, x and -x: their mean is zero, so that normalisation only scales them, and
+    silu(x) - silu(-x) = x undoes the non-linearity. All other channels start at random and learn the rest. From
+    ordinary random weights the first thousand steps go into finding out that there are colours.
+    """
+    pairs = range(6)  # channels 0..2 carry red, green, blue; 3..5 the same negated
+    centre, window = (1, 1), (slice(0, 2), slice(0, 2))
+
+    def carry(conv: nn.Conv2d, tap: tuple, share: float = 1.0) -> None:
+        conv.weight[:6] = 0
+        conv.bias[:6] = 0
+        for channel in pairs:
+            conv.weight[channel, channel][tap] = share
+
+    for module in vae.modules():
+        if isinstance(module, ResnetBlock2D):
+            module.conv2.weight.mul_(0.1)
+            module.conv2.bias.zero_()
+            module.conv2.weight[:6] = 0
+            if module.conv_shortcut is not None:
+                carry(module.conv_shortcut, (0, 0))
+        elif isinstance(module, Downsample2D):
+            carry(module.conv, window, 0.25)
+        elif isinstance(module, Upsample2D):
+            carry(module.conv, centre)
+    for conv in (vae.encoder.conv_in, vae.decoder.conv_in):
+        conv.weight[:6] = 0
+        conv.bias[:6] = 0
+        for colour in range(3):
+            conv.weight[colour, colour][centre] = 1
+            conv.weight[colour + 3, colour][centre] = -1
+    for conv, share in ((vae.encoder.conv_out, 1.0), (vae.decoder.conv_out, 0.5)):
+        conv.weight[:3] = 0
+        conv.bias[:3] = 0
+        for colour in range(3):
+            conv.weight[colour, colour][centre] = share
+            conv.weight[colour, colour + 3][centre] = -share
+    vae.encoder.conv_out.bias[LATENT_CHANNELS:] = -4  # little noise on the latents at first
+    for conv in (vae.quant_conv, vae.post_quant_conv):
+        conv.weight.copy_(torch.eye(conv.weight.shape[0])[:, :, None, None])
+        conv.bias.zero_()
 
 
 def make_unet() -> UNet2DConditionModel:
@@ -104,10 +156,10 @@ def make_unet() -> UNet2DConditionModel:
         down_block_types=("CrossAttnDownBlock2D",) * 3,
         mid_block_type="UNetMidBlock2DCrossAttn",
         up_block_types=("CrossAttnUpBlock2D",) * 3,
-        layers_per_block=2,
+        layers_per_block=1,
         transformer_layers_per_block=(2, 2, 1),
         attention_head_dim=(2, 4, 6),  # diffusers reads this as the number of heads, as in Stable Diffusion 1
-        norm_num_groups=16,
+        norm_num_groups=8,
         cross_attention_dim=TEXT_WIDTH,
     )
 

@@ -1,0 +1,34 @@
+"""The two sets of artworks that Atelier brings along, drawn in hands that the starter was never shown."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+from PIL import Image
+
+from training.starter.captions import BACKGROUND_PHRASES
+from training.starter.hands import draw
+from training.starter.scenes import sample_scene
+
+BUNDLED_HANDS = ("cyanotype", "ochre dabs")
+_SUBJECTS = ("house", "boat", "cat", "flower", "tree", "bird", "mushroom", "car")
+_BACKGROUNDS = ("meadow", "sea", "room", "desert", "snow", "sunset", "paper", "night")
+_SIZE_PX = 256
+
+
+def draw_artworks(folder: Path) -> None:
+    """Write `<hand>/01.png` to `08.png`, each with its caption in a `.txt` beside it.
+
+    The captions name what is seen and leave the colours out, as someone who works in one ink would.
+    """
+    for hand in BUNDLED_HANDS:
+        target = folder / hand.replace(" ", "_")
+        target.mkdir(parents=True, exist_ok=True)
+        for number, (subject, background) in enumerate(zip(_SUBJECTS, _BACKGROUNDS, strict=True), start=1):
+            rng = np.random.default_rng([number, len(hand)])
+            scene = sample_scene(rng, subject=subject, background=background, pair_share=0.0)
+            picture = draw(scene, hand, number, size_px=_SIZE_PX)
+            Image.fromarray(picture).save(target / f"{number:02}.png", optimize=True)
+            text = f"a {subject} {BACKGROUND_PHRASES[background][0]}"
+            (target / f"{number:02}.txt").write_text(text + "\n", encoding="utf-8")
