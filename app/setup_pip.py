@@ -134,7 +134,7 @@ def progress_words(lines: Iterable[str], names: list[str], done: int) -> Iterato
     for line in lines:
         text = line.strip()
         if match := re.match(
-            r"(Collecting|Requirement already satisfied:) (\S+)|(Processing) .*[/\\](\w+)-\d", text
+            r"(Collecting|Requirement already satisfied:) (\S+)|(Processing) .*?([\w.]+)-\d[^/\\]*\.whl", text
         ):
             name = name_of(match[2] or match[4])
             large = ""
@@ -155,7 +155,7 @@ def progress_words(lines: Iterable[str], names: list[str], done: int) -> Iterato
                 yield f"  {large}: {told} %"
         elif match := re.match(r"Installing collected packages: (.+)", text):
             count = len(match[1].split(","))
-            what = f"all {count} packages" if done else f"{names[0]} (1 of {len(names)})"
+            what = f"{count} package{'s' * (count > 1)}" if done else f"{names[0]} (1 of {len(names)})"
             yield f"Installing {what} ..."
 
 

@@ -59,11 +59,14 @@ def set_up(root: Path, say: Say, *, with_tests: bool = False, again: bool = Fals
     """
     asked = choose_torch(platform.system(), read_nvidia_smi(), read_other_cards())
     if _is_current(root, asked, with_tests, again):
+        if not asked.uses_cuda and read_stamp(root)["torch_installed"].startswith("cu"):
+            say(asked.words)
         return venv_python(root)
     with _setup_lock(root, say):
         if _is_current(root, asked, with_tests, again):  # another setup has just finished
             return venv_python(root)
         _install_all(root, asked, say, with_tests, again)
+        say("Atelier is set up.")
     return venv_python(root)
 
 
@@ -90,11 +93,18 @@ def _is_current(root: Path, asked: TorchChoice, with_tests: bool, again: bool) -
     stamp = read_stamp(root)
     return (
         stamp.get("requirements") == _digest(root / "requirements.txt")
-        and stamp.get("torch_asked") == asked.build
-        and stamp.get("torch_version") == TORCH_VERSION
+        and _torch_fits(stamp, asked, again)
         and (not with_tests or stamp.get("tests") == _digest(root / "tests" / "requirements.txt"))
-        and not (again and stamp.get("torch_installed") != asked.build)
     )
+
+
+def _torch_fits(stamp: dict[str, str], asked: TorchChoice, again: bool) -> bool:
+    if stamp.get("torch_version") != TORCH_VERSION:
+        return False
+    if stamp.get("torch_asked") == asked.build:
+        return not again or stamp.get("torch_installed") == asked.build
+    # A card that is away (a driver that waits for a restart) installs nothing: CUDA builds run without it, too.
+    return asked.build == "cpu" and stamp.get("torch_installed", "").startswith("cu")
 
 
 def _digest(file: Path) -> str:
@@ -113,44 +123,74 @@ def _venv_runs(root: Path) -> bool:
 
 def _install_all(root: Path, asked: TorchChoice, say: Say, with_tests: bool, again: bool) -> None:
     stamp = read_stamp(root)
-    torch_fits = stamp.get("torch_asked") == asked.build and stamp.get("torch_version") == TORCH_VERSION
-    torch_fits = torch_fits and not (again and stamp.get("torch_installed") != asked.build)
     files = [root / "requirements.txt"]
     if with_tests or stamp.get("tests"):
         files.append(root / "tests" / "requirements.txt")
     names = ["torch", *(name_of(line) for file in files for line in requirement_lines(file))]
-
-    say("Setting up Atelier. This happens once and takes a few minutes, longer on a slow connection.")
-    log = root / ".venv" / "setup.log"
-    check_disk(root, asked.disk_gb + 2 * asked.download_gb + REST_GB if not torch_fits else REST_GB)
-    if torch_fits:
-        installed = stamp.get("torch_installed", asked.build)
-    else:
-        say(asked.words)
-        installed = _install_torch(root, asked, names, say)
-    # A killed update leaves no stamp, so that everything is made again; a refused one leaves the old as it was.
-    stamp_file = root / ".venv" / STAMP
-    stamp_file.unlink(missing_ok=True)
-    arguments = [f"torch=={TORCH_VERSION}"]  # as a constraint: no requirement may replace it
-    for file in files:
-        arguments += ["-r", str(file)]
-    try:
-        pip_install(root, arguments, names, say, done=1)
-    except SetupProblem:
-        if torch_fits:
-            stamp_file.write_text(json.dumps(stamp), encoding="utf-8")
-        raise
-    made = {
+    wanted = {
         "requirements": _digest(files[0]),
         "tests": _digest(files[1]) if len(files) > 1 else "",
-        "torch_asked": asked.build,
-        "torch_installed": installed,
         "torch_version": TORCH_VERSION,
     }
-    partial = log.with_name(STAMP + ".partial")
-    partial.write_text(json.dumps(made, indent=1), encoding="utf-8")
-    os.replace(partial, stamp_file)
-    say("Atelier is set up.")
+    if _torch_fits(stamp, asked, again):
+        say("Bringing Atelier's packages up to date ...")
+        check_disk(root, REST_GB)
+        # An update that is killed leaves no stamp, so that all is made again; one that fails leaves the old one.
+        (root / ".venv" / STAMP).unlink()
+        try:
+            _install_files(root, files, names, say)
+        except SetupProblem:
+            _write_stamp(root, stamp)
+            raise
+        _write_stamp(root, {**stamp, **wanted})
+    else:
+        say("Setting up Atelier. This happens once and takes a few minutes, longer on a slow connection.")
+        say(asked.words)
+        check_disk(
+            root, asked.disk_gb + 2 * asked.download_gb + REST_GB
+        )  # pip keeps a copy of what it downloads
+        with _previous_kept(root):
+            installed = _install_torch(root, asked, names, say)
+            _install_files(root, files, names, say)
+        _write_stamp(root, {**wanted, "torch_asked": asked.build, "torch_installed": installed})
+
+
+def _install_files(root: Path, files: list[Path], names: list[str], say: Say) -> None:
+    arguments = [f"torch=={TORCH_VERSION}"]  # named again, so that no requirement may replace it
+    for file in files:
+        arguments += ["-r", str(file)]
+    pip_install(root, arguments, names, say, done=1)
+
+
+def _write_stamp(root: Path, stamp: dict[str, str]) -> None:
+    partial = root / ".venv" / f"{STAMP}.partial"
+    partial.write_text(json.dumps(stamp, indent=1), encoding="utf-8")
+    os.replace(partial, root / ".venv" / STAMP)
+
+
+@contextlib.contextmanager
+def _previous_kept(root: Path) -> Iterator[None]:
+    """Put a finished `.venv` aside while another is made in its place, and back if that one is not finished."""
+    folder, aside = root / ".venv", root / ".venv-old-previous"
+    if not read_stamp(root):
+        yield
+        return
+    try:
+        shutil.rmtree(aside, ignore_errors=True)
+        folder.rename(aside)
+    except OSError as error:
+        raise SetupProblem(
+            f"{folder} is in use ({error.strerror}). Close Atelier, then start it again."
+        ) from error
+    try:
+        yield
+    except BaseException:
+        if folder.exists():
+            os.replace(folder / "setup.log", aside / "setup.log")  # the message names it
+            shutil.rmtree(folder, ignore_errors=True)
+        aside.rename(folder)
+        raise
+    shutil.rmtree(aside, ignore_errors=True)
 
 
 def _install_torch(root: Path, asked: TorchChoice, names: list[str], say: Say) -> str:

@@ -23,9 +23,7 @@ DRIVER_SILENT = (
     "NVIDIA-SMI has failed because it couldn't communicate with the NVIDIA driver. "
     "Make sure that the latest NVIDIA driver is installed and running.\n\n"
 )
-DRIVER_MISMATCH = (
-    "Failed to initialize NVML: Driver/library version mismatch\nNVML library version: 580.95\n"
-)
+DRIVER_MISMATCH = "Failed to initialize NVML: Driver/library version mismatch\nNVML library version: 580.95\n"
 NO_DEVICES = "No devices were found\n"
 FIELD_UNKNOWN = 'Field "compute_cap" is not a valid field to query.\n\n'
 WSL_BLOCKED = "Failed to initialize NVML: GPU access blocked by the operating system\n"
@@ -55,7 +53,7 @@ Requirement already satisfied: torch==2.13.0 in ./.venv/lib/python3.11/site-pack
 Collecting diffusers~=0.42.1 (from -r requirements.txt (line 6))
   Downloading diffusers-0.42.1-py3-none-any.whl (6.4 MB)
 Requirement already satisfied: filelock~=4.2 in ./.venv/lib/python3.11/site-packages (4.2.11)
-Processing /shared/wheels/huggingface_hub-2.4.0-py3-none-any.whl (from -r requirements.txt (line 11))
+Processing /shared-9/my wheels/huggingface_hub-2.4.0-py3-none-any.whl (from -r requirements.txt (line 11))
 Collecting idna (from huggingface_hub)
 Collecting gradio~=6.31 (from -r requirements.txt (line 20))
   Using cached gradio-6.31.0-py3-none-any.whl (31.4 MB)

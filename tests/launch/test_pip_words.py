@@ -29,7 +29,7 @@ def test_the_rest_is_counted_on() -> None:
         "Fetching diffusers (2 of 5) ...",
         "Fetching huggingface-hub (4 of 5) ...",
         "Fetching gradio (5 of 5) ...",
-        "Installing all 4 packages ...",
+        "Installing 4 packages ...",
     ]
 
 

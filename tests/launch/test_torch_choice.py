@@ -130,9 +130,16 @@ class cuda:
     ("stub", "expected"),
     [
         ({"available": True, "cuda": "return self", "quotient": "0"}, (True, "A card")),
-        ({"available": False, "cuda": "return self", "quotient": "0"}, (False, "PyTorch sees no card that it can use")),
         (
-            {"available": True, "cuda": "raise RuntimeError('no kernel image is available')", "quotient": "0"},
+            {"available": False, "cuda": "return self", "quotient": "0"},
+            (False, "PyTorch sees no card that it can use"),
+        ),
+        (
+            {
+                "available": True,
+                "cuda": "raise RuntimeError('no kernel image is available')",
+                "quotient": "0",
+            },
             (False, "RuntimeError: no kernel image is available"),
         ),
         (

@@ -1,0 +1,64 @@
+"""The rules of the house that a program can check: tools are clean, imports go one way."""
+
+from __future__ import annotations
+
+import ast
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parents[2]
+PACKAGES = ("app", "training", "styles")
+
+
+@pytest.mark.parametrize("arguments", [["check"], ["format", "--check"]])
+def test_ruff_is_content(arguments: list[str]) -> None:
+    command = [sys.executable, "-m", "ruff", *arguments, "--no-cache", "."]
+    answer = subprocess.run(command, cwd=ROOT, capture_output=True, text=True)
+    assert answer.returncode == 0, answer.stdout + answer.stderr
+
+
+def test_types_are_right() -> None:
+    answer = subprocess.run([sys.executable, "-m", "mypy"], cwd=ROOT, capture_output=True, text=True)
+    assert answer.returncode == 0, answer.stdout + answer.stderr
+
+
+def _imports(file: Path) -> Iterator[str]:
+    """The modules that `file` imports, anywhere in it."""
+    for node in ast.walk(ast.parse(file.read_text(encoding="utf-8"))):
+        if isinstance(node, ast.Import):
+            yield from (alias.name for alias in node.names)
+        elif isinstance(node, ast.ImportFrom) and node.module:
+            yield node.module
+
+
+@pytest.mark.parametrize("package", PACKAGES)
+def test_imports_go_one_way(package: str) -> None:
+    """app -> training -> styles, and only app imports gradio."""
+    above = set(PACKAGES[: PACKAGES.index(package)])
+    forbidden = above | {"launch", "tests"} | ({"gradio"} if package != "app" else set())
+    wrong = [
+        f"{file.relative_to(ROOT)} imports {name}"
+        for file in sorted((ROOT / package).rglob("*.py"))
+        for name in _imports(file)
+        if name.split(".")[0] in forbidden
+    ]
+    assert wrong == []
+
+
+@pytest.mark.parametrize("file", ["launch.py", "app/setup_torch.py", "app/setup_pip.py", "app/setup_venv.py"])
+def test_setting_up_needs_the_standard_library_only(file: str) -> None:
+    allowed = sys.stdlib_module_names | {"app", "styles"}
+    assert [name for name in _imports(ROOT / file) if name.split(".")[0] not in allowed] == []
+
+
+def test_the_command_line_is_light() -> None:
+    """`--help` must answer at once: nothing heavy is imported until a command needs it."""
+    script = "import sys, app.cli; print([m for m in ('torch', 'diffusers', 'transformers', 'gradio') if m in sys.modules])"
+    answer = subprocess.run(
+        [sys.executable, "-c", script], cwd=ROOT, capture_output=True, text=True, check=True
+    )
+    assert answer.stdout.strip() == "[]"
