@@ -187,7 +187,7 @@ def train_reader(state: Path, plan: ReaderPlan, device: torch.device) -> Reader:
     """Train a reader on the school book in `state` and save it as `classifier.pt` there, with its accuracy."""
     torch.manual_seed(plan.seed)
     pictures, labels = _school(state, plan)
-    reader = Reader().to(device, memory_format=torch.channels_last)
+    reader = Reader().to(device)
     optimizer = torch.optim.AdamW(reader.parameters(), lr=plan.learning_rate, weight_decay=0.02)
     steps = max(2, int(plan.epochs * len(pictures) / plan.batch))
     schedule = torch.optim.lr_scheduler.OneCycleLR(
