@@ -9,9 +9,9 @@ from typing import Any
 import gradio as gr
 
 from app.cards import matching
+from app.drawing import style_card
 from app.studio import Studio
 from app.window.answers import answering
-from app.drawing import style_card
 from styles.errors import BadInput
 
 SHOWN_CARDS = 60

@@ -8,10 +8,10 @@ import gradio as gr
 
 from app.cards import base_line
 from app.device import device_rows
+from app.drawing import facts_table
 from app.settings import DEVICES
 from app.studio import Studio
 from app.window.answers import answering
-from app.drawing import facts_table
 from styles.bases import RECOMMENDED
 
 
@@ -50,7 +50,8 @@ def settings_room(studio: Studio, page: gr.Blocks, tab: gr.Tab) -> None:
         entries = studio.shelf.list()
         here = [entry.name for entry in entries if entry.installed and not entry.problem]
         rows = [("in use" if entry.in_use else "", base_line(entry).lstrip("* ")) for entry in entries]
-        return [facts_table(rows), gr.update(choices=here, value=studio.shelf.in_use)]
+        in_use = studio.shelf.in_use
+        return [facts_table(rows), gr.update(choices=here, value=in_use if in_use in here else None)]
 
     @told
     def use_base(chosen: str) -> list[Any]:

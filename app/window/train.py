@@ -8,13 +8,13 @@ from typing import Any
 
 import gradio as gr
 
+from app.drawing import progress_card
 from app.orders import TrainingOrder
 from app.progress import Progress
 from app.studio import Studio
 from app.trainings import suggested_trigger
 from app.uploads import beside_each_other, look_at_artworks
 from app.window.answers import answering
-from app.drawing import progress_card
 
 PRESETS = [
     ("Quick — a first look", "quick"),

@@ -7,7 +7,8 @@ import os
 import shutil
 import subprocess
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -17,7 +18,9 @@ from PIL import Image, ImageDraw
 
 from tests.conftest import REPOSITORY
 
-COMMAND = "import sys; sys.path.insert(0, sys.argv.pop(1)); from app.cli import main; sys.exit(main(sys.argv[1:]))"
+COMMAND = (
+    "import sys; sys.path.insert(0, sys.argv.pop(1)); from app.cli import main; sys.exit(main(sys.argv[1:]))"
+)
 
 
 @dataclass(frozen=True)
@@ -103,3 +106,28 @@ def home_with_style(trained: Trained, tmp_path: Path) -> Path:
     home = tmp_path / "home"
     shutil.copytree(trained.home, home)
     return home
+
+
+@contextmanager
+def window_over(home: Path, *arguments: str) -> Iterator[str]:
+    """A window in a process of its own over `home`; its address."""
+    server = subprocess.Popen(
+        [sys.executable, "-c", COMMAND, str(REPOSITORY), "--no-browser", "--home", str(home), *arguments],
+        cwd=home.parent,
+        env=os.environ | {"HF_HUB_OFFLINE": "1"},
+        stderr=subprocess.PIPE,
+        text=True,
+        encoding="utf-8",
+    )
+    assert server.stderr is not None
+    said = []
+    try:
+        for line in server.stderr:
+            said.append(line)
+            if "Atelier is open at " in line:
+                yield line.split("Atelier is open at ")[1].split()[0]
+                return
+        raise AssertionError("the window did not open: " + "".join(said))
+    finally:
+        server.terminate()
+        server.communicate(timeout=60)
