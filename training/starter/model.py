@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Iterable
 from pathlib import Path
+from typing import Any
 
 import torch
 from diffusers import AutoencoderKL, DDIMScheduler, UNet2DConditionModel
@@ -12,7 +13,6 @@ from diffusers.models.downsampling import Downsample2D
 from diffusers.models.resnet import ResnetBlock2D
 from diffusers.models.upsampling import Upsample2D
 from tokenizers import Tokenizer, models, pre_tokenizers, trainers
-from torch import nn
 from transformers import CLIPTextConfig, CLIPTextModel, CLIPTokenizer
 
 NATIVE_SIZE_PX = 128
@@ -111,7 +111,7 @@ def _begin_as_copy(vae: AutoencoderKL) -> None:
     pairs = range(6)  # channels 0..2 carry red, green, blue; 3..5 the same negated
     centre, window = (1, 1), (slice(0, 2), slice(0, 2))
 
-    def carry(conv: nn.Conv2d, tap: tuple, share: float = 1.0) -> None:
+    def carry(conv: Any, tap: tuple, share: float = 1.0) -> None:
         conv.weight[:6] = 0
         conv.bias[:6] = 0
         for channel in pairs:
