@@ -33,6 +33,8 @@ commands = typer.Typer(
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
+INTERRUPTED = 130  # what typer makes of Ctrl+C
+
 commands.add_typer(styles_commands, name="styles")
 commands.add_typer(bases_commands, name="bases")
 commands.add_typer(jobs_commands, name="jobs")
@@ -47,15 +49,16 @@ def main(argv: list[str]) -> int:
         # What a library prints must not mix with the answer.
         with contextlib.redirect_stdout(sys.stderr) if as_json else contextlib.nullcontext():
             code = commands(args=argv, prog_name="launch.py", standalone_mode=False, obj=console)
+        if code == INTERRUPTED:
+            console.step_end()
+            console.refuse(Cancelled("Stopped."))
+            return Cancelled.exit_code
         return code if isinstance(code, int) else 0
     except AtelierError as error:
         console.step_end()
         console.refuse(error)
         return error.exit_code
     except typer.Abort:
-        return 1
-    except KeyboardInterrupt:
-        console.refuse(Cancelled("Stopped."))
         return 1
     except Exception as error:
         if type(error).__module__.startswith(("typer", "click")):
@@ -126,6 +129,9 @@ def train(
     layers: Annotated[
         str | None, typer.Option(help="cross, or cross+self attention.", show_default="cross")
     ] = None,
+    begun: Annotated[
+        str, typer.Option("--continue", metavar="STYLE", help="Go on from this finished style.")
+    ] = "",
     author: Annotated[str, typer.Option(help="Written into the style file.")] = "",
     licence: Annotated[str, typer.Option("--licence", "--license", help="Written into the style file.")] = "",
     home: HomeOption = None,
@@ -136,7 +142,7 @@ def train(
 
     order = TrainingOrder(
         name=name, pictures=tuple(pictures), base=base, preset=preset, trigger=trigger, steps=steps, rank=rank,
-        seed=seed, resolution_px=resolution, layers=layers, author=author, licence=licence,
+        seed=seed, resolution_px=resolution, layers=layers, author=author, licence=licence, continue_from=begun,
     )  # fmt: skip
     console, studio = console_of(context), open_studio(context, home)
     job = studio.start_training(order)
@@ -229,9 +235,12 @@ def _weight(text: str) -> tuple[str, float | None]:
 @commands.command()
 def demo(
     context: typer.Context,
-    out: Annotated[Path, typer.Option(help="Folder for the sheet, the styles and the report.")] = Path(
-        "demo"
-    ),
+    out: Annotated[
+        Path | None,
+        typer.Option(
+            help="Folder for the sheet, the styles and the report.", show_default="demo in your home folder"
+        ),
+    ] = None,
     base: Annotated[str, typer.Option("--base", help="The base to show it on.")] = "starter",
     steps: Annotated[
         int | None, typer.Option(help="Training steps of each style.", show_default="quick")
@@ -244,5 +253,6 @@ def demo(
 
     console, studio = console_of(context), open_studio(context, home)
     plan = DemoPlan(base=base, steps=steps)
-    report = run_demo(studio, out.expanduser().absolute(), plan, say=console.say)
+    folder = out.expanduser().absolute() if out else studio.home.root / "demo"
+    report = run_demo(studio, folder, plan, say=console.say)
     console.answer(report, f"The sheet is {report['sheet']}")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import shutil
 import time
@@ -16,7 +17,7 @@ from app.progress import Progress
 from app.sheet import SheetRow, draw_sheet
 from app.studio import Studio
 from styles.atomic import replacing, write_text
-from styles.errors import BadInput, TrainingFailed
+from styles.errors import AtelierError, BadInput, Cancelled, TrainingFailed
 
 BUNDLED_ARTWORKS = Path(__file__).resolve().parent.parent / "training" / "bundled"
 PROMPTS = (
@@ -99,10 +100,18 @@ def _train(
     )  # fmt: skip
     progress = Progress()
     said = 0.0
-    for progress in studio.follow(studio.start_training(order)):
-        if progress.share >= said + 0.25 and progress.step:
-            said = progress.share
-            say(f"  step {progress.step} of {progress.steps}")
+    job = studio.start_training(order)
+    try:
+        for progress in studio.follow(job):
+            if progress.share >= said + 0.25 and progress.step:
+                said = progress.share
+                say(f"  step {progress.step} of {progress.steps}")
+    except KeyboardInterrupt:
+        with contextlib.suppress(AtelierError):  # it may have ended by itself
+            studio.pause_training(job.folder.name)
+        raise
+    if progress.nothing_learnt:
+        raise Cancelled("The training was stopped before its first step, so there is no style.")
     if progress.finished is None:
         failed = progress.failed
         raise (

@@ -21,7 +21,7 @@ def progress_card(progress: Progress, title: str = "") -> str:
         numbers.append(f"{words_for_seconds(progress.seconds)} of training")
     if progress.losses:
         numbers.append(f"loss {progress.losses[-1][1]:.3f}")
-    share = 1.0 if progress.finished else progress.share
+    share = 1.0 if progress.finished and not progress.nothing_learnt else progress.share
     parts = [
         f'<div class="phase" role="status">{escape(f"{title}: " if title else "")}{escape(progress.phase)}</div>',
         f'<div class="numbers">{escape(" · ".join(numbers)) or "&nbsp;"}</div>',

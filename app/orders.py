@@ -79,7 +79,7 @@ class TrainingOrder:
     layers: str | None = None  # "cross" or "cross+self"
     author: str = ""
     licence: str = ""
-    description: str = ""
+    continue_from: str = ""  # name or id of a finished style to go on from; empty: from nothing
 
     def __post_init__(self) -> None:
         if not self.pictures:

@@ -19,7 +19,6 @@ from training.events import (
 
 PHASE_WORDS = {
     "base": "Opening the base",
-    "artworks": "Preparing the artworks",
     "captions": "Reading the captions",
     "latents": "Encoding the artworks",
     "training": "Training",
@@ -49,13 +48,18 @@ class Progress:
         return self.finished is not None or self.failed is not None or self.paused
 
     @property
+    def nothing_learnt(self) -> bool:
+        """It was stopped before its first step, so that there is no style."""
+        return self.finished is not None and not self.finished.style_path
+
+    @property
     def share(self) -> float:
         """How much of the training steps is done, 0 to 1."""
         return min(1.0, self.step / self.steps) if self.steps else 0.0
 
     def after(self, event: TrainingEvent) -> Progress:
         """The progress once `event` has happened."""
-        going = replace(self, paused=False, failed=None)
+        going = replace(self, paused=False, failed=None, finished=None)
         match event:
             case PhaseStarted():
                 words = PHASE_WORDS.get(event.phase, event.phase)
@@ -84,6 +88,8 @@ class Progress:
                 return replace(self, paused=True, phase="Paused", step=event.step, seconds_left=None)
             case Finished():
                 phase = "Stopped, the style is kept" if event.stopped else "Finished"
+                if not event.style_path:
+                    phase = "Stopped before the first step, so there is no style"
                 return replace(
                     going,
                     finished=event,

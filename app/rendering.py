@@ -15,17 +15,21 @@ class Rendering:
     def __init__(self, paint: Callable[[Callable[[], bool]], Iterator[PaintingEvent]]) -> None:
         self._paint = paint
         self._stopped = threading.Event()
+        self._ended = threading.Event()
         self._events: queue.SimpleQueue[PaintingEvent | BaseException | None] = queue.SimpleQueue()
         self._thread = threading.Thread(target=self._run, name="painting", daemon=True)
         self._thread.start()
 
     def _run(self) -> None:
+        last: BaseException | None
         try:
             for event in self._paint(self._stopped.is_set):
                 self._events.put(event)
-            self._events.put(None)
+            last = None
         except BaseException as error:  # handed to whoever waits for the events
-            self._events.put(error)
+            last = error
+        self._ended.set()
+        self._events.put(last)
 
     def events(self) -> Iterator[PaintingEvent]:
         """Yield the events as they come; raises what the painting raised."""
@@ -39,5 +43,10 @@ class Rendering:
         self._stopped.set()
 
     @property
-    def going(self) -> bool:
-        return self._thread.is_alive()
+    def stopped(self) -> bool:
+        """It was asked to end."""
+        return self._stopped.is_set()
+
+    def wait(self, seconds: float) -> bool:
+        """Wait at most so long for the painting's end; whether it has ended."""
+        return self._ended.wait(seconds)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -17,7 +18,7 @@ from app.rendering import Rendering
 from app.settings import Settings
 from app.trainings import JobCard, Trainings
 from styles.bases import BaseShelf
-from styles.errors import JobError
+from styles.errors import Cancelled, JobError
 from styles.home import Home
 from styles.library import Library
 from styles.pictures import read_recipe
@@ -28,6 +29,7 @@ if TYPE_CHECKING:
     from PIL.Image import Image
 
 PAUSE_PATIENCE_SECONDS = 180
+CLOSING_PATIENCE_SECONDS = 30
 
 
 class Studio:
@@ -71,6 +73,8 @@ class Studio:
     def close(self) -> None:
         """Let trainings go on by themselves; called when the window ends."""
         self.stop_rendering()
+        if self._rendering is not None:
+            self._rendering.wait(CLOSING_PATIENCE_SECONDS)  # a training that it had paused goes on after it
         self.trainings.runner.let_go()
 
     # Pictures
@@ -90,7 +94,10 @@ class Studio:
         source = self.base_source(order.base)
         target = folder or self.home.pictures
         yield from self._beside_training(
-            source, lambda: self.easel.paint(order, source, target, self.settings, cancelled), pause_training
+            source,
+            lambda: self.easel.paint(order, source, target, self.settings, cancelled),
+            cancelled,
+            pause=pause_training,
         )
 
     def create_again(
@@ -106,7 +113,10 @@ class Studio:
         source = self.base_source(base) if base else self.source_for(recipe)
         target = folder or self.home.pictures
         yield from self._beside_training(
-            source, lambda: self.easel.paint_again(recipe, source, target, self.settings, cancelled), False
+            source,
+            lambda: self.easel.paint_again(recipe, source, target, self.settings, cancelled),
+            cancelled,
+            pause=False,
         )
 
     def order_like(self, picture: Path, **changes: Any) -> PictureOrder:
@@ -129,7 +139,14 @@ class Studio:
         return recipe.base if recipe.base in names else self.base_source("")
 
     def render(self, order: PictureOrder, *, pause_training: bool = False) -> Rendering:
-        """Paint in the background; the rendering hands the events over and can be stopped."""
+        """Paint in the background; the rendering hands the events over and can be stopped.
+
+        Raises JobError while another one is going on.
+        """
+        if self._rendering is not None:
+            patience = CLOSING_PATIENCE_SECONDS if self._rendering.stopped else 0.0
+            if not self._rendering.wait(patience):
+                raise JobError("Another picture is being painted.", "Wait until it is done, or stop it.")
         self._rendering = Rendering(
             lambda cancelled: self.create(order, cancelled=cancelled, pause_training=pause_training)
         )
@@ -142,11 +159,19 @@ class Studio:
 
     def recent_pictures(self, count: int) -> list[Path]:
         """The newest pictures in the home's folder, newest first."""
-        found = list(self.home.pictures.glob("*.png"))
-        return sorted(found, key=lambda path: path.stat().st_mtime, reverse=True)[:count]
+        found = []
+        for path in self.home.pictures.glob("[!.]*.png"):  # one with a dot is still being written
+            with contextlib.suppress(OSError):  # deleted since
+                found.append((path.stat().st_mtime, path))
+        return [path for _, path in sorted(found, reverse=True)[:count]]
 
     def _beside_training(
-        self, source: str, paint: Callable[[], Iterator[PaintingEvent]], pause: bool
+        self,
+        source: str,
+        paint: Callable[[], Iterator[PaintingEvent]],
+        cancelled: Callable[[], bool],
+        *,
+        pause: bool,
     ) -> Iterator[PaintingEvent]:
         job = self.trainings.running()
         if job is None:
@@ -157,18 +182,23 @@ class Studio:
                 refuse_if_crowded(source, self.home, self.settings, job.name)
             yield from paint()
             return
-        self._pause_and_wait(job)
         try:
+            self._pause_and_wait(job, cancelled)
             yield from paint()
         finally:
-            self.easel.put_away()
-            self.resume_training(job.folder.name)
+            # It may have come to its end instead of pausing, or somebody else went on with it.
+            if self.trainings.state(job) == "paused":
+                self.easel.put_away()
+                self.resume_training(job.folder.name)
 
-    def _pause_and_wait(self, job: Job) -> None:
+    def _pause_and_wait(self, job: Job, cancelled: Callable[[], bool]) -> None:
         job.request("pause")
         until = time.monotonic() + PAUSE_PATIENCE_SECONDS
         while self.trainings.state(job) == "running":
-            if time.monotonic() > until:
+            if cancelled() or time.monotonic() > until:
+                job.request("resume")  # takes the request back
+                if cancelled():
+                    raise Cancelled("Stopped.")
                 raise JobError(
                     f"“{job.name}” has not paused within {PAUSE_PATIENCE_SECONDS} s.", "Try again later."
                 )
@@ -178,7 +208,10 @@ class Studio:
 
     def start_training(self, order: TrainingOrder) -> Job:
         """Start a training in a process of its own; raises BadInput, JobError."""
-        job = self.trainings.prepare(order, lambda: base_facts_of(self.base_source(order.base), self.home))
+        begun = self.library.open(order.continue_from) if order.continue_from else None
+        job = self.trainings.prepare(
+            order, lambda: base_facts_of(self.base_source(order.base), self.home), begun
+        )
         self._start(job)
         return job
 
@@ -190,6 +223,7 @@ class Studio:
 
     def _start(self, job: Job) -> None:
         if self.easel.on_accelerator:
+            self.stop_rendering()
             self.easel.put_away()  # the trainer needs that memory
         self.trainings.start(job, self.settings.device)
 

@@ -6,18 +6,22 @@ import re
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from app.orders import TrainingOrder
 from app.progress import Progress, words_for_seconds
 from app.runner import OUTPUT_NAME, Runner
-from styles.errors import AtelierError, BadInput, JobError
+from styles.errors import AtelierError, BadInput, JobError, WrongFamilyError
 from styles.home import Home
 from styles.names import safe_name
+from styles.style import FAMILY_NAMES
 from training.artworks import collect
 from training.events import Failed
 from training.job import Job, State, jobs_in
 from training.plan import plan_for
+
+if TYPE_CHECKING:
+    from styles.style import Style
 
 LOOK_EVERY_SECONDS = 0.2
 STATE_WORDS: dict[State, str] = {
@@ -41,7 +45,7 @@ class JobCard:
 
     @property
     def resumable(self) -> bool:
-        return self.state in ("waiting", "paused", "failed", "interrupted")
+        return can_resume(self.state, self.progress)
 
     @property
     def words(self) -> str:
@@ -49,7 +53,8 @@ class JobCard:
         far = f"{self.progress.share:.0%}" if self.progress.steps and self.state != "finished" else ""
         left = self.progress.seconds_left
         soon = f"about {words_for_seconds(left)} left" if self.state == "running" and left is not None else ""
-        return " · ".join(text for text in (self.name, STATE_WORDS[self.state], far, soon) if text)
+        state = "stopped before it began" if self.progress.nothing_learnt else STATE_WORDS[self.state]
+        return " · ".join(text for text in (self.name, state, far, soon) if text)
 
     def facts(self) -> dict[str, Any]:
         """The same as plain JSON values."""
@@ -61,7 +66,7 @@ class JobCard:
             "step": self.progress.step,
             "steps": self.progress.steps,
             "seconds_left": self.progress.seconds_left,
-            "style": finished.style_path if finished else None,
+            "style": (finished.style_path or None) if finished else None,
             "error": failed.message if failed and self.state == "failed" else None,
         }
 
@@ -73,23 +78,35 @@ class Trainings:
         self.home = home
         self.runner = Runner()
 
-    def prepare(self, order: TrainingOrder, base: Callable[[], tuple[str, str]]) -> Job:
+    def prepare(
+        self, order: TrainingOrder, base: Callable[[], tuple[str, str]], begun: Style | None = None
+    ) -> Job:
         """Write the job folder of `order`; `base` names the base and its family, once the cheaper checks are done.
 
-        Raises BadInput, JobError.
+        `begun` is the style to go on from: it lends what the order leaves open. Raises BadInput, JobError.
         """
         name = safe_name(order.name)
-        pictures = collect(path.expanduser().absolute() for path in order.pictures)
+        # The job is given these as they are: a broken picture is refused when it was named, left out of a folder.
+        artworks = [path.expanduser().absolute() for path in order.pictures]
+        count = len(collect(artworks))
         self.refuse_second()
         source, family = base()
         numbers = {"steps": order.steps, "rank": order.rank, "seed": order.seed, "layers": order.layers}
         numbers["resolution_px"] = order.resolution_px
-        plan = plan_for(
-            order.preset, family, len(pictures), name=name, base=source, author=order.author, licence=order.licence,
-            trigger=order.trigger.strip() or suggested_trigger(name),
-            **{key: value for key, value in numbers.items() if value is not None},
-        )  # fmt: skip
-        return Job.create(self.home.jobs, plan, pictures)
+        given: dict[str, Any] = {key: value for key, value in numbers.items() if value is not None}
+        words = {"trigger": order.trigger.strip(), "author": order.author, "licence": order.licence}
+        if begun is not None:
+            if begun.card.family not in ("unknown", family):
+                raise WrongFamilyError(
+                    f"“{begun.name}” is a {begun.card.made_for}; the base is {FAMILY_NAMES.get(family, family)}.",
+                    "Go on from it on the base that it is for.",
+                )
+            given = {"rank": max(layer.rank for layer in begun.layers), "layers": layers_of(begun)} | given
+            given["continue_from"] = begun.id
+            words = {key: word or getattr(begun.card, key) for key, word in words.items()}
+        words["trigger"] = words["trigger"] or suggested_trigger(name)
+        plan = plan_for(order.preset, family, count, name=name, base=source, **words, **given)
+        return Job.create(self.home.jobs, plan, artworks)
 
     def start(self, job: Job, device: str) -> None:
         """Start a trainer on a job that waits or has been paused."""
@@ -110,7 +127,7 @@ class Trainings:
         state = self.state(job)
         if state == "running":
             raise JobError(f"“{job.name}” is training already.")
-        if state == "finished":
+        if not can_resume(state, self.card(job).progress):
             raise JobError(f"“{job.name}” is finished.", "Its style is in the library.")
         self.refuse_second()
         return job
@@ -127,7 +144,12 @@ class Trainings:
 
     def state(self, job: Job) -> State:
         """How a job stands, also in the moment between starting its trainer and the trainer's taking hold."""
-        return "running" if self.runner.starting(job.folder) else job.state()
+        if self.runner.starting(job.folder):
+            return "running"
+        state = job.state()
+        # A trainer that died before its first event left nothing in the journal to tell it by.
+        died = self.runner.exit_code(job.folder) not in (None, 0)
+        return "interrupted" if died and state in ("waiting", "paused") else state
 
     def running(self) -> Job | None:
         """The job that is training now, if any."""
@@ -160,7 +182,7 @@ class Trainings:
             progress = progress.after(event)
         if alive:
             return progress, offset, "running"
-        state = job.state()
+        state = self.state(job)
         return (self._interrupted(job, progress) if state == "interrupted" else progress), offset, state
 
     def follow(self, job: Job) -> Iterator[Progress]:
@@ -168,8 +190,6 @@ class Trainings:
         progress, offset, seen = Progress(), 0, -1
         while True:
             progress, offset, state = self.look(job, progress, offset)
-            if state == "waiting" and self.runner.exit_code(job.folder) is not None:
-                progress = self._interrupted(job, progress)
             if offset != seen or state != "running":
                 seen = offset
                 yield progress
@@ -187,6 +207,18 @@ class Trainings:
         )
         failed = Failed(how, "Resume it: it goes on from its last checkpoint.", str(job.folder / OUTPUT_NAME))
         return replace(progress, phase="Interrupted", failed=failed, seconds_left=None)
+
+
+def can_resume(state: State, progress: Progress) -> bool:
+    """Say whether a trainer can go on with a job; also with one that was stopped before it had learnt anything."""
+    return state in ("waiting", "paused", "failed", "interrupted") or (
+        state == "finished" and progress.nothing_learnt
+    )
+
+
+def layers_of(style: Style) -> str:
+    """What a plan calls the layers of a style: "cross", or "cross+self" where it changes self-attention too."""
+    return "cross+self" if any(".attn1." in layer.path for layer in style.layers) else "cross"
 
 
 def suggested_trigger(name: str) -> str:

@@ -26,7 +26,8 @@ def main(argv: list[str] | None = None) -> int:
     try:
         job = Job.open(arguments.job)
         with job.held():
-            if job.events() and isinstance(job.events()[-1], Finished):
+            last = next(reversed(job.events()), None)
+            if isinstance(last, Finished) and last.style_path:  # without one it was stopped before it began
                 return 0
             return run(job, arguments.device, _until_interrupted())
     except AtelierError as error:
