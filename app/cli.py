@@ -129,6 +129,27 @@ def train(
     layers: Annotated[
         str | None, typer.Option(help="cross, or cross+self attention.", show_default="cross")
     ] = None,
+    learning_rate: Annotated[
+        float | None, typer.Option(help="Learning rate at its highest.", show_default="the preset's")
+    ] = None,
+    batch: Annotated[
+        int | None, typer.Option(help="Pictures per forward pass.", show_default="the preset's")
+    ] = None,
+    accumulate: Annotated[
+        int | None, typer.Option(help="Forward passes per step: less memory.", show_default="1")
+    ] = None,
+    checkpointing: Annotated[
+        bool | None,
+        typer.Option(
+            "--checkpointing/--no-checkpointing", help="Less memory, but slower.", show_default="no"
+        ),
+    ] = None,
+    flip: Annotated[
+        bool | None,
+        typer.Option(
+            "--flip/--no-flip", help="Show the artworks mirrored, too; not with lettering.", show_default="no"
+        ),
+    ] = None,
     begun: Annotated[
         str, typer.Option("--continue", metavar="STYLE", help="Go on from this finished style.")
     ] = "",
@@ -143,6 +164,8 @@ def train(
     order = TrainingOrder(
         name=name, pictures=tuple(pictures), base=base, preset=preset, trigger=trigger, steps=steps, rank=rank,
         seed=seed, resolution_px=resolution, layers=layers, author=author, licence=licence, continue_from=begun,
+        learning_rate=learning_rate, batch=batch, gradient_accumulation=accumulate, gradient_checkpointing=checkpointing,
+        flip=flip,
     )  # fmt: skip
     console, studio = console_of(context), open_studio(context, home)
     job = studio.start_training(order)

@@ -27,15 +27,28 @@ def bases_list(context: typer.Context, home: HomeOption = None, as_json: JsonOpt
 def bases_add(
     context: typer.Context,
     source: Annotated[str, typer.Argument(help="A folder, a .safetensors checkpoint, or a Hub id.")],
+    name: Annotated[str, typer.Option(help="What to call it.", show_default="as its file")] = "",
+    prediction_type: Annotated[
+        str | None,
+        typer.Option(help="epsilon or v_prediction, where the base does not say.", show_default="the base's"),
+    ] = None,
     home: HomeOption = None,
     as_json: JsonOption = False,
 ) -> None:
     """Add a base from this machine or from the Hub."""
     from app.cards import base_facts
+    from styles.bases import RECOMMENDED
 
     console = console_of(context)
+    for base in RECOMMENDED:
+        if source.strip() == base.hub_id:
+            console.say(f"{base.title}, {base.size_gb:g} GB. By fetching it you accept its licence:")
+            console.say(f"{base.licence}, {base.licence_url}")
     entry = open_studio(context, home).shelf.add(
-        source, progress=lambda text, share: console.step(f"{share:4.0%} {text}")
+        source,
+        progress=lambda text, share: console.step(f"{share:4.0%} {text}"),
+        name=name,
+        prediction_type=prediction_type,
     )
     console.step_end()
     console.answer(

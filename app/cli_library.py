@@ -19,11 +19,14 @@ def styles_list(context: typer.Context, home: HomeOption = None, as_json: JsonOp
     """List the styles of the library."""
     from app.cards import card_facts, card_line
 
-    cards = open_studio(context, home).library.cards()
-    words = (
-        "\n".join(card_line(card) for card in cards) or "There are no styles yet. Train one, or import one."
+    library = open_studio(context, home).library
+    cards = library.cards()
+    unreadable = [{"file": str(one.file), "reason": one.reason} for one in library.unreadable()]
+    lines = [card_line(card) for card in cards] or ["There are no styles yet. Train one, or import one."]
+    lines += [f"Can't be used: {one['file']}: {one['reason']}" for one in unreadable]
+    console_of(context).answer(
+        {"styles": [card_facts(card) for card in cards], "unreadable": unreadable}, "\n".join(lines)
     )
-    console_of(context).answer({"styles": [card_facts(card) for card in cards]}, words)
 
 
 @styles_commands.command("search")

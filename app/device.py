@@ -18,10 +18,11 @@ def device_rows(studio: Studio) -> list[tuple[str, str]]:
     from styles.generate import dtype_name
 
     device = pick_device() if studio.settings.device == "auto" else torch.device(studio.settings.device)
+    precision = studio.settings.precision
     rows = [
         ("Home", str(studio.home.root)),
         ("Device", str(device)),
-        ("Precision", dtype_name(pick_dtype(device))),
+        ("Precision", precision if precision != "auto" else dtype_name(pick_dtype(device))),
     ]
     if device.type == "cuda":
         free, total = torch.cuda.mem_get_info(device)

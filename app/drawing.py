@@ -38,6 +38,11 @@ def progress_card(progress: Progress, title: str = "") -> str:
     return f'<div class="progress-card">{"".join(parts)}</div>'
 
 
+def as_markdown(text: str) -> str:
+    """Text that Markdown, and the HTML in it, leaves as it is."""
+    return "".join(f"\\{character}" if character in "\\`*_{}[]<>#+!|&" else character for character in text)
+
+
 def loss_curve(losses: Sequence[tuple[int, float]], steps: int) -> str:
     """The loss over the steps as an SVG: as read, faint, and smoothed."""
     if len(losses) < 2:

@@ -14,10 +14,12 @@ from app.orders import DEFAULT_SAMPLER, DEFAULT_STEPS, PictureOrder
 from app.settings import Settings
 from styles.atomic import write_text
 from styles.blend import Blend, BlendPart
-from styles.errors import BaseError, Cancelled
+from styles.errors import BaseError, Cancelled, UnknownStyleError
 from styles.home import Home
 from styles.library import Library
+from styles.names import clean_text
 from styles.recipe import Recipe
+from styles.triggers import with_trigger
 
 if TYPE_CHECKING:
     from PIL.Image import Image
@@ -124,12 +126,8 @@ class Easel:
         with self._in_use:
             from styles.generate import request_again
 
+            recipe = replace(recipe, blend=self.blend_again(recipe))
             styles = [self.library.open(part.style) for part in recipe.blend.parts]
-            # Other programs name a style by the beginning of its id, or by its name.
-            parts = zip(styles, recipe.blend.parts, strict=True)
-            recipe = replace(
-                recipe, blend=Blend(tuple(BlendPart(style.id, part.weight) for style, part in parts))
-            )
             base = self._open(source, settings)
             if recipe.base_fingerprint not in ("", base.fingerprint):
                 yield Notice(
@@ -151,6 +149,23 @@ class Easel:
             parts.append(BlendPart(card.id, card.suggested_weight if weight is None else weight))
         return Blend(tuple(parts))
 
+    def blend_again(self, recipe: Recipe) -> Blend:
+        """The blend of a recipe by the ids that styles have here; raises UnknownStyleError for one that is not here."""
+        parts = []
+        for part in recipe.blend.parts:
+            try:
+                # Other programs name a style by the beginning of its id, or by its name.
+                parts.append(BlendPart(self.library.find(part.style).id, part.weight))
+            except UnknownStyleError as error:
+                name = recipe.names.get(part.style, part.style)
+                if name == part.style:
+                    raise
+                raise UnknownStyleError(
+                    f"The style “{clean_text(name, 80)}” of this picture is not in the library.",
+                    f"Import it: the one whose id begins with {part.style[:12]}.",
+                ) from error
+        return Blend(tuple(parts))
+
     def source_of(self, recipe: Recipe) -> str | None:
         """Where the base of a recipe lay when it was last open here."""
         source = self._places().get(recipe.base_fingerprint)
@@ -159,13 +174,17 @@ class Easel:
     # Called with the lock held
 
     def _open(self, source: str, settings: Settings) -> Base:
-        wanted = (source, settings.device, settings.safety_checker)
+        wanted = (source, settings.device, settings.precision, settings.safety_checker)
         if self._base is None or self._opened_for != wanted:
             from styles.base import open_base
 
             self._close()
             self._base = open_base(
-                source, self.home, device=settings.device, safety_checker=settings.safety_checker
+                source,
+                self.home,
+                device=settings.device,
+                dtype=settings.precision,
+                safety_checker=settings.safety_checker,
             )
             self._opened_for = wanted
             places = self._places()
@@ -222,10 +241,10 @@ def _painted(
 
 
 def prompt_with_triggers(prompt: str, parts: Iterable[tuple[StyleCard, float]]) -> str:
-    """The prompt with the trigger word of each style that has a positive weight, where it is not in it yet."""
-    for card, weight in parts:
-        if weight > 0 and card.trigger and card.trigger.casefold() not in prompt.casefold():
-            prompt = f"{prompt}, {card.trigger}" if prompt.strip() else card.trigger
+    """The prompt behind the trigger word of each style that has a positive weight, where it is not in it yet."""
+    for card, weight in reversed(list(parts)):
+        if weight > 0:
+            prompt = with_trigger(prompt, card.trigger)
     return prompt
 
 

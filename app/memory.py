@@ -2,20 +2,20 @@
 
 from __future__ import annotations
 
+from app.settings import Settings
 from styles.errors import OutOfMemory
 from styles.home import Home
 
 ROOM_TO_WORK = 1.6  # times the weights: activations of one 512 px picture and the decoder
 
 
-def refuse_if_crowded(source: str, home: Home, settings: object, training_name: str) -> None:
+def refuse_if_crowded(source: str, home: Home, settings: Settings, training_name: str) -> None:
     """Raise OutOfMemory when the accelerator has too little free memory for the base; on a CPU there is always some."""
     import torch
 
     from styles.base import pick_device
 
-    wanted = getattr(settings, "device", "auto")
-    device = pick_device() if wanted == "auto" else torch.device(wanted)
+    device = pick_device() if settings.device == "auto" else torch.device(settings.device)
     if device.type != "cuda":
         return
     free, _ = torch.cuda.mem_get_info()

@@ -77,6 +77,11 @@ class TrainingOrder:
     seed: int | None = None
     resolution_px: int | None = None
     layers: str | None = None  # "cross" or "cross+self"
+    learning_rate: float | None = None
+    batch: int | None = None
+    gradient_accumulation: int | None = None
+    gradient_checkpointing: bool | None = None
+    flip: bool | None = None
     author: str = ""
     licence: str = ""
     continue_from: str = ""  # name or id of a finished style to go on from; empty: from nothing

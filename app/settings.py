@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from dataclasses import asdict, dataclass, fields, replace
+from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 
 from styles.atomic import write_text
@@ -11,6 +11,7 @@ from styles.errors import SettingsError
 from styles.home import Home
 
 DEVICES = ("auto", "cpu", "cuda", "mps")
+PRECISIONS = ("auto", "fp32", "fp16", "bf16")
 
 
 @dataclass(frozen=True)
@@ -19,16 +20,21 @@ class Settings:
 
     safety_checker: bool = True  # use a base's own safety checker when it brings one
     device: str = "auto"  # where pictures are made and styles trained
+    precision: str = "auto"  # of the base that paints
 
     def __post_init__(self) -> None:
         if not isinstance(self.safety_checker, bool):
             raise SettingsError(
                 f"The setting safety_checker is {self.safety_checker!r}.", hint="It must be true or false."
             )
-        if self.device not in DEVICES:
-            raise SettingsError(
-                f"The setting device is {self.device!r}.", hint=f"Choose one of {', '.join(DEVICES)}."
-            )
+        for name, value, known in (
+            ("device", self.device, DEVICES),
+            ("precision", self.precision, PRECISIONS),
+        ):
+            if value not in known:
+                raise SettingsError(
+                    f"The setting {name} is {value!r}.", hint=f"Choose one of {', '.join(known)}."
+                )
 
     @staticmethod
     def path(home: Home) -> Path:
@@ -55,7 +61,3 @@ class Settings:
     def save(self, home: Home) -> None:
         """Write the settings atomically."""
         write_text(Settings.path(home), json.dumps(asdict(self), indent=2) + "\n")
-
-    def changed(self, **choices: object) -> Settings:
-        """The same settings with some choices replaced."""
-        return replace(self, **choices)  # type: ignore[arg-type]

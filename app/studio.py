@@ -122,9 +122,10 @@ class Studio:
     def order_like(self, picture: Path, **changes: Any) -> PictureOrder:
         """The order that makes a picture like the one in a PNG, with some of it changed; raises RecipeError."""
         recipe = read_recipe(picture)
+        parts = () if "weights" in changes else self.easel.blend_again(recipe).parts
         order = PictureOrder(
             prompt=recipe.prompt, negative=recipe.negative,
-            weights=tuple((part.style, part.weight) for part in recipe.blend.parts),
+            weights=tuple((part.style, part.weight) for part in parts),
             base=self.source_for(recipe), seed=recipe.seed, steps=recipe.steps, guidance=recipe.guidance,
             sampler=recipe.sampler, width_px=recipe.width_px, height_px=recipe.height_px, add_triggers=False,
         )  # fmt: skip

@@ -24,6 +24,11 @@ if TYPE_CHECKING:
     from styles.style import Style
 
 LOOK_EVERY_SECONDS = 0.2
+# What an order may say of the plan; the preset says the rest.
+PLANNED = (
+    "steps", "rank", "seed", "resolution_px", "layers", "learning_rate", "batch", "gradient_accumulation",
+    "gradient_checkpointing", "flip",
+)  # fmt: skip
 STATE_WORDS: dict[State, str] = {
     "waiting": "waiting",
     "running": "training",
@@ -91,9 +96,8 @@ class Trainings:
         count = len(collect(artworks))
         self.refuse_second()
         source, family = base()
-        numbers = {"steps": order.steps, "rank": order.rank, "seed": order.seed, "layers": order.layers}
-        numbers["resolution_px"] = order.resolution_px
-        given: dict[str, Any] = {key: value for key, value in numbers.items() if value is not None}
+        wanted = {name: getattr(order, name) for name in PLANNED}
+        given: dict[str, Any] = {name: value for name, value in wanted.items() if value is not None}
         words = {"trigger": order.trigger.strip(), "author": order.author, "licence": order.licence}
         if begun is not None:
             if begun.card.family not in ("unknown", family):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import html
 import inspect
 from collections.abc import Callable, Iterator
 from typing import Any
@@ -14,6 +15,16 @@ from app.studio import Studio
 from styles.errors import AtelierError
 
 
+def as_html(text: str) -> str:
+    """Text as HTML, which is what gradio takes its messages for; names of files and styles come from anywhere."""
+    return html.escape(text, quote=False)
+
+
+def warn(text: str) -> None:
+    """Show a warning on the page until it is closed."""
+    gr.Warning(as_html(text), duration=None)
+
+
 def answering(studio: Studio, doing: str) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
     """Make a handler show our errors with their own text, and all others as a sentence that names the log file."""
 
@@ -21,9 +32,11 @@ def answering(studio: Studio, doing: str) -> Callable[[Callable[..., Any]], Call
         if isinstance(error, gr.Error):
             return error
         if isinstance(error, AtelierError):
-            return gr.Error(str(error), title="That did not work", duration=None, print_exception=False)
+            return gr.Error(
+                as_html(str(error)), title="That did not work", duration=None, print_exception=False
+            )
         text = surprise_message(studio.home, error, doing)
-        return gr.Error(text, title="Something went wrong", duration=None, print_exception=False)
+        return gr.Error(as_html(text), title="Something went wrong", duration=None, print_exception=False)
 
     def decorate(handler: Callable[..., Any]) -> Callable[..., Any]:
         if inspect.isgeneratorfunction(handler):

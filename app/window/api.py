@@ -55,11 +55,22 @@ def add_endpoints(studio: Studio) -> None:
         rank: int | None = None,
         seed: int | None = None,
         resolution: int | None = None,
+        layers: str | None = None,
+        learning_rate: float | None = None,
+        batch: int | None = None,
+        accumulate: int | None = None,
+        checkpointing: bool | None = None,
+        flip: bool | None = None,
+        author: str = "",
+        licence: str = "",
+        continue_from: str = "",
     ) -> dict[str, Any]:
         """Start a training from pictures or folders on this machine; the job, which runs on by itself."""
         order = TrainingOrder(
             name=name, pictures=tuple(Path(path) for path in pictures), preset=preset, base=base, trigger=trigger,
-            steps=steps, rank=rank, seed=seed, resolution_px=resolution,
+            steps=steps, rank=rank, seed=seed, resolution_px=resolution, layers=layers, learning_rate=learning_rate,
+            batch=batch, gradient_accumulation=accumulate, gradient_checkpointing=checkpointing, flip=flip,
+            author=author, licence=licence, continue_from=continue_from,
         )  # fmt: skip
         return studio.trainings.card(studio.start_training(order)).facts()
 

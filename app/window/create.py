@@ -8,15 +8,16 @@ from typing import Any
 
 import gradio as gr
 
+from app.drawing import as_markdown
 from app.easel import Notice, Painting, PictureSaved
 from app.orders import SAMPLERS, PictureOrder
 from app.studio import Studio
-from app.window.answers import answering
+from app.window.answers import answering, warn
 from styles.errors import Cancelled, OutOfMemory, RecipeError
 from styles.pictures import read_recipe
 from styles.style import StyleCard
 
-FIRST_PROMPT = "a red house under a yellow moon, blue background"
+FIRST_PROMPT = "a red house in a meadow"
 SHOWN_PICTURES = 24
 FIRST_STYLES = 2  # sliders that a fresh page has
 
@@ -25,6 +26,7 @@ def create_room(studio: Studio, page: gr.Blocks, tab: gr.Tab) -> None:
     """Lay out the room and connect it."""
     told = answering(studio, "painting")
     weights = gr.State({})  # style id -> weight, what the sliders say
+    greeted = gr.State(False)  # whether the first styles have been chosen for this page
     placed = gr.State(0)  # counts how often a recipe has set the sliders
     with gr.Row(equal_height=False):
         with gr.Column(scale=5, min_width=340):
@@ -70,26 +72,29 @@ def create_room(studio: Studio, page: gr.Blocks, tab: gr.Tab) -> None:
 
     quiet: dict[str, Any] = {"show_progress": "hidden", "api_visibility": "private"}
 
-    def fill(names: list[str] | None, known: dict[str, float]) -> list[Any]:
-        cards = paintable(studio)
+    @told
+    def fill(names: list[str] | None, known: dict[str, float], source: str, again: bool) -> list[Any]:
+        cards = paintable(studio, source)
         names = [name for name in names or [] if name in {card.id for card in cards}]
-        names = names or [card.id for card in cards[:FIRST_STYLES]]
+        if not again:
+            names = names or [card.id for card in cards[:FIRST_STYLES]]
         choices = [(card.name, card.id) for card in cards]
-        return [gr.update(choices=choices, value=names), complete(studio, names, known)]
+        return [gr.update(choices=choices, value=names), complete(studio, names, known), bool(again or names)]
 
     # A fresh page and a visit after a training both find the styles that are there now.
-    page.load(fill, [chosen, weights], [chosen, weights], **quiet)
-    page.load(lambda: recent(studio), None, gallery, **quiet)
-    tab.select(fill, [chosen, weights], [chosen, weights], **quiet)
-    chosen.input(lambda ids, known: complete(studio, ids, known), [chosen, weights], weights, **quiet)
+    mix = {"inputs": [chosen, weights, base, greeted], "outputs": [chosen, weights, greeted], **quiet}
+    gr.on([page.load, tab.select, base.blur, base.submit], fill, **mix)
+    page.load(told(lambda: recent(studio)), None, gallery, **quiet)
+    chosen.input(told(lambda ids, known: complete(studio, ids, known)), [chosen, weights], weights, **quiet)
 
     with sliders:
 
         @gr.render(
             inputs=[chosen, weights, placed], triggers=[chosen.change, placed.change], show_progress="hidden"
         )
+        @told
         def draw_sliders(ids: list[str] | None, known: dict[str, float], place: int) -> None:
-            cards = {card.id: card for card in paintable(studio)}
+            cards = {card.id: card for card in studio.library.cards()}
             shown = [cards[style] for style in ids or [] if style in cards]
             known = complete(studio, ids, known)
             parts = [
@@ -101,7 +106,7 @@ def create_room(studio: Studio, page: gr.Blocks, tab: gr.Tab) -> None:
                     label=card.name,
                     key=(card.id, place),
                     interactive=True,
-                    info=f"trigger word: {card.trigger}" if card.trigger else None,
+                    info=f"trigger word: {as_markdown(card.trigger)}" if card.trigger else None,
                 )
                 for card in shown
             ]
@@ -154,14 +159,15 @@ def create_room(studio: Studio, page: gr.Blocks, tab: gr.Tab) -> None:
     one_at_a_time: dict[str, Any] = {"concurrency_id": "gpu", "concurrency_limit": 1, **quiet}
     gr.on([go.click, prompt.submit], paint, form, screen, **one_at_a_time)
     pause_and_go.click(paint_in_a_pause, form, screen, **one_at_a_time)
-    stop.click(lambda: studio.stop_rendering(), None, None, concurrency_limit=None, **quiet)
+    stop.click(told(lambda: studio.stop_rendering()), None, None, concurrency_limit=None, **quiet)
 
     @told
     def take_recipe(path: str | None, place: int) -> list[Any]:
         if not path:
-            return [gr.skip()] * 11
+            return [gr.skip()] * 13
         recipe = read_recipe(Path(path))
-        known = {card.id: card for card in paintable(studio)}
+        source = studio.source_for(recipe)
+        known = {card.id: card for card in studio.library.cards()}
         parts: dict[str, float] = {}
         missing = []
         for part in recipe.blend.parts:
@@ -171,22 +177,31 @@ def create_room(studio: Studio, page: gr.Blocks, tab: gr.Tab) -> None:
             else:
                 parts[match] = part.weight
         if missing:
-            gr.Warning(f"These styles of the picture are not in the library: {', '.join(missing)}")
+            warn(f"These styles of the picture are not in the library: {', '.join(missing)}")
         for note in recipe.notes:
-            gr.Warning(note)
+            warn(note)
+        usable = {card.id for card in paintable(studio, source)} | set(parts)
+        choices = [(card.name, card.id) for card in known.values() if card.id in usable]
+        words = f"The picture's recipe is set, to be painted with {Path(source).name}."
+        if recipe.base not in ("", source, Path(source).name):
+            words += f" It was made with {recipe.base}."
         return [
-            recipe.prompt, recipe.negative, gr.update(value=list(parts)), parts, recipe.seed, recipe.width_px,
-            recipe.height_px, recipe.steps, recipe.guidance, recipe.sampler, place + 1,
+            recipe.prompt, recipe.negative, gr.update(choices=choices, value=list(parts)), parts, recipe.seed,
+            recipe.width_px, recipe.height_px, recipe.steps, recipe.guidance, recipe.sampler, place + 1, source,
+            as_markdown(words),
         ]  # fmt: skip
 
-    restored = [prompt, negative, chosen, weights, seed, width, height, steps, guidance, sampler, placed]
+    restored = [
+        prompt, negative, chosen, weights, seed, width, height, steps, guidance, sampler, placed, base, said,
+    ]  # fmt: skip
     dropped.upload(take_recipe, [dropped, placed], restored, api_visibility="private")
 
 
-def paintable(studio: Studio) -> list[StyleCard]:
-    """The styles for the family of the base in use, the newest first."""
-    family = next((entry.family for entry in studio.shelf.list() if entry.in_use), "")
-    cards = [card for card in studio.library.cards() if not family or card.family == family]
+def paintable(studio: Studio, base: str = "") -> list[StyleCard]:
+    """The styles for the family of a base (empty: the one in use), as far as it is known, the newest first."""
+    source = studio.base_source(base)
+    family = next((entry.family for entry in studio.shelf.list() if source in (entry.name, entry.source)), "")
+    cards = [card for card in studio.library.cards() if not family or card.family in (family, "unknown")]
     return sorted(cards, key=lambda card: card.created, reverse=True)
 
 
@@ -207,7 +222,8 @@ def recent(studio: Studio) -> list[tuple[str, str]]:
         try:
             recipe = read_recipe(path)
         except RecipeError:
-            shown.append((str(path), path.stem))
+            if path.is_file():  # and not deleted since
+                shown.append((str(path), path.stem))
             continue
         shown.append((str(path), f"{recipe.prompt} · seed {recipe.seed}"))
     return shown
@@ -235,10 +251,15 @@ def _show(studio: Studio, order: PictureOrder, *, pause_training: bool) -> Itera
     except OutOfMemory as error:
         job = studio.trainings.running()
         if job is None or pause_training:
+            yield [gr.update(visible=False), "", gr.skip(), gr.skip(), gr.skip()]
             raise
-        yield [gr.update(visible=False), "", gr.skip(), gr.update(visible=True), _plain(str(error))]
+        yield [gr.update(visible=False), "", gr.skip(), gr.update(visible=True), as_markdown(str(error))]
         return
-    yield [gr.update(visible=False), "\n\n".join(map(_plain, notices)), recent(studio), gr.skip(), gr.skip()]
+    except Exception:
+        yield [gr.update(visible=False), "", gr.skip(), gr.skip(), gr.skip()]
+        raise
+    notes = "\n\n".join(map(as_markdown, notices))
+    yield [gr.update(visible=False), notes, recent(studio), gr.skip(), gr.skip()]
 
 
 def _strip(previews: list[Any]) -> Any:
@@ -252,8 +273,3 @@ def _strip(previews: list[Any]) -> Any:
     for place, preview in enumerate(previews):
         strip.paste(preview.resize((width, height), Image.Resampling.BICUBIC), (width * place, 0))
     return strip
-
-
-def _plain(text: str) -> str:
-    """Text that Markdown leaves as it is."""
-    return "".join(f"\\{character}" if character in "\\`*_{}[]<>#+!|" else character for character in text)

@@ -9,9 +9,9 @@ from typing import Any
 import gradio as gr
 
 from app.cards import matching
-from app.drawing import style_card
+from app.drawing import as_markdown, style_card
 from app.studio import Studio
-from app.window.answers import answering
+from app.window.answers import answering, warn
 from styles.errors import BadInput
 
 SHOWN_CARDS = 60
@@ -35,9 +35,10 @@ def library_room(studio: Studio, page: gr.Blocks, tab: gr.Tab) -> None:
     exported = gr.DownloadButton("Exported file", visible="hidden", elem_id="exported-file")
     quiet: dict[str, Any] = {"show_progress": "hidden", "api_visibility": "private"}
 
-    def trashed() -> Any:
+    def trashed(latest: str = "") -> Any:
         names = studio.library.trashed()
-        return gr.update(choices=names, value=names[0] if names else None)
+        first = latest if latest in names else next(iter(names), None)
+        return gr.update(choices=names, value=first)
 
     def export(name: str) -> str:
         # Into the private folder of this window, whence the browser fetches it.
@@ -52,19 +53,20 @@ def library_room(studio: Studio, page: gr.Blocks, tab: gr.Tab) -> None:
         report = studio.library.import_files([Path(path) for path in paths])
         words = [f"Imported {len(report.styles)} of {len(paths)}."] if paths else []
         for refused in report.refused:
-            gr.Warning(f"{refused.file.name}: {refused.reason}", duration=None)
+            warn(f"{refused.file.name}: {refused.reason}")
         return [None, " ".join(words), now + 1]
 
     @told
     def bring_back(name: str | None, now: int) -> list[Any]:
         if not name:
             raise BadInput("The trash is empty.")
-        return [f"{studio.library.restore(name).name} is back.", now + 1, trashed()]
+        return [as_markdown(f"{studio.library.restore(name).name} is back."), now + 1, trashed()]
 
     with cards_place:
 
         @gr.render(inputs=[search, version], triggers=[page.load, tab.select, search.change, version.change],
                    show_progress="hidden")  # fmt: skip
+        @told
         def draw_cards(words: str, now: int) -> None:
             found = matching(studio.library.cards(), words or "")
             if not found:
@@ -82,6 +84,12 @@ def library_room(studio: Studio, page: gr.Blocks, tab: gr.Tab) -> None:
                         connect(card.id, card.name, save, drop)
             if len(found) > SHOWN_CARDS:
                 gr.Markdown(f"{len(found) - SHOWN_CARDS} more: search to find them.", elem_classes="quiet")
+            if unreadable := studio.library.unreadable():
+                gr.Markdown(
+                    "Files in the styles folder that can't be used:\n\n"
+                    + "\n".join(f"- {as_markdown(f'{one.file.name}: {one.reason}')}" for one in unreadable),
+                    elem_classes="quiet",
+                )
 
     def connect(style: str, name: str, save: gr.Button, drop: gr.Button) -> None:
         @told
@@ -91,12 +99,11 @@ def library_room(studio: Studio, page: gr.Blocks, tab: gr.Tab) -> None:
         @told
         def throw_away(now: int) -> list[Any]:
             studio.library.delete(style)
-            return [f"{name} is in the trash.", now + 1, trashed()]
+            return [as_markdown(f"{name} is in the trash."), now + 1, trashed(name)]
 
         save.click(hand_out, None, exported, **quiet).success(None, None, None, js=DOWNLOAD)
         drop.click(throw_away, version, [said, version, trash], **quiet)
 
     files.upload(take_in, [files, version], [files, said, version], api_visibility="private")
     restore.click(bring_back, [trash, version], [said, version, trash], **quiet)
-    tab.select(trashed, None, trash, **quiet)
-    page.load(trashed, None, trash, **quiet)
+    gr.on([tab.select, page.load], told(lambda: trashed()), None, trash, **quiet)

@@ -20,8 +20,8 @@ def build(studio: Studio) -> gr.Blocks:
             elem_id="masthead",
         )
         with gr.Tabs():
-            with gr.Tab("Train", id="train"):
-                train_room(studio, page)
+            with gr.Tab("Train", id="train") as train_tab:
+                train_room(studio, page, train_tab)
             with gr.Tab("Create", id="create") as create_tab:
                 create_room(studio, page, create_tab)
             with gr.Tab("Library", id="library") as library_tab:

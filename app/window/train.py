@@ -12,9 +12,11 @@ from app.drawing import progress_card
 from app.orders import TrainingOrder
 from app.progress import Progress
 from app.studio import Studio
-from app.trainings import suggested_trigger
+from app.trainings import can_resume, suggested_trigger
 from app.uploads import beside_each_other, look_at_artworks
 from app.window.answers import answering
+from styles.errors import BadInput
+from training.plan import FAMILIES
 
 PRESETS = [
     ("Quick — a first look", "quick"),
@@ -35,7 +37,7 @@ class Watch:
     state: str = ""
 
 
-def train_room(studio: Studio, page: gr.Blocks) -> None:
+def train_room(studio: Studio, page: gr.Blocks, tab: gr.Tab) -> None:
     """Lay out the room and connect it."""
     told = answering(studio, "training")
     watch = gr.State(Watch())
@@ -74,6 +76,26 @@ def train_room(studio: Studio, page: gr.Blocks) -> None:
                     [("Cross-attention", "cross"), ("Cross- and self-attention", "cross+self")],
                     value="cross", label="Layers to train",
                 )  # fmt: skip
+                with gr.Row():
+                    learning_rate = gr.Number(
+                        label="Learning rate", minimum=0, value=None, placeholder="preset's"
+                    )
+                    batch = gr.Number(
+                        label="Batch", precision=0, minimum=1, value=None, placeholder="preset's"
+                    )
+                    accumulate = gr.Number(
+                        label="Gradient accumulation", precision=0, minimum=1, value=None, placeholder="1"
+                    )
+                checkpointing = gr.Checkbox(
+                    False, label="Gradient checkpointing", info="Takes less memory, and is slower."
+                )
+                flip = gr.Checkbox(
+                    False, label="Show the artworks mirrored, too", info="Not with lettering or signatures."
+                )
+                begun = gr.Dropdown(
+                    [("nothing: a new style", "")], value="", label="Go on from",
+                    info="A finished style that learns more, in its own layers and on the base that it is for.",
+                )  # fmt: skip
                 base = gr.Textbox(label="Base to train on", placeholder="the one in use", max_lines=1)
                 author = gr.Textbox(label="Author", max_lines=1)
                 licence = gr.Textbox(label="Licence", max_lines=1, placeholder="for example: CC-BY-4.0")
@@ -97,6 +119,7 @@ def train_room(studio: Studio, page: gr.Blocks) -> None:
     shown = [watch, card, previews, pause, stop, resume, jobs, timer]
     quiet: dict[str, Any] = {"show_progress": "hidden", "api_visibility": "private"}
 
+    @told
     def look(seen: Watch) -> list[Any]:
         return _look(studio, seen)
 
@@ -111,8 +134,11 @@ def train_room(studio: Studio, page: gr.Blocks) -> None:
             order = TrainingOrder(
                 name=values[name], pictures=tuple(pictures), base=values[base].strip(), preset=values[preset],
                 trigger=values[trigger], steps=values[steps], rank=values[rank], seed=values[seed],
-                resolution_px=values[resolution] or None, layers=values[layers], author=values[author],
-                licence=values[licence],
+                resolution_px=values[resolution] or None, layers=None if values[begun] else values[layers],
+                author=values[author], licence=values[licence], learning_rate=values[learning_rate],
+                batch=values[batch], gradient_accumulation=values[accumulate],
+                gradient_checkpointing=values[checkpointing] or None, flip=values[flip] or None,
+                continue_from=values[begun] or "",
             )  # fmt: skip
             return Watch(studio.start_training(order).folder.name)
 
@@ -129,13 +155,24 @@ def train_room(studio: Studio, page: gr.Blocks) -> None:
         studio.resume_training(seen.job_id)
         return Watch(seen.job_id)
 
-    form = {files, name, trigger, preset, steps, rank, seed, resolution, layers, base, author, licence}
+    def styles_to_go_on_from(chosen: str | None) -> Any:
+        cards = [card for card in studio.library.cards() if card.family in FAMILIES]
+        kept = chosen if chosen in {card.id for card in cards} else ""
+        choices = [("nothing: a new style", ""), *((card.name, card.id) for card in cards)]
+        return gr.update(choices=choices, value=kept)
+
+    form = {
+        files, name, trigger, preset, steps, rank, seed, resolution, layers, base, author, licence, learning_rate,
+        batch, accumulate, checkpointing, flip, begun,
+    }  # fmt: skip
     # A clock rather than a stream: it survives a lost connection and a sleeping computer, and one listener serves all.
     timer.tick(look, watch, shown, **quiet)
-    page.load(lambda: _look(studio, _latest(studio)), None, shown, **quiet)
-    jobs.input(lambda job_id: _look(studio, Watch(job_id)), jobs, shown, **quiet)
+    page.load(told(lambda: _look(studio, _latest(studio))), None, shown, **quiet)
+    gr.on([page.load, tab.select], told(styles_to_go_on_from), begun, begun, **quiet)
+    jobs.input(told(lambda job_id: _look(studio, Watch(job_id))), jobs, shown, **quiet)
     files.change(look_at_files, files, [notes, thumbs], api_visibility="private")
-    name.change(lambda text: gr.update(placeholder=suggested_trigger(text)), name, trigger, **quiet)
+    suggest = told(lambda text: gr.update(placeholder=suggested_trigger(text)))
+    name.change(suggest, name, trigger, **quiet)
     gr.on(start.click, begin, form, watch, api_visibility="private").success(look, watch, shown, **quiet)
     pause.click(request_pause, watch, None, concurrency_limit=None, **quiet).success(
         look, watch, shown, **quiet
@@ -153,11 +190,21 @@ def _latest(studio: Studio) -> Watch:
     return Watch((running or cards)[0].id) if cards else Watch()
 
 
+def _choices(studio: Studio, chosen: str | None) -> Any:
+    cards = studio.jobs()
+    return gr.update(choices=[(card.words, card.id) for card in cards], value=chosen, visible=bool(cards))
+
+
 def _look(studio: Studio, seen: Watch) -> list[Any]:
     """What changed on the page since `seen`; the rest is skipped."""
     if not seen.job_id:
         return [gr.skip()] * 7 + [gr.update(active=False)]
-    job = studio.trainings.job(seen.job_id)
+    try:
+        job = studio.trainings.job(seen.job_id)
+    except BadInput:  # its folder is gone
+        gone = progress_card(Progress(phase="This training is gone"))
+        buttons = [gr.update(interactive=False)] * 3
+        return [Watch(), gone, [], *buttons, _choices(studio, None), gr.update(active=False)]
     progress, offset, state = studio.trainings.look(job, seen.progress, seen.offset)
     now = Watch(seen.job_id, offset, progress, state)
     if now == seen:
@@ -165,10 +212,7 @@ def _look(studio: Studio, seen: Watch) -> list[Any]:
     new_previews = progress.previews != seen.progress.previews or not seen.offset
     jobs: Any = gr.skip()
     if state != seen.state:
-        cards = studio.jobs()
-        jobs = gr.update(
-            choices=[(card.words, card.id) for card in cards], value=seen.job_id, visible=bool(cards)
-        )
+        jobs = _choices(studio, seen.job_id)
     running = state == "running"
     return [
         now,
@@ -176,7 +220,7 @@ def _look(studio: Studio, seen: Watch) -> list[Any]:
         studio.preview_pictures(job, progress, SHOWN_PREVIEWS) if new_previews else gr.skip(),
         gr.update(interactive=running),
         gr.update(interactive=running),
-        gr.update(interactive=state in ("waiting", "paused", "failed", "interrupted")),
+        gr.update(interactive=can_resume(state, progress)),
         jobs,
         gr.update(active=running),
     ]
