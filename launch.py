@@ -113,6 +113,21 @@ def option_in(argv: list[str], name: str) -> str | None:
     return None
 
 
+def pytest_options(argv: list[str]) -> list[str]:
+    """What `test` hands on to pytest: all but the command itself and Atelier's own options."""
+    kept, found, skip = [], False, False
+    for argument in argv:
+        if skip:
+            skip = False
+        elif argument in TAKES_VALUE:
+            skip = True
+        elif argument == "test" and not found:
+            found = True
+        elif argument != "--no-browser" and argument.split("=")[0] not in TAKES_VALUE:
+            kept.append(argument)
+    return kept
+
+
 def port_refusal(text: str) -> str | None:
     """One sentence why the port in `text` can't be used, or None."""
     import socket
@@ -233,7 +248,7 @@ def main(argv: list[str]) -> int:
 def hand_over_here(root: Path, argv: list[str], command: str | None) -> int:
     """Go on in this Python, which has all packages."""
     if command == "test":
-        run_instead([sys.executable, "-m", "pytest", "-q", *argv[argv.index("test") + 1 :]], root, None)
+        run_instead([sys.executable, "-m", "pytest", "-q", *pytest_options(argv)], root, None)
     try:
         from app.cli import main as command_line
     except ImportError as error:
@@ -281,7 +296,7 @@ def hand_over_to_venv(root: Path, argv: list[str], command: str | None, wants_he
             "-1"  # a card that failed its proof must not be tried again by the app
         )
     if command == "test":
-        run_instead([str(python), "-m", "pytest", "-q", *argv[argv.index("test") + 1 :]], root, environment)
+        run_instead([str(python), "-m", "pytest", "-q", *pytest_options(argv)], root, environment)
     run_instead([str(python), str(root / "launch.py"), "--no-venv", *argv], None, environment)
 
 

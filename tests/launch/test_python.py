@@ -73,6 +73,20 @@ def test_each_command_is_in_the_help(command: str) -> None:
     assert f"launch.py {command} " in launch.help_for(command)
 
 
+@pytest.mark.parametrize(
+    ("given", "handed_on"),
+    [
+        ([], []),
+        (["-x", "-k", "test"], ["-x", "-k", "test"]),
+        (["--home", "test", "-x"], ["-x"]),
+        (["--home=test", "tests/styles", "--port", "1", "--no-browser"], ["tests/styles"]),
+    ],
+)
+def test_pytest_gets_only_its_own_options(given: list[str], handed_on: list[str]) -> None:
+    assert launch.pytest_options(["test", *given]) == handed_on
+    assert launch.pytest_options(["--home", "test", "test", *given]) == handed_on
+
+
 def test_help_for_a_command_answers_before_setup(tmp_path: Path) -> None:
     _copy_launcher(tmp_path)
     answer = _run_bare(tmp_path, "styles", "--help")
