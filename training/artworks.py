@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from styles.errors import PictureError
+from styles.triggers import with_trigger
 from training.buckets import crop_box
 
 if TYPE_CHECKING:
@@ -291,11 +292,7 @@ def caption_of(path: Path) -> str | None:
 
 def full_caption(caption: str | None, trigger: str) -> str:
     """Return the caption to train with: the artist's own with the trigger word, else one made from the trigger."""
-    if not caption:
-        return trigger
-    if trigger and trigger.casefold() not in caption.casefold():
-        return f"{caption}, {trigger}"
-    return caption
+    return with_trigger(caption or "", trigger)
 
 
 def inspect(paths: Iterable[Path | str], trigger: str = "") -> Dataset:

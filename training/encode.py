@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 from styles.atomic import replacing
 from styles.errors import PlanError
 from training.buckets import bucket_sizes, nearest_bucket
-from training.events import PhaseStarted
+from training.events import PhaseStarted, Warned
 from training.job import Job
 from training.plan import TrainingPlan
 
@@ -47,8 +47,10 @@ class Prepared:
 
 def prepare(
     base: Base, job: Job, plan: TrainingPlan, cancelled: Callable[[], bool]
-) -> Iterator[PhaseStarted]:
+) -> Iterator[PhaseStarted | Warned]:
     """Encode what the job does not hold already, telling each picture; the result lies in the job (see `load`).
+
+    Captions that are longer than the base reads are warned about.
 
     The text encoder's and the VAE's work is the same for every step, so it is done once (facts: seconds are lost on
     VAE and text encoder in the loop). Raises Interrupted between two pictures, PictureError, DiskFullError.
@@ -59,6 +61,7 @@ def prepare(
     tensors: dict[str, Tensor] = {}
     yield PhaseStarted("captions")
     _encode_texts(base, job, plan, tensors)
+    yield from _cut_captions(base, job)
     if cancelled():
         raise Interrupted
     artworks = job.artworks()
@@ -91,8 +94,7 @@ def load(job: Job) -> Prepared:
 
 def size_multiple(base: Base) -> int:
     """Return what both sides of a picture must divide by, in px: the VAE's factor times the UNet's downscaling."""
-    vae_factor = 2 ** (len(base.vae.config.block_out_channels) - 1)
-    return int(vae_factor * 2 ** (len(base.unet.config.block_out_channels) - 1))
+    return int(base.vae_factor * 2 ** (len(base.unet.config.block_out_channels) - 1))
 
 
 def _encode_texts(base: Base, job: Job, plan: TrainingPlan, tensors: dict[str, Tensor]) -> None:
@@ -107,6 +109,18 @@ def _encode_texts(base: Base, job: Job, plan: TrainingPlan, tensors: dict[str, T
         previews = [encode_prompts(base, [text]).float().cpu() for text in plan.preview_prompts]
     tensors["embeddings"] = torch.cat(rows)
     tensors["previews"] = torch.cat(previews) if previews else tensors["embeddings"][:0]
+
+
+def _cut_captions(base: Base, job: Job) -> Iterator[Warned]:
+    from styles.prompts import cut_words
+
+    cuts = [cut for artwork in job.artworks() if (cut := cut_words(base, artwork.caption))]
+    if cuts:
+        shown = ", ".join(f"“{cut}”" for cut in cuts[:3]) + (" …" if len(cuts) > 3 else "")
+        yield Warned(
+            f"{len(cuts)} of the captions are longer than {base.name} reads; left out: {shown}.",
+            "Shorten them if that matters.",
+        )
 
 
 def _encode_image(base: Base, image: Image, flip: bool) -> tuple[Tensor, Tensor]:

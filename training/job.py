@@ -8,7 +8,7 @@ checkpoints/  previews/
 requests/            empty files named pause and stop
 lock                 held by the trainer for as long as it lives
 error.log            technical details of failures
-style.safetensors    the result; a second copy goes into the library
+style.safetensors    the result; a second copy goes into the library, added.txt says where
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
 from styles.atomic import telling, unused_name, write_text
-from styles.errors import JobError
+from styles.errors import JobError, PlanError
 from styles.home import Home
 from styles.names import safe_name, suggested_name
 from training.artworks import Artwork, caption_of, full_caption, inspect
@@ -95,6 +95,8 @@ class Job:
         """The job's plan; raises JobError without one and PlanError for one that can't be read."""
         try:
             return TrainingPlan.from_json((self.folder / "plan.json").read_text(encoding="utf-8"))
+        except UnicodeDecodeError as error:
+            raise PlanError("The job's plan is not readable.", "Start the training anew.") from error
         except OSError as error:
             raise JobError(f"{self.folder} has no readable plan.", "Start the training anew.") from error
 

@@ -8,6 +8,7 @@ from dataclasses import asdict, dataclass, fields
 from typing import Any
 
 from styles.errors import PlanError
+from styles.triggers import with_trigger
 
 FAMILIES = ("starter", "sd1", "sd2")
 
@@ -56,7 +57,10 @@ class TrainingPlan:
             value = getattr(self, field.name)
             if isinstance(value, float) and not math.isfinite(value):
                 raise PlanError(f"{field.name} is {value}, which is not a number.", "Give a finite number.")
-        if not isinstance(self.name, str) or not self.name.strip():
+            kind = {"str": str, "bool": bool}.get(str(field.type))
+            if kind and not isinstance(value, kind):
+                raise PlanError(f"{field.name} is {value!r}.", "Give a text, or true or false.")
+        if not self.name.strip():
             raise PlanError("The style has no name.", "Give it a name, for example 'inkwash'.")
         _one_of("base_family", self.base_family, FAMILIES)
         _one_of("layers", self.layers, ("cross", "cross+self"))
@@ -73,6 +77,8 @@ class TrainingPlan:
             raise PlanError(
                 f"resolution_px is {self.resolution_px}.", "Allowed: 64 to 2048, or 0 for the base's own."
             )
+        if not all(isinstance(prompt, str) for prompt in self.preview_prompts):
+            raise PlanError("A preview prompt is not a text.", "Give it as text.")
         if len(self.preview_prompts) > 8:
             raise PlanError(f"There are {len(self.preview_prompts)} preview prompts.", "At most 8.")
 
@@ -93,9 +99,10 @@ class TrainingPlan:
             raise PlanError(
                 f"The job's plan holds what this version does not know: {odd}.", "Start the training anew."
             )
-        if "preview_prompts" in values:
-            values["preview_prompts"] = tuple(values["preview_prompts"])
-        return cls(**values)
+        try:
+            return cls(**values | {"preview_prompts": tuple(values.get("preview_prompts", ()))})
+        except (TypeError, ValueError) as error:
+            raise PlanError("The job's plan is damaged.", "Start the training anew.") from error
 
 
 _WHOLE_RANGES = (
@@ -206,7 +213,8 @@ def plan_for(preset: str, family: str, n_artworks: int, **overrides: Any) -> Tra
         )
     values: dict[str, Any] = {**PRESETS[family][preset], "preset": preset, "base_family": family}
     values["batch"] = min(values["batch"], max(1, 4 * n_artworks))
-    values["preview_prompts"] = PREVIEW_PROMPTS[family]
+    trigger = str(overrides.get("trigger", ""))
+    values["preview_prompts"] = tuple(with_trigger(prompt, trigger) for prompt in PREVIEW_PROMPTS[family])
     if "rank" in overrides and "alpha" not in overrides and isinstance(overrides["rank"], int):
         values["alpha"] = values["alpha"] / values["rank"] * overrides["rank"]
     if "steps" in overrides and isinstance(overrides["steps"], int) and overrides["steps"] < values["steps"]:

@@ -214,9 +214,10 @@ def test_captions_come_from_the_text_beside_the_picture_with_the_trigger(tmp_pat
     assert caption_of(tmp_path / "a.jpg") == "a cat, asleep"
     assert caption_of(tmp_path / "b.png") == "caf\ufffd"
     assert caption_of(tmp_path / "c.png") is None
-    assert full_caption("a cat, asleep", "inkwash") == "a cat, asleep, inkwash"
+    assert full_caption("a cat, asleep", "inkwash") == "inkwash, a cat, asleep"
     assert full_caption("an Inkwash cat", "inkwash") == "an Inkwash cat"
     assert full_caption(None, "inkwash") == "inkwash"
+    assert full_caption("a pink cat", "ink") == "ink, a pink cat"
     assert full_caption("a cat", "") == "a cat"
 
 

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from styles import atomic
-from styles.errors import BadInput, DiskFullError, JobError, PictureError
+from styles.errors import BadInput, DiskFullError, JobError, PictureError, PlanError
 from training.events import Failed, Finished, Paused, PhaseStarted, StepDone, Warned
 from training.job import Job, jobs_in
 
@@ -21,7 +21,7 @@ def test_a_job_holds_copies_of_artworks_and_captions(make_job: Callable[..., Job
     assert [copy.path.read_bytes() for copy in copies] == [
         p.read_bytes() for p in sorted(artworks.glob("*.png"))
     ]
-    assert [copy.caption for copy in copies] == ["blocks", "a blue boat, blocks", "blocks", "blocks"]
+    assert [copy.caption for copy in copies] == ["blocks", "blocks, a blue boat", "blocks", "blocks"]
     assert [copy.size_px for copy in copies] == [(72, 64)] * 3 + [(128, 64)]
     assert job.plan == small_plan(Path("nowhere"))
     assert job.state() == "waiting"
@@ -132,6 +132,10 @@ def test_the_lock_tells_whether_a_trainer_lives_and_a_killed_one_frees_it(
 def test_what_is_no_job_is_said(tmp_path: Path, make_job: Callable[..., Job]) -> None:
     with pytest.raises(JobError, match="not a job folder"):
         Job.open(tmp_path)
+    job = make_job(Path("x"))
+    (job.folder / "plan.json").write_bytes(b"\xff\xfe")
+    with pytest.raises(PlanError, match="not readable"):
+        job.plan  # noqa: B018
     job = make_job(Path("x"))
     (job.folder / "artworks.json").write_text("[{}]")
     with pytest.raises(JobError, match="artworks"):

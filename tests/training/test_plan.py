@@ -74,6 +74,19 @@ def test_one_artwork_gets_a_small_batch() -> None:
     assert plan_for("quick", "starter", 1, name="x").batch <= 4
 
 
+def test_previews_show_the_trigger() -> None:
+    prompts = plan_for("quick", "sd1", 8, name="x", trigger="lake").preview_prompts
+    assert prompts == ("a house by a lake", "lake, portrait of a woman")
+    own = plan_for("quick", "sd1", 8, name="x", trigger="lake", preview_prompts=("a cat",))
+    assert own.preview_prompts == ("a cat",)
+
+
+def test_what_a_person_may_set_reaches_the_plan() -> None:
+    chosen = {"batch": 1, "gradient_accumulation": 4, "gradient_checkpointing": True, "learning_rate": 1e-4}
+    plan = plan_for("quick", "sd1", 8, name="x", flip=True, **chosen)
+    assert plan.flip and all(getattr(plan, name) == value for name, value in chosen.items())
+
+
 def test_sdxl_is_not_there_yet() -> None:
     with pytest.raises(PlanError, match="SDXL"):
         plan_for("quick", "sdxl", 8, name="x")
@@ -92,7 +105,23 @@ def test_json_keeps_every_number(rate: float, steps: int, gamma: float | None, n
     assert TrainingPlan.from_json(plan.to_json()) == plan
 
 
-@pytest.mark.parametrize("text", ["", "[]", "{", '{"name": "x", "colour": 1}', '{"name": "x", "steps": 0}'])
+@pytest.mark.parametrize(
+    "text",
+    [
+        "",
+        "[]",
+        "{",
+        "{}",
+        '{"name": "x", "colour": 1}',
+        '{"name": "x", "steps": 0}',
+        '{"name": null}',
+        '{"name": "x", "preview_prompts": null}',
+        '{"name": "x", "preview_prompts": [1]}',
+        '{"name": "x", "trigger": 5}',
+        '{"name": "x", "flip": "no"}',
+        '{"name": "x", "learning_rate": "1"}',
+    ],
+)
 def test_a_damaged_plan_is_refused(text: str) -> None:
     with pytest.raises(PlanError):
         TrainingPlan.from_json(text)
