@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cached_property
@@ -13,8 +13,8 @@ from typing import Any
 import torch
 
 from styles.base_facts import BaseFacts, fingerprint, inspect_base, vae_factor, weight_files
-from styles.bases import find_source
-from styles.errors import BaseError, OutOfMemory
+from styles.bases import find_source, plain_name
+from styles.errors import BaseError, OutOfMemory, SettingsError
 from styles.home import Home
 from styles.hub import clip_tokenizer_folder
 from styles.preview import LatentPreview, fit_preview, known_preview
@@ -83,22 +83,21 @@ def open_base(
     safety_checker: bool = True,
     prediction_type: str | None = None,
     config_folder: Path | None = None,
-    progress: Callable[[str, float], None] | None = None,
 ) -> Base:
-    """Open the starter, a diffusers folder, a single-file checkpoint, a base of the shelf or a Hub id.
+    """Open the starter, a diffusers folder, a single-file checkpoint, a base of the shelf or a fetched Hub id.
 
-    A Hub id that is not here yet is fetched, telling `progress(text, share)`. `prediction_type` answers for a
-    file that can't prove its own. `config_folder` replaces the shipped configs of a single file. Raises BaseError
-    for what can't be opened, OfflineError where a download is needed, OutOfMemory.
+    `prediction_type` answers for a file that can't prove its own. `config_folder` replaces the shipped configs of a
+    single file. Raises BaseError for what can't be opened or is not here, OfflineError where a single file's
+    vocabulary has to be fetched, SettingsError for a device or precision that can't be had, OutOfMemory.
     """
-    path, answered = find_source(source, home, progress)
+    path, answered = find_source(source, home)
     facts = inspect_base(path, prediction_type or answered, config_folder=config_folder)
     if facts.family == "sdxl":
         raise BaseError(
             f"{path.name} is a Stable Diffusion XL, which this version can't paint or train with yet.",
             "Use a base of Stable Diffusion 1 or 2.",
         )
-    chosen_device = pick_device() if device == "auto" else torch.device(device)
+    chosen_device = _device(device)
     chosen_dtype = _dtype(dtype, chosen_device)
     try:
         with _quiet_loading():
@@ -160,18 +159,34 @@ def _computes(device: torch.device, dtype: torch.dtype) -> bool:
     try:
         ones = torch.ones(8, 8, device=device, dtype=dtype)
         return float((ones @ ones).sum()) == 512.0
-    except (RuntimeError, TypeError):
+    except (RuntimeError, TypeError, AssertionError):  # the last: a torch that was built without that device
         return False
+
+
+def _device(device: str | torch.device) -> torch.device:
+    if device == "auto":
+        return pick_device()
+    try:
+        chosen = torch.device(device)
+    except (RuntimeError, ValueError) as error:
+        raise SettingsError(f"“{device}” is no device.", "Choose auto or cpu.") from error
+    if not _computes(chosen, torch.float32):
+        raise SettingsError(f"This machine has no {chosen} that computes.", "Choose auto or cpu.")
+    return chosen
 
 
 def _dtype(dtype: str | torch.dtype, device: torch.device) -> torch.dtype:
     if isinstance(dtype, torch.dtype):
         return dtype
-    return pick_dtype(device) if dtype == "auto" else DTYPES[dtype]
+    if dtype == "auto":
+        return pick_dtype(device)
+    if dtype not in DTYPES:
+        raise SettingsError(f"“{dtype}” is no precision.", f"Choose auto, {', '.join(DTYPES)}.")
+    return DTYPES[dtype]
 
 
 def _name_of(source: str | Path, path: Path) -> str:
-    return str(source) if isinstance(source, str) and not Path(source).exists() else path.stem
+    return str(source) if isinstance(source, str) and not Path(source).exists() else plain_name(path)
 
 
 def _load_folder(facts: BaseFacts, dtype: torch.dtype, with_safety_checker: bool) -> dict[str, Any]:

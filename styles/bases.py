@@ -4,15 +4,17 @@ from __future__ import annotations
 
 import json
 import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from filelock import FileLock
+from filelock import FileLock, Timeout
 
 from styles.atomic import unused_name, write_text
 from styles.base_facts import PICKLED, BaseFacts, inspect_base
-from styles.errors import BaseError
+from styles.errors import BaseError, DiskFullError, Failure
 from styles.home import Home
 from styles.hub import Progress, fetch_base, hub_folder, is_hub_id
 
@@ -66,8 +68,9 @@ class BaseEntry:
 class BaseShelf:
     """The bases of one home; its state is `bases/shelf.json`, and folders put there by hand count too."""
 
-    def __init__(self, home: Home) -> None:
+    def __init__(self, home: Home, lock_seconds: float = 30) -> None:
         self.home = home
+        self.lock_seconds = lock_seconds  # how long to wait for another process
         self._file = home.bases / "shelf.json"
 
     def list(self) -> list[BaseEntry]:
@@ -113,7 +116,7 @@ class BaseShelf:
         path = Path(text).expanduser()
         if text and path.exists():
             facts = inspect_base(path.resolve(), prediction_type)
-            name = name or path.resolve().stem
+            name = name or plain_name(path.resolve())
             where = str(facts.path)
         elif path.suffix.lower() in PICKLED:
             inspect_base(path, prediction_type)  # raises with the reason
@@ -158,7 +161,8 @@ class BaseShelf:
             path = Path(entry.source).resolve()
             if path.is_relative_to(self.home.bases.resolve()) and path.exists():
                 self.home.trash.mkdir(parents=True, exist_ok=True)
-                shutil.move(path, unused_name(self.home.trash, path.stem, path.suffix))
+                stem = plain_name(path)
+                shutil.move(path, unused_name(self.home.trash, stem, path.name.removeprefix(stem)))
             state["bases"].pop(entry.name, None)
             if state["in_use"] == entry.name:
                 state["in_use"] = "starter"
@@ -208,7 +212,7 @@ class BaseShelf:
         for path in sorted(self.home.bases.glob("*")):
             by_hand = path.suffix.lower() == ".safetensors" or (path / "model_index.json").is_file()
             if by_hand and str(path) not in known:
-                own.setdefault(path.stem, {"source": str(path)})
+                own.setdefault(plain_name(path), {"source": str(path)})
         return own
 
     def _check_room(self, hub_id: str) -> None:
@@ -216,16 +220,26 @@ class BaseShelf:
         self.home.bases.mkdir(parents=True, exist_ok=True)
         free = shutil.disk_usage(self.home.bases).free / 1e9
         if free < needed and not (hub_folder(hub_id, self.home) / "model_index.json").is_file():
-            from styles.errors import DiskFullError
-
             raise DiskFullError(
                 f"{hub_id} needs about {needed:.1f} GB, and {self.home.bases} has {free:.1f} GB free.",
                 "Free some space, or move your home with --home.",
             )
 
-    def _locked(self) -> FileLock:
+    @contextmanager
+    def _locked(self) -> Iterator[None]:
         self.home.bases.mkdir(parents=True, exist_ok=True)
-        return FileLock(self.home.bases / ".shelf.lock", timeout=30)
+        lock = FileLock(self.home.bases / ".shelf.lock", timeout=self.lock_seconds)
+        try:
+            lock.acquire()
+        except Timeout as error:
+            raise Failure(
+                f"Another Atelier has been changing the bases for {self.lock_seconds:g} seconds.",
+                "Try again.",
+            ) from error
+        try:
+            yield
+        finally:
+            lock.release()
 
     def _read(self) -> dict[str, Any]:
         try:
@@ -244,8 +258,11 @@ class BaseShelf:
         write_text(self._file, json.dumps(state, indent=2))
 
 
-def find_source(source: str | Path, home: Home, progress: Progress | None = None) -> tuple[Path, str | None]:
-    """Return (path, stated prediction type) for the starter, a path, a name on the shelf or a Hub id (fetched)."""
+def find_source(source: str | Path, home: Home) -> tuple[Path, str | None]:
+    """Return (path, stated prediction type) for the starter, a path, a name on the shelf or a fetched Hub id.
+
+    Nothing is downloaded here: that is `BaseShelf.add`, which looks for room first. Raises BaseError.
+    """
     text = str(source).strip()
     path = Path(text).expanduser()
     shelf = BaseShelf(home)
@@ -257,9 +274,14 @@ def find_source(source: str | Path, home: Home, progress: Progress | None = None
         return path, None
     if is_hub_id(text) and not any(entry.name == text and entry.installed for entry in shelf.list()):
         if not (hub_folder(text, home) / "model_index.json").is_file():
-            fetch_base(text, home, progress)
+            raise BaseError(f"The base {text} is not here yet.", f"`bases add {text}` fetches it.")
         return hub_folder(text, home), None
     return shelf.resolve(text)
+
+
+def plain_name(path: Path) -> str:
+    """Return a file's name without its extension, a folder's whole name: `sd-2.1` has no extension."""
+    return path.name if path.is_dir() else path.stem
 
 
 def _refuse_unsupported(facts: BaseFacts) -> None:

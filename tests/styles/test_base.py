@@ -11,7 +11,7 @@ from safetensors.torch import load_file, save_file
 from styles.base import Base, open_base, pick_dtype
 from styles.base_facts import CONFIGS, fingerprint, inspect_base
 from styles.bases import STARTER
-from styles.errors import BaseError, OfflineError
+from styles.errors import BaseError, OfflineError, SettingsError
 from styles.home import Home
 from tests.styles.original_layout import copy_configs, save_original_layout
 from tests.tiny import tiny_base_folder, tiny_tokenizer
@@ -51,6 +51,17 @@ def same_weights(one: Base, other: Base) -> bool:
             strict=True,
         )
     )
+
+
+@pytest.mark.parametrize("device", ["cuda:99", "mps", "toaster"])
+def test_a_device_that_is_not_here_is_said(device: str, tiny_base: Path, home: Home) -> None:
+    if device == "mps" and torch.backends.mps.is_available():
+        pytest.skip("this machine has it")
+    with pytest.raises(SettingsError, match=r"is no device|This machine has no") as caught:
+        open_base(tiny_base, home, device=device)
+    assert caught.value.hint == "Choose auto or cpu."
+    with pytest.raises(SettingsError, match="fp8"):
+        open_base(tiny_base, home, device="cpu", dtype="fp8")
 
 
 def test_a_folder_says_what_it_is(tiny_base: Path, tiny_sd1: Path, tiny_sd2: Path, home: Home) -> None:

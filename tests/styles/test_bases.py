@@ -7,10 +7,11 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
 import pytest
+from filelock import FileLock
 
 from styles.base import open_base
 from styles.bases import RECOMMENDED, BaseShelf, find_source
-from styles.errors import BaseError, OfflineError
+from styles.errors import BaseError, Failure, OfflineError
 from styles.home import Home
 from styles.hub import clip_tokenizer_folder, fetch_base, is_hub_id, wanted_files
 from tests.tiny import tiny_base_folder
@@ -63,6 +64,21 @@ def test_folders_put_there_by_hand_count_and_go_to_the_trash(home: Home) -> None
     assert (home.trash / "by hand" / "model_index.json").is_file()
 
 
+def test_a_folders_name_is_kept_whole(home: Home, tmp_path: Path) -> None:
+    tiny_base_folder(home.bases / "sd-2.1", "sd1")
+    shelf = BaseShelf(home)
+    assert shelf.resolve("sd-2.1") == (home.bases / "sd-2.1", None)
+    assert shelf.add(tiny_base_folder(tmp_path / "v1.5", "sd1", seed=1)).name == "v1.5"
+    assert open_base(home.bases / "sd-2.1", home, device="cpu").name == "sd-2.1"
+    shelf.remove("sd-2.1")
+    assert (home.trash / "sd-2.1").is_dir()
+
+
+def test_a_shelf_that_another_holds_is_said(home: Home, tiny_sd1: Path) -> None:
+    with FileLock(home.bases / ".shelf.lock"), pytest.raises(Failure, match="Another Atelier"):
+        BaseShelf(home, lock_seconds=0.05).add(tiny_sd1)
+
+
 def test_what_is_no_base_is_refused_when_added(home: Home, tmp_path: Path) -> None:
     shelf = BaseShelf(home)
     (tmp_path / "model.ckpt").write_bytes(b"\x80")
@@ -76,8 +92,11 @@ def test_what_is_no_base_is_refused_when_added(home: Home, tmp_path: Path) -> No
             shelf.add(source)
     with pytest.raises(OfflineError, match="can't be reached"):
         shelf.add("owner/name")
-    with pytest.raises(OfflineError, match="can't be reached"):
+    # Only adding fetches: a mistyped path that looks like an id must not start a download of gigabytes.
+    with pytest.raises(BaseError, match="is not here yet"):
         find_source("owner/name", home)
+    with pytest.raises(BaseError, match="bases add owner/name"):
+        open_base("owner/name", home, device="cpu")
 
 
 def test_a_base_that_vanished_is_listed_with_the_reason(home: Home, tmp_path: Path) -> None:
