@@ -3,15 +3,10 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from styles.errors import BlendError
-from styles.names import clean_text
-
-if TYPE_CHECKING:
-    from styles.library import Library
 
 STRONGEST = 4.0  # beyond this a picture is only noise
 
@@ -46,25 +41,6 @@ class Blend:
             )
         object.__setattr__(self, "parts", tuple(sorted(self.parts)))
 
-    @classmethod
-    def parse(cls, texts: Iterable[str], library: Library) -> Blend:
-        """Read `NAME=WEIGHT` texts; a bare NAME gets the weight that its card suggests.
-
-        Raises UnknownStyleError, and BlendError for a weight that is no number or a style given twice.
-        """
-        parts: dict[str, BlendPart] = {}
-        for text in texts:
-            name, separator, number = text.rpartition("=")
-            card = library.find((name if separator else text).strip())
-            weight = _number(number, text) if separator else card.suggested_weight
-            if card.id in parts:
-                raise BlendError(
-                    f"The style “{card.name}” is in the blend twice.",
-                    "Give it once, with the weight that you want.",
-                )
-            parts[card.id] = BlendPart(card.id, weight)
-        return cls(tuple(parts.values()))
-
     def weight_of(self, style: str) -> float:
         """Return the weight of a style by id, 0 where it is not in the blend."""
         return next((part.weight for part in self.parts if part.style == style), 0.0)
@@ -80,12 +56,3 @@ class Blend:
             return cls(tuple(BlendPart(str(v["style"]), float(v["weight"])) for v in values))
         except (KeyError, TypeError, ValueError) as error:
             raise BlendError("This is not a blend: it needs a style and a weight for each part.") from error
-
-
-def _number(text: str, whole: str) -> float:
-    try:
-        return float(text)
-    except ValueError:
-        raise BlendError(
-            f"“{clean_text(whole, 60)}” has no weight that can be read.", "Write it as NAME=0.7."
-        ) from None

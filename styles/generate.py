@@ -15,13 +15,11 @@ from styles.base import Base
 from styles.blend import Blend, BlendPart
 from styles.errors import BlendError, Cancelled, Failure, OutOfMemory, PromptError, RecipeError
 from styles.prompts import check_prompt, cut_words, encode_prompts
-from styles.recipe import MAX_SEED, Recipe
-from styles.sampling import SAMPLERS, make_scheduler
+from styles.recipe import MAX_GUIDANCE, MAX_PICTURES, MAX_PIXELS, MAX_SEED, MAX_STEPS, SAMPLERS, Recipe
+from styles.sampling import make_scheduler
 from styles.stacked import BlendedModel, blended, check_family
 from styles.style import Style
 
-MOST_PICTURES = 1000
-MOST_PIXELS = 4096 * 4096
 BLACK = 3  # of 255: a picture with nothing brighter is black to the eye
 LATENTS_AT_ONCE = {"cpu": 4 * 16 * 16, "accelerator": 8 * 64 * 64}  # summed over the pictures of a batch
 BYTES_PER_LATENT = 1.2e9 / 64**2  # of a guided picture in half precision, with room to spare
@@ -52,16 +50,19 @@ class CreateRequest:
 
     def __post_init__(self) -> None:
         count = len(self.seeds)
-        if not 1 <= count <= MOST_PICTURES:
-            raise RecipeError(f"{count} pictures can't be made at once.", f"Ask for 1 to {MOST_PICTURES}.")
+        if not 1 <= count <= MAX_PICTURES:
+            raise RecipeError(f"{count} pictures can't be made at once.", f"Ask for 1 to {MAX_PICTURES}.")
         for seed in self.seeds:
             if not 0 <= seed <= MAX_SEED:
                 raise RecipeError(f"{seed} is no seed.", f"Seeds go from 0 to {MAX_SEED}.")
-        if not 1 <= self.steps <= 1000:
-            raise RecipeError(f"{self.steps} steps can't be done.", "Choose 1 to 1000; 20 to 30 is usual.")
-        if self.guidance is not None and not 0 <= self.guidance <= 100:
+        if not 1 <= self.steps <= MAX_STEPS:
             raise RecipeError(
-                f"A guidance of {self.guidance} can't be used.", "Choose 0 to 100; 7.5 is usual."
+                f"{self.steps} steps can't be done.", f"Choose 1 to {MAX_STEPS}; 20 to 30 is usual."
+            )
+        if self.guidance is not None and not 0 <= self.guidance <= MAX_GUIDANCE:
+            raise RecipeError(
+                f"A guidance of {self.guidance} can't be used.",
+                f"Choose 0 to {MAX_GUIDANCE:g}; 7.5 is usual.",
             )
         if self.guidance_rescale is not None and not 0 <= self.guidance_rescale <= 1:
             raise RecipeError(
@@ -233,10 +234,10 @@ def _fill_in(base: Base, request: CreateRequest, styles: int) -> _Order:
                 f"A {name} of {size} px can't be painted by “{base.name}”.",
                 f"Choose a multiple of {multiple}, such as {near}.",
             )
-    if width * height > MOST_PIXELS:
+    if width * height > MAX_PIXELS:
         raise RecipeError(
             f"{width}x{height} px is more than can be painted.",
-            f"Stay under {MOST_PIXELS // 10**6} megapixels.",
+            f"Stay under {MAX_PIXELS // 10**6} megapixels.",
         )
     rows = request.weights or ((1.0,) * styles,)
     if any(len(row) != styles for row in rows):

@@ -11,7 +11,14 @@ from typing import Any
 from styles.blend import Blend
 from styles.errors import AtelierError, RecipeError
 
+# What a picture can be, in one place: recipes, requests and whatever takes a person's wishes ask here.
+SAMPLERS = ("dpm++ 2m", "ddim", "euler a")  # set up in styles.sampling
 MAX_SEED = 2**63 - 1
+MAX_STEPS = 1000
+MAX_GUIDANCE = 100.0
+MAX_PICTURES = 1000  # at once
+MIN_SIDE_PX, MAX_SIDE_PX = 8, 16384
+MAX_PIXELS = 4096 * 4096  # of one picture
 FORMAT = 1  # of the JSON; a reader ignores keys that it doesn't know
 
 
@@ -27,7 +34,7 @@ class Recipe:
     blend: Blend = field(default_factory=Blend)
     style_names: tuple[tuple[str, str], ...] = ()  # (style id, name), for people and for other programs
     seed: int = 0
-    sampler: str = "dpm++ 2m"
+    sampler: str = SAMPLERS[0]
     steps: int = 20
     guidance: float = 7.5
     guidance_rescale: float = 0.0
@@ -47,10 +54,13 @@ class Recipe:
             raise RecipeError("The recipe has a number that is not finite.", "Use another picture's recipe.")
         if not 0 <= self.seed <= MAX_SEED:
             raise RecipeError(f"{self.seed} is no seed.", f"Seeds go from 0 to {MAX_SEED}.")
-        if not 1 <= self.steps <= 1000:
-            raise RecipeError(f"{self.steps} is no number of steps.", "Steps go from 1 to 1000.")
-        if not (8 <= self.width_px <= 16384 and 8 <= self.height_px <= 16384):
-            raise RecipeError(f"{self.width_px}x{self.height_px} is no picture size.")
+        if not 1 <= self.steps <= MAX_STEPS:
+            raise RecipeError(f"{self.steps} is no number of steps.", f"Steps go from 1 to {MAX_STEPS}.")
+        if not all(MIN_SIDE_PX <= side <= MAX_SIDE_PX for side in (self.width_px, self.height_px)):
+            raise RecipeError(
+                f"{self.width_px}x{self.height_px} is no picture size.",
+                f"Sides go from {MIN_SIDE_PX} to {MAX_SIDE_PX} px.",
+            )
 
     @property
     def names(self) -> dict[str, str]:

@@ -6,8 +6,8 @@ from typing import Any
 
 from styles.base import Base
 from styles.errors import RecipeError
+from styles.recipe import SAMPLERS
 
-SAMPLERS = ("dpm++ 2m", "ddim", "euler a")
 TRAINED = ("num_train_timesteps", "beta_start", "beta_end", "beta_schedule", "trained_betas", "steps_offset")
 
 
