@@ -37,12 +37,17 @@ def replace_from(temporary: Path, path: Path) -> None:
         with temporary.open("rb+") as file:
             os.fsync(file.fileno())
         os.replace(temporary, path)
-        if hasattr(os, "O_DIRECTORY"):  # Windows can't open a folder, and needs no flush of it
-            folder = os.open(path.parent, os.O_RDONLY)
-            try:
-                os.fsync(folder)
-            finally:
-                os.close(folder)
+        _flush_folder(path.parent)
+
+
+def _flush_folder(folder: Path) -> None:
+    if not hasattr(os, "O_DIRECTORY"):  # Windows can't open a folder, and needs no flush of it
+        return
+    opened = os.open(folder, os.O_RDONLY)
+    try:
+        os.fsync(opened)
+    finally:
+        os.close(opened)
 
 
 def write_bytes(path: Path, data: bytes) -> None:
@@ -54,6 +59,42 @@ def write_bytes(path: Path, data: bytes) -> None:
 def write_text(path: Path, text: str) -> None:
     """Write `text` to `path` as UTF-8 with plain newlines, whole or not at all; raises as `replacing`."""
     write_bytes(path, text.encode("utf-8"))
+
+
+def write_new(folder: Path, stem: str, suffix: str, data: bytes) -> Path:
+    """Write `data` under a name as `unused_name` gives it and return its path; whole or not at all.
+
+    Never over another file, not even over one that another process writes at this moment. Raises as `replacing`.
+    """
+    temporary = folder / f".{secrets.token_hex(6)}.part{suffix}"
+    try:
+        with telling(folder / f"{stem}{suffix}"):
+            folder.mkdir(parents=True, exist_ok=True)
+            with temporary.open("xb") as file:
+                file.write(data)
+                file.flush()
+                os.fsync(file.fileno())
+            while True:
+                path = unused_name(folder, stem, suffix)
+                try:
+                    _give_name(temporary, path)
+                except FileExistsError:
+                    continue
+                return path
+    finally:
+        temporary.unlink(missing_ok=True)
+
+
+def _give_name(temporary: Path, path: Path) -> None:
+    """Rename a finished file; raises FileExistsError where the name has been taken meanwhile."""
+    try:
+        os.link(temporary, path)  # unlike a rename, a link never replaces
+    except FileExistsError:
+        raise
+    except OSError:  # such as on a memory stick, whose file system has no links
+        path.open("xb").close()
+        os.replace(temporary, path)
+    _flush_folder(path.parent)
 
 
 @contextmanager

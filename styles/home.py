@@ -17,9 +17,9 @@ class Home:
 
     @classmethod
     def default(cls, env: Mapping[str, str] | None = None) -> "Home":
-        """Return the home that `ATELIER_HOME` names, else `~/Atelier`."""
+        """Return the home that `ATELIER_HOME` names, else `~/Atelier`; absolute, as the working folder may change."""
         chosen = (os.environ if env is None else env).get("ATELIER_HOME", "").strip()
-        return cls(Path(chosen).expanduser() if chosen else Path.home() / "Atelier")
+        return cls(Path(chosen).expanduser().absolute() if chosen else Path.home() / "Atelier")
 
     @property
     def styles(self) -> Path:

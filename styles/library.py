@@ -203,8 +203,8 @@ class Library:
             except StyleFileError as error:
                 self._seen[key] = Refused(path, str(error))
             else:
-                day = datetime.fromtimestamp(stat.st_mtime, UTC).date().isoformat()
-                self._seen[key] = replace(card, name=path.stem, created=card.created or day)
+                written = datetime.fromtimestamp(stat.st_mtime, UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
+                self._seen[key] = replace(card, name=path.stem, created=card.created or written)
         return self._seen[key]
 
     def _card(self, path: Path) -> StyleCard:

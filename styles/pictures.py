@@ -11,7 +11,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from styles.atomic import unused_name, write_bytes
+from styles.atomic import write_new
 from styles.blend import Blend, BlendPart
 from styles.errors import AtelierError, BlendError, RecipeError
 from styles.recipe import Recipe
@@ -34,11 +34,8 @@ def save_picture(image: Image, recipe: Recipe, folder: Path) -> Path:
 
     Raises DiskFullError, or BadInput where the folder can't be written.
     """
-    folder.mkdir(parents=True, exist_ok=True)
     words = re.sub(r"[^\w-]+", " ", recipe.prompt, flags=re.ASCII).strip()[:PREFERRED_STEM].strip()
-    path = unused_name(folder, f"{words or 'picture'} {recipe.seed}".strip(), ".png")
-    write_bytes(path, png_bytes(image, recipe))
-    return path
+    return write_new(folder, f"{words or 'picture'} {recipe.seed}".strip(), ".png", png_bytes(image, recipe))
 
 
 def png_bytes(image: Image, recipe: Recipe) -> bytes:

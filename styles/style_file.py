@@ -9,6 +9,7 @@ from __future__ import annotations
 import hashlib
 import io
 import json
+import math
 from collections import Counter
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -109,7 +110,7 @@ def judge(header: Header, name: str) -> Judged:
         down, up = header.tensors[layer.down].shape, header.tensors[layer.up].shape
         if len(down) not in (2, 4) or len(up) not in (2, 4) or up[2:] not in ((), (1, 1)) or 0 in down + up:
             raise _misshapen(name, layer, down, up)
-        rank, width_in, width_out = down[0], _product(down[1:]), up[0]
+        rank, width_in, width_out = down[0], math.prod(down[1:]), up[0]
         if up[1] != rank:
             raise _misshapen(name, layer, down, up)
         widest = max(widest, width_in, width_out)
@@ -218,13 +219,6 @@ def _header_bytes(entries: dict[str, object], metadata: dict[str, str]) -> bytes
 def _legacy_hash(header: bytes, section: bytes) -> str:
     """A1111's first way to name a file: over 64 KiB from 1 MiB on, the same for every file under 1 MiB."""
     return hashlib.sha256((header + section)[1 << 20 :][: 1 << 16]).hexdigest()[:8]
-
-
-def _product(shape: tuple[int, ...]) -> int:
-    size = 1
-    for side in shape:
-        size *= side
-    return size
 
 
 def _misshapen(name: str, layer: LayerKeys, down: tuple[int, ...], up: tuple[int, ...]) -> StyleFileError:

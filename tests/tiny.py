@@ -11,7 +11,27 @@ CROSS_WIDTH = {"starter": 256, "sd1": 768, "sd2": 1024, "sdxl": 2048}
 TOKENS = {"starter": 40, "sd1": 77, "sd2": 77, "sdxl": 77}
 LATENT_SIZE = 16  # with the factor-4 VAE: 64 px
 VAE_FACTOR = 4
-WORDS = ["a", "an", "the", "of", "in", "on", "red", "blue", "green", "yellow", "cat", "fish", "house", "tree", "boat", "moon", "picture", "drawing", "style"]
+WORDS = [
+    "a",
+    "an",
+    "the",
+    "of",
+    "in",
+    "on",
+    "red",
+    "blue",
+    "green",
+    "yellow",
+    "cat",
+    "fish",
+    "house",
+    "tree",
+    "boat",
+    "moon",
+    "picture",
+    "drawing",
+    "style",
+]
 
 
 def tiny_base_folder(

@@ -53,6 +53,30 @@ def test_an_error_of_another_kind_is_not_hidden(tmp_path: Path) -> None:
         raise OSError(errno.EIO, "broken disk")
 
 
+def test_a_new_file_is_never_over_another(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def late(folder: Path, stem: str, suffix: str) -> Path:
+        """What `unused_name` says just before another process takes that name."""
+        path = found(folder, stem, suffix)
+        if path.name == "a.png":
+            path.write_bytes(b"theirs")
+        return path
+
+    found = atomic.unused_name
+    monkeypatch.setattr(atomic, "unused_name", late)
+    for folder, linking in ((tmp_path / "links", True), (tmp_path / "none", False)):
+        if not linking:
+
+            def refuse(*_: object) -> None:
+                raise OSError(errno.EPERM, "no links here")
+
+            monkeypatch.setattr(os, "link", refuse)
+        assert atomic.write_new(folder, "a", ".png", b"ours").name == "a 2.png"
+        assert {path.name: path.read_bytes() for path in folder.iterdir()} == {
+            "a.png": b"theirs",
+            "a 2.png": b"ours",
+        }
+
+
 def test_unused_names_are_numbered(tmp_path: Path) -> None:
     assert atomic.unused_name(tmp_path / "none", "Ink", ".png").name == "Ink.png"
     (tmp_path / "INK.png").touch()
@@ -65,6 +89,7 @@ def test_unused_names_are_numbered(tmp_path: Path) -> None:
 def test_the_home_is_where_one_says(tmp_path: Path) -> None:
     assert Home.default({}) == Home(Path.home() / "Atelier")
     assert Home.default({"ATELIER_HOME": "~/x"}) == Home(Path.home() / "x")
+    assert Home.default({"ATELIER_HOME": "x"}) == Home(Path.cwd() / "x")
     home = Home.default({"ATELIER_HOME": str(tmp_path / "a b")}).create()
     folders = {home.styles, home.pictures, home.jobs, home.bases, home.trash, home.log}
     assert set(home.root.iterdir()) == folders and len(folders) == 6

@@ -62,7 +62,7 @@ def test_adds_lists_finds_and_opens(library: Library, ink: Style, chalk: Style) 
     assert style.card == card and style.id == card.id and len(style.layers) == len(ink.layers)
     assert library.find("chalk").made_for == "practice style for the starter model"
     assert json.loads(json.dumps(card.to_json()))["layers"] == {"unet": 28}
-    assert len(card.created) == 10  # the file's day, which the file itself doesn't tell
+    assert len(card.created) == 20  # the file's time, which the file itself doesn't tell
     # The folder is the truth: a file that a person puts there or takes away is seen at once.
     shutil.copy(card.path, library.home.styles / "Copied by hand.safetensors")
     assert "Copied by hand" in names(library)
