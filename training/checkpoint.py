@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import platform
+from contextlib import suppress
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -29,6 +30,8 @@ class Progress:
     base_name: str = ""
     base_family: str = ""
     base_fingerprint: str = ""
+    prediction_type: str = ""  # the base's
+    resolution_px: int = 0  # side of the square whose area every artwork got
     environment: dict[str, str] = field(default_factory=dict)  # what rounding depends on
     scaler: dict[str, Any] = field(default_factory=dict)  # fp16's loss scale
 
@@ -64,7 +67,8 @@ def save(folder: Path, checkpoint: Checkpoint, steps: int) -> Path:
     keep = {f"step-{step:06d}.safetensors" for step in milestones(steps)}
     for old in _files(folder)[:-KEPT]:
         if old.name not in keep:
-            old.unlink(missing_ok=True)
+            with suppress(PermissionError):  # Windows, while a virus scanner looks at it: the next time then
+                old.unlink(missing_ok=True)
     return path
 
 
@@ -78,7 +82,9 @@ def load(path: Path) -> Checkpoint:
         progress = Progress(**json.loads((file.metadata() or {}).get("progress", "")))
         for key in file.keys():  # noqa: SIM118 (no mapping)
             kind, name = key.split(".", 1)
-            (weights if kind == "weights" else optimizer)[name] = file.get_tensor(key)
+            (weights if kind == "weights" else optimizer)[name] = file.get_tensor(
+                key
+            ).clone()  # else it stays mapped, and Windows deletes no mapped file
     return Checkpoint(progress, weights, optimizer)
 
 

@@ -304,6 +304,8 @@ def begin(job: Job, plan: TrainingPlan, base: Base, weights: dict[str, Tensor]) 
         base_name=base.name,
         base_family=base.family,
         base_fingerprint=base.fingerprint,
+        prediction_type=base.prediction_type,
+        resolution_px=plan.resolution_px or base.native_size_px,
         environment=checkpoints.environment(device, base.dtype),
     )
     return Trainer(

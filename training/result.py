@@ -2,31 +2,29 @@
 
 from __future__ import annotations
 
-import io
 import time
 from pathlib import Path
 
-from styles.errors import UnknownStyleError
+from styles.atomic import write_text
 from styles.library import Library
 from styles.style import Style, StyleCard
 from styles.style_file import write_style
+from styles.thumbnail import thumbnail_jpeg
 from training.adapters import style_layers
 from training.checkpoint import Checkpoint
 from training.events import Finished
 from training.job import Job
-
-THUMBNAIL_PX = 256
 
 
 def finish(job: Job, last: Checkpoint) -> Finished:
     """Write the style into the job folder and the library, once however often it is called; no base is needed."""
     plan, progress = job.plan, last.progress
     style = write_style(style_of(job, last), job.folder / "style.safetensors")
-    library = Library(job.home)
-    try:
-        card = library.find(style.id)  # a run that was killed right after its style was written
-    except UnknownStyleError:
+    library, note = Library(job.home), job.folder / "added.txt"
+    card = _noted(library, note, style.id)  # of a run that was killed right after its style was added
+    if card is None:
         card = library.add(style)
+        write_text(note, str(card.path))
     return Finished(
         step=progress.step,
         style_path=str(card.path),
@@ -35,6 +33,15 @@ def finish(job: Job, last: Checkpoint) -> Finished:
         seconds=progress.seconds,
         stopped=progress.step < plan.steps,
     )
+
+
+def _noted(library: Library, note: Path, style_id: str) -> StyleCard | None:
+    """Return the style that this job has added already. Another job's is never taken, even if it is the same."""
+    try:
+        path = note.read_text(encoding="utf-8")
+    except OSError:
+        return None
+    return next((card for card in library.cards() if str(card.path) == path and card.id == style_id), None)
 
 
 def style_of(job: Job, last: Checkpoint) -> Style:
@@ -52,11 +59,11 @@ def style_of(job: Job, last: Checkpoint) -> Style:
         "layers": plan.layers,
         "seed": plan.seed,
         "seconds": round(progress.seconds, 1),
+        "prediction_type": progress.prediction_type,
+        "resolution_px": progress.resolution_px,
     }
     if progress.learning_rate_factor != 1.0:
         training["learning_rate_factor"] = progress.learning_rate_factor
-    if plan.resolution_px:
-        training["resolution_px"] = plan.resolution_px
     if plan.continue_from:
         training["continued_from"] = plan.continue_from
     card = StyleCard(
@@ -84,8 +91,4 @@ def _thumbnail(previews: Path) -> bytes | None:
     if not newest or newest[0].name.startswith("step-000000"):
         return None
     with Image.open(newest[0]) as image:
-        small = image.convert("RGB")
-    small.thumbnail((THUMBNAIL_PX, THUMBNAIL_PX))
-    data = io.BytesIO()
-    small.save(data, "JPEG", quality=85)
-    return data.getvalue()
+        return thumbnail_jpeg(image)

@@ -105,6 +105,8 @@ def test_a_run_tells_its_way_and_leaves_a_style_and_the_base_as_it_was(make_job:
         "steps": 6,
         "rank": 2,
         "learning_rate": 1e-2,
+        "prediction_type": "v_prediction",
+        "resolution_px": 64,
         "seed": 0,
         "batch": 2,
         "layers": "cross",
@@ -387,6 +389,24 @@ def test_finishing_twice_writes_one_style(make_job: MakeJob, base: Base) -> None
     again = list(train(job, base=base))[-1]  # killed between the style and the journal's last line
     assert again == first
     assert len(list(job.home.styles.glob("*.safetensors"))) == 1
+
+
+def test_the_same_training_under_another_name_is_another_style(make_job: MakeJob, base: Base) -> None:
+    first, second = (
+        follow(make_job(Path("unused"), name=name, steps=2, preview_every=0), base)[-1]
+        for name in ("one", "two")
+    )
+    assert isinstance(first, Finished) and isinstance(second, Finished)
+    assert first.style_id == second.style_id
+    assert (first.style_name, second.style_name) == ("one", "two")
+    assert Path(second.style_path).name == "two.safetensors"
+
+
+def test_captions_that_are_cut_off_are_told(make_job: MakeJob, base: Base, artworks: Path) -> None:
+    job = make_job(Path("unused"))
+    (job.folder / "artworks" / "000.txt").write_text("red " * 60 + "moon")
+    notes = of(Warned, encode.prepare(base, job, job.plan, lambda: False))
+    assert len(notes) == 1 and "1 of the captions" in notes[0].message and "moon" in notes[0].message
 
 
 def test_a_finished_style_is_continued_from_its_weights(make_job: MakeJob, base: Base) -> None:
