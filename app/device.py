@@ -14,10 +14,10 @@ def device_rows(studio: Studio) -> list[tuple[str, str]]:
     import diffusers
     import torch
 
-    from styles.base import pick_device, pick_dtype
+    from styles.base import device_for, pick_dtype
     from styles.generate import dtype_name
 
-    device = pick_device() if studio.settings.device == "auto" else torch.device(studio.settings.device)
+    device = device_for(studio.settings.device)
     precision = studio.settings.precision
     rows = [
         ("Home", str(studio.home.root)),

@@ -13,9 +13,9 @@ def refuse_if_crowded(source: str, home: Home, settings: Settings, training_name
     """Raise OutOfMemory when the accelerator has too little free memory for the base; on a CPU there is always some."""
     import torch
 
-    from styles.base import pick_device
+    from styles.base import device_for
 
-    device = pick_device() if settings.device == "auto" else torch.device(settings.device)
+    device = device_for(settings.device)
     if device.type != "cuda":
         return
     free, _ = torch.cuda.mem_get_info()

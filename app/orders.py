@@ -8,14 +8,19 @@ from pathlib import Path
 
 from styles.blend import STRONGEST
 from styles.errors import BadInput, BlendError, PromptError
+from styles.recipe import (
+    MAX_GUIDANCE,
+    MAX_PICTURES,
+    MAX_SEED,
+    MAX_SIDE_PX,
+    MAX_STEPS,
+    MIN_SIDE_PX,
+    SAMPLERS,
+)
 
-MAX_COUNT = 64
-MAX_STEPS = 200
-MAX_SEED = 2**63 - 1
 DEFAULT_STEPS = 20
-SAMPLERS = ("dpm++ 2m", "ddim", "euler a")  # as styles.sampling has them, which would import torch
 DEFAULT_SAMPLER = SAMPLERS[0]
-MIN_SIDE_PX, MAX_SIDE_PX, SIDE_STEP_PX = 64, 2048, 8
+SIDE_STEP_PX = 8
 
 
 @dataclass(frozen=True)
@@ -46,15 +51,17 @@ class PictureOrder:
                     f"The weight of {name} is {weight}.",
                     hint=f"A weight is a number from {-STRONGEST:g} to {STRONGEST:g}, usually 0 to 1.",
                 )
-        _check_whole("count", self.count, 1, MAX_COUNT)
+        _check_whole("count", self.count, 1, MAX_PICTURES)
         _check_whole("steps", self.steps, 1, MAX_STEPS)
         _check_whole("seed", self.seed, 0, MAX_SEED)
         if self.sampler is not None and self.sampler not in SAMPLERS:
             raise BadInput(
                 f"There is no sampler “{self.sampler}”.", hint=f"Choose one of: {', '.join(SAMPLERS)}."
             )
-        if self.guidance is not None and not (math.isfinite(self.guidance) and 0 <= self.guidance <= 30):
-            raise BadInput(f"The guidance is {self.guidance}.", hint="It is a number from 0 to 30.")
+        if self.guidance is not None and not 0 <= self.guidance <= MAX_GUIDANCE:
+            raise BadInput(
+                f"The guidance is {self.guidance}.", hint=f"It is a number from 0 to {MAX_GUIDANCE:g}."
+            )
         for side, length in (("width", self.width_px), ("height", self.height_px)):
             _check_whole(side, length, MIN_SIDE_PX, MAX_SIDE_PX)
             if length is not None and length % SIDE_STEP_PX:

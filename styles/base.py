@@ -97,7 +97,7 @@ def open_base(
             f"{path.name} is a Stable Diffusion XL, which this version can't paint or train with yet.",
             "Use a base of Stable Diffusion 1 or 2.",
         )
-    chosen_device = _device(device)
+    chosen_device = device_for(device)
     chosen_dtype = _dtype(dtype, chosen_device)
     try:
         with _quiet_loading():
@@ -163,7 +163,8 @@ def _computes(device: torch.device, dtype: torch.dtype) -> bool:
         return False
 
 
-def _device(device: str | torch.device) -> torch.device:
+def device_for(device: str | torch.device) -> torch.device:
+    """Return the device of that name, the fastest one for "auto"; raises SettingsError for one that can't be had."""
     if device == "auto":
         return pick_device()
     try:

@@ -10,11 +10,12 @@ import gradio as gr
 
 from app.drawing import as_markdown
 from app.easel import Notice, Painting, PictureSaved
-from app.orders import SAMPLERS, PictureOrder
+from app.orders import PictureOrder
 from app.studio import Studio
 from app.window.answers import answering, warn
 from styles.errors import Cancelled, OutOfMemory, RecipeError
 from styles.pictures import read_recipe
+from styles.recipe import SAMPLERS
 from styles.style import StyleCard
 
 FIRST_PROMPT = "a red house in a meadow"

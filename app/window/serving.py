@@ -66,13 +66,14 @@ def serve(studio: Studio, port: int | None = None, open_browser: bool = True) ->
         page = build(studio)
         ended = threading.Event()
         try:
-            _, url, _ = page.launch(
-                server_name=ADDRESS, server_port=chosen, prevent_thread_lock=True, quiet=True, inbrowser=False,
-                share=False, ssr_mode=False, pwa=False, enable_monitoring=False, mcp_server=False, strict_cors=True,
-                run_history=False, max_file_size=LARGEST_UPLOAD, show_error=False, footer_links=[],
-                allowed_paths=[str(studio.home.pictures.absolute())], theme=theme(), css=CSS,
-                app_kwargs={"middleware": _middleware()},
-            )  # fmt: skip
+            with _no_proxy_to_ourselves():
+                _, url, _ = page.launch(
+                    server_name=ADDRESS, server_port=chosen, prevent_thread_lock=True, quiet=True, inbrowser=False,
+                    share=False, ssr_mode=False, pwa=False, enable_monitoring=False, mcp_server=False,
+                    strict_cors=True, run_history=False, max_file_size=LARGEST_UPLOAD, show_error=False,
+                    footer_links=[], allowed_paths=[str(studio.home.pictures.absolute())], theme=theme(), css=CSS,
+                    app_kwargs={"middleware": _middleware()},
+                )  # fmt: skip
             running = studio.home.root / "running.json"
             write_text(running, json.dumps({"port": chosen, "pid": os.getpid()}))
             print(
@@ -88,6 +89,23 @@ def serve(studio: Studio, port: int | None = None, open_browser: bool = True) ->
             (studio.home.root / "running.json").unlink(missing_ok=True)
             page.close(verbose=False)
             studio.close()
+
+
+@contextmanager
+def _no_proxy_to_ourselves() -> Iterator[None]:
+    """Keep this machine's addresses from the proxy for as long as gradio looks whether its page answers."""
+    before = {name: os.environ.get(name) for name in ("no_proxy", "NO_PROXY")}
+    ours = f"{ADDRESS},localhost"
+    listed = before["no_proxy"] or before["NO_PROXY"]  # whoever reads them looks at the lower case first
+    os.environ.update(dict.fromkeys(before, f"{listed},{ours}" if listed else ours))
+    try:
+        yield
+    finally:
+        for name, value in before.items():
+            if value is None:
+                os.environ.pop(name, None)
+            else:
+                os.environ[name] = value
 
 
 def _middleware() -> list[Any]:
