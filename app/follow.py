@@ -40,10 +40,15 @@ def follow_on_console(studio: Studio, job: Job, console: Console) -> dict[str, A
         log = f" The details are in {progress.failed.log}." if progress.failed.log else ""
         kind = BadInput if progress.failed.exit_code == BadInput.exit_code else TrainingFailed
         raise kind(progress.failed.message + log, hint=progress.failed.hint)
+    again = f"launch.py jobs resume {job.folder.name}"
     if progress.finished is None:
-        again = f"launch.py jobs resume {job.folder.name}"
         raise Cancelled("The training is paused; nothing is lost.", hint=f"Go on with `{again}`.")
     done = progress.finished
+    if not done.style_path:
+        raise Cancelled(
+            "The training was stopped before its first step, so there is no style.",
+            hint=f"Begin it again with `{again}`.",
+        )
     return {
         "style": done.style_path,
         "id": done.style_id,
