@@ -46,7 +46,7 @@ def create_room(studio: Studio, page: gr.Blocks, tab: gr.Tab) -> None:
                 crowded_words = gr.Markdown()
                 pause_and_go = gr.Button("Pause the training, paint, go on")
             with gr.Accordion("More", open=False):
-                negative = gr.Textbox(label="Negative prompt", info="What to keep out.", lines=1)
+                negative = gr.Textbox(label="Negative prompt", value="", info="What to keep out.", lines=1)
                 with gr.Row():
                     width = gr.Number(label="Width in pixels", precision=0, value=None, placeholder="base's")
                     height = gr.Number(
@@ -57,7 +57,9 @@ def create_room(studio: Studio, page: gr.Blocks, tab: gr.Tab) -> None:
                     guidance = gr.Number(label="Guidance", value=None, minimum=0, placeholder="base's")
                 sampler = gr.Dropdown(list(SAMPLERS), value=SAMPLERS[0], label="Sampler")
                 triggers = gr.Checkbox(True, label="Add the styles' trigger words to the prompt")
-                base = gr.Textbox(label="Base to paint with", placeholder="the one in use", max_lines=1)
+                base = gr.Textbox(
+                    label="Base to paint with", value="", placeholder="the one in use", max_lines=1
+                )
                 dropped = gr.File(
                     label="Drop a picture to get its recipe back", file_types=[".png"], height=110
                 )
@@ -74,8 +76,10 @@ def create_room(studio: Studio, page: gr.Blocks, tab: gr.Tab) -> None:
     quiet: dict[str, Any] = {"show_progress": "hidden", "api_visibility": "private"}
 
     @told
-    def fill(names: list[str] | None, known: dict[str, float], source: str, again: bool) -> list[Any]:
-        cards = paintable(studio, source)
+    def fill(
+        names: list[str] | None, known: dict[str, float], source: str | None, again: bool
+    ) -> list[Any]:
+        cards = paintable(studio, source or "")
         names = [name for name in names or [] if name in {card.id for card in cards}]
         if not again:
             names = names or [card.id for card in cards[:FIRST_STYLES]]
