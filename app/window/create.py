@@ -111,7 +111,7 @@ def create_room(studio: Studio, page: gr.Blocks, tab: gr.Tab) -> None:
                     label=card.name,
                     key=(card.id, place),
                     interactive=True,
-                    info=f"trigger word: {as_markdown(card.trigger)}" if card.trigger else None,
+                    info=f"trigger word: {card.trigger}" if card.trigger else None,  # gradio escapes it
                 )
                 for card in shown
             ]

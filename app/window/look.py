@@ -31,7 +31,7 @@ def theme() -> gr.themes.Base:
 
 
 CSS = """
-.gradio-container { max-width: 1240px !important; margin: 0 auto !important; }
+.gradio-container { width: 100%; max-width: 1240px !important; margin: 0 auto !important; }
 footer { display: none !important; }
 #masthead { padding: 6px 2px 0; }
 #masthead h1 { font-size: 1.5rem; font-weight: 650; letter-spacing: -0.01em; margin: 0; }
