@@ -11,8 +11,10 @@ from styles.style import StyleCard
 
 
 def card_facts(card: StyleCard) -> dict[str, Any]:
-    """All that a card says, as plain JSON values."""
-    return card.to_json()
+    """All that a card says, as plain JSON values; its file is "file", since gradio would fetch what is called "path"."""
+    facts = card.to_json()
+    facts["file"] = facts.pop("path")
+    return facts
 
 
 def card_line(card: StyleCard) -> str:

@@ -31,7 +31,7 @@ def device_rows(studio: Studio) -> list[tuple[str, str]]:
             ("Its memory", f"{free / 1e9:.1f} GB free of {total / 1e9:.1f} GB"),
         ]
     rows += [
-        ("Processor", f"{platform.machine()}, {torch.get_num_threads()} threads"),
+        ("Processor", f"{platform.machine()}, threads: {torch.get_num_threads()}"),
         ("Python", platform.python_version()),
         ("torch", torch.__version__),
         ("diffusers", diffusers.__version__),

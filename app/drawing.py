@@ -34,7 +34,7 @@ def progress_card(progress: Progress, title: str = "") -> str:
             f'<div class="failure">{escape(f"{progress.failed.message} {progress.failed.hint}".strip() + log)}</div>'
         )
     parts += [f'<div class="warning">{escape(warning)}</div>' for warning in progress.warnings[-3:]]
-    parts.append(loss_curve(progress.losses, progress.steps))
+    parts.append(loss_curve(progress.losses, progress.step if progress.finished else progress.steps))
     return f'<div class="progress-card">{"".join(parts)}</div>'
 
 

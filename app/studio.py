@@ -256,12 +256,12 @@ class Studio:
 
         pictures: list[tuple[Image, str]] = []
         for preview in reversed(progress.previews):
-            for path, prompt in zip(preview.paths, preview.prompts, strict=False):
+            for path in preview.paths:
                 if len(pictures) == most:
                     return pictures
                 try:
                     with pillow.open(job.folder / path) as picture:
-                        pictures.append((picture.convert("RGB"), f"step {preview.step}: {prompt}"))
+                        pictures.append((picture.convert("RGB"), f"step {preview.step}"))
                 except OSError:
                     continue  # a preview that someone deleted is no reason to show none
         return pictures

@@ -13,6 +13,7 @@ from app.easel import Notice, Painting, PictureSaved
 from app.orders import PictureOrder
 from app.studio import Studio
 from app.window.answers import answering, warn
+from app.window.numbers import number_field, real, shown, whole
 from styles.errors import Cancelled, OutOfMemory, RecipeError
 from styles.pictures import read_recipe
 from styles.recipe import SAMPLERS
@@ -36,9 +37,7 @@ def create_room(studio: Studio, page: gr.Blocks, tab: gr.Tab) -> None:
             sliders = gr.Column()
             with gr.Row():
                 count = gr.Slider(1, 16, value=1, step=1, label="How many")
-                seed = gr.Number(
-                    label="Seed", precision=0, minimum=0, value=None, placeholder="a new one each time"
-                )
+                seed = number_field("Seed", "a new one each time")
             with gr.Row():
                 go = gr.Button("Create", variant="primary", size="lg", scale=3)
                 stop = gr.Button("Stop", size="lg", scale=1)
@@ -48,20 +47,18 @@ def create_room(studio: Studio, page: gr.Blocks, tab: gr.Tab) -> None:
             with gr.Accordion("More", open=False):
                 negative = gr.Textbox(label="Negative prompt", value="", info="What to keep out.", lines=1)
                 with gr.Row():
-                    width = gr.Number(label="Width in pixels", precision=0, value=None, placeholder="base's")
-                    height = gr.Number(
-                        label="Height in pixels", precision=0, value=None, placeholder="base's"
-                    )
+                    width = number_field("Width in pixels", "the base's")
+                    height = number_field("Height in pixels", "the base's")
                 with gr.Row():
                     steps = gr.Slider(1, 100, value=20, step=1, label="Steps")
-                    guidance = gr.Number(label="Guidance", value=None, minimum=0, placeholder="base's")
+                    guidance = number_field("Guidance", "the base's")
                 sampler = gr.Dropdown(list(SAMPLERS), value=SAMPLERS[0], label="Sampler")
                 triggers = gr.Checkbox(True, label="Add the styles' trigger words to the prompt")
                 base = gr.Textbox(
                     label="Base to paint with", value="", placeholder="the one in use", max_lines=1
                 )
                 dropped = gr.File(
-                    label="Drop a picture to get its recipe back", file_types=[".png"], height=110
+                    label="Drop a picture to get its recipe back", file_types=[".png"], height=140
                 )
         with gr.Column(scale=6, min_width=380):
             live = gr.Image(
@@ -76,9 +73,7 @@ def create_room(studio: Studio, page: gr.Blocks, tab: gr.Tab) -> None:
     quiet: dict[str, Any] = {"show_progress": "hidden", "api_visibility": "private"}
 
     @told
-    def fill(
-        names: list[str] | None, known: dict[str, float], source: str | None, again: bool
-    ) -> list[Any]:
+    def fill(names: list[str] | None, known: dict[str, float], source: str | None, again: bool) -> list[Any]:
         cards = paintable(studio, source or "")
         names = [name for name in names or [] if name in {card.id for card in cards}]
         if not again:
@@ -148,8 +143,9 @@ def create_room(studio: Studio, page: gr.Blocks, tab: gr.Tab) -> None:
         return PictureOrder(
             prompt=values[prompt], negative=values[negative], base=values[base],
             weights=tuple((style, known[style]) for style in values[chosen] or []),
-            seed=values[seed], count=int(values[count]), steps=int(values[steps]), guidance=values[guidance],
-            sampler=values[sampler], width_px=values[width] or None, height_px=values[height] or None,
+            seed=whole(seed, values[seed]), count=int(values[count]), steps=int(values[steps]),
+            guidance=real(guidance, values[guidance]), sampler=values[sampler],
+            width_px=whole(width, values[width]), height_px=whole(height, values[height]),
             add_triggers=values[triggers],
         )  # fmt: skip
 
@@ -191,9 +187,9 @@ def create_room(studio: Studio, page: gr.Blocks, tab: gr.Tab) -> None:
         if recipe.base not in ("", source, Path(source).name):
             words += f" It was made with {recipe.base}."
         return [
-            recipe.prompt, recipe.negative, gr.update(choices=choices, value=list(parts)), parts, recipe.seed,
-            recipe.width_px, recipe.height_px, recipe.steps, recipe.guidance, recipe.sampler, place + 1, source,
-            as_markdown(words),
+            recipe.prompt, recipe.negative, gr.update(choices=choices, value=list(parts)), parts,
+            shown(recipe.seed), shown(recipe.width_px), shown(recipe.height_px), recipe.steps,
+            shown(recipe.guidance), recipe.sampler, place + 1, source, as_markdown(words),
         ]  # fmt: skip
 
     restored = [
@@ -230,7 +226,7 @@ def recent(studio: Studio) -> list[tuple[str, str]]:
             if path.is_file():  # and not deleted since
                 shown.append((str(path), path.stem))
             continue
-        shown.append((str(path), f"{recipe.prompt} · seed {recipe.seed}"))
+        shown.append((str(path), f"seed {recipe.seed}: {recipe.prompt}"))
     return shown
 
 

@@ -23,9 +23,11 @@ def library_room(studio: Studio, page: gr.Blocks, tab: gr.Tab) -> None:
     told = answering(studio, "looking after the library")
     version = gr.State(0)  # counts changes, so that the cards are drawn anew
     with gr.Row():
-        search = gr.Textbox(label="Search", placeholder="name, trigger word, author", max_lines=1, scale=3)
+        search = gr.Textbox(
+            label="Search", value="", placeholder="name, trigger word, author", max_lines=1, scale=3
+        )
         files = gr.File(
-            label="Import styles", file_count="multiple", file_types=[".safetensors"], height=110, scale=2
+            label="Import styles", file_count="multiple", file_types=[".safetensors"], height=140, scale=2
         )
     said = gr.Markdown("", elem_classes="quiet")
     cards_place = gr.Column()
@@ -76,7 +78,7 @@ def library_room(studio: Studio, page: gr.Blocks, tab: gr.Tab) -> None:
             for start in range(0, min(len(found), SHOWN_CARDS), 2):
                 with gr.Row(equal_height=True):
                     for card in found[start : min(start + 2, SHOWN_CARDS)]:
-                        with gr.Group():
+                        with gr.Column(elem_classes="card"):
                             gr.HTML(style_card(card))
                             with gr.Row():
                                 save = gr.Button("Export", size="sm", elem_classes="export")

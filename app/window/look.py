@@ -48,7 +48,9 @@ footer { display: none !important; }
 .progress-card svg .line { fill: none; stroke: var(--primary-600); stroke-width: 2; vector-effect: non-scaling-stroke; }
 .progress-card svg .raw { fill: none; stroke: var(--border-color-primary); stroke-width: 1; vector-effect: non-scaling-stroke; }
 .progress-card .axis { display: flex; justify-content: space-between; color: var(--body-text-color-subdued); font-size: 0.8rem; }
-.style-card { display: flex; gap: 14px; padding: 10px 12px; min-height: 116px; }
+.card { border: 1px solid var(--border-color-primary); border-radius: 8px; padding: 8px 12px 12px; gap: 8px !important;
+  background: var(--block-background-fill); }
+.style-card { display: flex; gap: 14px; padding: 6px 0; min-height: 108px; }
 .style-card .thumb { width: 96px; height: 96px; flex: none; border-radius: 8px; object-fit: cover;
   background: repeating-linear-gradient(45deg, var(--border-color-primary) 0 6px, transparent 6px 12px); }
 .style-card h3 { margin: 0 0 2px; font-size: 1.05rem; overflow-wrap: anywhere; }
@@ -56,6 +58,8 @@ footer { display: none !important; }
 .style-card .problem { color: #b3422e; }
 .style-card code { background: var(--border-color-primary); padding: 0 5px; border-radius: 4px; color: var(--body-text-color); }
 .facts { width: 100%; border-collapse: collapse; }
-.facts td { padding: 5px 10px 5px 0; vertical-align: top; border-bottom: 1px solid var(--border-color-primary); overflow-wrap: anywhere; }
+.facts, .facts tr, .facts td { border: 0 !important; }
+.facts td { padding: 5px 10px 5px 0 !important; vertical-align: top; overflow-wrap: anywhere;
+  border-bottom: 1px solid var(--border-color-primary) !important; }
 .facts td:first-child { color: var(--body-text-color-subdued); white-space: nowrap; }
 """

@@ -15,6 +15,7 @@ from app.studio import Studio
 from app.trainings import can_resume, suggested_trigger
 from app.uploads import beside_each_other, look_at_artworks
 from app.window.answers import answering
+from app.window.numbers import number_field, real, whole
 from styles.errors import BadInput
 from training.plan import FAMILIES
 
@@ -52,40 +53,32 @@ def train_room(studio: Studio, page: gr.Blocks, tab: gr.Tab) -> None:
                 elem_classes="quiet",
             )
             thumbs = gr.Gallery(
-                label="Artworks as they will be seen", columns=6, height=110, visible=False, format="png",
-                buttons=[], allow_preview=False,
+                label="Artworks as they will be seen", show_label=False, columns=6, height=140, visible=False,
+                format="png", object_fit="contain", buttons=[], allow_preview=False,
             )  # fmt: skip
-            name = gr.Textbox(label="Name of the style", placeholder="for example: Ink wash", max_lines=1)
+            name = gr.Textbox(
+                label="Name of the style", value="", placeholder="for example: Ink wash", max_lines=1
+            )
             trigger = gr.Textbox(
-                label="Trigger word", placeholder="made from the name", max_lines=1,
+                label="Trigger word", value="", placeholder="made from the name", max_lines=1,
                 info="The word that calls the style in a prompt.",
             )  # fmt: skip
             preset = gr.Radio(PRESETS, value="balanced", label="How thoroughly")
             with gr.Accordion("Advanced", open=False):
                 with gr.Row():
-                    steps = gr.Number(
-                        label="Steps", precision=0, minimum=1, value=None, placeholder="preset's"
-                    )
-                    rank = gr.Number(label="Rank", precision=0, minimum=1, value=None, placeholder="preset's")
+                    steps = number_field("Steps", "the preset's")
+                    rank = number_field("Rank", "the preset's")
                 with gr.Row():
-                    seed = gr.Number(label="Training seed", precision=0, minimum=0, value=0)
-                    resolution = gr.Number(
-                        label="Resolution in pixels", precision=0, value=None, placeholder="base's"
-                    )
+                    seed = number_field("Training seed", "0")
+                    resolution = number_field("Resolution in pixels", "the base's")
                 layers = gr.Radio(
                     [("Cross-attention", "cross"), ("Cross- and self-attention", "cross+self")],
                     value="cross", label="Layers to train",
                 )  # fmt: skip
                 with gr.Row():
-                    learning_rate = gr.Number(
-                        label="Learning rate", minimum=0, value=None, placeholder="preset's"
-                    )
-                    batch = gr.Number(
-                        label="Batch", precision=0, minimum=1, value=None, placeholder="preset's"
-                    )
-                    accumulate = gr.Number(
-                        label="Gradient accumulation", precision=0, minimum=1, value=None, placeholder="1"
-                    )
+                    learning_rate = number_field("Learning rate", "the preset's")
+                    batch = number_field("Batch", "the preset's")
+                    accumulate = number_field("Gradient accumulation", "1")
                 checkpointing = gr.Checkbox(
                     False, label="Gradient checkpointing", info="Takes less memory, and is slower."
                 )
@@ -96,9 +89,13 @@ def train_room(studio: Studio, page: gr.Blocks, tab: gr.Tab) -> None:
                     [("nothing: a new style", "")], value="", label="Go on from",
                     info="A finished style that learns more, in its own layers and on the base that it is for.",
                 )  # fmt: skip
-                base = gr.Textbox(label="Base to train on", placeholder="the one in use", max_lines=1)
-                author = gr.Textbox(label="Author", max_lines=1)
-                licence = gr.Textbox(label="Licence", max_lines=1, placeholder="for example: CC-BY-4.0")
+                base = gr.Textbox(
+                    label="Base to train on", value="", placeholder="the one in use", max_lines=1
+                )
+                author = gr.Textbox(label="Author", value="", max_lines=1)
+                licence = gr.Textbox(
+                    label="Licence", value="", max_lines=1, placeholder="for example: CC-BY-4.0"
+                )
             start = gr.Button("Start training", variant="primary", size="lg")
         with gr.Column(scale=6, min_width=380):
             card = gr.HTML(progress_card(Progress(phase="No training yet")), label="Progress")
@@ -109,7 +106,7 @@ def train_room(studio: Studio, page: gr.Blocks, tab: gr.Tab) -> None:
             previews = gr.Gallery(
                 label="Previews",
                 columns=4,
-                height=300,
+                height=420,
                 format="png",
                 object_fit="contain",
                 buttons=["fullscreen"],
@@ -133,10 +130,11 @@ def train_room(studio: Studio, page: gr.Blocks, tab: gr.Tab) -> None:
         with beside_each_other([Path(path) for path in values[files] or []]) as pictures:
             order = TrainingOrder(
                 name=values[name], pictures=tuple(pictures), base=values[base].strip(), preset=values[preset],
-                trigger=values[trigger], steps=values[steps], rank=values[rank], seed=values[seed],
-                resolution_px=values[resolution] or None, layers=None if values[begun] else values[layers],
-                author=values[author], licence=values[licence], learning_rate=values[learning_rate],
-                batch=values[batch], gradient_accumulation=values[accumulate],
+                trigger=values[trigger], steps=whole(steps, values[steps]), rank=whole(rank, values[rank]),
+                seed=whole(seed, values[seed]), resolution_px=whole(resolution, values[resolution]),
+                layers=None if values[begun] else values[layers], author=values[author], licence=values[licence],
+                learning_rate=real(learning_rate, values[learning_rate]), batch=whole(batch, values[batch]),
+                gradient_accumulation=whole(accumulate, values[accumulate]),
                 gradient_checkpointing=values[checkpointing] or None, flip=values[flip] or None,
                 continue_from=values[begun] or "",
             )  # fmt: skip
