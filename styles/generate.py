@@ -256,7 +256,8 @@ def _fill_in(base: Base, request: CreateRequest, styles: int) -> _Order:
         guidance_rescale=rescale if request.guidance_rescale is None else request.guidance_rescale,
         width_px=width,
         height_px=height,
-        weights=torch.tensor(rows, dtype=torch.float32).reshape(len(request.seeds), styles),
+        # Double, so that the recipe tells the weights as they were given.
+        weights=torch.tensor(rows, dtype=torch.float64).reshape(len(request.seeds), styles),
     )
 
 
