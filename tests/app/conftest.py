@@ -1,4 +1,4 @@
-"""What the tests of the app share: a command line in a real process, artworks, and a home with one trained style."""
+"""What the tests of the app share: the command line, artworks, a home with one trained style, and a window over it."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ import os
 import shutil
 import subprocess
 import sys
+import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -16,6 +17,9 @@ from typing import Any
 import pytest
 from PIL import Image, ImageDraw
 
+from styles.bases import BaseShelf
+from styles.home import Home
+from styles.library import Library
 from tests.conftest import REPOSITORY
 
 COMMAND = (
@@ -42,19 +46,42 @@ class Answer:
 Atelier = Callable[..., Answer]
 
 
-def atelier_in(home: Path) -> Atelier:
-    """The command line over `home`, each call a process of its own in an unrelated folder."""
+@pytest.fixture
+def atelier(
+    tmp_path: Path, capfd: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> Callable[[Path], Atelier]:
+    """The command line over a home, run in this process: starting torch for each command would take too long."""
+    from app.cli import main
 
-    def run(*arguments: str | Path, env: dict[str, str] | None = None) -> Answer:
+    monkeypatch.chdir(tmp_path)
+
+    def over(home: Path) -> Atelier:
+        def run(*arguments: str | Path) -> Answer:
+            monkeypatch.setenv("ATELIER_HOME", str(home))
+            capfd.readouterr()
+            code = main([str(argument) for argument in arguments])
+            answer = Answer(code, *capfd.readouterr())
+            assert "Traceback" not in answer.out + answer.err, answer.err
+            return answer
+
+        return run
+
+    return over
+
+
+def process_over(home: Path) -> Atelier:
+    """The command line over `home` as people start it: a process of its own, in an unrelated folder."""
+
+    def run(*arguments: str | Path) -> Answer:
         home.parent.mkdir(parents=True, exist_ok=True)
         done = subprocess.run(
             [sys.executable, "-c", COMMAND, str(REPOSITORY), *map(str, arguments)],
             cwd=home.parent,
-            env=os.environ | {"ATELIER_HOME": str(home), "HF_HUB_OFFLINE": "1"} | (env or {}),
+            env=os.environ | {"ATELIER_HOME": str(home)},
             capture_output=True,
             text=True,
             encoding="utf-8",
-            timeout=240,
+            timeout=600,
         )
         assert "Traceback" not in done.stdout + done.stderr, done.stderr
         return Answer(done.returncode, done.stdout, done.stderr)
@@ -93,10 +120,15 @@ class Trained:
 def trained(tmp_path_factory: pytest.TempPathFactory, tiny_base: Path, artworks: Path) -> Trained:
     """Train a tiny style once for all tests that need some style."""
     home = tmp_path_factory.mktemp("trained") / "home"
-    answer = atelier_in(home)(
+    answer = process_over(home)(
         "train", "Rings", artworks, "--base", tiny_base, "--steps", "4", "--resolution", "64", "--json"
     )
     assert answer.code == 0, answer.err
+    # The styles that come along are for the starter, whose layers the tiny base does not have.
+    library = Library(Home(home))
+    for card in library.cards():
+        if card.name != "Rings":
+            library.delete(card.id)
     return Trained(home, answer)
 
 
@@ -109,25 +141,55 @@ def home_with_style(trained: Trained, tmp_path: Path) -> Path:
 
 
 @contextmanager
-def window_over(home: Path, *arguments: str) -> Iterator[str]:
+def window_over(home: Path) -> Iterator[str]:
     """A window in a process of its own over `home`; its address."""
     server = subprocess.Popen(
-        [sys.executable, "-c", COMMAND, str(REPOSITORY), "--no-browser", "--home", str(home), *arguments],
+        [sys.executable, "-c", COMMAND, str(REPOSITORY), "--no-browser", "--home", str(home)],
         cwd=home.parent,
-        env=os.environ | {"HF_HUB_OFFLINE": "1"},
         stderr=subprocess.PIPE,
         text=True,
         encoding="utf-8",
     )
-    assert server.stderr is not None
-    said = []
+    said: list[str] = []
+    opened = threading.Event()
+
+    def listen() -> None:  # to the end: a server whose words nobody takes would come to a halt
+        assert server.stderr is not None
+        with server.stderr:
+            for line in server.stderr:
+                said.append(line)
+                if "Atelier is open at " in line:
+                    opened.set()
+        opened.set()
+
+    listener = threading.Thread(target=listen, daemon=True)
+    listener.start()
     try:
-        for line in server.stderr:
-            said.append(line)
-            if "Atelier is open at " in line:
-                yield line.split("Atelier is open at ")[1].split()[0]
-                return
-        raise AssertionError("the window did not open: " + "".join(said))
+        opened.wait(300)
+        line = next((line for line in said if "Atelier is open at " in line), None)
+        assert line is not None, "the window did not open: " + "".join(said)
+        yield line.split("Atelier is open at ")[1].split()[0]
     finally:
         server.terminate()
-        server.communicate(timeout=60)
+        server.wait(120)
+        listener.join(120)
+    assert not any("Traceback" in line for line in said), "".join(said)
+
+
+@dataclass(frozen=True)
+class Served:
+    """A window that is open, and the home behind it."""
+
+    url: str
+    home: Path
+
+
+@pytest.fixture(scope="session")
+def served(trained: Trained, tiny_base: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Served]:
+    """One window for all tests that need one, over a home of its own whose base is the tiny one."""
+    home = tmp_path_factory.mktemp("served") / "home"
+    shutil.copytree(trained.home, home)
+    shelf = BaseShelf(Home(home))
+    shelf.use(shelf.add(tiny_base).name)
+    with window_over(home) as url:
+        yield Served(url, home)

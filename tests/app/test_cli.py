@@ -1,17 +1,20 @@
-"""The command line as people and scripts use it, through real processes on a tiny base."""
+"""The command line as people and scripts use it, on a tiny base."""
 
 from __future__ import annotations
 
 import json
 import shutil
+import subprocess
 import sys
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 from PIL import Image
 
 from styles.pictures import read_recipe
-from tests.app.conftest import Trained, atelier_in
+from tests.app.conftest import Atelier, Trained, process_over
+from tests.conftest import REPOSITORY
 
 
 def test_train_answers_with_one_json_object_and_a_style_in_the_library(trained: Trained) -> None:
@@ -22,9 +25,10 @@ def test_train_answers_with_one_json_object_and_a_style_in_the_library(trained: 
     assert "Training" in trained.answer.err, "progress goes to standard error"
 
 
-def test_create_again_makes_the_same_file(home_with_style: Path, tiny_base: Path, tmp_path: Path) -> None:
-    atelier = atelier_in(home_with_style)
-    made = atelier(
+def test_create_again_makes_the_same_file(
+    home_with_style: Path, tiny_base: Path, tmp_path: Path, atelier: Callable[[Path], Atelier]
+) -> None:
+    made = process_over(home_with_style)(
         "create", "a red house", "--style", "Rings=0.7", "--base", tiny_base,
         "--seed", "11", "--count", "2", "--steps", "3", "--out", tmp_path / "first", "--json",
     )  # fmt: skip
@@ -32,41 +36,46 @@ def test_create_again_makes_the_same_file(home_with_style: Path, tiny_base: Path
     assert made.json["seeds"] == [11, 12]
     second = Path(made.json["pictures"][1])
     recipe = read_recipe(second)
-    assert recipe.prompt == "a red house, rings", "the trigger word is added"
+    assert recipe.prompt == "rings, a red house", "the trigger word is added"
     assert [part.weight for part in recipe.blend.parts] == [0.7]
 
-    again = atelier("create", "--from", second, "--out", tmp_path / "again", "--json")
+    run = atelier(home_with_style)
+    again = run("create", "--from", second, "--out", tmp_path / "again", "--json")
     assert again.code == 0, again.err
     assert Path(again.json["pictures"][0]).read_bytes() == second.read_bytes()
 
-    other = atelier("create", "--from", second, "--seed", "99", "--out", tmp_path / "other", "--json")
+    other = run("create", "--from", second, "--seed", "99", "--out", tmp_path / "other", "--json")
     assert other.json["seeds"] == [99]
     assert Path(other.json["pictures"][0]).read_bytes() != second.read_bytes()
 
 
-def test_a_style_is_exported_deleted_restored_and_imported(home_with_style: Path, tmp_path: Path) -> None:
-    atelier = atelier_in(home_with_style)
-    exported = Path(atelier("styles", "export", "Rings", tmp_path / "share", "--json").json["style"])
+def test_a_style_is_exported_deleted_restored_and_imported(
+    home_with_style: Path, tmp_path: Path, atelier: Callable[[Path], Atelier]
+) -> None:
+    run = atelier(home_with_style)
+    exported = Path(run("styles", "export", "Rings", tmp_path / "share", "--json").json["style"])
     assert exported.is_file()
-    assert atelier("styles", "delete", "Rings").code == 0
-    assert "Rings" not in [card["name"] for card in atelier("styles", "list", "--json").json["styles"]]
-    assert atelier("styles", "restore", "Rings").code == 0
-    assert atelier("styles", "delete", "Rings").code == 0
+    assert run("styles", "delete", "Rings").code == 0
+    assert "Rings" not in [card["name"] for card in run("styles", "list", "--json").json["styles"]]
+    assert run("styles", "restore", "Rings").code == 0
+    assert run("styles", "delete", "Rings").code == 0
 
     text = tmp_path / "notes.safetensors"
     text.write_text("these are no tensors", encoding="utf-8")
-    report = atelier("styles", "import", exported, text, "--json")
+    report = run("styles", "import", exported, text, "--json")
     assert report.code == 2
     (card,) = report.json["styles"]
     assert card["name"] == "Rings" and card["family"] == "starter" and card["rank"] == 8
     assert card["layers"]["unet"] > 0 and card["problems"] == []
     (refused,) = report.json["refused"]
     assert Path(refused["file"]) == text and refused["reason"]
-    assert atelier("styles", "show", "rings", "--json").json["trigger"] == "rings"
+    assert run("styles", "show", "rings", "--json").json["trigger"] == "rings"
 
 
-def test_home_may_stand_before_or_after_the_command(trained: Trained, tmp_path: Path) -> None:
-    elsewhere = atelier_in(tmp_path / "elsewhere")
+def test_home_may_stand_before_or_after_the_command(
+    trained: Trained, tmp_path: Path, atelier: Callable[[Path], Atelier]
+) -> None:
+    elsewhere = atelier(tmp_path / "elsewhere")
     for arguments in (
         ("--home", trained.home, "styles", "list", "--json"),
         ("styles", "list", "--home", trained.home, "--json"),
@@ -74,28 +83,33 @@ def test_home_may_stand_before_or_after_the_command(trained: Trained, tmp_path: 
         assert "Rings" in [card["name"] for card in elsewhere(*arguments).json["styles"]]
 
 
-def test_bases_can_be_added_used_and_removed(tmp_path: Path, tiny_base: Path) -> None:
-    atelier = atelier_in(tmp_path / "home")
-    assert atelier("bases", "add", tiny_base, "--json").json["family"] == "starter"
-    assert atelier("bases", "use", "tiny").code == 0
-    bases = {base["name"]: base for base in atelier("bases", "list", "--json").json["bases"]}
+def test_bases_can_be_added_used_and_removed(
+    tmp_path: Path, tiny_base: Path, atelier: Callable[[Path], Atelier]
+) -> None:
+    run = atelier(tmp_path / "home")
+    assert run("bases", "add", tiny_base, "--json").json["family"] == "starter"
+    assert run("bases", "use", "tiny").code == 0
+    bases = {base["name"]: base for base in run("bases", "list", "--json").json["bases"]}
     assert bases["tiny"]["in_use"] and not bases["starter"]["in_use"]
-    made = atelier("create", "a house", "--steps", "1", "--seed", "1", "--json")
+    made = run("create", "a house", "--steps", "1", "--seed", "1", "--json")
     assert made.code == 0 and Path(made.json["pictures"][0]).parent == tmp_path / "home" / "pictures"
-    assert atelier("bases", "remove", "tiny").code == 0
+    assert run("bases", "remove", "tiny").code == 0
     assert tiny_base.is_dir(), "a base that lies elsewhere is only forgotten"
+
+    contradicted = run("bases", "add", tiny_base, "--prediction-type", "epsilon", "--json")
+    assert contradicted.code == 2 and "epsilon" in contradicted.json["error"]["message"]
+    named = run("bases", "add", tiny_base, "--name", "mine", "--prediction-type", "v_prediction", "--json")
+    assert named.json["name"] == "mine"
 
 
 def test_help_imports_nothing_heavy() -> None:
-    import subprocess
-
     program = (
         "import sys, app.cli\n"
         "code = app.cli.main(['train', '--help'])\n"
         "heavy = {'torch', 'diffusers', 'transformers', 'gradio', 'PIL'} & set(sys.modules)\n"
         "sys.exit(code or (f'imported {heavy}' if heavy else 0))"
     )
-    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True)
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, cwd=REPOSITORY)
     assert done.returncode == 0, done.stderr
     assert "--preset" in done.stdout
 
@@ -144,7 +158,12 @@ def test_bad_input_is_told_in_words(
     (tmp_path / "empty").mkdir()
     monkeypatch.setenv("ATELIER_HOME", str(trained.home))
     places = {"ART": str(artworks), "EMPTY": str(tmp_path / "empty"), "BASE": str(tiny_base)}
-    given = [argument.replace("ART", places["ART"], 1) if argument.startswith("ART") else places.get(argument, argument) for argument in arguments]
+    given = [
+        argument.replace("ART", places["ART"], 1)
+        if argument.startswith("ART")
+        else places.get(argument, argument)
+        for argument in arguments
+    ]
     jobs = sorted((trained.home / "jobs").iterdir())
     assert main([*given, "--json"]) == 2
     out, err = capfd.readouterr()
@@ -155,16 +174,25 @@ def test_bad_input_is_told_in_words(
     assert sorted((trained.home / "jobs").iterdir()) == jobs, "no job folder is left behind"
 
 
-def test_a_style_for_another_family_names_both(trained: Trained, tiny_sd1: Path) -> None:
-    told = atelier_in(trained.home)("create", "a house", "--style", "Rings=1", "--base", tiny_sd1, "--json")
-    assert told.code == 2
-    message = told.json["error"]["message"] + told.json["error"]["hint"]
-    assert "starter" in message and "Stable Diffusion 1" in message
+def test_a_style_for_another_family_names_both(
+    trained: Trained, tiny_sd1: Path, artworks: Path, atelier: Callable[[Path], Atelier]
+) -> None:
+    for command in (
+        ("create", "a house", "--style", "Rings=1"),
+        ("train", "Rings", artworks, "--continue", "Rings"),
+    ):
+        told = atelier(trained.home)(*command, "--base", tiny_sd1, "--json")
+        assert told.code == 2
+        message = told.json["error"]["message"] + told.json["error"]["hint"]
+        assert "starter" in message and "Stable Diffusion 1" in message
 
 
-def test_a_prompt_that_is_too_long_says_what_was_cut(trained: Trained, tiny_base: Path, tmp_path: Path) -> None:
-    told = atelier_in(trained.home)(
-        "create", "house " * 100 + "lighthouse", "--base", tiny_base, "--steps", "1", "--out", tmp_path, "--json"
+def test_a_prompt_that_is_too_long_says_what_was_cut(
+    trained: Trained, tiny_base: Path, tmp_path: Path, atelier: Callable[[Path], Atelier]
+) -> None:
+    long = "house " * 100 + "lighthouse"
+    told = atelier(trained.home)(
+        "create", long, "--base", tiny_base, "--steps", "1", "--out", tmp_path, "--json"
     )
     assert told.code == 0 and len(told.json["pictures"]) == 1
     assert "lighthouse" in told.err
@@ -189,11 +217,19 @@ def test_a_surprise_is_logged_and_its_log_named(
     assert "Traceback" in log.read_text(encoding="utf-8")
 
 
-def test_one_artwork_trains_and_says_that_more_are_better(tmp_path: Path, tiny_base: Path) -> None:
+def test_one_more_artwork_continues_a_style_and_more_would_be_better(
+    home_with_style: Path, tmp_path: Path, tiny_base: Path, atelier: Callable[[Path], Atelier]
+) -> None:
     art = tmp_path / "one.png"
     Image.new("RGB", (96, 96), "teal").save(art)
-    told = atelier_in(tmp_path / "home")(
-        "train", "One", art, "--base", tiny_base, "--steps", "1", "--resolution", "64", "--json"
-    )
+    run = atelier(home_with_style)
+    told = run(
+        "train", "More rings", art, "--continue", "Rings",
+        "--base", tiny_base, "--steps", "1", "--resolution", "64", "--json",
+    )  # fmt: skip
     assert told.code == 0, told.err
-    assert told.json["warnings"]
+    assert told.json["warnings"], "one artwork is few"
+    card = run("styles", "show", "More rings", "--json").json
+    begun = run("styles", "show", "Rings", "--json").json
+    assert card["training"]["continued_from"] == begun["id"] != card["id"]
+    assert card["trigger"] == begun["trigger"] and card["rank"] == begun["rank"]

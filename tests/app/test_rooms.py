@@ -83,7 +83,7 @@ def test_samplers_are_those_of_styles() -> None:
 
 def test_trigger_words_are_added_once_and_only_for_positive_weights() -> None:
     rings, dots = (StyleCard(name, "starter", 4, trigger=name) for name in ("rings", "dots"))
-    assert prompt_with_triggers("a house", [(rings, 1.0), (dots, 0.5)]) == "a house, rings, dots"
+    assert prompt_with_triggers("a house", [(rings, 1.0), (dots, 0.5)]) == "rings, dots, a house"
     assert prompt_with_triggers("Rings on a house", [(rings, 1.0)]) == "Rings on a house"
     assert prompt_with_triggers("a house", [(rings, 0.0), (dots, -1.0)]) == "a house"
     assert suggested_trigger("Ink wash, no. 2") == "inkwashno2"
