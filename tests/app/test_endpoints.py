@@ -1,0 +1,105 @@
+"""The named endpoints, as a script on this machine uses them; and who may reach the page."""
+
+from __future__ import annotations
+
+import http.client
+import json
+import socket
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+from urllib.parse import urlsplit
+
+import pytest
+
+from styles.pictures import read_recipe
+from tests.app.conftest import Atelier, Served
+
+
+@pytest.fixture(scope="module")
+def client(served: Served) -> Iterator[Any]:
+    """A script's connection to the window."""
+    from gradio_client import Client
+
+    client = Client(served.url, verbose=False)
+    yield client
+    client.close()
+
+
+def names(cards: list[dict[str, Any]]) -> list[str]:
+    return [card["name"] for card in cards]
+
+
+def test_styles_travel_through_the_endpoints(client: Any, tmp_path: Path) -> None:
+    ask = client.predict
+    assert "Rings" in names(ask(api_name="/styles"))
+    exported = ask(name="Rings", folder=str(tmp_path), api_name="/export_style")
+    assert Path(exported).is_file()
+    ask(name="Rings", api_name="/delete_style")
+    assert "Rings" not in names(ask(api_name="/styles"))
+    assert ask(name="Rings", api_name="/restore_style")["name"] == "Rings"
+    ask(name="Rings", api_name="/delete_style")
+    report = ask(path=exported, api_name="/import_style")
+    assert names(report["styles"]) == ["Rings"] and report["refused"] == []
+
+
+def test_create_takes_explicit_arguments(client: Any) -> None:
+    made = client.predict(
+        prompt="a house", weights={"Rings": 0.5}, seed=3, count=2, steps=2, api_name="/create"
+    )
+    assert made["seeds"] == [3, 4]
+    recipe = read_recipe(Path(made["pictures"][0]))
+    assert recipe.blend.parts[0].weight == 0.5
+
+
+def test_our_errors_come_through_with_their_text(client: Any) -> None:
+    from gradio_client.exceptions import AppError
+
+    with pytest.raises(AppError, match="Nobody"):
+        client.predict(name="Nobody", folder=".", api_name="/export_style")
+    with pytest.raises(AppError, match="weight"):
+        client.predict(prompt="x", weights={"Rings": 99.0}, api_name="/create")
+
+
+def test_jobs_are_listed_and_asked(client: Any) -> None:
+    job = next(job for job in client.predict(api_name="/jobs") if job["name"] == "Rings")
+    assert job["state"] == "finished" and job["step"] == 4
+
+
+def test_only_this_machine_by_its_own_name_gets_an_answer(served: Served) -> None:
+    def status(path: str = "/", **headers: str) -> int:
+        connection = http.client.HTTPConnection(urlsplit(served.url).netloc, timeout=300)
+        try:
+            connection.request("GET", path, headers=headers)
+            return connection.getresponse().status
+        finally:
+            connection.close()
+
+    assert status() == 200
+    assert status(Host="evil.example") == 400
+    style = served.home / "styles" / "Rings.safetensors"
+    assert status(f"/gradio_api/file={style}") == 403, "only pictures are served from the home"
+
+
+def test_a_second_window_over_the_same_home_is_refused(
+    served: Served, atelier: Callable[[Path], Atelier]
+) -> None:
+    told = atelier(served.home)("--no-browser", "--json")
+    assert told.code == 1
+    assert "open already" in told.json["error"]["message"]
+    running = json.loads((served.home / "running.json").read_text(encoding="utf-8"))
+    assert running["port"] == urlsplit(served.url).port and running["pid"] > 0
+
+
+def test_a_port_in_use_is_refused_when_it_was_asked_for(
+    tmp_path: Path, atelier: Callable[[Path], Atelier], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("GRADIO_TEMP_DIR", "")  # put back at the end: the window sets its own
+    with socket.socket() as other:
+        other.bind(("127.0.0.1", 0))
+        other.listen()
+        port = other.getsockname()[1]
+        told = atelier(tmp_path / "home")("--no-browser", "--port", str(port), "--json")
+    assert told.code == 2
+    assert str(port) in told.json["error"]["message"]
+    assert not (tmp_path / "home" / "running.json").exists()
