@@ -79,7 +79,9 @@ def create_room(studio: Studio, page: gr.Blocks, tab: gr.Tab) -> None:
         if not again:
             names = names or [card.id for card in cards[:FIRST_STYLES]]
         choices = [(card.name, card.id) for card in cards]
-        return [gr.update(choices=choices, value=names), complete(studio, names, known), bool(again or names)]
+        # Later visits leave the weights alone: a slider may be moved while this answer is under way.
+        first = gr.skip() if again else complete(studio, names, known)
+        return [gr.update(choices=choices, value=names), first, bool(again or names)]
 
     # A fresh page and a visit after a training both find the styles that are there now.
     mix = {"inputs": [chosen, weights, base, greeted], "outputs": [chosen, weights, greeted], **quiet}
