@@ -115,7 +115,8 @@ def option_in(argv: list[str], name: str) -> str | None:
 
 def pytest_options(argv: list[str]) -> list[str]:
     """What `test` hands on to pytest: all but the command itself and Atelier's own options."""
-    kept, found, skip = [], False, False
+    kept: list[str] = []
+    found = skip = False
     for argument in argv:
         if skip:
             skip = False
