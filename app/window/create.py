@@ -13,28 +13,24 @@ from app.easel import Notice, Painting, PictureSaved
 from app.orders import PictureOrder
 from app.studio import Studio
 from app.window.answers import answering, warn
+from app.window.mix import FIRST_STYLES, arranged, mix_controls, paintable
 from app.window.numbers import number_field, real, shown, whole
 from styles.errors import Cancelled, OutOfMemory, RecipeError
 from styles.pictures import read_recipe
 from styles.recipe import SAMPLERS
-from styles.style import StyleCard
 
 FIRST_PROMPT = "a red house in a meadow"
 SHOWN_PICTURES = 24
-FIRST_STYLES = 2  # sliders that a fresh page has
 
 
 def create_room(studio: Studio, page: gr.Blocks, tab: gr.Tab) -> None:
     """Lay out the room and connect it."""
     told = answering(studio, "painting")
-    weights = gr.State({})  # style id -> weight, what the sliders say
     greeted = gr.State(False)  # whether the first styles have been chosen for this page
-    placed = gr.State(0)  # counts how often a recipe has set the sliders
     with gr.Row(equal_height=False):
         with gr.Column(scale=5, min_width=340):
             prompt = gr.Textbox(label="Prompt", value=FIRST_PROMPT, lines=2, max_lines=8)
-            chosen = gr.Dropdown([], label="Styles in the mix", multiselect=True, filterable=True)
-            sliders = gr.Column()
+            mix = mix_controls()
             with gr.Row():
                 count = gr.Slider(1, 16, value=1, step=1, label="How many")
                 seed = number_field("Seed", "a new one each time")
@@ -73,78 +69,38 @@ def create_room(studio: Studio, page: gr.Blocks, tab: gr.Tab) -> None:
     quiet: dict[str, Any] = {"show_progress": "hidden", "api_visibility": "private"}
 
     @told
-    def fill(names: list[str] | None, known: dict[str, float], source: str | None, again: bool) -> list[Any]:
+    def fill(
+        source: str | None, again: bool, wanted: list[str] | None, ids: list[str], *values: float
+    ) -> list[Any]:
         cards = paintable(studio, source or "")
-        names = [name for name in names or [] if name in {card.id for card in cards}]
+        choices = [(card.name, card.id) for card in cards]
+        names = [style for style in wanted or [] if style in {card.id for card in cards}]
+        if again and names == ids:  # a slider may be moved while this answer is under way
+            return [True, gr.update(choices=choices), *[gr.skip()] * (len(mix.all) - 1)]
         if not again:
             names = names or [card.id for card in cards[:FIRST_STYLES]]
-        choices = [(card.name, card.id) for card in cards]
-        # Later visits leave the weights alone: a slider may be moved while this answer is under way.
-        first = gr.skip() if again else complete(studio, names, known)
-        return [gr.update(choices=choices, value=names), first, bool(again or names)]
+        known = dict(zip(ids, values, strict=False))
+        return [bool(again or names), *arranged(studio, names, known, choices)]
+
+    @told
+    def choose(wanted: list[str] | None, ids: list[str], *values: float) -> list[Any]:
+        return arranged(studio, wanted or [], dict(zip(ids, values, strict=False)))
 
     # A fresh page and a visit after a training both find the styles that are there now.
-    mix = {"inputs": [chosen, weights, base, greeted], "outputs": [chosen, weights, greeted], **quiet}
-    gr.on([page.load, tab.select, base.blur, base.submit], fill, **mix)
+    visits = [page.load, tab.select, base.blur, base.submit]
+    gr.on(visits, fill, [base, greeted, *mix.says], [greeted, *mix.all], **quiet)
     page.load(told(lambda: recent(studio)), None, gallery, **quiet)
-    chosen.input(told(lambda ids, known: complete(studio, ids, known)), [chosen, weights], weights, **quiet)
-
-    with sliders:
-
-        @gr.render(
-            inputs=[chosen, weights, placed], triggers=[chosen.change, placed.change], show_progress="hidden"
-        )
-        @told
-        def draw_sliders(ids: list[str] | None, known: dict[str, float], place: int) -> None:
-            cards = {card.id: card for card in studio.library.cards()}
-            shown = [cards[style] for style in ids or [] if style in cards]
-            known = complete(studio, ids, known)
-            parts = [
-                gr.Slider(
-                    -1,
-                    2,
-                    value=known[card.id],
-                    step=0.05,
-                    label=card.name,
-                    key=(card.id, place),
-                    interactive=True,
-                    info=f"trigger word: {card.trigger}" if card.trigger else None,  # gradio escapes it
-                )
-                for card in shown
-            ]
-            if not shown:
-                gr.Markdown("No styles in the mix: the base paints alone.", elem_classes="quiet")
-                return
-
-            def note(*values: float) -> dict[str, float]:
-                return {card.id: float(value) for card, value in zip(shown, values, strict=True)}
-
-            # One listener for all: a listener for each could lose what another has just written.
-            changes = [slider.change for slider in parts]
-            gr.on(changes, note, parts, weights, trigger_mode="always_last", queue=False, **quiet)
+    mix.chosen.input(choose, mix.says, mix.all, **quiet)
 
     form = {
-        prompt,
-        negative,
-        chosen,
-        weights,
-        count,
-        seed,
-        width,
-        height,
-        steps,
-        guidance,
-        sampler,
-        triggers,
-        base,
-    }
+        prompt, negative, mix.ids, *mix.sliders, count, seed, width, height, steps, guidance, sampler, triggers, base,
+    }  # fmt: skip
     screen = [live, said, gallery, crowded, crowded_words]
 
     def order_of(values: dict[Any, Any]) -> PictureOrder:
-        known = complete(studio, values[chosen], values[weights])
         return PictureOrder(
             prompt=values[prompt], negative=values[negative], base=values[base],
-            weights=tuple((style, known[style]) for style in values[chosen] or []),
+            weights=mix.weights(values),
             seed=whole(seed, values[seed]), count=int(values[count]), steps=int(values[steps]),
             guidance=real(guidance, values[guidance]), sampler=values[sampler],
             width_px=whole(width, values[width]), height_px=whole(height, values[height]),
@@ -165,9 +121,9 @@ def create_room(studio: Studio, page: gr.Blocks, tab: gr.Tab) -> None:
     stop.click(told(lambda: studio.stop_rendering()), None, None, concurrency_limit=None, **quiet)
 
     @told
-    def take_recipe(path: str | None, place: int) -> list[Any]:
+    def take_recipe(path: str | None) -> list[Any]:
         if not path:
-            return [gr.skip()] * 13
+            return [gr.skip()] * len(restored)
         recipe = read_recipe(Path(path))
         source = studio.source_for(recipe)
         known = {card.id: card for card in studio.library.cards()}
@@ -189,33 +145,15 @@ def create_room(studio: Studio, page: gr.Blocks, tab: gr.Tab) -> None:
         if recipe.base not in ("", source, Path(source).name):
             words += f" It was made with {recipe.base}."
         return [
-            recipe.prompt, recipe.negative, gr.update(choices=choices, value=list(parts)), parts,
-            shown(recipe.seed), shown(recipe.width_px), shown(recipe.height_px), recipe.steps,
-            shown(recipe.guidance), recipe.sampler, place + 1, source, as_markdown(words),
+            recipe.prompt, recipe.negative, shown(recipe.seed), shown(recipe.width_px), shown(recipe.height_px),
+            recipe.steps, shown(recipe.guidance), recipe.sampler, source, as_markdown(words),
+            *arranged(studio, list(parts), parts, choices),
         ]  # fmt: skip
 
     restored = [
-        prompt, negative, chosen, weights, seed, width, height, steps, guidance, sampler, placed, base, said,
+        prompt, negative, seed, width, height, steps, guidance, sampler, base, said, *mix.all,
     ]  # fmt: skip
-    dropped.upload(take_recipe, [dropped, placed], restored, api_visibility="private")
-
-
-def paintable(studio: Studio, base: str = "") -> list[StyleCard]:
-    """The styles for the family of a base (empty: the one in use), as far as it is known, the newest first."""
-    source = studio.base_source(base)
-    family = next((entry.family for entry in studio.shelf.list() if source in (entry.name, entry.source)), "")
-    cards = [card for card in studio.library.cards() if not family or card.family in (family, "unknown")]
-    return sorted(cards, key=lambda card: card.created, reverse=True)
-
-
-def complete(studio: Studio, ids: list[str] | None, known: dict[str, float]) -> dict[str, float]:
-    """A weight for each chosen style: what is known, else what its card suggests, and half of it beside others."""
-    suggested = {card.id: card.suggested_weight for card in studio.library.cards()}
-    chosen = list(ids or [])
-    return {
-        style: known.get(style, suggested.get(style, 1.0) * (1.0 if place == 0 else 0.5))
-        for place, style in enumerate(chosen)
-    }
+    dropped.upload(take_recipe, dropped, restored, api_visibility="private")
 
 
 def recent(studio: Studio) -> list[tuple[str, str]]:
