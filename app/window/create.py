@@ -62,7 +62,7 @@ def create_room(studio: Studio, page: gr.Blocks, tab: gr.Tab) -> None:
             )
             said = gr.Markdown("", elem_classes="quiet")
             gallery = gr.Gallery(
-                label="Pictures", columns=3, format="png", object_fit="contain", height=520,
+                label="Pictures", columns=3, format="png", object_fit="contain", height=660,
                 buttons=["download", "fullscreen"],
             )  # fmt: skip
 
