@@ -41,10 +41,10 @@ class BuildPlan:
     vae_batch: int = 4  # crops of 64 px; many small steps get to colours sooner than few large ones
     text_steps: int = 400
     text_batch: int = 48
-    unet_steps: int = 2_900
+    unet_steps: int = 6_000
     unet_batch: int = 16
     learning_rate: float = 1e-3  # of the UNet, after warm-up
-    decay_share: float = 0.4  # the last share of the UNet's steps, over which the rate falls to nothing
+    decay_share: float = 0.3  # the last share of the UNet's steps, over which the rate falls to nothing
     ema_half_life: int = 200  # steps
     workers: int = 2
     seed: int = 0
