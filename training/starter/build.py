@@ -33,7 +33,7 @@ from training.starter.scenes import BACKGROUNDS, COLOURS, SUBJECTS
 
 @dataclass(frozen=True)
 class BuildPlan:
-    """How much work goes into each stage; the defaults take about two hours on two cores."""
+    """How much work goes into each stage; the defaults are meant for about two hours of two idle cores."""
 
     drawings: int = 20_000  # captioned drawings
     textures: int = 1_500  # pictures without a caption, for the autoencoder alone
