@@ -70,7 +70,8 @@ def test_a_style_is_trained_and_a_reload_finds_the_running_training(window: Wind
     page.get_by_text("3 artworks.").wait_for()
     page.get_by_label("Name of the style").fill("Mouse made")
     page.get_by_role("button", name="Advanced").click()
-    page.get_by_label("Steps").first.fill("5000")
+    # Whole names only: before the accordion's fields are there, the loss plot's name alone holds the word.
+    page.get_by_label("Steps", exact=True).fill("5000")
     page.get_by_label("Resolution in pixels").fill("64")
     page.get_by_role("button", name="Start training").click()
     page.get_by_text("Mouse made: Training").wait_for()
@@ -83,21 +84,25 @@ def test_a_style_is_trained_and_a_reload_finds_the_running_training(window: Wind
 
 
 def test_a_picture_is_painted_with_the_weight_of_the_slider(window: Window) -> None:
+    from playwright.sync_api import expect
+
     page = window.page
     page.get_by_role("tab", name="Create").click()
     page.get_by_label("number input for Rings").fill("0.35")
     page.get_by_label("number input for Rings").press("Enter")
     page.get_by_role("button", name="More").click()
-    page.get_by_label("number input for Steps").last.fill("2")
-    page.get_by_label("Seed").last.fill("42")
+    page.get_by_label("Seed", exact=True).fill("42")
+    steps = page.get_by_label("number input for Steps")
+    expect(steps).to_have_value("20", timeout=PATIENCE_MS)  # an accordion just opened still writes its values
+    steps.fill("2")
+    steps.press("Enter")
+    expect(page.get_by_label("range slider for Steps")).to_have_value("2", timeout=PATIENCE_MS)
     page.get_by_role("button", name="Create", exact=True).click()
     page.get_by_text("Seed 42: saved as").wait_for()
     (picture,) = (window.home / "pictures").glob("*42.png")
     recipe = read_recipe(picture)
     weights = {recipe.names[part.style]: part.weight for part in recipe.blend.parts}
     assert weights["Rings"] == 0.35 and recipe.steps == 2 and recipe.seed == 42
-
-    from playwright.sync_api import expect
 
     prompt = page.get_by_label("Prompt", exact=True)
     prompt.fill("something else")
