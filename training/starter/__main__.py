@@ -25,7 +25,8 @@ def main() -> None:
     exam.add_argument("--guidance", type=float, default=3.5)
     exam.add_argument("--guidance-rescale", type=float, default=0.7)
     exam.add_argument("--sampler", default="dpm++ 2m")
-    from training.starter.build import BuildPlan, build
+    from training.starter.build import build
+    from training.starter.stage import BuildPlan
 
     for field in fields(BuildPlan):
         parser.add_argument(
