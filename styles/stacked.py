@@ -4,20 +4,22 @@ For a layer `W` and styles i with `A_i` (r_i, in), `B_i` (out, r_i) and scale `s
 `A = [A_1; ...; A_N]`, `B = [s_1 B_1 ... s_N B_N]` and `y = W x + B (g * (A x))`, where `g` (batch, R) holds the
 weight of style i r_i times, a row for each picture. Two small products, however many styles there are.
 Convolutions are the same with a convolution `A` and a 1x1 convolution `B`.
+
+`gains.py` holds the weights, `stack.py` one layer; this module puts them on a base and takes them off again.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
 from typing import Any, Protocol
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor, nn
 
 from styles.errors import BlendError, WrongFamilyError
+from styles.gains import Gains, Weights
+from styles.stack import Stack, Words
 from styles.style import FAMILY_NAMES, Style, StyleLayer
 
 
@@ -34,109 +36,29 @@ class OpenBase(Protocol):
     def text_encoders(self) -> Sequence[Any]: ...
 
 
-class Gains:
-    """The one small (batch, styles) buffer that serves all layers, and its rows as the layers need them."""
-
-    def __init__(self, styles: int) -> None:
-        self.values = torch.zeros(1, styles)  # (batch, styles), on the CPU
-        self._rows: dict[tuple[tuple[int, ...], int, torch.device], Tensor] = {}
-
-    @torch.inference_mode(False)  # buffers made inside inference mode could not be written outside it
-    def set(self, weights: Tensor | Sequence[float] | Sequence[Sequence[float]]) -> None:
-        """Write the weights in place; see `BlendedModel.set_gains`."""
-        values = torch.as_tensor(weights, dtype=torch.float32).detach().cpu()
-        values = values[None] if values.dim() == 1 else values
-        if values.dim() != 2 or values.shape[0] < 1 or values.shape[1] != self.values.shape[1]:
-            raise BlendError(
-                f"Weights of shape {tuple(values.shape)} don't fit {self.values.shape[1]} styles.",
-                "Give one weight for each style, or a row of them for each picture.",
-            )
-        if not bool(torch.isfinite(values).all()):
-            raise BlendError("A weight is not a finite number.", "Give a number such as 0.7 for each style.")
-        if values.shape == self.values.shape:
-            self.values.copy_(values)
-            for (columns, batch, _), rows in self._rows.items():
-                rows.copy_(self._expanded(columns, batch))  # same memory, so that compiled graphs see it
-        else:
-            self.values = values.clone()
-            self._rows.clear()
-
-    def rows(self, columns: tuple[int, ...], batch: int, device: torch.device) -> Tensor:
-        """Return (batch, R): the weight of style `columns[j]` at rank j, for each picture of the batch."""
-        key = (columns, batch, device)
-        if key not in self._rows:
-            with torch.inference_mode(False):
-                self._rows[key] = self._expanded(columns, batch).to(device)
-        return self._rows[key]
-
-    def _expanded(self, columns: tuple[int, ...], batch: int) -> Tensor:
-        values = self.values
-        if batch % len(values):
-            # One prompt for several pictures: right as long as they all have the same weights.
-            if not bool((values == values[0]).all()):
-                raise BlendError(
-                    f"Weights for {len(values)} pictures can't serve a batch of {batch}.",
-                    "Give a row of weights for each picture, or one row for all.",
-                )
-            values = values[:1]
-        # With guidance the batch is [negative, positive]: both halves get the gains.
-        return values.repeat(batch // len(values), 1)[:, list(columns)]  # (batch, R)
-
-
-class Stack:
-    """The styles' ranks at one layer of the base, with the layer's own forward beside them."""
-
-    def __init__(self, module: nn.Module, parts: Sequence[tuple[int, StyleLayer]], gains: Gains) -> None:
-        weight: Tensor = module.weight  # type: ignore[assignment]
-        self.forward_of_base: Callable[..., Tensor] = module.forward
-        self.conv = module if isinstance(module, nn.Conv2d) else None
-        downs = [_shaped(layer.down, self.conv) for _, layer in parts]
-        ups = [_shaped(layer.up.to(torch.float32) * layer.scale, self.conv) for _, layer in parts]
-        # fp32 whatever the base is: the low-rank part is cheap, and rounded once, at the sum.
-        self.down = torch.cat([d.to(torch.float32) for d in downs]).to(weight.device)  # (R, in[, kh, kw])
-        self.up = torch.cat(ups, dim=1).to(weight.device)  # (out, R[, 1, 1])
-        self.columns = tuple(column for column, layer in parts for _ in range(layer.rank))
-        self.gains = gains
-        self.active = True
-
-    def delta(self, x: Tensor) -> Tensor:
-        """Return `B (g * (A x))` in fp32; x is (batch, ..., in), or (batch, in, H, W) for a convolution."""
-        g = self.gains.rows(self.columns, x.shape[0], x.device)  # (batch, R)
-        x = x.to(torch.float32)
-        if self.conv is None:
-            h = F.linear(x, self.down)  # (batch, ..., R)
-            return F.linear(h * g.view(g.shape[0], *[1] * (h.dim() - 2), g.shape[1]), self.up)
-        conv = self.conv
-        h = F.conv2d(x, self.down, None, conv.stride, conv.padding, conv.dilation)  # (batch, R, H', W')
-        return F.conv2d(h * g[:, :, None, None], self.up)
-
-    def __call__(self, x: Tensor, *args: Any, **kwargs: Any) -> Tensor:
-        y = self.forward_of_base(x, *args, **kwargs)
-        return (y + self.delta(x)).to(y.dtype) if self.active else y
-
-
-def _shaped(weight: Tensor, conv: nn.Conv2d | None) -> Tensor:
-    """Bring a factor to the layer's own form: 1x1 convolutions and Linear layers stand for each other."""
-    if conv is None:
-        return weight.flatten(1)
-    return weight if weight.dim() == 4 else weight[:, :, None, None]
-
-
-@dataclass
 class BlendedModel:
     """A base with styles on it, as `blended` yields it."""
 
-    styles: tuple[Style, ...]
-    gains: Gains
-    stacks: dict[str, Stack]  # by "network.path"
+    def __init__(self, base: OpenBase) -> None:
+        self.base = base
+        self.styles: tuple[Style, ...] = ()
+        self.gains = Gains(())
+        self.stacks: dict[str, Stack] = {}  # by "network.path"
+        self._modules: dict[str, nn.Module] = {}
+        self._words = Words()
+        self._inner = inner_blocks(base.unet)
 
-    def set_gains(self, weights: Tensor | Sequence[float] | Sequence[Sequence[float]]) -> None:
+    def set_gains(
+        self, weights: Weights, composition: Weights | None = None, texture: Weights | None = None
+    ) -> None:
         """Set the weights: (styles,) for all pictures, or (pictures, styles) with a row for each.
 
-        In the order of `styles`. Where the model sees k times as many rows (guidance: negative, positive),
-        the rows are repeated k times. Raises BlendError for a wrong shape or a weight that is not finite.
+        In the order of `styles`. `composition` and `texture` are factors of the same shapes on the UNet's inner and
+        outer blocks (see `inner_blocks`), 1 where they are not given. Where the model sees k times as many rows
+        (guidance: negative, positive), the rows are repeated k times. Only writes numbers in place. Raises BlendError
+        for a wrong shape or a number that is not finite, and then nothing has changed.
         """
-        self.gains.set(weights)
+        self.gains.set(weights, composition, texture)
 
     @property
     def active(self) -> bool:
@@ -148,6 +70,116 @@ class BlendedModel:
         for stack in self.stacks.values():
             stack.active = value
 
+    @property
+    def word_gains(self) -> tuple[tuple[float, ...], ...]:
+        """The weights, a row per picture, of the styles that change a text encoder.
+
+        When they change, and only then, prompts have to be encoded again.
+        """
+        reading = [any(layer.network != "unet" for layer in style.layers) for style in self.styles]
+        columns = [column for column, reads in enumerate(reading) if reads]
+        return tuple(tuple(row) for row in self.gains.values[:, columns].tolist())
+
+    @torch.inference_mode(False)
+    @torch.no_grad()
+    def prompt(self, states: Tensor | None) -> None:
+        """Tell which text states (batch, tokens, width) the UNet is going to be called with; None for none.
+
+        Cross-attention's keys and values of them are then computed once, here, and not at every step; when a gain
+        changes, only the styles' part again. A call with any other tensor computes everything afresh, and so does one
+        after these states were written into. States made in inference mode aren't kept, as that couldn't be noticed.
+        """
+        self._words.states = None  # so that an error below leaves nothing half-kept
+        if states is None or states.is_inference() or states.requires_grad:
+            for stack in self._reading():
+                stack.forget()
+            return
+        for stack in self._reading():
+            stack.keep(states)
+        self._words.states, self._words.version = states, states._version
+
+    def _reading(self) -> list[Stack]:
+        return [stack for stack in self.stacks.values() if stack.words is not None]
+
+    def add(self, style: Style) -> None:
+        """Put one more style on, as the last of `styles` and with weight 0; the others' ranks stay as they are.
+
+        Raises what `blended` raises, and then nothing has changed.
+        """
+        check_family(self.base, [*self.styles, style])
+        self._put([style])
+
+    def remove(self, style_id: str) -> None:
+        """Take a style off by its id; the others keep their weights and ranks. Raises BlendError if it isn't on."""
+        found = [style for style in self.styles if key_of(style) == style_id]
+        if not found:
+            raise BlendError(f"The style {style_id} is not in this blend.")
+        self._remove(found[0])
+
+    @torch.inference_mode(False)
+    @torch.no_grad()
+    def _put(self, styles: Sequence[Style]) -> None:
+        pairs = {key_of(style): fitting(self.base, style) for style in styles}
+        active = self.active
+        ranks: dict[str, int] = {}
+        for layer, module in (pair for style in pairs.values() for pair in style):
+            ranks[layer.name] = ranks.get(layer.name, 0) + layer.rank
+            if layer.name not in self.stacks:
+                reads = layer.network == "unet" and layer.path.endswith(("attn2.to_k", "attn2.to_v"))
+                group = self._group(layer)
+                stack = Stack(module, group, self.gains, self._words if reads else None)
+                stack.active = active
+                self.stacks[layer.name], self._modules[layer.name] = stack, module
+        changed = [self.stacks[name] for name in ranks]
+        for name, more in ranks.items():
+            self.stacks[name].reserve(self.stacks[name].taken + more)
+        # Stacked by id, so that the order of the sliders can't change a single bit of the picture.
+        for key in sorted(pairs):
+            for layer, _ in pairs[key]:
+                self.stacks[layer.name].put(key, layer)
+        for style in styles:
+            self.gains.add(key_of(style))
+        self.styles = (*self.styles, *styles)
+        self._settle(changed)
+        for name in ranks:
+            # On the instance: names in the state dict, hooks and the module's class stay as they are.
+            self._modules[name].forward = self.stacks[name]
+
+    @torch.inference_mode(False)
+    @torch.no_grad()
+    def _remove(self, style: Style) -> None:
+        changed = [self.stacks[layer.name] for layer in style.layers]
+        for stack in changed:
+            stack.remove(key_of(style))
+        self.gains.remove(key_of(style))
+        self.styles = tuple(other for other in self.styles if other is not style)
+        self._settle(changed)
+
+    def _settle(self, changed: Sequence[Stack]) -> None:
+        """Bring the gains and what is kept of the prompt up to the ranks."""
+        self.gains.lay_out(list(self.stacks.values()))
+        states = self._words.states
+        if states is not None and not self._words.are(states):
+            self.prompt(None)
+        elif states is not None:
+            for stack in changed:
+                if stack.words is not None:
+                    stack.keep(states)
+
+    def _group(self, layer: StyleLayer) -> str:
+        if layer.network != "unet":
+            return "words"
+        return "inner" if layer.path.startswith(self._inner) else "outer"
+
+    def close(self) -> None:
+        """Give every layer its own forward back."""
+        for name, module in self._modules.items():
+            before = self.stacks[name].before
+            if before is None:
+                vars(module).pop("forward", None)
+            else:
+                module.forward = before
+
 
 @contextmanager
 def blended(base: OpenBase, styles: Sequence[Style]) -> Iterator[BlendedModel]:
@@ -158,35 +190,39 @@ def blended(base: OpenBase, styles: Sequence[Style]) -> Iterator[BlendedModel]:
     BlendError for a style given twice.
     """
     check_family(base, styles)
-    gains = Gains(len(styles))
-    modules: dict[str, nn.Module] = {}
-    parts: dict[str, list[tuple[int, StyleLayer]]] = {}
-    # Stacked by id, so that the order of the sliders can't change a single bit of the picture.
-    for column in sorted(range(len(styles)), key=lambda i: styles[i].id):
-        for layer, module in fitting(base, styles[column]):
-            modules[layer.name] = module
-            parts.setdefault(layer.name, []).append((column, layer))
-    stacks = {name: Stack(module, parts[name], gains) for name, module in modules.items()}
-    before = {name: vars(module).get("forward") for name, module in modules.items()}
+    mix = BlendedModel(base)
     try:
-        for name, stack in stacks.items():
-            # On the instance: names in the state dict, hooks and the module's class stay as they are.
-            modules[name].forward = stack
-        yield BlendedModel(tuple(styles), gains, stacks)
+        mix._put(styles)
+        yield mix
     finally:
-        for name, module in modules.items():
-            forward = before[name]
-            if forward is None:
-                vars(module).pop("forward", None)
-            else:
-                module.forward = forward
+        mix.close()
+
+
+def key_of(style: Style) -> str:
+    """Return the style's id, or a name for the time being of one that was never written."""
+    return style.id or f"unsaved-{id(style)}"
+
+
+def inner_blocks(unet: Any) -> tuple[str, ...]:
+    """Return the paths of the UNet's inner blocks, which settle what is where; the outer ones paint the surface.
+
+    Inner are the middle, the lowest level with cross-attention, and all below it, on the way down and up: in Stable
+    Diffusion 1 and 2 down_blocks 2 and 3 and up_blocks 0 and 1,
+    in the starter down_blocks 2 and up_blocks 0.
+    """
+    down = list(getattr(unet, "down_blocks", ()))
+    crossed = [level for level, block in enumerate(down) if getattr(block, "has_cross_attention", False)]
+    first = max(crossed, default=len(down) - 1)
+    levels = range(max(first, 0), len(down))
+    up = [f"up_blocks.{len(down) - 1 - level}." for level in levels]
+    return ("mid_block.", *(f"down_blocks.{level}." for level in levels), *up)
 
 
 def check_family(base: OpenBase, styles: Sequence[Style]) -> None:
     """Raise WrongFamilyError unless all styles are for the base's family, BlendError for one given twice."""
-    ids = [style.id or id(style) for style in styles]
+    keys = [key_of(style) for style in styles]
     for style in styles:
-        if ids.count(style.id or id(style)) > 1:
+        if keys.count(key_of(style)) > 1:
             raise BlendError(f"The style “{style.name}” is in the blend twice.", "Give it once.")
         if style.card.family not in ("unknown", base.family):
             raise WrongFamilyError(
