@@ -25,11 +25,12 @@ class BuildPlan:
     text_steps: int = 400
     text_batch: int = 48
     unet_steps: int = 6_000
-    unet_batch: int = 16
+    unet_batch: int = 16  # of each worker
     learning_rate: float = 1e-3  # of the UNet, after warm-up
     decay_share: float = 0.3  # the last share of the UNet's steps, over which the rate falls to nothing
     ema_half_life: int = 200  # steps
-    workers: int = 2
+    mix_every: int = 16  # steps between two averagings of the workers' UNets
+    workers: int = 2  # processes that draw, and on a CPU that train the UNet
     seed: int = 0
 
 
@@ -37,9 +38,14 @@ class Stage:
     """One network under training: its weights, optimizer and step count, saved every so often."""
 
     def __init__(
-        self, path: Path, network: nn.Module, optimizer: torch.optim.Optimizer, ema: nn.Module | None
+        self,
+        path: Path,
+        network: nn.Module,
+        optimizer: torch.optim.Optimizer,
+        ema: nn.Module | None,
+        keeps: bool = True,
     ):
-        self.path, self.network, self.optimizer, self.ema = path, network, optimizer, ema
+        self.path, self.network, self.optimizer, self.ema, self.keeps = path, network, optimizer, ema, keeps
         self.step = 0
         if path.exists():
             state = torch.load(path, map_location="cpu", weights_only=True)
@@ -67,7 +73,7 @@ class Stage:
         while self.step < total:
             yield self.step
             self.step += 1
-            if self.step % every == 0 or self.step == total:
+            if self.keeps and (self.step % every == 0 or self.step == total):
                 self.save()
                 pace = (time.monotonic() - started) / (self.step - first)
                 print(f"{name}: step {self.step} of {total}, {pace:.2f} s a step", flush=True)

@@ -92,3 +92,15 @@ def encode_captions(encoder: Any, tokenizer: Any, captions: list[str], device: t
         tokens = tokenise(tokenizer, captions[first : first + 250]).to(device)
         parts.append(encoder(input_ids=tokens).last_hidden_state.half().cpu())
     return torch.cat(parts)
+
+
+def encode_drawn(state: Path, encoder: Any, tokenizer: Any, device: torch.device) -> None:
+    """Write `captions.pt`: the text states of every drawing's caption, and of no words at all, in half precision."""
+    if (state / "captions.pt").exists():
+        return
+    captions = [record.caption for record in read_drawn(state)]
+    states = {
+        "captions": encode_captions(encoder, tokenizer, captions, device),
+        "nothing": encode_captions(encoder, tokenizer, [""], device),
+    }
+    torch.save(states, state / "captions.pt")

@@ -1,0 +1,117 @@
+"""The UNet's stage. On a CPU several workers of one thread each train a UNet, and average their weights now and then.
+
+Two threads on one small UNet wait for each other at every operation; two workers hardly ever do, and see twice the
+pictures (local SGD, arXiv 1805.09767).
+"""
+
+from __future__ import annotations
+
+import tempfile
+from pathlib import Path
+from typing import Any
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from training.starter.model import make_scheduler, make_unet
+from training.starter.stage import BuildPlan, Stage, autocast, set_rate
+
+
+def train_unet(state: Path, plan: BuildPlan, device: torch.device) -> Any:
+    """Train the UNet by the plain v loss on the drawings' latents; returns the averaged weights."""
+    workers = plan.workers if device.type == "cpu" else 1
+    if workers == 1:
+        _work(0, 1, state, plan, device, "")
+    else:
+        with tempfile.TemporaryDirectory() as meeting:
+            torch.multiprocessing.spawn(
+                _work, (workers, state, plan, device, f"{meeting}/workers"), nprocs=workers
+            )
+    averaged = make_unet()
+    averaged.load_state_dict(torch.load(state / "unet.pt", map_location="cpu", weights_only=True)["ema"])
+    return averaged.eval()
+
+
+def _work(rank: int, workers: int, state: Path, plan: BuildPlan, device: torch.device, meeting: str) -> None:
+    """Train to the last step; the first worker keeps the state."""
+    if workers > 1:
+        torch.set_num_threads(1)
+        torch.distributed.init_process_group(
+            "gloo", init_method=f"file://{meeting}", rank=rank, world_size=workers
+        )
+    unet = make_unet().to(device, memory_format=torch.channels_last)
+    averaged = make_unet().to(device).requires_grad_(False)
+    averaged.load_state_dict(unet.state_dict())
+    optimizer = torch.optim.AdamW(
+        unet.parameters(), lr=plan.learning_rate, betas=(0.9, 0.99), weight_decay=0.01, fused=True
+    )
+    stage = Stage(state / "unet.pt", unet, optimizer, averaged, keeps=rank == 0)
+    stored = torch.load(state / "latents.pt", weights_only=True)
+    mean, deviation = stored["latents"].chunk(2, 1)
+    texts = torch.load(state / "captions.pt", weights_only=True)
+    alphas = make_scheduler().alphas_cumprod
+    pairs = list(zip(averaged.parameters(), unet.parameters(), strict=True))
+    batch = plan.unet_batch
+    if stage.step == 0:
+        _mix(unet, workers)  # all begin alike
+    for step in stage.steps("UNet", plan.unet_steps):
+        rng = torch.Generator().manual_seed((plan.seed * 1_000_003 + step) * workers + rank)
+        rows = torch.randint(len(mean), (batch,), generator=rng)
+        noise = torch.randn((2, batch, *mean.shape[1:]), generator=rng)
+        # Spread evenly over the schedule with one random offset: less noise in the gradient than free draws.
+        places = (torch.arange(batch) + torch.rand(batch, generator=rng)) / batch
+        timesteps = (places * len(alphas)).long().clamp(max=len(alphas) - 1)
+        dropped = torch.rand(batch, generator=rng) < 0.1
+        clean = (mean[rows].float() + deviation[rows].float() * noise[0]) * stored["scale"]
+        signal = alphas[timesteps].sqrt().view(-1, 1, 1, 1)
+        spread = (1 - alphas[timesteps]).sqrt().view(-1, 1, 1, 1)
+        noisy = signal * clean + spread * noise[1]
+        target = signal * noise[1] - spread * clean
+        text = torch.where(dropped.view(-1, 1, 1), texts["nothing"], texts["captions"][rows]).float()
+        noisy = noisy.to(device, memory_format=torch.channels_last)
+        predicted = _predict(unet, noisy, timesteps.to(device), text.to(device), device)
+        loss = F.mse_loss(predicted.float(), target.to(device))
+        optimizer.zero_grad(set_to_none=True)
+        loss.backward()
+        nn.utils.clip_grad_norm_(unet.parameters(), 1.0)
+        set_rate(optimizer, plan.learning_rate * _warm_flat_decay(step, plan.unet_steps, plan.decay_share))
+        optimizer.step()
+        if (step + 1) % plan.mix_every == 0 or step + 1 == plan.unet_steps:
+            _mix(unet, workers)
+            # A short memory at first: the first weights are noise.
+            _average(pairs, keep=0.5 ** (plan.mix_every / min(plan.ema_half_life, 4 + step / 10)))
+        if step % 50 == 0 and rank == 0:
+            print(f"UNet: loss {loss.item():.4f}", flush=True)
+    if workers > 1:
+        torch.distributed.destroy_process_group()
+
+
+def _predict(unet: Any, noisy: Tensor, timesteps: Tensor, text: Tensor, device: torch.device) -> Tensor:
+    # On a CPU the gradients of small convolutions are no faster in bfloat16, so only a GPU gets autocast.
+    if device.type == "cpu":
+        return unet(noisy, timesteps, text).sample
+    with autocast(device):
+        return unet(noisy, timesteps, text).sample
+
+
+@torch.no_grad()
+def _mix(unet: nn.Module, workers: int) -> None:
+    """Give every worker the mean of all workers' weights."""
+    if workers == 1:
+        return
+    weights = list(unet.parameters())
+    together = torch.cat([weight.reshape(-1) for weight in weights])
+    torch.distributed.all_reduce(together)
+    for weight, part in zip(weights, together.div_(workers).split([w.numel() for w in weights]), strict=True):
+        weight.copy_(part.view(weight.shape))
+
+
+@torch.no_grad()
+def _average(pairs: list[tuple[Tensor, Tensor]], keep: float) -> None:
+    torch._foreach_lerp_([slow for slow, _ in pairs], [fast for _, fast in pairs], 1 - keep)
+
+
+def _warm_flat_decay(step: int, total: int, decay_share: float, warm_up: int = 100) -> float:
+    left = (total - step) / (total * decay_share)
+    return min(1.0, (step + 1) / warm_up, left)
