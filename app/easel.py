@@ -15,6 +15,7 @@ from app.settings import Settings
 from styles.atomic import write_text
 from styles.blend import Blend, BlendPart
 from styles.errors import BaseError, Cancelled, UnknownStyleError
+from styles.from_picture import kept_source
 from styles.home import Home
 from styles.library import Library
 from styles.names import clean_text
@@ -127,6 +128,7 @@ class Easel:
             from styles.generate import request_again
 
             recipe = replace(recipe, blend=self.blend_again(recipe))
+            picture = kept_source(recipe.source, self.home) if recipe.source else None
             styles = [self.library.open(part.style) for part in recipe.blend.parts]
             base = self._open(source, settings)
             if recipe.base_fingerprint not in ("", base.fingerprint):
@@ -139,7 +141,8 @@ class Easel:
                 )
             for note in recipe.notes:
                 yield Notice(note)
-            yield from _painted(base, request_again(recipe, styles), styles, folder, cancelled)
+            request = request_again(recipe, styles, picture)
+            yield from _painted(base, request, styles, folder, cancelled)
 
     def blend_of(self, weights: Iterable[tuple[str, float | None]]) -> Blend:
         """The blend of styles by name or id; None is the weight that a style's card suggests. Raises BadInput."""
@@ -155,7 +158,7 @@ class Easel:
         for part in recipe.blend.parts:
             try:
                 # Other programs name a style by the beginning of its id, or by its name.
-                parts.append(BlendPart(self.library.find(part.style).id, part.weight))
+                parts.append(replace(part, style=self.library.find(part.style).id))
             except UnknownStyleError as error:
                 name = recipe.names.get(part.style, part.style)
                 if name == part.style:
@@ -164,7 +167,7 @@ class Easel:
                     f"The style “{clean_text(name, 80)}” of this picture is not in the library.",
                     f"Import it: the one whose id begins with {part.style[:12]}.",
                 ) from error
-        return Blend(tuple(parts))
+        return Blend(tuple(parts), recipe.blend.mode)
 
     def source_of(self, recipe: Recipe) -> str | None:
         """Where the base of a recipe lay when it was last open here."""

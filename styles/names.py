@@ -40,9 +40,10 @@ def suggested_name(text: str) -> str:
     return text or "style"
 
 
-def safe_name(text: str) -> str:
+def safe_name(text: str, kind: str = "style") -> str:
     """Return `text` as a name that is a file name everywhere; raises BadInput with a suggestion.
 
+    `kind` says what is to have the name.
     Letters and digits of any language, spaces and `_ - . ( ) ' & +`; no path, no emoji, no device name.
     """
     name = unicodedata.normalize("NFC", text.strip())
@@ -51,7 +52,9 @@ def safe_name(text: str) -> str:
         return name
     shown = clean_text(text, 60)
     why = _why_not(name)
-    raise BadInput(f"“{shown}” can't be the name of a style: {why}.", f"For example “{suggestion}” would do.")
+    raise BadInput(
+        f"“{shown}” can't be the name of a {kind}: {why}.", f"For example “{suggestion}” would do."
+    )
 
 
 def _why_not(name: str) -> str:

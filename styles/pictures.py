@@ -73,7 +73,10 @@ def read_recipe(path: Path) -> Recipe:
 def parameters_text(recipe: Recipe) -> str:
     """Return the recipe as A1111 writes it into its `parameters` chunk."""
     tags, hashes = [], []
+    heard = {part.style for part in recipe.blend.sounding}
     for part in recipe.blend.parts:
+        if part.weight and part.style not in heard:
+            continue  # muted: other programs know no such thing
         name = re.sub(r"[^A-Za-z0-9_.-]+", "_", recipe.names.get(part.style, part.style[:12])) or "style"
         tags.append(f"<lora:{name}:{part.weight:g}>")
         hashes.append(f"{name}: {part.style[:12]}")
@@ -90,6 +93,12 @@ def parameters_text(recipe: Recipe) -> str:
     }
     if recipe.guidance_rescale:
         fields["CFG Rescale"] = f"{recipe.guidance_rescale:g}"
+    if recipe.second_scale:
+        fields["Denoising strength"] = f"{recipe.second_strength:g}"
+        fields["Hires upscale"] = f"{recipe.second_scale:g}"
+        fields["Hires steps"] = str(recipe.second_steps or recipe.steps)
+    elif recipe.source:
+        fields["Denoising strength"] = f"{recipe.source_strength:g}"
     if hashes:
         fields["Lora hashes"] = ", ".join(hashes)
     fields["Version"] = "Atelier"
@@ -113,6 +122,8 @@ def parse_parameters(text: str) -> Recipe:
     negative = "\n".join(body[start:]).removeprefix("Negative prompt:").strip()
     notes: list[str] = []
     blend, names = _tags(prompt, settings.get("Lora hashes", ""), notes)
+    if "Denoising strength" in settings:
+        notes.append("The picture was made from another one or in two passes, which can't be taken over.")
     try:
         width, _, height = settings.get("Size", "512x512").partition("x")
         return Recipe(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+import re
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field, fields
 from typing import Any
@@ -18,8 +19,10 @@ MAX_STEPS = 1000
 MAX_GUIDANCE = 100.0
 MAX_PICTURES = 1000  # at once
 MIN_SIDE_PX, MAX_SIDE_PX = 8, 16384
+MAX_SCALE = 4.0  # of a second pass
 MAX_PIXELS = 4096 * 4096  # of one picture
 FORMAT = 1  # of the JSON; a reader ignores keys that it doesn't know
+LATER = ("source", "source_strength", "second_scale", "second_strength", "second_steps")
 
 
 @dataclass(frozen=True)
@@ -47,11 +50,28 @@ class Recipe:
     batch_index: int = 0
     versions: tuple[tuple[str, str], ...] = ()  # (package, version)
     notes: tuple[str, ...] = ()  # what a reader could not take over, in words
+    source: str = ""  # sha256 hex of the picture that it was painted from; empty: from noise alone
+    source_strength: float = 0.0  # 0..1, how far it went from there
+    second_scale: float = (
+        0.0  # of a second pass at a larger size; 0: none. width_px and height_px are the first's
+    )
+    second_strength: float = 0.0
+    second_steps: int = 0  # 0: as many as the first
 
     def __post_init__(self) -> None:
-        numbers = (self.guidance, self.guidance_rescale)
+        numbers = (
+            self.guidance,
+            self.guidance_rescale,
+            self.source_strength,
+            self.second_scale,
+            self.second_strength,
+        )
         if not all(math.isfinite(number) for number in numbers):
             raise RecipeError("The recipe has a number that is not finite.", "Use another picture's recipe.")
+        if self.source and not re.fullmatch("[0-9a-f]{64}", self.source):
+            raise RecipeError(
+                "The recipe names the picture that it started from in no way that can be found."
+            )
         if not 0 <= self.seed <= MAX_SEED:
             raise RecipeError(f"{self.seed} is no seed.", f"Seeds go from 0 to {MAX_SEED}.")
         if not 1 <= self.steps <= MAX_STEPS:
@@ -69,7 +89,14 @@ class Recipe:
 
     def to_json(self) -> str:
         """Return the recipe as one JSON object; floats survive exactly."""
-        values = asdict(self) | {"format": FORMAT, "blend": self.blend.to_json()}
+        # What came later is left out where it says nothing, so that older recipes are written as they were.
+        plain = Recipe(self.prompt)
+        values = {
+            name: value
+            for name, value in asdict(self).items()
+            if name not in LATER or value != getattr(plain, name)
+        }
+        values |= {"format": FORMAT, "blend": self.blend.to_json()}
         values |= {"style_names": self.names, "versions": dict(self.versions)}
         return json.dumps(values, ensure_ascii=False, allow_nan=False, sort_keys=True)
 

@@ -1,0 +1,144 @@
+"""A blend as a thing to keep and to share: a small JSON file that names its styles by content hash."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Collection, Iterable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from styles.atomic import write_new, write_text
+from styles.blend import Blend
+from styles.errors import BlendError, UnknownStyleError
+from styles.home import Home
+from styles.names import clean_text, safe_name, suggested_name
+from styles.style import TEXT_LIMITS, StyleCard
+
+SUFFIX = ".json"
+FORMAT = 1
+LARGEST = 256 << 10  # bytes
+STYLE_ID = re.compile(r"[0-9a-f]{64}")
+TOLD = ("name", "author", "licence", "trigger", "family")  # what a file says of each style, for people
+
+
+@dataclass(frozen=True)
+class NamedStyle:
+    """What a blend's file tells of a style that may not be here; all text is cleaned on construction."""
+
+    id: str
+    name: str = ""
+    author: str = ""
+    licence: str = ""
+    trigger: str = ""
+    family: str = ""
+
+    def __post_init__(self) -> None:
+        for name in TOLD:
+            object.__setattr__(self, name, clean_text(str(getattr(self, name)), TEXT_LIMITS[name]))
+
+    @property
+    def words(self) -> str:
+        """Name, author, licence and the beginning of the id."""
+        said = [f"by {self.author}" if self.author else "", self.licence, f"id {self.id[:12]}"]
+        return f"“{self.name or 'unnamed'}” ({', '.join(filter(None, said))})"
+
+
+@dataclass(frozen=True)
+class SavedBlend:
+    """A blend with its name and what is known of its styles, by id."""
+
+    name: str
+    blend: Blend
+    styles: tuple[NamedStyle, ...]
+
+    def missing(self, ids: Collection[str]) -> tuple[NamedStyle, ...]:
+        """Return the styles whose ids are not among `ids`."""
+        return tuple(style for style in self.styles if style.id not in ids)
+
+    def check_present(self, ids: Collection[str]) -> None:
+        """Raise UnknownStyleError naming the styles whose ids are not among `ids`."""
+        missing = self.missing(ids)
+        if missing:
+            shown = ", ".join(style.words for style in missing[:5])
+            more = f" and {len(missing) - 5} more" if len(missing) > 5 else ""
+            raise UnknownStyleError(
+                f"{len(missing)} of the {len(self.styles)} styles of “{self.name}” "
+                f"{'is' if len(missing) == 1 else 'are'} not in the library: {shown}{more}.",
+                "Import them; a style is known by its id, whatever its file is called.",
+            )
+
+
+def blends_folder(home: Home) -> Path:
+    """Where a home keeps its blends."""
+    return home.root / "blends"
+
+
+def saved_blends(folder: Path) -> list[Path]:
+    """Return the files of the blends that are kept in a folder, by name; `load_blend` says what can't be read."""
+    found = folder.glob(f"[!.]*{SUFFIX}") if folder.is_dir() else ()
+    return sorted(found, key=lambda path: path.stem.casefold())
+
+
+def save_blend(
+    blend: Blend, name: str, cards: Iterable[StyleCard], folder: Path, *, replace: bool = False
+) -> Path:
+    """Write a blend as `NAME.json`, whole or not at all, and return its path; `cards` are of the library's styles.
+
+    A name that is taken gets a number unless `replace`. Raises BadInput for a name that is no file name and for a
+    blend that is empty or has a style that was never saved, DiskFullError.
+    """
+    name = safe_name(name, "blend")
+    if not blend.parts:
+        raise BlendError("There is no style in the blend to keep.", "Mix some styles first.")
+    known = {card.id: card for card in cards}
+    for part in blend.parts:
+        if not STYLE_ID.fullmatch(part.style):
+            raise BlendError(f"The style {part.style[:80]} was never saved.", "Save it, then the blend.")
+    values = blend.to_json() if blend.mode != "sum" else {"mode": blend.mode, "parts": blend.to_json()}
+    for part in values["parts"]:
+        card = known.get(part["style"])
+        part |= {key: getattr(card, key) for key in TOLD if card and getattr(card, key)}
+    whole = {"atelier_blend": FORMAT, "name": name, "mode": values["mode"], "styles": values["parts"]}
+    text = json.dumps(whole, ensure_ascii=False, allow_nan=False, indent=2) + "\n"
+    if not replace:
+        return write_new(folder, name, SUFFIX, text.encode("utf-8"))
+    path = folder / f"{name}{SUFFIX}"
+    write_text(path, text)
+    return path
+
+
+def load_blend(path: Path) -> SavedBlend:
+    """Read a blend's file under the name that the file has; raises BlendError for anything else."""
+    try:
+        with path.open("rb") as file:
+            data = file.read(LARGEST + 1)
+    except OSError as error:
+        raise BlendError(f"{path.name} can't be read ({error.strerror}).", "Check the path.") from error
+    if len(data) > LARGEST:
+        raise BlendError(f"{path.name} is no blend: it is larger than {LARGEST >> 10} KiB.")
+    try:
+        values = json.loads(data.decode("utf-8-sig"))
+        version = values["atelier_blend"]
+        parts = values["styles"]
+        if isinstance(version, bool) or not isinstance(version, int):
+            raise TypeError("atelier_blend")
+        if version > FORMAT:
+            raise BlendError(f"{path.name} was saved by a newer Atelier.", "Update this one to open it.")
+        blend = Blend.from_json({"mode": values["mode"], "parts": parts})
+        styles = tuple(_named(part) for part in parts)
+    except BlendError as error:
+        raise BlendError(f"{path.name} can't be used: {error.message}", error.hint) from error
+    except (ValueError, TypeError, KeyError, AttributeError, RecursionError) as error:
+        raise BlendError(f"{path.name} is no blend, or damaged.", "Ask for the file again.") from error
+    if not blend.parts:
+        raise BlendError(f"{path.name} is a blend without any style.", "Ask for the file again.")
+    return SavedBlend(suggested_name(path.stem), blend, tuple(sorted(styles, key=lambda style: style.id)))
+
+
+def _named(part: Any) -> NamedStyle:
+    style = str(part["style"])
+    if not STYLE_ID.fullmatch(style):
+        raise BlendError(f"“{clean_text(style, 80)}” is no style's id.")
+    return NamedStyle(style, **{key: str(part.get(key, "")) for key in TOLD})
