@@ -40,6 +40,7 @@ class Stack:
 
     def __init__(self, module: nn.Module, group: str, gains: Gains, words: Words | None) -> None:
         weight: Tensor = module.weight  # type: ignore[assignment]
+        self.module = module
         self.device = weight.device
         self.conv = module if isinstance(module, nn.Conv2d) else None
         shape = (module.in_channels, *module.kernel_size) if self.conv else (module.in_features,)  # type: ignore
@@ -136,15 +137,14 @@ class Stack:
         learns = torch.is_grad_enabled() and self.weight.requires_grad
         return not learns and not torch.is_autocast_enabled(x.device.type)
 
+    def reads(self, states: Tensor) -> bool:
+        """Whether these states may be what this layer is given."""
+        return self.words is not None and states.shape[-1] == self.down.shape[1]
+
     def keep(self, states: Tensor) -> None:
         """Compute the base's part and the ranks' part of these states."""
-        y = self.forward_of_base(states)
         # Into the same memory where it fits, so that captured graphs see it.
-        self.base_words = _into(self.base_words, y)
-        self.keep_ranks(states)
-
-    def keep_ranks(self, states: Tensor) -> None:
-        """Compute the ranks' part of these states."""
+        self.base_words = _into(self.base_words, self.forward_of_base(states))
         self.rank_words = _into(self.rank_words, F.linear(states.to(self.down.dtype), self.down))
         self.mixed_at = -1
 

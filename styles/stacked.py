@@ -10,7 +10,8 @@ Convolutions are the same with a convolution `A` and a 1x1 convolution `B`.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+import math
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any, Protocol
 
@@ -44,7 +45,6 @@ class BlendedModel:
         self.styles: tuple[Style, ...] = ()
         self.gains = Gains(())
         self.stacks: dict[str, Stack] = {}  # by "network.path"
-        self._modules: dict[str, nn.Module] = {}
         self._words = Words()
         self._inner = inner_blocks(base.unet)
 
@@ -87,19 +87,21 @@ class BlendedModel:
 
         Cross-attention's keys and values of them are then computed once, here, and not at every step; when a gain
         changes, only the styles' part again. A call with any other tensor computes everything afresh, and so does one
-        after these states were written into. States made in inference mode aren't kept, as that couldn't be noticed.
+        after these states were written into (but for compiled and captured graphs: tell them anew). States made in
+        inference mode or with gradients and prompts told under autocast aren't kept.
         """
         self._words.states = None  # so that an error below leaves nothing half-kept
-        if states is None or states.is_inference() or states.requires_grad:
-            for stack in self._reading():
+        if states is not None and (
+            states.is_inference() or states.requires_grad or torch.is_autocast_enabled(states.device.type)
+        ):
+            states = None
+        for stack in self.stacks.values():
+            if states is not None and stack.reads(states):
+                stack.keep(states)
+            else:
                 stack.forget()
-            return
-        for stack in self._reading():
-            stack.keep(states)
-        self._words.states, self._words.version = states, states._version
-
-    def _reading(self) -> list[Stack]:
-        return [stack for stack in self.stacks.values() if stack.words is not None]
+        if states is not None:
+            self._words.states, self._words.version = states, states._version
 
     def add(self, style: Style) -> None:
         """Put one more style on, as the last of `styles` and with weight 0; the others' ranks stay as they are.
@@ -116,69 +118,75 @@ class BlendedModel:
             raise BlendError(f"The style {style_id} is not in this blend.")
         self._remove(found[0])
 
-    @torch.inference_mode(False)
+    @torch.inference_mode(False)  # memory made inside inference mode could not be written outside it
     @torch.no_grad()
     def _put(self, styles: Sequence[Style]) -> None:
+        """Stack the styles' ranks, or leave everything as it was."""
         pairs = {key_of(style): fitting(self.base, style) for style in styles}
-        active = self.active
+        before, active = list(self.stacks), self.active
         ranks: dict[str, int] = {}
-        for layer, module in (pair for style in pairs.values() for pair in style):
-            ranks[layer.name] = ranks.get(layer.name, 0) + layer.rank
-            if layer.name not in self.stacks:
-                reads = layer.network == "unet" and layer.path.endswith(("attn2.to_k", "attn2.to_v"))
-                group = self._group(layer)
-                stack = Stack(module, group, self.gains, self._words if reads else None)
-                stack.active = active
-                self.stacks[layer.name], self._modules[layer.name] = stack, module
-        changed = [self.stacks[name] for name in ranks]
-        for name, more in ranks.items():
-            self.stacks[name].reserve(self.stacks[name].taken + more)
-        # Stacked by id, so that the order of the sliders can't change a single bit of the picture.
-        for key in sorted(pairs):
-            for layer, _ in pairs[key]:
-                self.stacks[layer.name].put(key, layer)
+        try:
+            for layer, module in (pair for fitted in pairs.values() for pair in fitted):
+                if layer.name not in self.stacks:
+                    self.stacks[layer.name] = self._stack(layer, module, active)
+                ranks[layer.name] = ranks.get(layer.name, 0) + layer.rank
+            for name, more in ranks.items():
+                self.stacks[name].reserve(self.stacks[name].taken + more)
+            # Stacked by id, so that the order of the sliders can't change a single bit of the picture.
+            for key in sorted(pairs):
+                for layer, _ in pairs[key]:
+                    self.stacks[layer.name].put(key, layer)
+        except BaseException:
+            for name in ranks:
+                for key in pairs:
+                    self.stacks[name].remove(key)
+            self.stacks = {name: self.stacks[name] for name in before}
+            self._settle(ranks)
+            raise
         for style in styles:
             self.gains.add(key_of(style))
         self.styles = (*self.styles, *styles)
-        self._settle(changed)
+        self._settle(ranks)
         for name in ranks:
             # On the instance: names in the state dict, hooks and the module's class stay as they are.
-            self._modules[name].forward = self.stacks[name]
+            self.stacks[name].module.forward = self.stacks[name]
+
+    def _stack(self, layer: StyleLayer, module: nn.Module, active: bool) -> Stack:
+        group = "words" if layer.network != "unet" else "outer"
+        if group == "outer" and layer.path.startswith(self._inner):
+            group = "inner"
+        reads = layer.network == "unet" and layer.path.endswith(("attn2.to_k", "attn2.to_v"))
+        stack = Stack(module, group, self.gains, self._words if reads else None)
+        stack.active = active
+        return stack
 
     @torch.inference_mode(False)
     @torch.no_grad()
     def _remove(self, style: Style) -> None:
-        changed = [self.stacks[layer.name] for layer in style.layers]
-        for stack in changed:
-            stack.remove(key_of(style))
+        for layer in style.layers:
+            self.stacks[layer.name].remove(key_of(style))
         self.gains.remove(key_of(style))
         self.styles = tuple(other for other in self.styles if other is not style)
-        self._settle(changed)
+        self._settle([layer.name for layer in style.layers])
 
-    def _settle(self, changed: Sequence[Stack]) -> None:
-        """Bring the gains and what is kept of the prompt up to the ranks."""
+    def _settle(self, changed: Iterable[str]) -> None:
+        """Bring the gains, and what is kept of the prompt, up to the ranks."""
         self.gains.lay_out(list(self.stacks.values()))
         states = self._words.states
         if states is not None and not self._words.are(states):
             self.prompt(None)
         elif states is not None:
-            for stack in changed:
-                if stack.words is not None:
-                    stack.keep(states)
-
-    def _group(self, layer: StyleLayer) -> str:
-        if layer.network != "unet":
-            return "words"
-        return "inner" if layer.path.startswith(self._inner) else "outer"
+            for name in changed:
+                if name in self.stacks and self.stacks[name].reads(states):
+                    self.stacks[name].keep(states)
 
     def close(self) -> None:
         """Give every layer its own forward back."""
-        for name, module in self._modules.items():
-            before = self.stacks[name].before
-            if before is None:
-                vars(module).pop("forward", None)
+        for stack in self.stacks.values():
+            if stack.before is None:
+                vars(stack.module).pop("forward", None)
             else:
-                module.forward = before
+                stack.module.forward = stack.before
 
 
 @contextmanager
@@ -233,9 +241,18 @@ def check_family(base: OpenBase, styles: Sequence[Style]) -> None:
 
 
 def fitting(base: OpenBase, style: Style) -> list[tuple[StyleLayer, nn.Module]]:
-    """Pair the style's layers with the base's; raises WrongFamilyError naming those that don't fit."""
+    """Pair the style's layers with the base's.
+
+    Raises WrongFamilyError naming those that don't fit, BlendError for a rank of 0 or above the layer's width.
+    """
     pairs, misfits = [], []
     for layer in style.layers:
+        widest = max(math.prod(layer.down.shape[1:]), layer.up.shape[0])
+        if not 1 <= layer.rank <= widest or not math.isfinite(layer.scale):
+            raise BlendError(
+                f"“{style.name}” has rank {layer.rank} and alpha {layer.alpha:g} at {layer.name}, which is {widest} wide.",
+                "Such a layer can't be used; get or train the style anew.",
+            )
         module = _module(base, layer)
         if module is None or not _fits(layer, module):
             misfits.append(layer.name)
