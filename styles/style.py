@@ -7,6 +7,7 @@ from dataclasses import dataclass, field, fields
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from styles.bake_record import BakeRecord
 from styles.names import clean_text
 
 if TYPE_CHECKING:
@@ -69,7 +70,8 @@ class StyleCard:
     """What there is to say about a style without its tensors; all text is cleaned on construction.
 
     `rank` is the rank most layers have, `layers` the number of adapted layers per network, `training` the
-    numbers it was made with, `thumbnail` a JPEG, `created` an ISO date or empty, `path` the file it is in.
+    numbers it was made with, `thumbnail` a JPEG, `created` an ISO date or empty, `path` the file it is in, `bake`
+    what a baked style was made from.
     """
 
     name: str
@@ -88,6 +90,7 @@ class StyleCard:
     thumbnail: bytes | None = None
     problems: tuple[str, ...] = ()
     created: str = ""
+    bake: BakeRecord | None = None
     path: Path | None = field(default=None, compare=False)
 
     def __post_init__(self) -> None:
@@ -108,7 +111,13 @@ class StyleCard:
         """Return the card as plain JSON values, without the thumbnail."""
         values = {f.name: getattr(self, f.name) for f in fields(self) if f.name != "thumbnail"}
         path = str(self.path) if self.path else None
-        return values | {"problems": list(self.problems), "path": path, "made_for": self.made_for}
+        bake = self.bake.to_json() if self.bake else None
+        return values | {
+            "problems": list(self.problems),
+            "bake": bake,
+            "path": path,
+            "made_for": self.made_for,
+        }
 
 
 @dataclass(frozen=True, eq=False)

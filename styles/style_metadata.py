@@ -14,6 +14,7 @@ import math
 import re
 from typing import Any
 
+from styles.bake_record import BakeRecord
 from styles.names import suggested_name
 from styles.style import StyleCard
 from styles.thumbnail import LARGEST, public_thumbnail
@@ -129,6 +130,9 @@ def shown_metadata(card: StyleCard, tensor_sha256: str) -> dict[str, str]:
         "prediction_type": {"v_prediction": "v"}.get(str(prediction), prediction),
         "hash_sha256": f"0x{tensor_sha256}",
     }
+    if card.bake:
+        # A comma ends a title in this list.
+        values["merged_from"] = ", ".join(parent.name.replace(",", " ") for parent in card.bake.parents)
     if card.thumbnail:
         values["thumbnail"] = "data:image/jpeg;base64," + base64.b64encode(card.thumbnail).decode("ascii")
     own = {name: getattr(card, name) for name in OWN_TEXTS if getattr(card, name)}
@@ -138,6 +142,8 @@ def shown_metadata(card: StyleCard, tensor_sha256: str) -> dict[str, str]:
         "suggested_weight": card.suggested_weight,
         "training": card.training,
     }
+    if card.bake:
+        own["bake"] = card.bake.to_json()
     found = {f"modelspec.{key}": str(value) for key, value in values.items() if value not in (None, "")}
     return found | {CARD_KEY: json.dumps(own, ensure_ascii=False, sort_keys=True)}
 
@@ -170,6 +176,8 @@ def card_texts(metadata: dict[str, str], stem: str) -> dict[str, Any]:
     training = own.get("training") if own else _kohya_training(metadata)
     if isinstance(training, dict):
         found["training"] = {k: v for k, v in training.items() if k in TOLD and _plain(v)}
+    if "bake" in own:
+        found["bake"] = BakeRecord.from_json(own["bake"])
     return found
 
 
