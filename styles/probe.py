@@ -1,0 +1,137 @@
+"""How much a style changes the noise that a base predicts, over a fixed set of prompts, noises and timesteps.
+
+The base walks from noise towards pictures by DDIM (arXiv 2010.02502), with no style on; at every place of that walk
+the style's prediction is compared with the base's own. So the places are such as a base really comes by, and one walk
+serves any number of styles. The first place, pure noise, is only walked: the noise there is the input itself.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from styles.base import Base
+from styles.errors import Cancelled
+from styles.prompts import encode_prompts
+from styles.sampling import make_scheduler
+from styles.stacked import blended
+from styles.strength import SKETCH, Effect
+from styles.style import Style
+
+# Words that the starter and every Stable Diffusion know.
+PROMPTS = ("a red house in a meadow", "a white cat in a room", "a blue boat on the sea", "a tree at night")
+SEED = 20_231_122
+PLACES = 4  # that are compared, evenly over the noise levels
+
+
+@dataclass(frozen=True, eq=False)
+class Place:
+    """One place of the walk: a batch of noisy latents and what the base alone predicts there."""
+
+    timestep: Tensor
+    inputs: Tensor  # (B, C, h, w) in the base's dtype
+    prediction: Tensor  # (B, C, h, w) fp32, as the base gives it
+    share: Tensor  # (B, 1, 1, 1): how much of a change of the prediction is a relative change of the noise
+
+
+@dataclass(frozen=True, eq=False)
+class Probe:
+    """The walk of one base, to be compared with at any time while the base is open."""
+
+    base: Base
+    prompts: tuple[str, ...]
+    states: Tensor  # (B, tokens, width)
+    places: tuple[Place, ...]
+
+    @torch.no_grad()
+    def change(
+        self, styles: Sequence[Style], weights: Sequence[float], cancelled: Callable[[], bool] = lambda: False
+    ) -> Tensor:
+        """Return what the styles change of the predicted noise at the weights, relative to its size.
+
+        (places, B, C, h, w) in fp32, so scaled that its Euclidean norm is the root mean square of the relative
+        changes of all places and prompts. Raises WrongFamilyError, BlendError, Cancelled.
+        """
+        changes = []
+        with blended(self.base, styles) as mix:
+            mix.set_gains(list(weights))
+            words = any(layer.network != "unet" for style in styles for layer in style.layers)
+            states = encode_prompts(self.base, self.prompts) if words else self.states
+            for place in self.places:
+                if cancelled():
+                    raise Cancelled("Stopped while measuring how strong a style is.")
+                change = _predict(self.base, place.inputs, place.timestep, states) - place.prediction
+                changes.append(change * place.share)
+        whole = torch.stack(changes)  # (places, B, C, h, w)
+        return whole / (len(self.places) * len(self.prompts)) ** 0.5
+
+    def effect(self, style: Style, cancelled: Callable[[], bool] = lambda: False) -> Effect:
+        """Measure one style at weight 1."""
+        change = self.change((style,), (1.0,), cancelled).flatten().cpu()
+        return Effect(float(change.norm()), tuple(_sketch(change)))
+
+
+def walk(
+    base: Base,
+    prompts: Sequence[str] = PROMPTS,
+    seed: int = SEED,
+    places: int = PLACES,
+    cancelled: Callable[[], bool] = lambda: False,
+) -> Probe:
+    """Let the base walk once, which costs a prediction for each prompt and place, and one more. Raises Cancelled."""
+    states = encode_prompts(base, prompts)
+    scheduler = make_scheduler(base, "ddim")
+    # Evenly down from pure noise: the last place would else be so clean that no style shows there.
+    scheduler = type(scheduler).from_config(scheduler.config, timestep_spacing="trailing")
+    scheduler.set_timesteps(places + 1)
+    side = base.native_size_px // base.vae_factor
+    generators = [torch.Generator().manual_seed(seed + index) for index in range(len(prompts))]
+    shape = (base.latent_channels, side, side)
+    latents = torch.stack([torch.randn(shape, generator=generator) for generator in generators])
+    latents = latents.to(base.device) * scheduler.init_noise_sigma
+    found = []
+    for timestep in scheduler.timesteps:
+        if cancelled():
+            raise Cancelled("Stopped while measuring how strong a style is.")
+        inputs = scheduler.scale_model_input(latents, timestep).to(base.dtype)
+        on_device = timestep.to(base.device)
+        prediction = _predict(base, inputs, on_device, states)
+        signal = float(scheduler.alphas_cumprod[int(timestep)]) ** 0.5
+        found.append(Place(on_device, inputs, prediction, _share(base, latents, prediction, signal)))
+        latents = scheduler.step(prediction, timestep, latents).prev_sample
+    return Probe(base, tuple(prompts), states, tuple(found[1:]))
+
+
+def measure(base: Base, style: Style) -> float:
+    """Return the relative change of the base's prediction that the style makes at weight 1."""
+    return walk(base).effect(style).size
+
+
+@torch.no_grad()
+def _predict(base: Base, inputs: Tensor, timestep: Tensor, states: Tensor) -> Tensor:
+    return base.unet(inputs, timestep, encoder_hidden_states=states, return_dict=False)[0].float()
+
+
+def _share(base: Base, latents: Tensor, prediction: Tensor, signal: float) -> Tensor:
+    """(B, 1, 1, 1): what a change of the prediction of size 1 changes of the noise, relative to the noise's size."""
+    noise, share = prediction, 1.0
+    if base.prediction_type == "v_prediction":  # arXiv 2202.00512, appendix D
+        noise, share = signal * prediction + (1 - signal**2) ** 0.5 * latents, signal
+    return share / torch.linalg.vector_norm(noise, dim=(1, 2, 3), keepdim=True).clamp_min(1e-12)
+
+
+def _sketch(change: Tensor) -> list[float]:
+    """Project a change onto a few random directions, always the same: angles between two styles' changes survive.
+
+    (Johnson-Lindenstrauss: a cosine is off by about 1 / sqrt(SKETCH).) As long as the change itself.
+    """
+    generator = torch.Generator().manual_seed(SEED)
+    sketch = torch.zeros(SKETCH)
+    for row in range(SKETCH):  # a row at a time: all directions at once would take SKETCH times the memory
+        signs = torch.randint(0, 2, change.shape, generator=generator, dtype=torch.int8)
+        sketch[row] = torch.where(signs.bool(), change, -change).sum()
+    size = float(sketch.norm())
+    return (sketch * (float(change.norm()) / size)).tolist() if size else sketch.tolist()
