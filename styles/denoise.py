@@ -59,7 +59,7 @@ def denoise(
     between two steps.
     """
     seeds = order.request.seeds
-    mixing = _Mixing(base, order, styles, mix, pictures)
+    mixing = _Mixing(base, order, styles, mix, pictures, cancelled)
     generators = [torch.Generator().manual_seed(seeds[index]) for index in pictures]
     done, latents = 0, start
     for number, run in enumerate(order.runs):
@@ -138,9 +138,15 @@ class _Mixing:
     """One batch's styles on the model: at each step the gains that its blends ask for, and the prompt under them."""
 
     def __init__(
-        self, base: Base, order: Order, styles: Sequence[Style], mix: BlendedModel, pictures: range
+        self,
+        base: Base,
+        order: Order,
+        styles: Sequence[Style],
+        mix: BlendedModel,
+        pictures: range,
+        cancelled: Callable[[], bool],
     ) -> None:
-        self._base, self._order, self._mix = base, order, mix
+        self._base, self._order, self._mix, self._cancelled = base, order, mix, cancelled
         self._prompts = [order.request.prompts[index] for index in pictures]
         self._blends = [order.blends[index] for index in pictures]
         # Styles that change the text encoder, too: only their gains make it necessary to encode again.
@@ -170,6 +176,8 @@ class _Mixing:
         total: Tensor | None = None
         # In the order of the ids, so that the order of the sliders can't change a single bit of the picture.
         for column in sorted(columns, key=lambda column: ids[column]):
+            if total is not None and self._cancelled():
+                raise Cancelled("Stopped in the middle of a step.")
             alone = tuple(
                 tuple(gain if other == column else 0.0 for other, gain in enumerate(row)) for row in gains
             )

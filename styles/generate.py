@@ -90,7 +90,7 @@ def _paint(
     names = {key: style.name for key, style in zip(order.ids, styles, strict=True)}
     spoilt: list[int] = []
     with blended(base, styles) as mix:
-        start = _start(base, order)
+        start = _start(base, order, cancelled)
         while first < count:
             pictures = range(first, min(first + size, count))
             try:
@@ -125,10 +125,14 @@ def _paint(
         )
 
 
-def _start(base: Base, order: Order) -> Tensor | None:
+def _start(base: Base, order: Order, cancelled: Callable[[], bool]) -> Tensor | None:
     """Return the source picture's latents, once for all pictures; None without one."""
     source, run = order.request.source, order.runs[0]
-    return None if source is None else encode_source(base, source, run.width_px, run.height_px)
+    if source is None:
+        return None
+    if cancelled():
+        raise Cancelled("Stopped before the first step.")
+    return encode_source(base, source, run.width_px, run.height_px)
 
 
 def _paint_batch(

@@ -5,7 +5,6 @@ from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 
-import numpy
 import pytest
 import torch
 from diffusers import StableDiffusionPipeline
@@ -25,7 +24,8 @@ from styles.generate import CreateRequest, PictureDone, StepDone, generate, requ
 from styles.home import Home
 from styles.pictures import png_bytes, read_recipe, save_picture
 from styles.sampling import SAMPLERS, make_scheduler
-from styles.style import Style, StyleCard, StyleLayer
+from styles.style import Style
+from tests.styles.painting import paint, pixels, style_for, wording_style
 from tests.tiny import tiny_base_folder
 
 
@@ -46,31 +46,6 @@ def bases(base: Base, tiny_sd1: Path, tiny_sd2: Path, home: Home) -> dict[str, B
         "sd1": open_base(tiny_sd1, home, device="cpu"),
         "sd2": open_base(tiny_sd2, home, device="cpu"),
     }
-
-
-def style_for(base: Base, seed: int, strength: float = 0.5) -> Style:
-    """A random style on all cross-attention keys."""
-    generator = torch.Generator().manual_seed(seed)
-    layers = tuple(
-        StyleLayer(
-            "unet",
-            name,
-            torch.randn(2, module.in_features, generator=generator),
-            torch.randn(module.out_features, 2, generator=generator) * strength,
-            2.0,
-        )
-        for name, module in base.unet.named_modules()
-        if name.endswith("attn2.to_k") or name.endswith("attn2.to_v")
-    )
-    return Style(StyleCard(f"style {seed}", base.family, 2, id=f"{seed:064x}"), layers)
-
-
-def paint(base: Base, request: CreateRequest, styles: tuple[Style, ...] = ()) -> list[PictureDone]:
-    return [event for event in generate(base, request, styles) if isinstance(event, PictureDone)]
-
-
-def pixels(image: Image.Image) -> numpy.ndarray:
-    return numpy.asarray(image, dtype=numpy.int16)
 
 
 def pipeline_of(base: Base, sampler: str) -> StableDiffusionPipeline:
@@ -182,11 +157,7 @@ def test_every_picture_has_its_own_weights(base: Base) -> None:
 
 
 def test_text_encoder_layers_act_per_picture(base: Base) -> None:
-    encoder = base.text_encoders[0]
-    name = next(name for name, _ in encoder.named_modules() if name.endswith("self_attn.v_proj"))
-    path = name if name.startswith("text_model.") else f"text_model.{name}"
-    layer = StyleLayer("te", path, torch.randn(2, 256), torch.randn(256, 2), 2.0)
-    style = Style(StyleCard("words", "starter", 2, id="e" * 64), (layer,))
+    style = wording_style(base, 9)
     off, on = paint(base, CreateRequest("a cat", seeds=(4, 4), steps=3, weights=((0.0,), (1.0,))), (style,))
     bare = paint(base, CreateRequest("a cat", seeds=(4, 4), steps=3))[0]
     assert abs(pixels(off.image) - pixels(bare.image)).max() <= 1

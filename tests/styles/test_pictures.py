@@ -4,6 +4,7 @@ import io
 import json
 import struct
 import zlib
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -57,6 +58,29 @@ def png_with(*chunks: tuple[bytes, bytes]) -> bytes:
 def test_a_recipe_survives_json_exactly() -> None:
     assert Recipe.from_json(RECIPE.to_json()) == RECIPE
     assert Recipe.from_json(Recipe("").to_json()) == Recipe("")
+
+
+def test_what_came_later_is_written_only_where_it_says_something() -> None:
+    """Recipes of before schedules, sources and second passes read, and are written as they were."""
+    old = json.loads(RECIPE.to_json())
+    assert not {"source", "source_strength", "second_scale", "second_strength", "second_steps"} & set(old)
+    assert old["blend"] == [{"style": ONE, "weight": 0.1}, {"style": TWO, "weight": -1 / 3}]
+    blend = Blend((BlendPart(ONE, 1, ((0, 0.1), (1, 1)), 0.5, 2, solo=True), BlendPart(TWO, 1)), "take turns")
+    new = replace(
+        RECIPE,
+        blend=blend,
+        source="d4" * 32,
+        source_strength=0.7,
+        second_scale=1.5,
+        second_strength=0.4,
+        second_steps=9,
+    )
+    assert Recipe.from_json(new.to_json()) == new
+    assert "dots" not in parameters_text(new) and "<lora:Caf_ink:1>" in parameters_text(new)
+    for changes in ({"source": "../x"}, {"source_strength": float("nan")}, {"second_scale": float("inf")}):
+        with pytest.raises(RecipeError):
+            replace(new, **changes)  # type: ignore[arg-type]
+    assert "two passes" in parse_parameters(parameters_text(new)).notes[0]
 
 
 @given(

@@ -1,0 +1,52 @@
+"""What tests that paint share: random styles for a base, and pictures as numbers."""
+
+from __future__ import annotations
+
+import numpy
+import torch
+from PIL import Image
+
+from styles.base import Base
+from styles.generate import CreateRequest, PictureDone, generate
+from styles.style import Style, StyleCard, StyleLayer
+
+
+def style_for(base: Base, seed: int, strength: float = 0.5) -> Style:
+    """A random style on all cross-attention keys and values."""
+    generator = torch.Generator().manual_seed(seed)
+    layers = tuple(
+        StyleLayer(
+            "unet",
+            name,
+            torch.randn(2, module.in_features, generator=generator),
+            torch.randn(module.out_features, 2, generator=generator) * strength,
+            2.0,
+        )
+        for name, module in base.unet.named_modules()
+        if name.endswith("attn2.to_k") or name.endswith("attn2.to_v")
+    )
+    return Style(StyleCard(f"style {seed}", base.family, 2, id=f"{seed:064x}"), layers)
+
+
+def wording_style(base: Base, seed: int) -> Style:
+    """A random style that changes the text encoder alone."""
+    name = next(n for n, _ in base.text_encoders[0].named_modules() if n.endswith("self_attn.v_proj"))
+    path = name if name.startswith("text_model.") else f"text_model.{name}"
+    generator = torch.Generator().manual_seed(seed)
+    width = base.text_encoders[0].config.hidden_size
+    down = torch.randn(2, width, generator=generator)
+    layer = StyleLayer("te", path, down, torch.randn(width, 2, generator=generator), 2.0)
+    return Style(StyleCard(f"words {seed}", base.family, 2, id=f"{seed:064x}"), (layer,))
+
+
+def paint(base: Base, request: CreateRequest, styles: tuple[Style, ...] = ()) -> list[PictureDone]:
+    return [event for event in generate(base, request, styles) if isinstance(event, PictureDone)]
+
+
+def pixels(image: Image.Image) -> numpy.ndarray:
+    return numpy.asarray(image, dtype=numpy.int16)
+
+
+def apart(one: PictureDone, other: PictureDone) -> int:
+    """The largest difference of two pictures, of 255."""
+    return int(abs(pixels(one.image) - pixels(other.image)).max())
