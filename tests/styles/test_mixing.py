@@ -14,6 +14,7 @@ from styles.errors import BlendError, Cancelled
 from styles.generate import CreateRequest, StepDone, generate, request_again
 from styles.home import Home
 from styles.pictures import png_bytes, read_recipe, save_picture
+from styles.stacked import BlendedModel
 from styles.style import Style
 from tests.styles.painting import apart, paint, style_for, wording_style
 
@@ -56,9 +57,24 @@ def test_a_level_schedule_is_the_weight_and_a_late_one_is_not(base: Base, styles
     assert apart(whole, level) <= ROUNDING and apart(whole, scaled) <= ROUNDING
     assert apart(never, off) <= ROUNDING and apart(off, whole) > 5
     assert apart(late, whole) > 5 and apart(late, off) > 5
-    # A style of the text encoder's follows its schedule too.
-    words = picture(plain.changed(styles[2].id, schedule=((0, 0), (1, 1))))
-    assert apart(words, whole) > 1
+    # A style of the text encoder's follows its schedule too: what the prompt is at the first step doesn't stay.
+    words = styles[2].id
+    late_words = picture(plain.changed(words, schedule=((0, 0), (0.5, 0), (0.5, 1))))
+    assert apart(late_words, picture(plain.changed(words, weight=0.0))) > 1 and apart(late_words, whole) > 1
+
+
+def test_a_prompt_is_told_to_the_styles_once(
+    base: Base, styles: tuple[Style, ...], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    told, prompt = [], BlendedModel.prompt
+    monkeypatch.setattr(
+        BlendedModel, "prompt", lambda mix, states: (told.append(states), prompt(mix, states))
+    )
+    for mode in MODES:
+        paint(base, request_of(blend_of(styles, 0.7, 0.9, mode=mode)), styles[:2])
+    assert len(told) == len(MODES)
+    paint(base, request_of(blend_of(styles, 0.7, 0.9, 1, mode="take turns")), styles)
+    assert len(told) == len(MODES) + 2  # once without the style of words, once in its turn
 
 
 def test_mute_and_solo_silence_without_losing_the_weight(base: Base, styles: tuple[Style, ...]) -> None:
