@@ -170,6 +170,8 @@ class Gains:
                     "Give a row of weights for each picture, or one row for all.",
                 )
             weights, pictures = weights[:1], 1
+        if pictures == 1 and ranks.dim() != 4:
+            return ranks.mul_(weights) if in_place else ranks * weights
         axes: list[int] = [1] * (ranks.dim() - 2)
         shape = (
             (pictures, weights.shape[1], *axes) if ranks.dim() == 4 else (pictures, *axes, weights.shape[1])

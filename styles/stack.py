@@ -64,6 +64,9 @@ class Stack:
         self.rank_words: Tensor | None = None  # A c (batch, tokens, R)
         self.mixed_words: Tensor | None = None  # W c + B (g * (A c)), as of `mixed_at`
         self.mixed_at = -1
+        self.full = False
+        self.mixed_weight: Tensor | None = None
+        self.mixed_weight_at = (-1, -1)  # (moves, version of the weight)
 
     def reserve(self, ranks: int) -> None:
         """Make the budget at least that large, by doubling; what is there stays."""
@@ -75,6 +78,11 @@ class Stack:
             self.down = torch.cat([self.down, self.down.new_zeros(more, *self.down.shape[1:])])
             self.up = torch.cat([self.up, self.up.new_zeros(more, self.up.shape[1])])
             self.owners = self.owners + [""] * more
+        # Four times the stack's own memory is the most that such a weight may take. Exact only beside a plain one of
+        # the same dtype: in half precision W + B g A would lose what is small in it.
+        plain = self.fresh and self.conv is None and not self.weight.is_inference()
+        plain = plain and self.weight.dtype == self.down.dtype
+        self.full = plain and 4 * (self.down.numel() + self.up.numel()) >= self.weight.numel()
 
     @property
     def taken(self) -> int:
@@ -103,6 +111,8 @@ class Stack:
     def __call__(self, x: Tensor, *args: Any, **kwargs: Any) -> Tensor:
         if self.words is not None and self._kept(x):
             return self._of_words(x)
+        if self.full and self._settled(x):
+            return F.linear(x, self._mixed_weight(), self.module.bias)  # type: ignore[arg-type]
         y = self.forward_of_base(x, *args, **kwargs)
         if not self.active or (not _in_graph(x.device) and self.silent):
             return y
@@ -127,6 +137,29 @@ class Stack:
             h = self.gains.spread(h, self.weights).flatten(2)
             delta = (self.up.T @ h).view(y.shape)
         return y.add_(delta) if own else (y + delta).to(y.dtype)
+
+    # Where the ranks of many styles together are no longer low, their product with the gains in it is cheaper.
+
+    def _settled(self, x: Tensor) -> bool:
+        """Whether a weight of these gains pays: also if they move at every step, it costs less than the ranks then."""
+        return (
+            not _in_graph(x.device)  # first: a graph that asked for the rest would have to be made anew
+            and self.active
+            and not self.silent
+            and len(self.weights) == 1  # all pictures have the same gains
+            and 2 * x.numel() >= self.weight.numel()
+            and not torch.is_autocast_enabled(x.device.type)
+            and not (torch.is_grad_enabled() and self.weight.requires_grad)
+        )
+
+    def _mixed_weight(self) -> Tensor:
+        """Return `W + B g A`, in memory of our own."""
+        now = self.gains.moves, self.weight._version
+        if self.mixed_weight is None or self.mixed_weight_at != now:
+            with torch.no_grad(), torch.inference_mode(False):
+                self.mixed_weight = torch.addmm(self.weight, self.up.T * self.weights, self.down)
+            self.mixed_weight_at = now
+        return self.mixed_weight
 
     # Cross-attention's keys and values see only the prompt, so they are computed once for it.
 

@@ -322,12 +322,16 @@ def test_refuses_a_style_twice(base: PlainBase, styles: list[Style]) -> None:
 
 
 def test_two_hundred_slider_moves_then_off(base: PlainBase, styles: list[Style]) -> None:
-    before, plain = fingerprint(base.unet), noise_pred(base.unet, *inputs())
+    latents, words = inputs()
+    before, plain = fingerprint(base.unet), noise_pred(base.unet, latents, words)
     generator = torch.Generator().manual_seed(0)
     with blended(base, styles) as mix:
-        for _ in range(200):
-            mix.set_gains(torch.rand(1, 3, generator=generator) * 4 - 2)
-        noise_pred(base.unet, *inputs())
+        mix.prompt(words)
+        for move in range(200):
+            mix.set_gains(*(torch.rand(3, 1, 3, generator=generator) * 4 - 2))
+            if move % 100 == 99:
+                assert not torch.equal(noise_pred(base.unet, latents, words), plain)
         mix.set_gains([0.0, 0.0, 0.0])
-        assert torch.equal(noise_pred(base.unet, *inputs()), plain)
+        assert torch.equal(noise_pred(base.unet, latents, words), plain)
+    assert torch.equal(noise_pred(base.unet, latents, words), plain)
     assert fingerprint(base.unet) == before
