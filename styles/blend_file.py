@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import json
+import os
 import re
 from collections.abc import Collection, Iterable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from styles.atomic import write_new, write_text
+from styles.atomic import telling, unused_name, write_new, write_text
 from styles.blend import Blend
 from styles.errors import BlendError, UnknownStyleError
 from styles.home import Home
@@ -107,6 +108,18 @@ def save_blend(
     path = folder / f"{name}{SUFFIX}"
     write_text(path, text)
     return path
+
+
+def delete_blend(path: Path, home: Home) -> Path:
+    """Move a blend's file to the home's trash and return where it is; raises BlendError, BadInput."""
+    target = unused_name(home.trash, path.stem, SUFFIX)
+    try:
+        with telling(target):
+            home.trash.mkdir(parents=True, exist_ok=True)
+            os.replace(path, target)
+    except OSError as error:
+        raise BlendError(f"{path.name} can't be deleted ({error.strerror}).", "Check the path.") from error
+    return target
 
 
 def load_blend(path: Path) -> SavedBlend:

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from styles.blend import Blend, BlendPart
-from styles.blend_file import blends_folder, load_blend, save_blend, saved_blends
+from styles.blend_file import blends_folder, delete_blend, load_blend, save_blend, saved_blends
 from styles.errors import BadInput, BlendError, UnknownStyleError
 from styles.home import Home
 from styles.style import StyleCard
@@ -45,6 +45,16 @@ def test_a_name_that_is_taken_gets_a_number_or_is_replaced_when_asked(tmp_path: 
     assert save_blend(Blend(BLEND.parts[:1]), "Dusk", CARDS, tmp_path, replace=True) == first
     assert load_blend(first).blend == Blend(BLEND.parts[:1])
     assert saved_blends(tmp_path) == [first, second]
+
+
+def test_a_deleted_blend_lies_in_the_trash(tmp_path: Path) -> None:
+    home = Home(tmp_path)
+    for name in ("Dusk.json", "Dusk 2.json"):
+        path = save_blend(BLEND, "Dusk", CARDS, blends_folder(home))
+        gone = delete_blend(path, home)
+        assert not path.exists() and gone == home.trash / name and load_blend(gone).blend == BLEND
+    with pytest.raises(BlendError, match="can't be deleted"):
+        delete_blend(path, home)
 
 
 def test_what_is_missing_is_said(tmp_path: Path) -> None:
