@@ -70,16 +70,6 @@ class BlendedModel:
         for stack in self.stacks.values():
             stack.active = value
 
-    @property
-    def word_gains(self) -> tuple[tuple[float, ...], ...]:
-        """The weights, a row per picture, of the styles that change a text encoder.
-
-        When they change, and only then, prompts have to be encoded again.
-        """
-        reading = [any(layer.network != "unet" for layer in style.layers) for style in self.styles]
-        columns = [column for column, reads in enumerate(reading) if reads]
-        return tuple(tuple(row) for row in self.gains.values[:, columns].tolist())
-
     @torch.inference_mode(False)
     @torch.no_grad()
     def prompt(self, states: Tensor | None) -> None:

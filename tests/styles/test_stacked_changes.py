@@ -218,23 +218,18 @@ def test_which_blocks_are_inner() -> None:
     assert set(inner_blocks(unet(False, False))) == {"mid_block.", "down_blocks.1.", "up_blocks.0."}
 
 
-def test_words_are_read_again_only_for_styles_that_change_their_reading() -> None:
+def test_the_knobs_leave_text_encoders_alone() -> None:
     encoder = nn.ModuleDict({"q_proj": nn.Linear(8, 8)}).requires_grad_(False)
-    both_networks = replace(
-        small_style("b", 2),
-        layers=(*small_style("b", 2).layers, random_layer("q_proj", encoder["q_proj"], 2, 2.0, "te")),
-    )
+    layer = random_layer("q_proj", encoder["q_proj"], 2, 2.0, "te")
+    style = replace(small_style("a", 2), layers=(*small_style("a", 2).layers, layer))
     x = torch.randn(2, 8)
-    with blended(
-        PlainBase(SmallUnet(), text_encoders=(encoder,)), [small_style("a", 1), both_networks]
-    ) as mix:
-        mix.set_gains([0.25, 0.5])
-        assert mix.word_gains == ((0.5,),)
+    with blended(PlainBase(SmallUnet(), text_encoders=(encoder,)), [style]) as mix:
+        mix.set_gains([0.5])
         read = encoder["q_proj"](x)
-        mix.set_gains([0.75, 0.5], composition=[0.0, 0.0], texture=[0.0, 0.0])
-        assert mix.word_gains == ((0.5,),) and torch.equal(encoder["q_proj"](x), read)
-        mix.set_gains([0.75, 1.0])
-        assert mix.word_gains == ((1.0,),) and not torch.equal(encoder["q_proj"](x), read)
+        mix.set_gains([0.5], composition=[0.0], texture=[2.0])
+        assert torch.equal(encoder["q_proj"](x), read)
+        mix.set_gains([1.0])
+        assert not torch.equal(encoder["q_proj"](x), read)
 
 
 # Graphs
