@@ -182,13 +182,15 @@ class _Mixing:
                 tuple(gain if other == column else 0.0 for other, gain in enumerate(row)) for row in gains
             )
             prediction = self._guided(inputs, timestep, alone)
-            # A picture without any style takes every pass: each is the bare base's.
-            counts = torch.tensor([not heard or ids[column] in heard for heard in self._heard])
+            # A picture without any style takes the first pass alone, which is the bare base's.
+            counts = torch.tensor(
+                [ids[column] in heard or not (heard or total is not None) for heard in self._heard]
+            )
             counts = counts.to(prediction.device)[:, None, None, None]
             summed = prediction if total is None else total + prediction
             total = torch.where(counts, summed, torch.zeros_like(summed) if total is None else total)
         assert total is not None
-        many = torch.tensor([len(heard) or len(columns) for heard in self._heard], dtype=torch.float32)
+        many = torch.tensor([max(1, len(heard)) for heard in self._heard], dtype=torch.float32)
         return total / many.to(total.device)[:, None, None, None]
 
     def _guided(self, inputs: Tensor, timestep: Tensor, gains: Rows) -> Tensor:

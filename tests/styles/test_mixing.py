@@ -145,8 +145,9 @@ def test_the_same_picture_again_with_all_that_a_blend_can_say(
         ),
         mode,
     )
-    others = (blend, blend.changed(two, muted=True), blend.changed(three, solo=True))
-    request = request_of(blend, seeds=(1, 2, 3), blends=others, sampler="euler a")
+    none = Blend(tuple(BlendPart(style.id, 0) for style in styles), mode)
+    others = (blend, blend.changed(two, muted=True), blend.changed(three, solo=True), none)
+    request = request_of(blend, seeds=(1, 2, 3, 4), blends=others, sampler="euler a")
     first = paint(base, request, styles)
     for done in first:
         path = save_picture(done.image, done.recipe, tmp_path)
