@@ -50,7 +50,7 @@ def test_schedules_knobs_and_silence_count() -> None:
         return budget(Blend((BlendPart(A, 1.0, **part),)), EFFECTS).total  # type: ignore[arg-type]
 
     assert total(schedule=((0.0, 0.2), (0.3, 1.5), (1.0, 0.1))) == pytest.approx(1.5)
-    assert total(schedule=((0.0, 2.0), (0.3, 2.0), (0.3, 0.1))) == pytest.approx(
+    assert total(schedule=((0.0, 0.1), (0.3, 2.0), (0.3, 0.1))) == pytest.approx(
         2.0, rel=1e-6
     )  # up to a jump
     assert total(composition=0.5, texture=2.0) == pytest.approx(2.0)
