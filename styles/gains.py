@@ -43,9 +43,8 @@ class Gains:
         self.factors = torch.ones(len(GROUPS), 1, len(self.styles), dtype=torch.float64)
         self.moves = 0  # counts what changed, so that whatever was computed from it knows that it is old
         self.uniform = True  # all pictures have the same gains
-        self._rooms: dict[
-            torch.device, tuple[Tensor, Tensor]
-        ] = {}  # (gains (pictures, all ranks), their columns)
+        # Per device the gains (pictures, ranks of all layers), and which column of the table each is.
+        self._rooms: dict[torch.device, tuple[Tensor, Tensor]] = {}
         self._stacks: list[Ranks] = []
 
     @property
@@ -73,6 +72,7 @@ class Gains:
             )
         values = values.expand(pictures, -1).clone()
         factors = torch.stack([f.expand(pictures, -1) for f in (inner, outer, ones)])
+        self._refuse_infinite(values * factors, "products of weights and knobs")
         if torch.equal(values, self.values) and torch.equal(factors, self.factors.expand_as(factors)):
             return  # nothing moved: what was computed from the gains still holds
         wider = len(values) != len(self.values)
@@ -91,11 +91,14 @@ class Gains:
                 f"{what.capitalize()} of shape {tuple(values.shape)} don't fit {len(self.styles)} styles.",
                 "Give one number for each style, or a row of them for each picture.",
             )
+        self._refuse_infinite(values, what)
+        return values
+
+    def _refuse_infinite(self, values: Tensor, what: str) -> None:
         if not bool(torch.isfinite(values.to(torch.float32)).all()):
             raise BlendError(
                 f"One of the {what} is not a finite number.", "Give a number such as 0.7 for each style."
             )
-        return values
 
     def _write(self) -> None:
         table = self.table
@@ -178,4 +181,4 @@ class Gains:
         )
         by_picture = ranks.unflatten(0, (batch // pictures, pictures)) if 1 < pictures < batch else ranks
         spread: Any = by_picture.mul_ if in_place else by_picture.mul
-        return spread(weights.view(shape)).view(ranks.shape)
+        return spread(weights.view(shape)).reshape(ranks.shape)

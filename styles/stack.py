@@ -128,7 +128,7 @@ class Stack:
         if self.conv is None:
             h = self.gains.spread(F.linear(x, self.down), self.weights)  # (batch, ..., R)
             if own and y.dtype == h.dtype:
-                y.view(-1, y.shape[-1]).addmm_(h.view(-1, h.shape[-1]), self.up)
+                y.view(-1, y.shape[-1]).addmm_(h.reshape(-1, h.shape[-1]), self.up)
                 return y
             delta = h @ self.up  # (batch, ..., out)
         else:

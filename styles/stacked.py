@@ -123,9 +123,9 @@ class BlendedModel:
             for name, more in ranks.items():
                 self.stacks[name].reserve(self.stacks[name].taken + more)
             # Stacked by id, so that the order of the sliders can't change a single bit of the picture.
-            for key in sorted(pairs):
-                for layer, _ in pairs[key]:
-                    self.stacks[layer.name].put(key, layer)
+            for style in sorted(styles, key=lambda style: style.id):
+                for layer in style.layers:
+                    self.stacks[layer.name].put(key_of(style), layer)
         except BaseException:
             for name in ranks:
                 for key in pairs:

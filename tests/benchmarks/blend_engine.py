@@ -37,7 +37,7 @@ from tests.benchmarks.pairs import alone, in_turns
 from tests.styles.making import PlainBase
 
 COUNTS = (1, 2, 4, 8, 16)
-FIGURES = ("steps", "peft", "sliders", "strip", "adding", "moves")
+FIGURES = ("steps", "sliders", "strip", "adding", "moves")
 REACH = (  # the figures whose name begins so, and what they are to reach
     ("slider move, 8", "2 ms on a CPU, 1 ms on a GPU"),
     ("strip of 9", "1.0 on a CPU, 0.7 on a GPU"),
@@ -55,6 +55,9 @@ def main() -> None:
     parser.add_argument("--dtype", choices=tuple(DTYPES), help="default: fp32 on a CPU, else bf16")
     parser.add_argument("--pairs", type=int, default=30)
     parser.add_argument("--counts", type=int, nargs="+", default=list(COUNTS), help="of styles")
+    parser.add_argument(
+        "--peft", type=int, nargs="*", default=list(COUNTS), help="of styles, by PEFT beside it"
+    )
     parser.add_argument("--figures", choices=FIGURES, nargs="+", default=list(FIGURES))
     parser.add_argument("--latents", type=int, default=0, help="side; default: 64, on a CPU 32, starter 16")
     parser.add_argument("--compile", action="store_true", help="compile the UNets of the steps")
@@ -87,7 +90,7 @@ def measure(name: str, arguments: argparse.Namespace) -> dict[str, Any]:
         figures |= steps(subject, styles, arguments)
     if "sliders" in arguments.figures:
         figures |= sliders(subject, styles[:8], arguments)
-    if "sliders" in arguments.figures and "peft" in arguments.figures:
+    if "sliders" in arguments.figures and arguments.peft:
         figures |= sliders_of_peft(subject, styles[:8], arguments)
     if "strip" in arguments.figures:
         figures |= strip(subject, styles[:8], arguments)
@@ -116,7 +119,7 @@ def steps(subject: Subject, styles: Sequence[Style], arguments: argparse.Namespa
             kinds[names] = stepping(unet)
             kinds[names]()  # the first step mixes the keys and values
             flops[names] = flops_of(lambda unet=unet: subject.step(unet, subject.latents, subject.states))
-            if "peft" in arguments.figures:
+            if count in arguments.peft:
                 theirs = with_peft(subject.shared(), styles[:count])
                 kinds[f"{count} styles, PEFT"] = stepping(theirs)
                 flops[f"{count} styles, PEFT"] = flops_of(

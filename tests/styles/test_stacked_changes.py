@@ -129,6 +129,19 @@ def test_an_addition_that_breaks_off_halfway_changes_nothing(monkeypatch: pytest
         close(unet(x, words), by_weights(SmallUnet(), mix.styles, both(1.0, 0.5), x, words))
 
 
+def test_a_style_of_no_numbers_is_gone_when_it_is_taken_off() -> None:
+    """Even a gain of 0 would not silence it."""
+    unet, broken = SmallUnet(), small_style("b", 2)
+    for layer in broken.layers:
+        layer.down.fill_(torch.nan)
+    x, words = small_inputs()
+    with blended(PlainBase(unet), [small_style("a", 1), broken]) as mix:
+        mix.set_gains([1.0, 1.0])
+        assert unet(x, words).isnan().any()
+        mix.remove("b")
+        close(unet(x, words), by_weights(SmallUnet(), mix.styles, both(1.0), x, words))
+
+
 def test_forty_styles_at_once() -> None:
     unet, styles = SmallUnet(), [small_style(f"s{number:02}", number, rank=3) for number in range(40)]
     x, words = small_inputs()
@@ -202,6 +215,8 @@ def test_composition_and_texture_are_factors_on_the_inner_and_the_outer_blocks()
         for bad in ([1.0], [1.0, float("nan")], [[1.0, 1.0]] * 3, [1e300, 0.0]):
             with pytest.raises(BlendError):
                 mix.set_gains([[9.0, 9.0]] * 2, composition=bad)
+        with pytest.raises(BlendError, match="finite"):
+            mix.set_gains([1e30, 0.0], texture=[1e30, 0.0])
         assert torch.equal(unet(x, words), before)
 
 
