@@ -7,21 +7,22 @@ Without a subcommand the window opens. `main` never lets a traceback reach the a
 from __future__ import annotations
 
 import contextlib
-import math
 import sys
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated
 
 import typer
 
 from app.cli_bases import bases_commands
+from app.cli_blend import add_mix_commands, blends_commands
+from app.cli_create import create
 from app.cli_jobs import jobs_commands
 from app.cli_library import styles_commands
 from app.cli_options import BaseOption, HomeOption, JsonOption, console_of, home_folder, open_studio
-from app.console import Console, open_console
+from app.console import open_console
 from app.log import surprise_message
-from app.orders import PictureOrder, TrainingOrder
-from styles.errors import AtelierError, BadInput, BlendError, Cancelled, Failure
+from app.orders import TrainingOrder
+from styles.errors import AtelierError, BadInput, Cancelled, Failure
 from styles.home import Home
 
 commands = typer.Typer(
@@ -35,7 +36,10 @@ commands = typer.Typer(
 )
 INTERRUPTED = 130  # what typer makes of Ctrl+C
 
+add_mix_commands(styles_commands)
+commands.command("create")(create)
 commands.add_typer(styles_commands, name="styles")
+commands.add_typer(blends_commands, name="blends")
 commands.add_typer(bases_commands, name="bases")
 commands.add_typer(jobs_commands, name="jobs")
 
@@ -171,88 +175,6 @@ def train(
     job = studio.start_training(order)
     result = follow_on_console(studio, job, console)
     console.answer(result, f"{result['name']} is ready: {result['style']}")
-
-
-@commands.command()
-def create(
-    context: typer.Context,
-    prompt: Annotated[str | None, typer.Argument(help="What to paint.", show_default=False)] = None,
-    style: Annotated[
-        list[str] | None, typer.Option("--style", help="NAME=WEIGHT, as often as you like.")
-    ] = None,
-    negative: Annotated[str | None, typer.Option(help="What to keep out.")] = None,
-    base: BaseOption = "",
-    seed: Annotated[int | None, typer.Option(help="Seed of the first picture.", show_default="drawn")] = None,
-    count: Annotated[int | None, typer.Option(help="How many pictures.", show_default="1")] = None,
-    steps: Annotated[int | None, typer.Option(help="Denoising steps.", show_default="the base's")] = None,
-    guidance: Annotated[float | None, typer.Option(help="How closely to follow the prompt.")] = None,
-    sampler: Annotated[str | None, typer.Option(help='"dpm++ 2m", "ddim" or "euler a".')] = None,
-    width: Annotated[int | None, typer.Option(help="Width in pixels.", show_default="the base's")] = None,
-    height: Annotated[int | None, typer.Option(help="Height in pixels.", show_default="the base's")] = None,
-    out: Annotated[
-        Path | None, typer.Option(help="Folder for the pictures.", show_default="the home's")
-    ] = None,
-    again: Annotated[
-        Path | None, typer.Option("--from", help="Make this picture again.", show_default=False)
-    ] = None,
-    plain_prompt: Annotated[bool, typer.Option("--plain-prompt", help="Don't add trigger words.")] = False,
-    home: HomeOption = None,
-    as_json: JsonOption = False,
-) -> None:
-    """Paint pictures with a blend of styles."""
-    if prompt is None and again is None:
-        raise BadInput("There is no prompt.", hint="Say what to paint, or name a picture with --from.")
-    console, studio = console_of(context), open_studio(context, home)
-    wanted = {
-        "prompt": prompt, "negative": negative, "base": base or None, "seed": seed, "count": count, "steps": steps,
-        "guidance": guidance, "sampler": sampler, "width_px": width, "height_px": height,
-        "weights": tuple(_weight(text) for text in style) if style is not None else None,
-        "add_triggers": False if plain_prompt else None,
-    }  # fmt: skip
-    chosen: dict[str, Any] = {key: value for key, value in wanted.items() if value is not None}
-    if again is None:
-        made = _paint(console, studio.create(PictureOrder(**chosen), out))
-    elif set(chosen) - {"base"}:
-        made = _paint(console, studio.create(studio.order_like(again, **chosen), out))
-    else:
-        made = _paint(console, studio.create_again(again, out, base=base))
-    result = {
-        "pictures": [str(picture.path) for picture in made],
-        "seeds": [picture.seed for picture in made],
-    }
-    console.answer(result, "\n".join(result["pictures"]))
-
-
-def _paint(console: Console, events: Any) -> list[Any]:
-    """Drain a render, saying each step; the pictures saved."""
-    from app.easel import Notice, Painting, PictureSaved
-
-    made = []
-    for event in events:
-        if isinstance(event, Painting):
-            console.step(f"{event.share:4.0%}  step {event.step} of {event.steps}")
-        elif isinstance(event, Notice):
-            console.say(event.text)
-        elif isinstance(event, PictureSaved):
-            console.step_end()
-            made.append(event)
-    return made
-
-
-def _weight(text: str) -> tuple[str, float | None]:
-    """`NAME=WEIGHT` as a pair; a bare NAME takes the weight that its card suggests."""
-    name, equals, number = text.rpartition("=")
-    if not equals:
-        return text, None
-    try:
-        weight = float(number)
-    except ValueError:
-        weight = math.nan
-    if not math.isfinite(weight) or not name:
-        raise BlendError(
-            f"{text!r} is no style with a weight.", hint="Write it as NAME=0.7, with a finite number."
-        )
-    return name, weight
 
 
 @commands.command()

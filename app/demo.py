@@ -11,8 +11,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from app.easel import PictureSaved
 from app.orders import PictureOrder, TrainingOrder
+from app.painting import PictureSaved
 from app.progress import Progress
 from app.sheet import SheetRow, draw_sheet
 from app.studio import Studio

@@ -5,61 +5,34 @@ from __future__ import annotations
 import json
 import secrets
 import threading
-from collections.abc import Callable, Iterable, Iterator
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from app.mixing import Mix, effects_of, mix_of, sheet_of, sheet_title, weighed, within_budget
 from app.orders import DEFAULT_SAMPLER, DEFAULT_STEPS, PictureOrder
+from app.painting import Notice, PaintingEvent, painted, sheet_painted
 from app.settings import Settings
 from styles.atomic import write_text
-from styles.blend import Blend, BlendPart
-from styles.errors import BaseError, Cancelled, UnknownStyleError
-from styles.from_picture import kept_source
+from styles.blend import Blend
+from styles.errors import BaseError, UnknownStyleError
+from styles.from_picture import SourcePicture, keep_source, kept_source
 from styles.home import Home
 from styles.library import Library
 from styles.names import clean_text
 from styles.recipe import Recipe
+from styles.strength import Effect, Effects
 from styles.triggers import with_trigger
 
 if TYPE_CHECKING:
-    from PIL.Image import Image
-
     from styles.base import Base
     from styles.generate import CreateRequest
+    from styles.strips import Sheet
     from styles.style import Style, StyleCard
 
 DRAWN_SEEDS = 2**32  # short enough to be typed
-
-
-@dataclass(frozen=True)
-class Notice:
-    """Something to know about the pictures that come."""
-
-    text: str
-
-
-@dataclass(frozen=True, eq=False)
-class Painting:
-    """One denoising step of some of the pictures is done; `previews` are theirs, small."""
-
-    step: int
-    steps: int
-    share: float  # of all, 0..1
-    previews: Callable[[], list[Image]]  # called only where they are shown: it waits for the device
-
-
-@dataclass(frozen=True)
-class PictureSaved:
-    """A picture is finished and on the disk, its recipe inside."""
-
-    index: int
-    path: Path
-    seed: int
-    recipe: Recipe
-
-
-PaintingEvent = Notice | Painting | PictureSaved
 
 
 class Easel:
@@ -88,6 +61,12 @@ class Easel:
         with self._in_use:
             self._close()
 
+    @contextmanager
+    def opened(self, source: str, settings: Settings) -> Iterator[Base]:
+        """Lend the base `source`; nobody else has the easel meanwhile."""
+        with self._in_use:
+            yield self._open(source, settings)
+
     def paint(
         self,
         order: PictureOrder,
@@ -96,41 +75,38 @@ class Easel:
         settings: Settings,
         cancelled: Callable[[], bool],
     ) -> Iterator[PaintingEvent]:
-        """Paint the pictures of `order` on the base `source` into `folder`; raises what `generate` raises."""
-        blend = self.blend_of(order.weights)  # names are checked before anything heavy loads
-        with self._in_use:
-            from styles.generate import CreateRequest
+        """Paint the pictures of `order` on the base `source` into `folder`; raises what `generate` raises.
 
-            styles = [self.library.open(part.style) for part in blend.parts]
-            weights = tuple(part.weight for part in blend.parts)
-            prompt = order.prompt
-            if order.add_triggers:
-                prompt = prompt_with_triggers(
-                    prompt, zip((style.card for style in styles), weights, strict=True)
-                )
-                if prompt != order.prompt:
-                    yield Notice(f"The prompt with its trigger words: {prompt}")
-            base = self._open(source, settings)
-            seed = secrets.randbelow(DRAWN_SEEDS) if order.seed is None else order.seed
-            request = CreateRequest(
-                prompt=prompt, negative=order.negative, weights=(weights,),
-                seeds=tuple(seed + number for number in range(order.count)),
-                steps=order.steps or DEFAULT_STEPS, guidance=order.guidance, sampler=order.sampler or DEFAULT_SAMPLER,
-                width_px=order.width_px or 0, height_px=order.height_px or 0, safety_checker=settings.safety_checker,
-            )  # fmt: skip
-            yield from _painted(base, request, styles, folder, cancelled)
+        With a sheet, its pictures and then the page that shows them.
+        """
+        # Names and files are checked before anything heavy loads.
+        mix = mix_of(order.whole_mix, self.library, order.sheet)
+        picture = _picture_of(order.image)
+        styles = [self.library.open(style) for style in mix.ids]
+        with self.opened(source, settings) as base:
+            effects = Effects(self.home).known(base.fingerprint)
+            if mix.asks_effects:
+                if any(style.id not in effects for style in styles):
+                    yield Notice("Measuring how strong the styles are on this base, which is done once.")
+                effects = effects_of(base, styles, self.home, cancelled)
+            request, sheet, notes = _planned(order, mix, effects, styles, picture, settings)
+            yield from map(Notice, dict.fromkeys(notes))
+            if sheet is None or order.sheet is None:
+                events = painted(base, request, styles, folder, cancelled)
+            else:
+                events = sheet_painted(base, sheet, sheet_title(order.sheet, mix), styles, folder, cancelled)
+            yield from _keeping(picture, self.home, events)
 
     def paint_again(
         self, recipe: Recipe, source: str, folder: Path, settings: Settings, cancelled: Callable[[], bool]
     ) -> Iterator[PaintingEvent]:
         """Paint the picture of `recipe` once more."""
-        with self._in_use:
+        recipe = replace(recipe, blend=self.blend_again(recipe))
+        picture = kept_source(recipe.source, self.home) if recipe.source else None
+        styles = [self.library.open(part.style) for part in recipe.blend.parts]
+        with self.opened(source, settings) as base:
             from styles.generate import request_again
 
-            recipe = replace(recipe, blend=self.blend_again(recipe))
-            picture = kept_source(recipe.source, self.home) if recipe.source else None
-            styles = [self.library.open(part.style) for part in recipe.blend.parts]
-            base = self._open(source, settings)
             if recipe.base_fingerprint not in ("", base.fingerprint):
                 yield Notice(
                     f"This picture was made on another base ({recipe.base}); on {base.name} it will differ."
@@ -142,15 +118,7 @@ class Easel:
             for note in recipe.notes:
                 yield Notice(note)
             request = request_again(recipe, styles, picture)
-            yield from _painted(base, request, styles, folder, cancelled)
-
-    def blend_of(self, weights: Iterable[tuple[str, float | None]]) -> Blend:
-        """The blend of styles by name or id; None is the weight that a style's card suggests. Raises BadInput."""
-        parts = []
-        for name, weight in weights:
-            card = self.library.find(name)
-            parts.append(BlendPart(card.id, card.suggested_weight if weight is None else weight))
-        return Blend(tuple(parts))
+            yield from painted(base, request, styles, folder, cancelled)
 
     def blend_again(self, recipe: Recipe) -> Blend:
         """The blend of a recipe by the ids that styles have here; raises UnknownStyleError for one that is not here."""
@@ -221,26 +189,82 @@ class Easel:
         return {str(key): str(value) for key, value in places.items()} if isinstance(places, dict) else {}
 
 
-def _painted(
-    base: Base, request: CreateRequest, styles: list[Style], folder: Path, cancelled: Callable[[], bool]
-) -> Iterator[PaintingEvent]:
-    """Run the request and save each picture as soon as it is finished."""
-    from styles.generate import StepDone, generate
-    from styles.pictures import save_picture
+def _picture_of(path: Path | None) -> SourcePicture | None:
+    """Read a picture to start from, in any form that artworks can have; raises PictureError."""
+    if path is None:
+        return None
+    from training.artworks import open_artwork
 
-    said: set[str] = set()
-    for event in generate(base, request, styles, cancelled=cancelled):
-        if isinstance(event, StepDone):
-            yield Painting(event.step, event.steps, event.share, lambda event=event: event.previews)  # type: ignore[misc]
-            continue
-        for note in event.notes:
-            if note not in said:
-                said.add(note)
-                yield Notice(note)
-        path = save_picture(event.image, event.recipe, folder)
-        yield PictureSaved(event.index, path.absolute(), event.recipe.seed, event.recipe)
-    if cancelled():
-        raise Cancelled("Stopped.")
+    return SourcePicture.of(open_artwork(path.expanduser()))
+
+
+def _keeping(
+    picture: SourcePicture | None, home: Home, events: Iterator[PaintingEvent]
+) -> Iterator[PaintingEvent]:
+    """Hand the events over, and keep the picture that they start from as soon as there is a first one."""
+    for event in events:
+        if picture is not None:
+            keep_source(picture, home)
+            picture = None
+        yield event
+
+
+def _planned(
+    order: PictureOrder,
+    mix: Mix,
+    effects: Mapping[str, Effect],
+    styles: Sequence[Style],
+    picture: SourcePicture | None,
+    settings: Settings,
+) -> tuple[CreateRequest, Sheet | None, list[str]]:
+    """What to paint with weights for all strengths, the sheet that it is laid out on, and what is to be said."""
+    blend, notes = weighed(mix.blend, sorted(mix.strengths.difference(mix.varied)), effects, mix.names)
+    if order.sheet is None or not order.sheet.varies:
+        blend, more = within_budget(mix, blend, effects)
+        notes += more
+    request = _request_of(order, blend, picture, settings)
+    sheet = None
+    if order.sheet is not None:
+        sheet, more = sheet_of(order.sheet, mix, request, effects)
+        notes += more
+        request = sheet.request
+    if order.add_triggers:
+        prompt = prompt_with_triggers(order.prompt, _acting(request.blends, styles))
+        if prompt != order.prompt:
+            notes.append(f"The prompt with its trigger words: {prompt}")
+            request = replace(request, prompt=prompt)
+    return request, replace(sheet, request=request) if sheet else None, notes
+
+
+def _request_of(
+    order: PictureOrder, blend: Blend, picture: SourcePicture | None, settings: Settings
+) -> CreateRequest:
+    from styles.generate import CreateRequest, SecondPass
+
+    seed = secrets.randbelow(DRAWN_SEEDS) if order.seed is None else order.seed
+    wanted: dict[str, Any] = {}
+    if order.denoise is not None:
+        wanted["strength"] = order.denoise
+    if order.second_pass is not None:
+        denoise = order.second_denoise or SecondPass.strength
+        wanted["second_pass"] = SecondPass(order.second_pass, denoise)
+    return CreateRequest(
+        prompt=order.prompt, negative=order.negative, blends=(blend,), source=picture,
+        seeds=tuple(seed + number for number in range(order.count)),
+        steps=order.steps or DEFAULT_STEPS, guidance=order.guidance, sampler=order.sampler or DEFAULT_SAMPLER,
+        width_px=order.width_px or 0, height_px=order.height_px or 0, safety_checker=settings.safety_checker,
+        **wanted,
+    )  # fmt: skip
+
+
+def _acting(blends: Sequence[Blend], styles: Sequence[Style]) -> list[tuple[StyleCard, float]]:
+    """Each style's card with its highest weight in any of the blends at any step; 0 where none lets it be heard."""
+    highest: dict[str, float] = {}
+    for part in (part for blend in blends for part in blend.sounding):
+        factors = [factor for _, factor in part.schedule or ((0.0, 1.0),)]
+        weight = max(part.weight * factor for factor in factors)
+        highest[part.style] = max(weight, highest.get(part.style, 0.0))
+    return [(style.card, highest.get(style.id, 0.0)) for style in styles]
 
 
 def prompt_with_triggers(prompt: str, parts: Iterable[tuple[StyleCard, float]]) -> str:

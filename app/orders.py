@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-import math
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
-from styles.blend import STRONGEST
+from app.mix_orders import MixOrder, SheetOrder, StyleOrder
 from styles.errors import BadInput, BlendError, PromptError
 from styles.recipe import (
     MAX_GUIDANCE,
     MAX_PICTURES,
+    MAX_SCALE,
     MAX_SEED,
     MAX_SIDE_PX,
     MAX_STEPS,
@@ -25,7 +25,10 @@ SIDE_STEP_PX = 8
 
 @dataclass(frozen=True)
 class PictureOrder:
-    """Pictures to make; checked on construction, raises BadInput before anything heavy loads."""
+    """Pictures to make; checked on construction, raises BadInput before anything heavy loads.
+
+    The styles are given in `mix`, or shorter as `weights` where each has only a weight.
+    """
 
     prompt: str
     negative: str = ""
@@ -41,16 +44,19 @@ class PictureOrder:
     width_px: int | None = None
     height_px: int | None = None
     add_triggers: bool = True  # put the trigger word of each style with a positive weight into the prompt
+    mix: MixOrder = field(default_factory=MixOrder)
+    sheet: SheetOrder | None = None  # several pictures of one seed, that differ by the weights alone
+    image: Path | None = None  # a picture to start from
+    denoise: float | None = None  # 0..1, how far to go from it
+    second_pass: float | None = None  # paint again at so many times the width and height
+    second_denoise: float | None = None  # 0..1, how far the second pass goes from the first
 
     def __post_init__(self) -> None:
         if "\0" in self.prompt + self.negative:
             raise PromptError("The prompt contains a zero byte.", hint="Type the prompt as plain text.")
-        for name, weight in self.weights:
-            if weight is not None and (not math.isfinite(weight) or abs(weight) > STRONGEST):
-                raise BlendError(
-                    f"The weight of {name} is {weight}.",
-                    hint=f"A weight is a number from {-STRONGEST:g} to {STRONGEST:g}, usually 0 to 1.",
-                )
+        if self.weights and self.mix.styles:
+            raise BlendError("The styles are given twice.", "Give them once, in the mix or as weights.")
+        _ = self.whole_mix  # each weight is checked
         _check_whole("count", self.count, 1, MAX_PICTURES)
         _check_whole("steps", self.steps, 1, MAX_STEPS)
         _check_whole("seed", self.seed, 0, MAX_SEED)
@@ -68,6 +74,48 @@ class PictureOrder:
                 raise BadInput(
                     f"The {side} is {length} pixels.", hint=f"It must be a multiple of {SIDE_STEP_PX} pixels."
                 )
+        self._check_passes()
+        if self.sheet is not None and self.count > 1:
+            raise BadInput(
+                f"A {self.sheet.kind} is made of one seed, not of {self.count}.",
+                hint="Ask for one after the other.",
+            )
+        if self.mix.balance and self.sheet is not None and self.sheet.varies:
+            raise BadInput(
+                f"A {self.sheet.kind} can't be balanced: its weights would not be those that it shows.",
+                hint="Leave the balance away, or lower the weights.",
+            )
+
+    def _check_passes(self) -> None:
+        """Check the picture to start from and the second pass."""
+        if self.denoise is not None and self.image is None:
+            raise BadInput(
+                "There is no picture to start from.", hint="Name one, or leave the denoising away."
+            )
+        if self.second_denoise is not None and self.second_pass is None:
+            raise BadInput("There is no second pass.", hint="Ask for one, or leave its denoising away.")
+        if self.denoise is not None and not 0 <= self.denoise <= 1:
+            raise BadInput(
+                f"The denoising is {self.denoise}.",
+                hint="It is a number from 0, the picture as it is, to 1, next to nothing of it; 0.6 is usual.",
+            )
+        if self.second_pass is not None and not 1 < self.second_pass <= MAX_SCALE:
+            raise BadInput(
+                f"The second pass is {self.second_pass:g} times the size.",
+                hint=f"It is a number above 1, at most {MAX_SCALE:g}; 1.5 and 2 are usual.",
+            )
+        if self.second_denoise is not None and not 0 < self.second_denoise <= 1:
+            raise BadInput(
+                f"The denoising of the second pass is {self.second_denoise}.",
+                hint="It is a number above 0, at most 1; 0.5 is usual.",
+            )
+
+    @property
+    def whole_mix(self) -> MixOrder:
+        """The mix, with the styles that were given as weights."""
+        if not self.weights:
+            return self.mix
+        return replace(self.mix, styles=tuple(StyleOrder(name, weight) for name, weight in self.weights))
 
 
 @dataclass(frozen=True)

@@ -6,7 +6,7 @@ import queue
 import threading
 from collections.abc import Callable, Iterator
 
-from app.easel import PaintingEvent
+from app.painting import PaintingEvent
 
 
 class Rendering:

@@ -10,23 +10,32 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from app.easel import Easel, PaintingEvent, base_facts_of
+from app.bench import Bench
+from app.blends import Blends
+from app.easel import Easel, base_facts_of
 from app.memory import refuse_if_crowded
+from app.mix_orders import MixOrder
 from app.orders import PictureOrder, TrainingOrder
+from app.painting import PaintingEvent
 from app.progress import Progress
 from app.rendering import Rendering
 from app.settings import Settings
 from app.trainings import JobCard, Trainings
 from styles.bases import BaseShelf
+from styles.blend import Blend
 from styles.errors import Cancelled, JobError
+from styles.from_picture import kept_source, sources_folder
 from styles.home import Home
 from styles.library import Library
 from styles.pictures import read_recipe
 from styles.recipe import Recipe
+from styles.style import StyleCard
 from training.job import Job
 
 if TYPE_CHECKING:
     from PIL.Image import Image
+
+    from styles.bake import BakePlan
 
 PAUSE_PATIENCE_SECONDS = 180
 CLOSING_PATIENCE_SECONDS = 30
@@ -42,6 +51,8 @@ class Studio:
         self.shelf = BaseShelf(home)
         self.trainings = Trainings(home)
         self.easel = Easel(home, self.library)
+        self.blends = Blends(home, self.library)
+        self.bench = Bench(home, self.library, self.easel)
         self._rendering: Rendering | None = None
 
     def change_settings(self, **choices: Any) -> Settings:
@@ -122,13 +133,19 @@ class Studio:
     def order_like(self, picture: Path, **changes: Any) -> PictureOrder:
         """The order that makes a picture like the one in a PNG, with some of it changed; raises RecipeError."""
         recipe = read_recipe(picture)
-        parts = () if "weights" in changes else self.easel.blend_again(recipe).parts
+        mix: MixOrder = changes.pop("mix", MixOrder())
+        if "weights" not in changes and not mix.styles and not mix.start.parts:
+            mix = replace(mix, start=self.easel.blend_again(recipe))
         order = PictureOrder(
-            prompt=recipe.prompt, negative=recipe.negative,
-            weights=tuple((part.style, part.weight) for part in parts),
+            prompt=recipe.prompt, negative=recipe.negative, mix=mix,
             base=self.source_for(recipe), seed=recipe.seed, steps=recipe.steps, guidance=recipe.guidance,
             sampler=recipe.sampler, width_px=recipe.width_px, height_px=recipe.height_px, add_triggers=False,
+            second_pass=recipe.second_scale or None, second_denoise=recipe.second_strength or None,
         )  # fmt: skip
+        if recipe.source and "image" not in changes:
+            kept_source(recipe.source, self.home)  # told now if it is gone
+            changes["image"] = sources_folder(self.home) / f"{recipe.source}.png"
+            changes.setdefault("denoise", recipe.source_strength)
         return replace(order, **changes)
 
     def source_for(self, recipe: Recipe) -> str:
@@ -179,8 +196,7 @@ class Studio:
             yield from paint()
             return
         if not pause:
-            if not self.easel.on_accelerator:
-                refuse_if_crowded(source, self.home, self.settings, job.name)
+            self._refuse_if_crowded(source)
             yield from paint()
             return
         try:
@@ -191,6 +207,11 @@ class Studio:
             if self.trainings.state(job) == "paused":
                 self.easel.put_away()
                 self.resume_training(job.folder.name)
+
+    def _refuse_if_crowded(self, source: str) -> None:
+        job = self.trainings.running()
+        if job is not None and not self.easel.on_accelerator:
+            refuse_if_crowded(source, self.home, self.settings, job.name)
 
     def _pause_and_wait(self, job: Job, cancelled: Callable[[], bool]) -> None:
         job.request("pause")
@@ -204,6 +225,28 @@ class Studio:
                     f"“{job.name}” has not paused within {PAUSE_PATIENCE_SECONDS} s.", "Try again later."
                 )
             time.sleep(0.2)
+
+    # Mixes
+
+    def mix(self, order: MixOrder, base: str = "", say: Callable[[str], None] = lambda text: None) -> Blend:
+        """A mix as the weights that it comes to, to be kept; raises BadInput."""
+        source = self.base_source(base)
+        self._refuse_if_crowded(source)
+        return self.bench.blend(order, source, self.settings, say)
+
+    def strengths(self, order: MixOrder, base: str = "") -> dict[str, Any]:
+        """How strong the styles of a mix are on a base, and the mix in all; raises BadInput."""
+        source = self.base_source(base)
+        self._refuse_if_crowded(source)
+        return self.bench.strengths(order, source, self.settings)
+
+    def bake(
+        self, order: MixOrder, plan: BakePlan, base: str = "", say: Callable[[str], None] = lambda text: None
+    ) -> StyleCard:
+        """Bake a mix into one new style of the library; raises BadInput."""
+        source = self.base_source(base)
+        self._refuse_if_crowded(source)
+        return self.bench.bake(order, plan, source, self.settings, say)
 
     # Trainings
 

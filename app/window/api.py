@@ -8,10 +8,10 @@ from typing import Any
 import gradio as gr
 
 from app.cards import card_facts
-from app.easel import PictureSaved
-from app.orders import PictureOrder, TrainingOrder
+from app.orders import TrainingOrder
 from app.studio import Studio
 from app.window.answers import answering
+from app.window.api_mix import add_mix_endpoints, painted, picture_order
 
 
 def add_endpoints(studio: Studio) -> None:
@@ -21,7 +21,7 @@ def add_endpoints(studio: Studio) -> None:
     @told
     def create(
         prompt: str,
-        weights: dict[str, float] | None = None,
+        weights: dict[str, float | None] | None = None,
         negative: str = "",
         base: str = "",
         seed: int | None = None,
@@ -31,18 +31,32 @@ def add_endpoints(studio: Studio) -> None:
         sampler: str | None = None,
         width: int | None = None,
         height: int | None = None,
+        schedules: dict[str, list[list[float]]] | None = None,
+        composition: dict[str, float] | None = None,
+        texture: dict[str, float] | None = None,
+        mute: list[str] | None = None,
+        solo: list[str] | None = None,
+        mode: str | None = None,
+        in_strength: bool = False,
+        balance: bool = False,
+        blend: str = "",
+        image: str = "",
+        denoise: float | None = None,
+        second_pass: float | None = None,
+        second_denoise: float | None = None,
     ) -> dict[str, Any]:
-        """Paint pictures with a blend, given as {style name: weight}; their paths and seeds."""
-        order = PictureOrder(
-            prompt=prompt, negative=negative, base=base, seed=seed, count=count, steps=steps, guidance=guidance,
-            sampler=sampler, width_px=width, height_px=height,
-            weights=tuple((name, float(weight)) for name, weight in (weights or {}).items()),
+        """Paint pictures with a blend, given as {style name: weight}; their paths and seeds.
+
+        A schedule is a list of [share of the steps, weight]; `blend` is the name of a saved blend to begin with.
+        """
+        order = picture_order(
+            studio, prompt=prompt, weights=weights, negative=negative, base=base, seed=seed, count=count, steps=steps,
+            guidance=guidance, sampler=sampler, width=width, height=height, schedules=schedules,
+            composition=composition, texture=texture, mute=mute, solo=solo, mode=mode, in_strength=in_strength,
+            balance=balance, blend=blend, image=image, denoise=denoise, second_pass=second_pass,
+            second_denoise=second_denoise,
         )  # fmt: skip
-        made = [event for event in studio.render(order).events() if isinstance(event, PictureSaved)]
-        return {
-            "pictures": [str(picture.path) for picture in made],
-            "seeds": [picture.seed for picture in made],
-        }
+        return painted(studio, order)
 
     @told
     def train(
@@ -128,3 +142,4 @@ def add_endpoints(studio: Studio) -> None:
     gr.api(export_style, api_name="export_style")
     gr.api(delete_style, api_name="delete_style")
     gr.api(restore_style, api_name="restore_style")
+    add_mix_endpoints(studio)

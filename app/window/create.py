@@ -9,8 +9,8 @@ from typing import Any
 import gradio as gr
 
 from app.drawing import as_markdown
-from app.easel import Notice, Painting, PictureSaved
 from app.orders import PictureOrder
+from app.painting import Notice, Painting, PictureSaved
 from app.studio import Studio
 from app.window.answers import answering, warn
 from app.window.mix import FIRST_STYLES, arranged, mix_controls, paintable

@@ -193,3 +193,13 @@ def served(trained: Trained, tiny_base: Path, tmp_path_factory: pytest.TempPathF
     shelf.use(shelf.add(tiny_base).name)
     with window_over(home) as url:
         yield Served(url, home)
+
+
+@pytest.fixture(scope="module")
+def client(served: Served) -> Iterator[Any]:
+    """A script's connection to the window."""
+    from gradio_client import Client
+
+    client = Client(served.url, verbose=False)
+    yield client
+    client.close()

@@ -11,7 +11,7 @@ import pytest
 
 from app.cli import main
 from app.drawing import as_markdown
-from app.easel import Notice, PaintingEvent
+from app.painting import Notice, PaintingEvent
 from app.rendering import Rendering
 from app.studio import Studio
 from styles.blend import Blend, BlendPart

@@ -5,7 +5,7 @@ from __future__ import annotations
 import http.client
 import json
 import socket
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
@@ -14,16 +14,6 @@ import pytest
 
 from styles.pictures import read_recipe
 from tests.app.conftest import Atelier, Served
-
-
-@pytest.fixture(scope="module")
-def client(served: Served) -> Iterator[Any]:
-    """A script's connection to the window."""
-    from gradio_client import Client
-
-    client = Client(served.url, verbose=False)
-    yield client
-    client.close()
 
 
 def names(cards: list[dict[str, Any]]) -> list[str]:

@@ -7,7 +7,8 @@ from pathlib import Path
 import pytest
 from PIL import Image
 
-from app.easel import Easel, PictureSaved
+from app.easel import Easel
+from app.painting import PictureSaved
 from app.settings import Settings
 from styles.base import open_base
 from styles.blend import Blend, BlendPart

@@ -11,8 +11,8 @@ from pathlib import Path
 import pytest
 from PIL import Image
 
-from app.easel import Notice, PaintingEvent
 from app.orders import TrainingOrder
+from app.painting import Notice, PaintingEvent
 from app.studio import Studio
 from styles.errors import Cancelled
 from styles.home import Home

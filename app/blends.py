@@ -1,0 +1,118 @@
+"""The blends that an artist keeps: small files in the home that name their styles by content."""
+
+from __future__ import annotations
+
+import difflib
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+from styles.atomic import write_new
+from styles.blend import Blend
+from styles.blend_file import (
+    SUFFIX,
+    SavedBlend,
+    blends_folder,
+    delete_blend,
+    load_blend,
+    save_blend,
+    saved_blends,
+)
+from styles.errors import BadInput, BlendError
+from styles.home import Home
+from styles.library import Library, Refused
+from styles.names import clean_text, suggested_name
+
+
+class Blends:
+    """The files in a home's `blends/` folder, by name; a name that is taken gets a number."""
+
+    def __init__(self, home: Home, library: Library) -> None:
+        self.home = home
+        self.library = library
+        self.folder = blends_folder(home)
+
+    def all(self) -> tuple[list[SavedBlend], list[Refused]]:
+        """The blends by name, and the files that can't be read."""
+        blends, refused = [], []
+        for path in saved_blends(self.folder):
+            try:
+                blends.append(load_blend(path))
+            except BlendError as error:
+                refused.append(Refused(path, str(error)))
+        return blends, refused
+
+    def find(self, name: str) -> SavedBlend:
+        """The blend of that name, whether its styles are here or not; raises BlendError."""
+        return load_blend(self._path(name))
+
+    def usable(self, name: str) -> Blend:
+        """The blend of that name to paint with; raises BlendError, UnknownStyleError naming the styles that are missing."""
+        saved = self.find(name)
+        saved.check_present({card.id for card in self.library.cards()})
+        return saved.blend
+
+    def save(self, name: str, blend: Blend) -> Path:
+        """Keep a blend; the path of its file. Raises BadInput for a name that is none, BlendError for no style."""
+        return save_blend(blend, name, self.library.cards(), self.folder)
+
+    def bring(self, file: Path) -> SavedBlend:
+        """Bring a blend's file in, as it is; raises BlendError for one that is none, or is here already."""
+        saved = load_blend(file)
+        for known in self.all()[0]:
+            if known.blend == saved.blend:
+                raise BlendError(f"{file.name} is here already, as “{known.name}”.")
+        return load_blend(write_new(self.folder, saved.name, SUFFIX, file.read_bytes()))
+
+    def export(self, name: str, folder: Path) -> Path:
+        """Copy a blend's file into a folder; its path there."""
+        path = self._path(name)
+        if folder.exists() and not folder.is_dir():
+            raise BadInput(f"{folder} is not a folder.", "Choose a folder to put the blend in.")
+        return write_new(folder, suggested_name(path.stem), SUFFIX, path.read_bytes())
+
+    def delete(self, name: str) -> Path:
+        """Move a blend's file to the trash; its path there."""
+        return delete_blend(self._path(name), self.home)
+
+    def facts(self, saved: SavedBlend) -> dict[str, Any]:
+        """All that a blend says, as plain JSON values, with the ids of the styles that are missing."""
+        here = {card.id: card.name for card in self.library.cards()}
+        told = {style.id: asdict(style) for style in saved.styles}
+        names = {style: {"name": name} for style, name in here.items()}  # as they are called here
+        parts = Blend(saved.blend.parts).to_json()
+        return {
+            "name": saved.name,
+            "mode": saved.blend.mode,
+            "styles": [
+                told.get(part["style"], {}) | names.get(part["style"], {}) | part | {"id": part["style"]}
+                for part in parts
+            ],
+            "missing": [style.id for style in saved.missing(here)],
+        }
+
+    def words(self, saved: SavedBlend) -> str:
+        """A blend on one line."""
+        missing = {style.id for style in saved.missing({card.id for card in self.library.cards()})}
+        parts = []
+        for style in self.facts(saved)["styles"]:
+            gone = " (missing)" if style["id"] in missing else ""
+            parts.append(f"{style['name'] or style['id'][:12]} {style['weight']:g}{gone}")
+        mode = "" if saved.blend.mode == "sum" else f" [{saved.blend.mode}]"
+        return f"{saved.name}: {', '.join(parts)}{mode}"
+
+    def _path(self, name: str) -> Path:
+        paths = saved_blends(self.folder)
+        wanted = name.strip()
+        for path in (
+            *(path for path in paths if path.stem == wanted),
+            *(path for path in paths if path.stem.casefold() == wanted.casefold()),
+        ):
+            return path
+        names = [path.stem for path in paths]
+        near = difflib.get_close_matches(wanted, names, n=3, cutoff=0.5) or names[:8]
+        shown = " or ".join(f"“{one}”" for one in near)
+        raise BlendError(
+            f"There is no blend “{clean_text(wanted, 80)}”.",
+            f"There is {shown}." if near else "No blend has been kept yet.",
+        )

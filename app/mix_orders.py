@@ -1,0 +1,86 @@
+"""How styles are to be mixed, and which sheet of a mix to make, as a person says it: by name."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass, field
+
+from styles.blend import STRONGEST, Blend, BlendPart, Schedule
+from styles.errors import BlendError
+
+STRIP_WEIGHTS = (0.0, 0.25, 0.5, 0.75, 1.0, 1.25, 1.5)  # from none to where most styles begin to burn
+SHEETS = ("strength strip", "blend map", "leave one out")
+
+
+@dataclass(frozen=True)
+class StyleOrder:
+    """A style by name or id with its weight, None: the one that its card suggests; raises BlendError."""
+
+    name: str
+    weight: float | None = None
+    schedule: Schedule | None = None  # (at, weight) points over 0..1 of the steps, in the place of a weight
+
+    def __post_init__(self) -> None:
+        if not self.name.strip():
+            raise BlendError("A style of the mix has no name.", hint="Write it as NAME=0.7.")
+        if self.weight is not None and (not math.isfinite(self.weight) or abs(self.weight) > STRONGEST):
+            raise BlendError(
+                f"The weight of {self.name} is {self.weight}.",
+                hint=f"A weight is a number from {-STRONGEST:g} to {STRONGEST:g}, usually 0 to 1.",
+            )
+        if self.schedule is not None:
+            try:
+                part = BlendPart(self.name, 1.0, self.schedule)
+            except BlendError as error:
+                raise BlendError(f"{self.name}: {error.message}", error.hint) from error
+            object.__setattr__(self, "schedule", part.schedule)
+
+
+@dataclass(frozen=True)
+class MixOrder:
+    """A mix: the parts of `start`, by id, changed and completed by what is said of styles by name.
+
+    With `in_strength` the numbers of `styles` are strengths, 1 the usual full effect; `balance` scales all weights
+    back where the mix would burn. What can't be known without the library is checked when the names are looked up.
+    """
+
+    styles: tuple[StyleOrder, ...] = ()
+    start: Blend = field(default_factory=Blend)  # a saved blend, or that of a picture
+    composition: tuple[tuple[str, float], ...] = ()
+    texture: tuple[tuple[str, float], ...] = ()
+    mute: tuple[str, ...] = ()
+    solo: tuple[str, ...] = ()
+    mode: str | None = None  # one of styles.blend.MODES; None: that of `start`
+    in_strength: bool = False
+    balance: bool = False
+
+    def __post_init__(self) -> None:
+        if self.mode is not None:
+            mode = " ".join(self.mode.replace("-", " ").split())  # easier to type without a space
+            object.__setattr__(self, "mode", Blend(mode=mode).mode)
+
+
+@dataclass(frozen=True)
+class SheetOrder:
+    """One seed at several weights of some styles, laid out with labels; the weights are checked when it is laid out."""
+
+    kind: str  # one of SHEETS
+    styles: tuple[str, ...] = ()  # by name or id: one for a strip, two to four for a map
+    weights: tuple[float, ...] = STRIP_WEIGHTS  # of a strip
+    columns: int = 3  # of a map
+    rows: int = 3
+    strongest: float = 1.0
+
+    def __post_init__(self) -> None:
+        assert self.kind in SHEETS, self.kind
+        for weight in (*self.weights, self.strongest):
+            if not math.isfinite(weight) or abs(weight) > STRONGEST:
+                raise BlendError(
+                    f"A weight of the {self.kind} is {weight}.",
+                    hint=f"A weight is a number from {-STRONGEST:g} to {STRONGEST:g}, usually 0 to 1.",
+                )
+
+    @property
+    def varies(self) -> bool:
+        """Its pictures differ by weights that are shown."""
+        return self.kind != "leave one out"
