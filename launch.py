@@ -23,8 +23,10 @@ Atelier: train a style from a handful of pictures, mix styles with sliders, shar
   python launch.py train   NAME PICTURE...        train a style from pictures or folders of pictures
   python launch.py create  PROMPT [--style NAME=WEIGHT]...
                                                   paint pictures, with any blend of styles
-  python launch.py styles  list | show | import | export | delete | restore
-                                                  look after your styles
+  python launch.py styles  list | show | import | export | delete | restore | bake | conflicts | strength
+                                                  look after your styles, and judge and bake mixes of them
+  python launch.py blends  list | show | save | export | import | delete
+                                                  look after the mixes that you keep
   python launch.py bases   list | add | use | remove
                                                   choose the Stable Diffusion that styles are trained on
   python launch.py jobs                           look after trainings that run or have run
@@ -39,7 +41,7 @@ Options:
   -h, --help      this text; after a command, all that the command can be given
 """
 
-COMMANDS = ("setup", "demo", "train", "create", "styles", "bases", "jobs", "test")
+COMMANDS = ("setup", "demo", "train", "create", "styles", "blends", "bases", "jobs", "test")
 TAKES_VALUE = ("--home", "--port")
 
 

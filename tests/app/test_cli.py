@@ -114,6 +114,17 @@ def test_help_imports_nothing_heavy() -> None:
     assert "--preset" in done.stdout
 
 
+def test_the_launcher_knows_each_command() -> None:
+    import launch
+    from app.cli import commands
+
+    names = {
+        command.name or getattr(command.callback, "__name__", "") for command in commands.registered_commands
+    }
+    names |= {group.name or "" for group in commands.registered_groups}
+    assert names | {"test"} == set(launch.COMMANDS), "test is the launcher's own"
+
+
 @pytest.mark.parametrize(
     ("arguments", "says"),
     [
