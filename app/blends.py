@@ -93,11 +93,18 @@ class Blends:
 
     def words(self, saved: SavedBlend) -> str:
         """A blend on one line."""
-        missing = {style.id for style in saved.missing({card.id for card in self.library.cards()})}
+        facts = self.facts(saved)
         parts = []
-        for style in self.facts(saved)["styles"]:
-            gone = " (missing)" if style["id"] in missing else ""
-            parts.append(f"{style['name'] or style['id'][:12]} {style['weight']:g}{gone}")
+        for style in facts["styles"]:
+            said = [
+                "missing" if style["id"] in facts["missing"] else "",
+                "by schedule" if "schedule" in style else "",
+                "muted" if style.get("muted") else "",
+                "solo" if style.get("solo") else "",
+            ]
+            notes = ", ".join(filter(None, said))
+            name = style.get("name") or style["id"][:12]
+            parts.append(f"{name} {style['weight']:g}{f' ({notes})' if notes else ''}")
         mode = "" if saved.blend.mode == "sum" else f" [{saved.blend.mode}]"
         return f"{saved.name}: {', '.join(parts)}{mode}"
 

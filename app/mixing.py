@@ -172,10 +172,9 @@ def sheet_of(
 def sheet_title(order: SheetOrder, mix: Mix) -> str:
     """What stands above a sheet."""
     names = " and ".join(mix.names[style] for style in mix.varied)
-    title = {
-        "strength strip": f"{names} at {len(order.weights)} weights",
-        "blend map": f"A map of {names}",
+    in_strength = order.varies and any(style in mix.strengths for style in mix.varied)
+    return {
+        "strength strip": f"{names} at {len(order.weights)} {'strengths' if in_strength else 'weights'}",
+        "blend map": f"A map of {names}{', in strength' if in_strength else ''}",
         "leave one out": "Each style left out in turn",
     }[order.kind]
-    in_strength = order.varies and any(style in mix.strengths for style in mix.varied)
-    return title.replace("weights", "strengths") if in_strength else title

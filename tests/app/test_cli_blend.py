@@ -71,6 +71,8 @@ def test_all_that_a_mix_can_say_is_painted_kept_and_painted_again(run: Atelier, 
     other = run("create", "--from", made(first), "--solo", "Oil", "--out", tmp_path / "solo", "--json")
     changed = read_recipe(made(other)).blend
     assert changed.mode == "take turns" and [part.weight for part in changed.sounding] == [-0.5]
+    listed = run("blends", "list").out
+    assert "Ink 1 (by schedule)" in listed and "Anti 1 (muted)" in listed and "[take turns]" in listed
     run("blends", "delete", "Everything")
 
 
