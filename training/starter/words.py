@@ -9,6 +9,7 @@ import numpy as np
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
+from transformers import CLIPTokenizer
 
 from training.starter.captions import words
 from training.starter.drawings import Drawn, read_drawn
@@ -52,7 +53,7 @@ def _labels(drawn: Drawn) -> list[int]:
 
 def train_words(state: Path, plan: BuildPlan, device: torch.device) -> tuple[Any, Any]:
     """Train the text encoder to keep subject, colour, background and hand apart; afterwards it stays frozen."""
-    tokenizer = make_tokenizer(words(), state / "tokenizer")
+    tokenizer = _tokenizer(state / "tokenizer")
     encoder = make_text_encoder(tokenizer).to(device)
     reader = WordReader(encoder.config.hidden_size).to(device)
     both = nn.ModuleList([encoder, reader])
@@ -82,6 +83,13 @@ def train_words(state: Path, plan: BuildPlan, device: torch.device) -> tuple[Any
             right = [(a.argmax(-1) == truth[:, i]).float().mean().item() for i, a in enumerate(answers)]
             print(f"words: loss {loss.item():.3f}, right {[round(r, 2) for r in right]}", flush=True)
     return encoder.eval().requires_grad_(False), tokenizer
+
+
+def _tokenizer(folder: Path) -> Any:
+    """The tokenizer in `folder`, made when there is none: byte-pair training settles ties by chance, so it is done once."""
+    if not (folder / "tokenizer.json").exists():
+        make_tokenizer(words(), folder)
+    return CLIPTokenizer.from_pretrained(folder)
 
 
 @torch.no_grad()
