@@ -80,13 +80,12 @@ class Blends:
         here = {card.id: card.name for card in self.library.cards()}
         told = {style.id: asdict(style) for style in saved.styles}
         names = {style: {"name": name} for style, name in here.items()}  # as they are called here
-        parts = Blend(saved.blend.parts).to_json()
         return {
             "name": saved.name,
             "mode": saved.blend.mode,
             "styles": [
-                told.get(part["style"], {}) | names.get(part["style"], {}) | part | {"id": part["style"]}
-                for part in parts
+                told.get(part.style, {}) | names.get(part.style, {}) | part.to_json() | {"id": part.style}
+                for part in saved.blend.parts
             ],
             "missing": [style.id for style in saved.missing(here)],
         }

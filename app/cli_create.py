@@ -25,6 +25,7 @@ from app.cli_options import BaseOption, HomeOption, JsonOption, console_of, open
 from app.console import Console
 from app.mix_orders import STRIP_WEIGHTS, SheetOrder
 from app.orders import PictureOrder
+from app.painting import Notice, Painted, Painting, PictureSaved
 from styles.errors import BadInput
 from styles.names import safe_name
 
@@ -119,14 +120,14 @@ def create(
     }  # fmt: skip
     chosen: dict[str, Any] = {key: value for key, value in wanted.items() if value is not None}
     if again is None:
-        result = _paint(console, studio.create(PictureOrder(**chosen), out))
+        done = _paint(console, studio.create(PictureOrder(**chosen), out))
     elif set(chosen) - {"base"}:
-        result = _paint(console, studio.create(studio.order_like(again, **chosen), out))
+        done = _paint(console, studio.create(studio.order_like(again, **chosen), out))
     else:
-        result = _paint(console, studio.create_again(again, out, base=base))
-    told, recipes = result
+        done = _paint(console, studio.create_again(again, out, base=base))
+    told = done.facts()
     if save_blend is not None:
-        told["blend"] = str(studio.blends.save(save_blend, recipes[0].blend))
+        told["blend"] = str(studio.blends.save(save_blend, done.pictures[0].recipe.blend))
     lines = [*told["pictures"], *(told[key] for key in ("sheet", "blend") if key in told)]
     console.answer(told, "\n".join(lines))
 
@@ -165,23 +166,15 @@ def _times(text: str | None) -> float | None:
         raise BadInput(f"{text!r} is no size for a second pass.", hint="Write it as 1.5x or 2x.") from error
 
 
-def _paint(console: Console, events: Iterable[Any]) -> tuple[dict[str, Any], list[Any]]:
-    """Drain a render, saying each step; what to answer, and the pictures' recipes."""
-    from app.painting import Notice, Painting, PictureSaved, SheetSaved
-
-    told: dict[str, Any] = {"pictures": [], "seeds": [], "notices": []}
-    recipes = []
+def _paint(console: Console, events: Iterable[Any]) -> Painted:
+    """Drain a render, saying each step."""
+    done = Painted()
     for event in events:
+        done.take(event)
         if isinstance(event, Painting):
             console.step(f"{event.share:4.0%}  step {event.step} of {event.steps}")
         elif isinstance(event, Notice):
             console.say(event.text)
-            told["notices"].append(event.text)
         elif isinstance(event, PictureSaved):
             console.step_end()
-            told["pictures"].append(str(event.path))
-            told["seeds"].append(event.seed)
-            recipes.append(event.recipe)
-        elif isinstance(event, SheetSaved):
-            told |= {"sheet": str(event.path), "labels": list(event.labels), "columns": event.columns}
-    return told, recipes
+    return done

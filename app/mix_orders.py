@@ -23,11 +23,8 @@ class StyleOrder:
     def __post_init__(self) -> None:
         if not self.name.strip():
             raise BlendError("A style of the mix has no name.", hint="Write it as NAME=0.7.")
-        if self.weight is not None and (not math.isfinite(self.weight) or abs(self.weight) > STRONGEST):
-            raise BlendError(
-                f"The weight of {self.name} is {self.weight}.",
-                hint=f"A weight is a number from {-STRONGEST:g} to {STRONGEST:g}, usually 0 to 1.",
-            )
+        if self.weight is not None:
+            _check_weight(f"The weight of {self.name}", self.weight)
         if self.schedule is not None:
             try:
                 part = BlendPart(self.name, 1.0, self.schedule)
@@ -74,13 +71,17 @@ class SheetOrder:
     def __post_init__(self) -> None:
         assert self.kind in SHEETS, self.kind
         for weight in (*self.weights, self.strongest):
-            if not math.isfinite(weight) or abs(weight) > STRONGEST:
-                raise BlendError(
-                    f"A weight of the {self.kind} is {weight}.",
-                    hint=f"A weight is a number from {-STRONGEST:g} to {STRONGEST:g}, usually 0 to 1.",
-                )
+            _check_weight(f"A weight of the {self.kind}", weight)
 
     @property
     def varies(self) -> bool:
         """Its pictures differ by weights that are shown."""
         return self.kind != "leave one out"
+
+
+def _check_weight(what: str, weight: float) -> None:
+    if not math.isfinite(weight) or abs(weight) > STRONGEST:
+        raise BlendError(
+            f"{what} is {weight}.",
+            hint=f"A weight is a number from {-STRONGEST:g} to {STRONGEST:g}, usually 0 to 1.",
+        )

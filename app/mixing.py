@@ -117,10 +117,10 @@ def weighed(
     notes = []
     for style in strengths:
         strength, effect = blend.weight_of(style), effects[style]
-        weight = effect.weight_for(strength)
         part = blend.part_of(style)
-        peak = max((abs(factor) for _, factor in part.schedule or ()), default=1.0) if part else 1.0
-        weight = max(-STRONGEST / max(peak, 1.0), min(STRONGEST / max(peak, 1.0), weight))
+        peaks = [abs(factor) for _, factor in part.schedule or ()] if part else []
+        most = STRONGEST / max([1.0, *peaks])
+        weight = max(-most, min(most, effect.weight_for(strength)))
         if effect.strength > 0 and abs(effect.strength_of(weight) - strength) > 1e-6:
             notes.append(
                 f"“{names[style]}” can't be made as strong as {strength:g}: at its highest weight, {weight:g}, it has "

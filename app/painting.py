@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import io
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from styles.errors import Cancelled
 from styles.names import clean_text
@@ -60,6 +60,37 @@ class SheetSaved:
 
 
 PaintingEvent = Notice | Painting | PictureSaved | SheetSaved
+
+
+@dataclass
+class Painted:
+    """What has come of a painting so far."""
+
+    pictures: list[PictureSaved] = field(default_factory=list)
+    notices: list[str] = field(default_factory=list)
+    sheet: SheetSaved | None = None
+
+    def take(self, event: PaintingEvent) -> None:
+        """Add what an event tells."""
+        match event:
+            case Notice():
+                self.notices.append(event.text)
+            case PictureSaved():
+                self.pictures.append(event)
+            case SheetSaved():
+                self.sheet = event
+
+    def facts(self) -> dict[str, Any]:
+        """The pictures' paths and seeds, what is to be known about them, and the sheet if it is one; plain JSON values."""
+        told: dict[str, Any] = {
+            "pictures": [str(picture.path) for picture in self.pictures],
+            "seeds": [picture.seed for picture in self.pictures],
+            "notices": self.notices,
+        }
+        if self.sheet is not None:
+            labels, columns = list(self.sheet.labels), self.sheet.columns
+            told |= {"sheet": str(self.sheet.path), "labels": labels, "columns": columns}
+        return told
 
 
 def painted(

@@ -24,7 +24,7 @@ from app.trainings import JobCard, Trainings
 from styles.bases import BaseShelf
 from styles.blend import Blend
 from styles.errors import Cancelled, JobError
-from styles.from_picture import kept_source, sources_folder
+from styles.from_picture import kept_source, source_path
 from styles.home import Home
 from styles.library import Library
 from styles.pictures import read_recipe
@@ -144,7 +144,7 @@ class Studio:
         )  # fmt: skip
         if recipe.source and "image" not in changes:
             kept_source(recipe.source, self.home)  # told now if it is gone
-            changes["image"] = sources_folder(self.home) / f"{recipe.source}.png"
+            changes["image"] = source_path(recipe.source, self.home)
             changes.setdefault("denoise", recipe.source_strength)
         return replace(order, **changes)
 

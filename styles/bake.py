@@ -20,11 +20,11 @@ from styles.errors import BlendError, Cancelled, WrongFamilyError
 from styles.factors import Factors, factored, halved, squeezed, stacked
 from styles.kohya import kohya_name
 from styles.names import safe_name
+from styles.recipe import MAX_SEED
 from styles.stacked import OpenBase, check_family, inner_blocks
 from styles.style import FAMILY_NAMES, Style, StyleCard, StyleLayer
 
 METHODS = ("exact", "squeezed", "ties", "dare")
-MAX_SEED = 2**63 - 1
 CANCELLED = 1e-3  # more than fp16 rounds in a sum of styles that don't cancel out
 
 

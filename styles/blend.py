@@ -67,6 +67,17 @@ class BlendPart:
         """Return the weight at a place of the denoising, 0 its first step and 1 its last; mute and solo aside."""
         return self.weight if self.schedule is None else self.weight * _factor(self.schedule, progress)
 
+    def to_json(self) -> dict[str, Any]:
+        """Return plain JSON values, with only what differs from a style simply added at a weight."""
+        values: dict[str, Any] = {"style": self.style, "weight": self.weight}
+        if self.schedule is not None:
+            values["schedule"] = [list(point) for point in self.schedule]
+        plain = BlendPart(self.style, self.weight)
+        for name in ("composition", "texture", "muted", "solo"):
+            if getattr(self, name) != getattr(plain, name):
+                values[name] = getattr(self, name)
+        return values
+
 
 @dataclass(frozen=True)
 class Blend:
@@ -136,7 +147,7 @@ class Blend:
 
     def to_json(self) -> Any:
         """Return plain JSON values: a list of parts, in an object where the mode is not `sum`; floats survive exactly."""
-        parts = [_part_to_json(part) for part in self.parts]
+        parts = [part.to_json() for part in self.parts]
         return parts if self.mode == "sum" else {"mode": self.mode, "parts": parts}
 
     @classmethod
@@ -191,18 +202,6 @@ def _factor(points: Schedule, progress: float) -> float:
         return (left or right or (0.0, 0.0))[1]
     share = (progress - left[0]) / (right[0] - left[0])
     return left[1] + share * (right[1] - left[1])
-
-
-def _part_to_json(part: BlendPart) -> dict[str, Any]:
-    """Return a part with only what differs from a style simply added at a weight."""
-    values: dict[str, Any] = {"style": part.style, "weight": part.weight}
-    if part.schedule is not None:
-        values["schedule"] = [list(point) for point in part.schedule]
-    plain = BlendPart(part.style, part.weight)
-    for name in ("composition", "texture", "muted", "solo"):
-        if getattr(part, name) != getattr(plain, name):
-            values[name] = getattr(part, name)
-    return values
 
 
 def _part_from_json(values: Any) -> BlendPart:

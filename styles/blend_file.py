@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import os
-import re
 from collections.abc import Collection, Iterable
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,13 +13,12 @@ from styles.atomic import telling, unused_name, write_new, write_text
 from styles.blend import Blend
 from styles.errors import BlendError, UnknownStyleError
 from styles.home import Home
-from styles.names import clean_text, safe_name, suggested_name
+from styles.names import SHA256, clean_text, safe_name, suggested_name
 from styles.style import TEXT_LIMITS, StyleCard
 
 SUFFIX = ".json"
 FORMAT = 1
 LARGEST = 256 << 10  # bytes
-STYLE_ID = re.compile(r"[0-9a-f]{64}")
 TOLD = ("name", "author", "licence", "trigger", "family")  # what a file says of each style, for people
 
 
@@ -95,13 +93,14 @@ def save_blend(
         raise BlendError("There is no style in the blend to keep.", "Mix some styles first.")
     known = {card.id: card for card in cards}
     for part in blend.parts:
-        if not STYLE_ID.fullmatch(part.style):
+        if not SHA256.fullmatch(part.style):
             raise BlendError(f"The style {part.style[:80]} was never saved.", "Save it, then the blend.")
-    values = blend.to_json() if blend.mode != "sum" else {"mode": blend.mode, "parts": blend.to_json()}
-    for part in values["parts"]:
-        card = known.get(part["style"])
-        part |= {key: getattr(card, key) for key in TOLD if card and getattr(card, key)}
-    whole = {"atelier_blend": FORMAT, "name": name, "mode": values["mode"], "styles": values["parts"]}
+    styles = []
+    for part in blend.parts:
+        card = known.get(part.style)
+        told = {key: getattr(card, key) for key in TOLD if card and getattr(card, key)}
+        styles.append(part.to_json() | told)
+    whole = {"atelier_blend": FORMAT, "name": name, "mode": blend.mode, "styles": styles}
     text = json.dumps(whole, ensure_ascii=False, allow_nan=False, indent=2) + "\n"
     if not replace:
         return write_new(folder, name, SUFFIX, text.encode("utf-8"))
@@ -152,6 +151,6 @@ def load_blend(path: Path) -> SavedBlend:
 
 def _named(part: Any) -> NamedStyle:
     style = str(part["style"])
-    if not STYLE_ID.fullmatch(style):
+    if not SHA256.fullmatch(style):
         raise BlendError(f"“{clean_text(style, 80)}” is no style's id.")
     return NamedStyle(style, **{key: str(part.get(key, "")) for key in TOLD})

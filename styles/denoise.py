@@ -61,20 +61,14 @@ def denoise(
     seeds = order.request.seeds
     mixing = _Mixing(base, order, styles, mix, pictures, cancelled)
     generators = [torch.Generator().manual_seed(seeds[index]) for index in pictures]
+    first = 0 if order.request.only is not None else pictures.start
     done, latents = 0, start
     for number, run in enumerate(order.runs):
         if number > 0:
             assert latents is not None
             latents = _enlarged(base, latents, run)
-        steps = _run(base, order, run, mixing, generators, latents, cancelled)
-        try:
-            while True:
-                pixels = next(steps)
-                done += 1
-                first = 0 if order.request.only is not None else pictures.start
-                yield StepDone(done, order.steps, first, len(seeds), pixels)
-        except StopIteration as finished:
-            latents = finished.value
+        latents = yield from _run(base, order, run, mixing, generators, latents, done, first, cancelled)
+        done += run.steps - run.first
     assert latents is not None
     return latents
 
@@ -86,10 +80,12 @@ def _run(
     mixing: _Mixing,
     generators: Sequence[torch.Generator],
     clean: Tensor | None,
+    done: int,
+    first: int,
     cancelled: Callable[[], bool],
-) -> Generator[Tensor, None, Tensor]:
-    """Do the steps of one run, yielding the preview's pixels; returns the latents."""
-    sampler = order.request.sampler
+) -> Generator[StepDone, None, Tensor]:
+    """Do the steps of one run, after the `done` ones of the runs before, yielding each; returns the latents."""
+    sampler, asked = order.request.sampler, len(order.request.seeds)
     scheduler = make_scheduler(base, sampler)
     scheduler.set_timesteps(run.steps)  # stay on the CPU: indexing them there never waits for the device
     timesteps = scheduler.timesteps.to(base.device)
@@ -107,7 +103,8 @@ def _run(
             latents = outcome.prev_sample
             clean_now = outcome.get("pred_original_sample")
             pixels = base.preview.pixels(scheduler.model_outputs[-1] if clean_now is None else clean_now)
-        yield pixels
+        done += 1
+        yield StepDone(done, order.steps, first, asked, pixels)
     return latents
 
 

@@ -8,7 +8,7 @@ import torch
 from PIL import Image
 from torch import Tensor
 
-from styles.base import Base
+from styles.base import Base, in_fp32
 from styles.prompts import cut_words
 from styles.recipe import Recipe
 from styles.request import CreateRequest, Order
@@ -68,11 +68,8 @@ def _decode(base: Base, latents: Tensor) -> Tensor | None:
     scaled = latents / base.vae.config.scaling_factor
     decoded = base.vae.decode(scaled.to(base.vae.dtype)).sample.float()
     if not bool(torch.isfinite(decoded).all()) and base.vae.dtype != torch.float32:
-        dtype = base.vae.dtype
-        try:
-            decoded = base.vae.to(torch.float32).decode(scaled).sample
-        finally:
-            base.vae.to(dtype)  # there and back is exact
+        with in_fp32(base.vae) as vae:
+            decoded = vae.decode(scaled).sample
     if not bool(torch.isfinite(decoded).all()):
         return None
     return (decoded[0].permute(1, 2, 0) * 0.5 + 0.5).clamp(0, 1)

@@ -5,7 +5,6 @@ from __future__ import annotations
 import hashlib
 import io
 import math
-import re
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -13,6 +12,7 @@ from typing import TYPE_CHECKING
 from styles.atomic import write_bytes
 from styles.errors import OutOfMemory, PictureError, RecipeError
 from styles.home import Home
+from styles.names import SHA256
 from styles.recipe import MAX_PIXELS, MAX_SIDE_PX
 
 if TYPE_CHECKING:
@@ -21,7 +21,6 @@ if TYPE_CHECKING:
 
     from styles.base import Base
 
-SHA256 = re.compile(r"[0-9a-f]{64}")
 STEEPEST = 8  # width to height or height to width, of a picture whose shape decides the size
 
 
@@ -60,9 +59,16 @@ def sources_folder(home: Home) -> Path:
     return home.pictures / "sources"
 
 
+def source_path(sha256: str, home: Home) -> Path:
+    """Where the picture of that hash is kept, or would be; raises RecipeError for what is no hash."""
+    if not SHA256.fullmatch(sha256):  # it comes from a file, and is about to be a path
+        raise RecipeError("The recipe names the picture that it started from in no way that can be found.")
+    return sources_folder(home) / f"{sha256}.png"
+
+
 def keep_source(source: SourcePicture, home: Home) -> Path:
     """Keep a copy for painting again, once, as PNG named by its hash; raises DiskFullError, BadInput."""
-    path = sources_folder(home) / f"{source.sha256}.png"
+    path = source_path(source.sha256, home)
     if not path.is_file():
         buffer = io.BytesIO()
         source.image.save(buffer, format="PNG")
@@ -74,9 +80,7 @@ def kept_source(sha256: str, home: Home) -> SourcePicture:
     """Return the picture that a recipe names; raises RecipeError where it is not kept here or was changed since."""
     from PIL import Image as pillow
 
-    if not SHA256.fullmatch(sha256):  # it comes from a file, and is about to be a path
-        raise RecipeError("The recipe names the picture that it started from in no way that can be found.")
-    path = sources_folder(home) / f"{sha256}.png"
+    path = source_path(sha256, home)
     try:
         with pillow.open(path, formats=("PNG",)) as image:
             if image.width * image.height > MAX_PIXELS:
@@ -133,6 +137,8 @@ def encode_source(base: Base, source: SourcePicture, width_px: int, height_px: i
     from PIL import Image as pillow
     from PIL import ImageOps
 
+    from styles.base import in_fp32
+
     fitted = ImageOps.fit(source.image, (width_px, height_px), pillow.Resampling.LANCZOS)
     values = numpy.asarray(fitted, dtype=numpy.float32) / 127.5 - 1.0
     pixels = torch.from_numpy(values).permute(2, 0, 1)[None].to(base.device)  # (1, 3, H, W) in -1..1
@@ -141,10 +147,8 @@ def encode_source(base: Base, source: SourcePicture, width_px: int, height_px: i
         with torch.no_grad():
             latents = base.vae.encode(pixels.to(dtype)).latent_dist.mode().float()
             if not bool(torch.isfinite(latents).all()) and dtype != torch.float32:
-                try:
-                    latents = base.vae.to(torch.float32).encode(pixels).latent_dist.mode()
-                finally:
-                    base.vae.to(dtype)  # there and back is exact
+                with in_fp32(base.vae) as vae:
+                    latents = vae.encode(pixels).latent_dist.mode()
     except torch.OutOfMemoryError as error:
         raise OutOfMemory(
             f"{base.device} has too little memory to read a picture of {width_px}x{height_px} px.",

@@ -5,6 +5,8 @@ import unicodedata
 
 from styles.errors import BadInput
 
+SHA256 = re.compile("[0-9a-f]{64}")  # what styles and source pictures are known by
+
 LONGEST_NAME = 80  # characters
 # Windows keeps these for devices, with any extension.
 DEVICES = {"con", "prn", "aux", "nul"} | {f"{port}{n}" for port in ("com", "lpt") for n in range(10)}

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import json
 import math
-import re
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field, fields
 from typing import Any
 
 from styles.blend import Blend
 from styles.errors import AtelierError, RecipeError
+from styles.names import SHA256
 
 # What a picture can be, in one place: recipes, requests and whatever takes a person's wishes ask here.
 SAMPLERS = ("dpm++ 2m", "ddim", "euler a")  # set up in styles.sampling
@@ -68,7 +68,7 @@ class Recipe:
         )
         if not all(math.isfinite(number) for number in numbers):
             raise RecipeError("The recipe has a number that is not finite.", "Use another picture's recipe.")
-        if self.source and not re.fullmatch("[0-9a-f]{64}", self.source):
+        if self.source and not SHA256.fullmatch(self.source):
             raise RecipeError(
                 "The recipe names the picture that it started from in no way that can be found."
             )

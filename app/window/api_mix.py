@@ -13,7 +13,7 @@ from app.bench import bake_plan
 from app.cards import card_facts
 from app.mix_orders import STRIP_WEIGHTS, MixOrder, SheetOrder, StyleOrder
 from app.orders import PictureOrder
-from app.painting import Notice, PictureSaved, SheetSaved
+from app.painting import Painted
 from app.studio import Studio
 from app.window.answers import answering
 from styles.blend import Blend
@@ -228,17 +228,10 @@ def mix_from(
 
 def painted(studio: Studio, order: PictureOrder) -> dict[str, Any]:
     """Paint, and say the pictures' paths and seeds, what is to be known about them, and the sheet if it is one."""
-    told: dict[str, Any] = {"pictures": [], "seeds": [], "notices": []}
+    done = Painted()
     for event in studio.render(order).events():
-        match event:
-            case Notice():
-                told["notices"].append(event.text)
-            case PictureSaved():
-                told["pictures"].append(str(event.path))
-                told["seeds"].append(event.seed)
-            case SheetSaved():
-                told |= {"sheet": str(event.path), "labels": list(event.labels), "columns": event.columns}
-    return told
+        done.take(event)
+    return done.facts()
 
 
 def _number(name: str, value: Any) -> float | None:

@@ -10,8 +10,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from training.starter.drawings import read_drawn
-from training.starter.hands import HANDS
+from training.starter.drawings import read_drawn, rows_by_hand
 from training.starter.model import make_vae
 from training.starter.stage import BuildPlan, Stage, autocast, set_rate, warm_then_cosine
 
@@ -84,11 +83,8 @@ def train_decoder(state: Path, plan: BuildPlan, vae: Any, device: torch.device) 
     drawings = np.load(state / "drawings.npy", mmap_mode="r")
     textures = np.load(state / "textures.npy", mmap_mode="r")
     mean, deviation = torch.load(state / "latents.pt", weights_only=True)["latents"].chunk(2, 1)
-    drawn_in = [record.hand for record in read_drawn(state)]
-    rows = {hand: [row for row, name in enumerate(drawn_in) if name == hand] for hand in HANDS}
-    shares = torch.tensor(
-        [_error(vae, mean[rows[hand][:8]], drawings[rows[hand][:8]], device) for hand in rows]
-    )
+    in_hands = list(rows_by_hand(read_drawn(state)).values())
+    shares = torch.tensor([_error(vae, mean[rows[:8]], drawings[rows[:8]], device) for rows in in_hands])
     decoder = nn.ModuleList([vae.post_quant_conv, vae.decoder]).train().requires_grad_(True)
     optimizer = torch.optim.AdamW(decoder.parameters(), lr=4e-4, betas=(0.9, 0.99), weight_decay=0.0)
     stage = Stage(state / "decoder.pt", decoder, optimizer, None)
@@ -104,7 +100,7 @@ def train_decoder(state: Path, plan: BuildPlan, vae: Any, device: torch.device) 
                     latents.append(vae.encode(picture).latent_dist.mean.float())
                 originals.append(picture)
                 continue
-            row = rows[tuple(rows)[hand]][chance % len(rows[tuple(rows)[hand]])]
+            row = in_hands[hand][chance % len(in_hands[hand])]
             noise = torch.randn(mean[row].shape, generator=rng)
             latents.append((mean[row].float() + deviation[row].float() * noise)[None].to(device))
             originals.append(as_input(drawings[[row]], device))

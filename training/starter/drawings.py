@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import zlib
+from collections.abc import Sequence
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass
 from multiprocessing import get_context
@@ -89,3 +90,11 @@ def read_drawn(folder: Path) -> list[Drawn]:
 def _drawn(record: dict) -> Drawn:
     subjects = tuple((subject, colour) for subject, colour in record["subjects"])
     return Drawn(record["caption"], record["hand"], record["background"], subjects)
+
+
+def rows_by_hand(drawn: Sequence[Drawn]) -> dict[str, list[int]]:
+    """The numbers of the drawings in each hand that there are any in."""
+    rows: dict[str, list[int]] = {}
+    for row, one in enumerate(drawn):
+        rows.setdefault(one.hand, []).append(row)
+    return {hand: rows[hand] for hand in HANDS if hand in rows}

@@ -15,8 +15,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from training.starter.drawings import read_drawn
-from training.starter.hands import HANDS
+from training.starter.drawings import read_drawn, rows_by_hand
 from training.starter.model import make_scheduler, make_unet
 from training.starter.stage import BuildPlan, Stage, autocast, set_rate
 
@@ -99,17 +98,17 @@ def _work(rank: int, workers: int, state: Path, plan: BuildPlan, device: torch.d
 
 
 def _calmness(state: Path) -> Tensor:
-    """How often to show each drawing (N,) where calm hands go first: by how little
-    neighbouring pixels of its hand differ, against how much there is to see."""
+    """How often to show each drawing (N,) where calm hands go first.
+
+    Calm is a hand whose neighbouring pixels differ little, against how much there is to see.
+    """
     drawings = np.load(state / "drawings.npy", mmap_mode="r")
-    drawn_in = [record.hand for record in read_drawn(state)]
-    rows = {hand: [row for row, name in enumerate(drawn_in) if name == hand][:20] for hand in HANDS}
+    drawn = read_drawn(state)
     calm = {}
-    for hand, some in rows.items():
-        if some:
-            pictures = drawings[some].astype(np.float32)
-            calm[hand] = float(pictures.std((1, 2)).mean() / np.abs(np.diff(pictures, axis=2)).mean())
-    return torch.tensor([calm[hand] ** 1.5 for hand in drawn_in])
+    for hand, rows in rows_by_hand(drawn).items():
+        pictures = drawings[rows[:20]].astype(np.float32)
+        calm[hand] = float(pictures.std((1, 2)).mean() / np.abs(np.diff(pictures, axis=2)).mean())
+    return torch.tensor([calm[one.hand] ** 1.5 for one in drawn])
 
 
 def _predict(unet: Any, noisy: Tensor, timesteps: Tensor, text: Tensor, device: torch.device) -> Tensor:
