@@ -34,7 +34,10 @@ TEXT_LIMITS = {  # characters
     "base_name": 200,
     "base_fingerprint": 100,
     "created": 40,
+    "kind": 40,
+    "rights": 300,
 }
+MOST_TAGS, LONGEST_TAG = 64, 60  # of a card
 
 
 @dataclass(frozen=True, eq=False)
@@ -71,7 +74,9 @@ class StyleCard:
 
     `rank` is the rank most layers have, `layers` the number of adapted layers per network, `training` the
     numbers it was made with, `thumbnail` a JPEG, `created` an ISO date or empty, `path` the file it is in, `bake`
-    what a baked style was made from.
+    what a baked style was made from. `kind` is how the file writes its change (LoRA, LoCon, LoHa, ...), `strength`
+    the alpha / rank that most layers have, `tokens` the words that the file brings along for prompts, `rights` the
+    artist's statement to have the right to the artworks.
     """
 
     name: str
@@ -91,12 +96,20 @@ class StyleCard:
     problems: tuple[str, ...] = ()
     created: str = ""
     bake: BakeRecord | None = None
+    kind: str = "LoRA"
+    strength: float = 1.0
+    tags: tuple[str, ...] = ()
+    tokens: tuple[str, ...] = ()
+    rights: str = ""
     path: Path | None = field(default=None, compare=False)
 
     def __post_init__(self) -> None:
         for name, limit in TEXT_LIMITS.items():
             cleaned = clean_text(str(getattr(self, name)), limit, lines=name == "description")
             object.__setattr__(self, name, cleaned)
+        for name in ("tags", "tokens"):
+            cut = [clean_text(str(one), LONGEST_TAG) for one in getattr(self, name)[:MOST_TAGS]]
+            object.__setattr__(self, name, tuple(dict.fromkeys(one for one in cut if one)))
         weight = float(self.suggested_weight)
         object.__setattr__(self, "suggested_weight", weight if math.isfinite(weight) else 1.0)
 
@@ -114,6 +127,8 @@ class StyleCard:
         bake = self.bake.to_json() if self.bake else None
         return values | {
             "problems": list(self.problems),
+            "tags": list(self.tags),
+            "tokens": list(self.tokens),
             "bake": bake,
             "path": path,
             "made_for": self.made_for,
@@ -126,6 +141,7 @@ class Style:
 
     card: StyleCard
     layers: tuple[StyleLayer, ...]
+    embeddings: dict[str, Tensor] = field(default_factory=dict)  # token: (vectors, width of the text encoder)
 
     @property
     def id(self) -> str:
