@@ -75,10 +75,13 @@ def style_bytes(style: Style, *, with_date: bool = False) -> bytes:
     return header + section
 
 
-def read_card(path: Path) -> StyleCard:
-    """Read what a file says of its style; no tensor is made. Raises StyleFileError with the reason."""
+def read_card(path: Path, *, hashed: bool = True) -> StyleCard:
+    """Read what a file says of its style; no tensor is made. Raises StyleFileError with the reason.
+
+    Without `hashed` only the header is read and the card has no id: a large file takes a while to hash.
+    """
     header = open_header(path)
-    return _card(header, judge(header, path.name), path, tensor_hash(path, header))
+    return _card(header, judge(header, path.name), path, tensor_hash(path, header) if hashed else "")
 
 
 def read_style(path: Path) -> Style:
