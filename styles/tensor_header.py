@@ -1,24 +1,37 @@
 """The header of a safetensors file, judged before anything else of the file is believed.
 
 Layout (https://github.com/huggingface/safetensors#format): 8 bytes little-endian header length, the header
-as JSON, then the tensors' bytes, which the header's offsets must tile without gap or overlap.
+as JSON, then the tensors' bytes, which the header's offsets must tile without gap or overlap. What passes here
+also passes the safetensors library, and takes no more memory than a few times the header.
 """
 
 from __future__ import annotations
 
+import errno
 import hashlib
 import json
 import math
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import TYPE_CHECKING, Any, BinaryIO
 
 from styles.errors import StyleFileError
+from styles.names import clean_text
+
+if TYPE_CHECKING:
+    from torch import Tensor
 
 LARGEST_FILE = 4 << 30  # bytes
 LARGEST_HEADER = 32 << 20  # bytes; files of other tools can hold every caption of their training in it
 MOST_TENSORS = 20_000
+LONGEST_KEY = 400  # characters; the longest of Stable Diffusion has about 120
+LARGEST_SIDE = 1 << 17  # of a tensor; the widest layer of SDXL has 10240, a vocabulary 49408
 BYTES = {"F16": 2, "BF16": 2, "F32": 4, "F64": 8}
+OUTLINE = b"{}[],:0123456789 \t\r\n"
+NOT_BRACKETS = bytes(set(range(256)) - set(b"{}[]"))
 PICKLE = (b"PK\x03\x04", b"\x80\x02", b"\x80\x03", b"\x80\x04", b"\x80\x05")
 
 
@@ -43,6 +56,7 @@ class Header:
 
 def read_header(file: BinaryIO, size: int, name: str) -> Header:
     """Read and judge the header of an open file of `size` bytes; raises StyleFileError with the reason."""
+    name = clean_text(name, 120)
     if size > LARGEST_FILE:
         raise _refused(name, f"it has {size / 2**30:.1f} GiB, a style at most {LARGEST_FILE >> 30}")
     start = file.read(8)
@@ -56,13 +70,10 @@ def read_header(file: BinaryIO, size: int, name: str) -> Header:
         raise _refused(name, "it is no safetensors file, or only part of one")
     if length > LARGEST_HEADER:
         raise _refused(name, f"its header claims {length} bytes, at most {LARGEST_HEADER} are read")
-    try:
-        values = json.loads(file.read(length).decode("utf-8"), object_pairs_hook=_without_repeats)
-    except (ValueError, RecursionError) as error:
-        raise _refused(name, "its header can't be read") from error
-    if not isinstance(values, dict):
-        raise _refused(name, "its header is not a table of tensors")
-    metadata = values.pop("__metadata__", None) or {}
+    values = _values(file.read(length), name)
+    metadata = values.pop("__metadata__", None)
+    if metadata is None:
+        metadata = {}
     if not isinstance(metadata, dict) or not all(isinstance(v, str) for v in metadata.values()):
         raise _refused(name, "its metadata is not text")
     if not values:
@@ -71,7 +82,7 @@ def read_header(file: BinaryIO, size: int, name: str) -> Header:
         raise _refused(name, f"it holds {len(values)} tensors, at most {MOST_TENSORS} are read")
     tensors = {key: _entry(key, value, name) for key, value in values.items()}
     position = 0
-    for entry in sorted(tensors.values(), key=lambda entry: (entry.begin, entry.end)):
+    for entry in sorted(tensors.values(), key=lambda entry: entry.begin):
         if entry.begin != position:
             raise _refused(name, "its tensors overlap or leave gaps")
         position = entry.end
@@ -83,20 +94,25 @@ def read_header(file: BinaryIO, size: int, name: str) -> Header:
 def open_header(path: Path) -> Header:
     """Read and judge the header of the file at `path`; raises StyleFileError."""
     with open_style_file(path) as file:
-        return read_header(file, path.stat().st_size, path.name)
+        return read_header(file, os.fstat(file.fileno()).st_size, path.name)
 
 
-def open_style_file(path: Path) -> BinaryIO:
-    """Open a file to read; raises StyleFileError where there is none or it can't be read."""
-    if path.exists() and not path.is_file():  # a folder, or a pipe that would never end
-        raise StyleFileError(f"{path} is not a file.", "Choose a .safetensors file.")
+@contextmanager
+def open_style_file(path: Path) -> Iterator[BinaryIO]:
+    """Open a file to read; raises StyleFileError where there is none, or it can't be read now or later on."""
+    shown = clean_text(str(path), 300)
     try:
-        return path.open("rb")
+        if "\0" in str(path):
+            raise FileNotFoundError(errno.ENOENT, "no such name")
+        if path.exists() and not path.is_file():  # a folder, or a pipe that would never end
+            raise StyleFileError(f"{shown} is not a file.", "Choose a .safetensors file.")
+        with path.open("rb") as file:
+            yield file
     except FileNotFoundError as error:
-        raise StyleFileError(f"There is no file {path}.", "Look whether it was moved.") from error
+        raise StyleFileError(f"There is no file {shown}.", "Look whether it was moved.") from error
     except OSError as error:
         raise StyleFileError(
-            f"{path} can't be opened: {error.strerror}.", "Choose a file that you can read."
+            f"{shown} can't be read: {error.strerror or error}.", "Choose a file that you can read."
         ) from error
 
 
@@ -110,19 +126,76 @@ def tensor_hash(path: Path, header: Header) -> str:
     return digest.hexdigest()
 
 
+def read_tensors(file: BinaryIO, header: Header, name: str) -> Iterator[tuple[str, Tensor, bytearray]]:
+    """Yield (key, tensor, its bytes) in the file's order, reading each when it is asked for.
+
+    The tensor shares the bytes' memory. All bytes together are the tensor section, so that one pass reads and
+    hashes it. Raises StyleFileError where the file became shorter since its header was judged.
+    """
+    import torch
+
+    dtypes = {"F16": torch.float16, "BF16": torch.bfloat16, "F32": torch.float32, "F64": torch.float64}
+    file.seek(header.data_start)
+    for key, entry in sorted(header.tensors.items(), key=lambda item: item[1].begin):
+        data = bytearray(file.read(entry.end - entry.begin))
+        if len(data) != entry.end - entry.begin:
+            raise _refused(clean_text(name, 120), "it became shorter while it was read")
+        yield key, torch.frombuffer(data, dtype=dtypes[entry.dtype]).reshape(entry.shape), data
+
+
+def _values(data: bytes, name: str) -> dict[str, Any]:
+    """Return the table that the header's JSON holds."""
+    _judge_outline(data, name)
+    try:
+        values = json.loads(data.decode("utf-8"), object_pairs_hook=_without_repeats)
+        if b"\\ud" in data or b"\\uD" in data:  # half of a surrogate pair is no text, and raises a ValueError
+            json.dumps(values, ensure_ascii=False).encode("utf-8")
+    except (ValueError, RecursionError) as error:
+        raise _refused(name, "its header can't be read") from error
+    if not isinstance(values, dict) or not data.startswith(b"{"):
+        raise _refused(name, "its header is not a table of tensors")
+    return values
+
+
+def _judge_outline(data: bytes, name: str) -> None:
+    """Refuse JSON that would take much memory or nests deeply, before anything is made of it.
+
+    Without what stands in quotes, a header is brackets, commas and whole numbers: lists in tables in a table.
+    """
+    plain = data.replace(b"\\\\", b"").replace(b'\\"', b"")
+    if plain.count(b'"') > 16 * MOST_TENSORS:
+        raise _refused(name, "its header lists far more than a style holds")
+    outline = b"".join(plain.split(b'"')[::2])
+    brackets = outline.translate(None, NOT_BRACKETS)
+    if outline.count(b",") > 10 * MOST_TENSORS or len(brackets) > 10 * MOST_TENSORS:
+        raise _refused(name, "its header lists far more than a style holds")
+    nested = brackets.replace(b"[]", b"").replace(b"{}", b"") not in (b"", b"{}")
+    if nested or outline.translate(None, OUTLINE).replace(b"null", b""):
+        raise _refused(name, "its header is damaged and can't be read")
+
+
 def _entry(key: str, value: Any, name: str) -> TensorEntry:
-    shown = ascii(key[:80])[1:-1]
+    problem = "the name is longer than any layer's" if len(key) > LONGEST_KEY else _problem(value)
+    if problem:
+        raise _refused(name, f"at {clean_text(key, 80)} {problem}")
+    return TensorEntry(value["dtype"], tuple(value["shape"]), *value["data_offsets"])
+
+
+def _problem(value: Any) -> str:
+    """Say what is wrong with the header's entry of a tensor; empty where it is right."""
     if not isinstance(value, dict) or set(value) != {"dtype", "shape", "data_offsets"}:
-        raise _refused(name, f"its header is damaged at {shown}")
+        return "its header is damaged"
     dtype, shape, offsets = value["dtype"], value["shape"], value["data_offsets"]
     if not _whole_numbers(shape) or not _whole_numbers(offsets) or len(offsets) != 2:
-        raise _refused(name, f"its header is damaged at {shown}")
+        return "its header is damaged"
     if not isinstance(dtype, str) or dtype not in BYTES:
-        kind = ascii(dtype)[:20] if isinstance(dtype, str) else "something else"
-        raise _refused(name, f"{shown} holds {kind}, a style holds {', '.join(BYTES)}")
+        kind = clean_text(dtype, 20) if isinstance(dtype, str) else "something else"
+        return f"it holds {kind}, a style holds {', '.join(BYTES)}"
     if len(shape) > 4 or math.prod(shape) * BYTES[dtype] != offsets[1] - offsets[0]:
-        raise _refused(name, f"the shape {shape[:6]} of {shown} doesn't fit its bytes")
-    return TensorEntry(dtype, tuple(shape), offsets[0], offsets[1])
+        return f"the shape {shape[:6]} doesn't fit its bytes"
+    if not all(0 < side <= LARGEST_SIDE for side in shape):
+        return f"the shape {shape} is none that a style has"
+    return ""
 
 
 def _whole_numbers(values: Any) -> bool:

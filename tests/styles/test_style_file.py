@@ -108,7 +108,7 @@ def test_holds_what_other_tools_look_for_and_nothing_else(style: Style, tmp_path
         "ss_network_module": "networks.lora",
         "ss_network_dim": "4",
         "ss_network_alpha": "2.0",
-        "ss_output_name": "Cats & Ink 墨",
+        "ss_output_name": "Cats_Ink",
         "ss_max_train_steps": "200",
         "modelspec.sai_model_spec": "1.0.1",
         "modelspec.architecture": "stable-diffusion-v1/lora",
@@ -326,7 +326,7 @@ def test_text_of_strangers_is_only_text(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("changes", "said"),
     [
-        ({"down": torch.ones(0, 768), "up": torch.ones(64, 0)}, "don't fit"),  # rank 0
+        ({"down": torch.ones(0, 768), "up": torch.ones(64, 0)}, "none that a style has"),  # rank 0
         ({"down": torch.ones(800, 768), "up": torch.ones(64, 800)}, "rank 800"),  # above the layer's width
         ({"up": torch.ones(64, 5)}, "don't fit"),
         ({"down": torch.ones(768)}, "don't fit"),
