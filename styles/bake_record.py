@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from typing import Any
 
+from styles.licences import warnings_about
 from styles.names import clean_text
 
 MOST_PARENTS = 256
@@ -60,17 +61,23 @@ class BakeRecord:
         return "; ".join(f"{parent.name}: {parent.licence or 'unknown'}" for parent in self.parents)
 
     @property
+    def warnings(self) -> tuple[str, ...]:
+        """What the parents' licences mean for it, in sentences: above all that one forbids to share it."""
+        return warnings_about((parent.name, parent.licence) for parent in self.parents)
+
+    @property
     def words(self) -> str:
         """The making in sentences for a description."""
         parts = []
         for parent in self.parents:
             by = f" by {parent.author}" if parent.author else ""
             parts.append(f"{parent.name}{by} at {parent.weight:g} (licence {parent.licence or 'unknown'})")
-        unknown = any(not parent.licence for parent in self.parents)
-        ask = " Ask before you share it: not every licence is known." if unknown else ""
-        return (
-            f"Baked ({self.method}) from {', '.join(parts)}. It differs from that blend by {self.error:.2g} of "
-            f"its change.{ask}"
+        return " ".join(
+            [
+                f"Baked ({self.method}) from {', '.join(parts)}. It differs from that blend by {self.error:.2g} of "
+                "its change.",
+                *self.warnings,
+            ]
         )
 
     def to_json(self) -> dict[str, Any]:

@@ -10,6 +10,20 @@ SHA256 = re.compile("[0-9a-f]{64}")  # what styles and source pictures are known
 LONGEST_NAME = 80  # characters
 # Windows keeps these for devices, with any extension.
 DEVICES = {"con", "prn", "aux", "nul"} | {f"{port}{n}" for port in ("com", "lpt") for n in range(10)}
+# Letters that Unicode does not take apart into a plain one and an accent.
+SPELT = {
+    "ß": "ss",
+    "æ": "ae",
+    "Æ": "Ae",
+    "œ": "oe",
+    "Œ": "Oe",
+    "ø": "o",
+    "Ø": "O",
+    "ł": "l",
+    "Ł": "L",
+    "đ": "d",
+    "Đ": "D",
+}
 
 
 def clean_text(text: str, limit: int, lines: bool = False) -> str:
@@ -40,6 +54,20 @@ def suggested_name(text: str) -> str:
     if text.split(".")[0].strip().casefold() in DEVICES:
         text = f"my {text}"
     return text or "style"
+
+
+def tag_name(text: str, otherwise: str = "style") -> str:
+    """Return the nearest name that stands in a prompt's `<lora:name:1>` everywhere: ASCII letters, digits, `_ . -`.
+
+    Accents are dropped; `otherwise` where nothing of the name is left.
+    """
+    for letter, spelt in SPELT.items():
+        text = text.replace(letter, spelt)
+    plain = unicodedata.normalize("NFKD", text).encode("ascii", "ignore").decode()
+    plain = re.sub(r"\.{2,}", ".", re.sub(r"[^A-Za-z0-9_.-]+", "_", plain)).strip("_.-")[:LONGEST_NAME]
+    if plain.split(".")[0].casefold() in DEVICES | {"none"}:  # A1111 keeps “none” for itself
+        plain = f"my_{plain}"
+    return plain.rstrip("_.-") or otherwise
 
 
 def safe_name(text: str, kind: str = "style") -> str:

@@ -12,10 +12,11 @@ import binascii
 import json
 import math
 import re
+from collections import Counter
 from typing import Any
 
 from styles.bake_record import BakeRecord
-from styles.names import suggested_name
+from styles.names import tag_name
 from styles.style import StyleCard
 from styles.thumbnail import LARGEST, public_thumbnail
 
@@ -59,7 +60,8 @@ TOLD = frozenset(
         "parents",
     ]
 )
-OWN_TEXTS = ("trigger", "author", "licence", "description", "base_name", "base_fingerprint")
+OWN_TEXTS = ("trigger", "author", "licence", "rights", "description", "base_name", "base_fingerprint")
+MOST_TAGS_READ = 2000  # of another tool's counts
 FROM_KOHYA = {  # our name: (theirs, how to read it)
     "steps": ("ss_max_train_steps", int),
     "learning_rate": ("ss_unet_lr", float),
@@ -97,7 +99,7 @@ def kohya_metadata(card: StyleCard, alpha: float) -> dict[str, str]:
         "ss_network_module": "networks.lora",
         "ss_network_dim": card.rank,
         "ss_network_alpha": alpha,
-        "ss_output_name": suggested_name(card.name),
+        "ss_output_name": tag_name(card.name),  # A1111 and Forge put it into the prompt's tag
         "ss_sd_model_name": card.base_name,
         "ss_learning_rate": card.training.get("learning_rate"),
         "ss_unet_lr": card.training.get("learning_rate"),
@@ -127,6 +129,7 @@ def shown_metadata(card: StyleCard, tensor_sha256: str) -> dict[str, str]:
         "date": card.created,
         "license": card.licence,
         "trigger_phrase": card.trigger,
+        "tags": ", ".join(tag.replace(",", " ") for tag in card.tags),
         "prediction_type": {"v_prediction": "v"}.get(str(prediction), prediction),
         "hash_sha256": f"0x{tensor_sha256}",
     }
@@ -142,6 +145,8 @@ def shown_metadata(card: StyleCard, tensor_sha256: str) -> dict[str, str]:
         "suggested_weight": card.suggested_weight,
         "training": card.training,
     }
+    if card.tags:
+        own["tags"] = list(card.tags)
     if card.bake:
         own["bake"] = card.bake.to_json()
     found = {f"modelspec.{key}": str(value) for key, value in values.items() if value not in (None, "")}
@@ -149,7 +154,7 @@ def shown_metadata(card: StyleCard, tensor_sha256: str) -> dict[str, str]:
 
 
 def card_texts(metadata: dict[str, str], stem: str) -> dict[str, Any]:
-    """Read name, texts, weight, training and thumbnail from a file's metadata, as arguments of StyleCard.
+    """Read name, texts, tags, weight, training and thumbnail from a file's metadata, as arguments of StyleCard.
 
     Our own card first, else what other tools write; what can't be read is left out.
     """
@@ -161,13 +166,14 @@ def card_texts(metadata: dict[str, str], stem: str) -> dict[str, Any]:
     }
     found: dict[str, Any] = {
         "name": own.get("name") or spec.get("title") or metadata.get("ss_output_name") or stem,
-        "trigger": spec.get("trigger_phrase", ""),
+        "trigger": spec.get("trigger_phrase") or _trigger_of_counts(metadata.get("ss_tag_frequency", "")),
         "author": spec.get("author", ""),
         "licence": spec.get("license", ""),
         "description": spec.get("description", ""),
         "base_name": metadata.get("ss_sd_model_name", ""),
         "created": spec.get("date", ""),
         "thumbnail": _thumbnail(spec.get("thumbnail", "")),
+        "tags": _tags(own.get("tags", spec.get("tags", ""))),
     }
     found |= {name: own[name] for name in OWN_TEXTS if isinstance(own.get(name), str)}
     found["base_name"] = _without_folders(found["base_name"])
@@ -223,6 +229,30 @@ def _without_folders(name: str) -> str:
     if re.fullmatch(r"[\w.-]+/[\w.-]+", name) and not name.startswith((".", "~")):
         return name
     return re.split(r"[\\/]", name.rstrip("\\/"))[-1]
+
+
+def _tags(told: Any) -> tuple[str, ...]:
+    """Read a list of tags, or tags with commas between; what is neither has none."""
+    tags = told.split(",") if isinstance(told, str) else told if isinstance(told, list) else []
+    return tuple(tag.strip() for tag in tags[:MOST_TAGS_READ] if isinstance(tag, str) and tag.strip())
+
+
+def _trigger_of_counts(text: str) -> str:
+    """Guess the trigger from kohya's counts of tags, `{folder: {tag: times}}`: what all captions have, and few tags are.
+
+    Empty where the captions are whole sentences, or too many tags are in all of them to tell which one it was.
+    """
+    try:
+        folders = json.loads(text) if text else {}
+        counts: Counter[str] = Counter()
+        for tags in folders.values():
+            for tag, times in list(tags.items())[:MOST_TAGS_READ]:
+                counts[str(tag).strip()] += int(times)
+    except (ValueError, TypeError, AttributeError, RecursionError, OverflowError):
+        return ""
+    most = max(counts.values(), default=0)
+    found = [tag for tag, times in counts.items() if tag and times == most]
+    return ", ".join(found) if most >= 3 and len(found) <= 3 and len(counts) > len(found) else ""
 
 
 def _thumbnail(uri: str) -> bytes | None:

@@ -1,0 +1,109 @@
+"""What a licence says about making something new of a style; read modestly, for a warning and never as law.
+
+Short names are those of SPDX (https://spdx.org/licenses); all other text is searched for the few plain phrases that
+people write, and where nothing is found nothing is claimed.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+CREATIVE_COMMONS = re.compile(
+    r"(?<![a-z])cc[ -]*by(?P<terms>(?:[ -]*(?:nc|nd|sa))*)(?:[ -]*v?(?P<version>[1-4]\.[05]))?(?![a-z0-9])",
+    re.IGNORECASE,
+)
+NO_CHANGES = re.compile(
+    r"\bno[ -]?deriv(?:s|ativ(?:es?|e[ -]works?))\b"
+    r"|\b(?:no|not|never|don['’]?t)\s+(?:be\s+)?(?:(?:any|for|allow(?:ed)?|to|make)\s+)*"
+    r"(?:merg(?:e[ds]?|ing)|bak(?:e[ds]?|ing)|remix(?:e[ds]|ing)?|derivatives?|derivative[ -]works?|modif\w+|adaptations?)\b"
+    r"|\b(?:merg(?:es?|ing)|remix(?:es|ing)?|derivatives?|modifications?)\s+(?:(?:is|are)\s+)?"
+    r"(?:not\s+(?:allowed|permitted)|forbidden|prohibited)\b"
+    r"|\ball rights reserved\b",
+    re.IGNORECASE,
+)
+NOT_FOR_MONEY = re.compile(
+    r"\bnon[ -]?commercial\b|\bno(?:t for)? commercial\b|\bpersonal use only\b", re.IGNORECASE
+)
+SAME_TERMS = re.compile(
+    r"\bshare[ -]?alike\b|\b(?:a|l)?gpl\b|\bsame (?:licen[cs]e|terms|permissions)\b", re.IGNORECASE
+)
+USE_RULES = re.compile(r"\bopen ?rail\b|\bopenrail(?:\+\+)?|\bcreativeml\b", re.IGNORECASE)
+FREE = ("CC0-1.0", "MIT", "Apache-2.0", "BSD-2-Clause", "BSD-3-Clause", "Unlicense", "0BSD")
+NAMES = {  # as people type them: as SPDX names them
+    "cc0": "CC0-1.0",
+    "cc zero": "CC0-1.0",
+    "public domain": "CC0-1.0",
+    "apache 2.0": "Apache-2.0",
+    "apache-2": "Apache-2.0",
+    "apache 2": "Apache-2.0",
+    **{name.casefold(): name for name in FREE},
+}
+
+
+@dataclass(frozen=True)
+class Terms:
+    """What a licence asks for, as far as its text shows: all false for one that is silent or unknown."""
+
+    known: bool  # whether anything of it was understood
+    no_changes: bool = False  # nothing new may be made of it and shared
+    not_for_money: bool = False
+    same_terms: bool = False  # what is made of it must be under the same licence
+    use_rules: bool = False  # rules for its use that must be passed on
+
+
+def spdx_name(licence: str) -> str:
+    """Return the SPDX name of a licence that is typed in another way (`cc by-sa 4.0`), else the text as it is."""
+    text = " ".join(licence.split())
+    found = CREATIVE_COMMONS.fullmatch(text)
+    if found and found["version"]:
+        marks = [mark for mark in ("NC", "ND", "SA") if mark.casefold() in found["terms"].casefold()]
+        return "-".join(["CC-BY", *marks, found["version"]])
+    return NAMES.get(text.casefold(), licence)
+
+
+def terms_of(licence: str) -> Terms:
+    """Read what a licence asks for, from its SPDX name or its words."""
+    text = " ".join(licence.split())
+    marks = [found["terms"].casefold() for found in CREATIVE_COMMONS.finditer(text)]
+    plain = CREATIVE_COMMONS.sub(" ", text)
+    asks = {
+        "no_changes": any("nd" in mark for mark in marks) or bool(NO_CHANGES.search(plain)),
+        "not_for_money": any("nc" in mark for mark in marks) or bool(NOT_FOR_MONEY.search(plain)),
+        "same_terms": any("sa" in mark for mark in marks) or bool(SAME_TERMS.search(plain)),
+        "use_rules": bool(USE_RULES.search(plain)),
+    }
+    return Terms(known=bool(marks) or spdx_name(text) in FREE or any(asks.values()), **asks)
+
+
+def warnings_about(works: Iterable[tuple[str, str]]) -> tuple[str, ...]:
+    """Say in sentences what the licences of (name, licence) mean for something new that is made of them together."""
+    terms = {work: terms_of(work[1]) for work in works}
+    told = [
+        f"The licence of “{name}” ({spdx_name(licence)}) forbids to share what is made from it: keep the result to "
+        "yourself, or ask its author."
+        for (name, licence), asks in terms.items()
+        if asks.no_changes
+    ]
+    if found := [name for (name, _), asks in terms.items() if asks.not_for_money]:
+        told.append(f"Not for commercial use, and so neither is the result: {_quoted(found)}.")
+    same = {spdx_name(licence): name for (name, licence), asks in terms.items() if asks.same_terms}
+    if len(same) > 1:
+        told.append(
+            f"{_quoted(same.values())} each ask for their own licence for what is made from them "
+            f"({', '.join(same)}): no licence may fit all."
+        )
+    elif same:
+        told.append(f"What is made from {_quoted(same.values())} must have its licence: {next(iter(same))}.")
+    if found := [name for (name, _), asks in terms.items() if asks.use_rules]:
+        told.append(f"With rules for use that are to be passed on: {_quoted(found)}.")
+    if found := [name for (name, licence), asks in terms.items() if licence.strip() and not asks.known]:
+        told.append(f"Read the licence before you share the result: {_quoted(found)}.")
+    if found := [name for (name, licence) in terms if not licence.strip()]:
+        told.append(f"Ask before you share it: not every licence is known ({_quoted(found)}).")
+    return tuple(told)
+
+
+def _quoted(names: Iterable[str]) -> str:
+    return ", ".join(f"“{name}”" for name in names)
