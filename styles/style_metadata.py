@@ -10,7 +10,6 @@ from __future__ import annotations
 import base64
 import binascii
 import json
-import math
 import re
 from collections import Counter
 from typing import Any
@@ -62,6 +61,10 @@ TOLD = frozenset(
 )
 OWN_TEXTS = ("trigger", "author", "licence", "rights", "description", "base_name", "base_fingerprint")
 MOST_TAGS_READ = 2000  # of another tool's counts
+LONGEST_PATH = 4000  # characters
+# Characters of JSON inside the metadata, which can take twenty times that when it is read: our own card is shorter
+# than a header that we write, counts of tags have a line for each caption.
+LONGEST_CARD, LONGEST_COUNTS = 1 << 20, 4 << 20
 FROM_KOHYA = {  # our name: (theirs, how to read it)
     "steps": ("ss_max_train_steps", int),
     "learning_rate": ("ss_unet_lr", float),
@@ -164,8 +167,12 @@ def card_texts(metadata: dict[str, str], stem: str) -> dict[str, Any]:
         for key, value in metadata.items()
         if key.startswith("modelspec.")
     }
+    name = own.get("name")
     found: dict[str, Any] = {
-        "name": own.get("name") or spec.get("title") or metadata.get("ss_output_name") or stem,
+        "name": (isinstance(name, str) and name)
+        or spec.get("title")
+        or metadata.get("ss_output_name")
+        or stem,
         "trigger": spec.get("trigger_phrase") or _trigger_of_counts(metadata.get("ss_tag_frequency", "")),
         "author": spec.get("author", ""),
         "licence": spec.get("license", ""),
@@ -177,7 +184,7 @@ def card_texts(metadata: dict[str, str], stem: str) -> dict[str, Any]:
     }
     found |= {name: own[name] for name in OWN_TEXTS if isinstance(own.get(name), str)}
     found["base_name"] = _without_folders(found["base_name"])
-    if type(own.get("suggested_weight")) in (int, float):
+    if type(own.get("suggested_weight")) in (int, float) and _plain(own["suggested_weight"]):
         found["suggested_weight"] = own["suggested_weight"]
     training = own.get("training") if own else _kohya_training(metadata)
     if isinstance(training, dict):
@@ -200,8 +207,9 @@ def claimed_family(metadata: dict[str, str]) -> str:
 
 
 def _own_card(metadata: dict[str, str]) -> dict[str, Any]:
+    text = metadata.get(CARD_KEY, "{}")
     try:
-        own = json.loads(metadata.get(CARD_KEY, "{}"))
+        own = json.loads(text) if len(text) <= LONGEST_CARD else {}
     except (ValueError, RecursionError):
         return {}
     return own if isinstance(own, dict) else {}
@@ -221,19 +229,21 @@ def _plain(value: Any) -> bool:
     """Whether a value is a short word or a finite number."""
     if isinstance(value, str):
         return bool(re.fullmatch(r"[\w +.,:()-]{0,80}", value))
-    return isinstance(value, int | float) and math.isfinite(value) and abs(value) < 1e15
+    return isinstance(value, int | float) and -1e15 < value < 1e15
 
 
 def _without_folders(name: str) -> str:
     """Keep only the last part of a path; a Hub id such as `owner/name` stays."""
     if re.fullmatch(r"[\w.-]+/[\w.-]+", name) and not name.startswith((".", "~")):
         return name
-    return re.split(r"[\\/]", name.rstrip("\\/"))[-1]
+    return re.split(r"[\\/]", name[-LONGEST_PATH:].rstrip("\\/"))[-1]
 
 
 def _tags(told: Any) -> tuple[str, ...]:
     """Read a list of tags, or tags with commas between; what is neither has none."""
-    tags = told.split(",") if isinstance(told, str) else told if isinstance(told, list) else []
+    tags = (
+        told.split(",", MOST_TAGS_READ) if isinstance(told, str) else told if isinstance(told, list) else []
+    )
     return tuple(tag.strip() for tag in tags[:MOST_TAGS_READ] if isinstance(tag, str) and tag.strip())
 
 
@@ -243,7 +253,7 @@ def _trigger_of_counts(text: str) -> str:
     Empty where the captions are whole sentences, or too many tags are in all of them to tell which one it was.
     """
     try:
-        folders = json.loads(text) if text else {}
+        folders = json.loads(text) if 0 < len(text) <= LONGEST_COUNTS else {}
         counts: Counter[str] = Counter()
         for tags in folders.values():
             for tag, times in list(tags.items())[:MOST_TAGS_READ]:
