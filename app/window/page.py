@@ -11,6 +11,8 @@ from app.window.library import library_room
 from app.window.settings import settings_room
 from app.window.train import train_room
 
+BEAT_SECONDS = 5.0
+
 
 def build(studio: Studio) -> gr.Blocks:
     """The whole page over one studio; served by `serve`, or by a test."""
@@ -29,5 +31,10 @@ def build(studio: Studio) -> gr.Blocks:
             with gr.Tab("Settings", id="settings") as settings_tab:
                 settings_room(studio, page, settings_tab)
         add_endpoints(studio)
+        # Gradio closes the stream of answers when none is due; what is asked in that moment would wait for ever. The
+        # next question opens the stream again, with all answers that wait, so the page asks for nothing now and then.
+        gr.Timer(BEAT_SECONDS).tick(
+            lambda: None, show_progress="hidden", api_visibility="private", trigger_mode="multiple"
+        )
     page.queue(default_concurrency_limit=4)
     return page
