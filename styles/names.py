@@ -29,10 +29,14 @@ SPELT = {
 def clean_text(text: str, limit: int, lines: bool = False) -> str:
     """Return `text` without control, format (bidi overrides, zero-width) and unassigned characters.
 
-    At most `limit` characters; line breaks stay only with `lines`, else they become spaces.
+    At most `limit` characters; line breaks stay only with `lines` and as `\\n`, else they become spaces.
     """
+    if text[: limit * 4].isprintable():  # nearly all text is
+        return text[:limit].strip()
     kept = (
-        character if not unicodedata.category(character).startswith("C") else _blank(character, lines)
+        _blank(character, lines)
+        if unicodedata.category(character).startswith(("C", "Zl", "Zp"))
+        else character
         for character in text[: limit * 4].replace("\r\n", "\n")
     )
     return "".join(kept)[:limit].strip()
@@ -41,7 +45,7 @@ def clean_text(text: str, limit: int, lines: bool = False) -> str:
 def _blank(character: str, lines: bool) -> str:
     if character == "\n" and lines:
         return "\n"
-    return " " if character in "\n\r\t" else ""
+    return " " if character in "\n\r\t\u2028\u2029" else ""
 
 
 def suggested_name(text: str) -> str:
