@@ -14,7 +14,7 @@ import torch
 from torch import Tensor
 
 from styles.base import Base
-from styles.errors import Cancelled
+from styles.errors import Cancelled, Failure
 from styles.prompts import encode_prompts
 from styles.sampling import make_scheduler
 from styles.stacked import blended
@@ -84,8 +84,13 @@ class Probe:
         return whole / (len(self.places) * len(self.prompts)) ** 0.5
 
     def effect(self, style: Style, cancelled: Callable[[], bool] = lambda: False) -> Effect:
-        """Measure one style at weight 1."""
+        """Measure one style at weight 1; raises Failure where no numbers come out, besides what `change` raises."""
         change = self.change((style,), (1.0,), cancelled).flatten().cpu()
+        if not bool(torch.isfinite(change).all()):
+            raise Failure(
+                f"How strong “{style.name}” is can't be measured: on “{self.base.name}” it gives no numbers (NaN).",
+                "Choose fp32 in the settings, or mix by weight alone.",
+            )
         return Effect(float(change.norm()), tuple(_sketch(change)))
 
 

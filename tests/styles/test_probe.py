@@ -9,7 +9,7 @@ import pytest
 import torch
 
 from styles.base import Base, open_base
-from styles.errors import Cancelled
+from styles.errors import Cancelled, Failure
 from styles.home import Home
 from styles.probe import Probe, measure, walk
 from styles.sampling import make_scheduler
@@ -119,6 +119,12 @@ def test_stops_when_asked(bases: dict[str, Base], probes: dict[str, Probe]) -> N
         walk(bases["sd1"], PROMPTS, cancelled=lambda: True)
     with pytest.raises(Cancelled):
         probes["sd1"].effect(gentle(bases["sd1"], 1), cancelled=lambda: True)
+
+
+def test_a_style_that_gives_no_numbers_is_not_measured(probes: dict[str, Probe]) -> None:
+    style = gentle(probes["sd1"].base, 1, factor=1e30)
+    with pytest.raises(Failure, match=r"Style 1.*no numbers"):
+        probes["sd1"].effect(style)
 
 
 def test_measure_is_the_short_way(bases: dict[str, Base]) -> None:
