@@ -84,7 +84,12 @@ class Gains:
             self._write()
 
     def _checked(self, weights: Weights, what: str) -> Tensor:
-        values = torch.as_tensor(weights, dtype=torch.float64).detach().cpu()
+        try:
+            values = torch.as_tensor(weights, dtype=torch.float64).detach().cpu()
+        except (TypeError, ValueError) as error:
+            raise BlendError(
+                f"The {what} are no table of numbers.", "Give one number for each style, in every row."
+            ) from error
         values = values[None] if values.dim() == 1 else values
         if values.dim() != 2 or values.shape[0] < 1 or values.shape[1] != len(self.styles):
             raise BlendError(

@@ -261,6 +261,27 @@ def test_half_precision_loses_no_more_than_its_own_rounding(tiny_sd1: Path, styl
         )
 
 
+@pytest.mark.parametrize(("dtype", "tolerance"), [(torch.float32, 1e-5), (torch.bfloat16, 2**-5)])
+def test_pictures_of_one_batch_are_predicted_as_if_alone(
+    tiny_sd1: Path, styles: list[Style], dtype: torch.dtype, tolerance: float
+) -> None:
+    """With guidance: in [negative, positive] each picture has its row in both halves."""
+    unet = unet_of(tiny_sd1, dtype)
+    rows = [[0.0, 0.0, 0.0], [0.7, -0.4, 0.0], [1.2, 0.5, -1.0]]
+    latents, words = inputs(2, dtype=dtype)
+    together = latents[:1].repeat(6, 1, 1, 1), words.repeat_interleave(3, 0)
+    for kept in (False, True):
+        with blended(PlainBase(unet), styles) as mix:
+            mix.set_gains(rows)
+            mix.prompt(together[1] if kept else None)
+            batch = noise_pred(unet, *together).unflatten(0, (2, 3))
+            for picture, row in enumerate(rows):
+                mix.set_gains(row)
+                mix.prompt(words if kept else None)
+                alone = noise_pred(unet, latents[:1].repeat(2, 1, 1, 1), words)
+                assert (batch[:, picture] - alone).norm() <= tolerance * alone.norm()
+
+
 def test_text_encoder_layers_find_their_place_in_either_layout(tiny_sd1: Path) -> None:
     from transformers import CLIPTextModel
 
@@ -309,7 +330,16 @@ def test_refuses_layers_that_the_base_lacks_by_name(base: PlainBase, styles: lis
 
 
 @pytest.mark.parametrize(
-    "weights", [[1.0], [1.0, float("nan"), 0.0], [float("inf"), 0.0, 0.0], [[[1.0, 0.0, 0.0]]], []]
+    "weights",
+    [
+        [1.0],
+        [1.0, float("nan"), 0.0],
+        [float("inf"), 0.0, 0.0],
+        [[[1.0, 0.0, 0.0]]],
+        [],
+        [[1.0], [1.0, 0.0, 0.0]],
+        ["a", "b", "c"],
+    ],
 )
 def test_refuses_weights_that_are_none(base: PlainBase, styles: list[Style], weights: Any) -> None:
     with blended(base, styles) as mix, pytest.raises(BlendError):
