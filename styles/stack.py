@@ -156,7 +156,7 @@ class Stack:
         """Return `W + B g A`, in memory of our own."""
         now = self.gains.moves, self.weight._version
         if self.mixed_weight is None or self.mixed_weight_at != now:
-            with torch.no_grad(), torch.inference_mode(False):
+            with torch.inference_mode(False), torch.no_grad():
                 self.mixed_weight = torch.addmm(self.weight, self.up.T * self.weights, self.down)
             self.mixed_weight_at = now
         return self.mixed_weight
@@ -194,7 +194,7 @@ class Stack:
         if self.silent:
             return self.base_words
         if self.mixed_at != self.gains.moves:
-            with torch.no_grad(), torch.inference_mode(False):
+            with torch.inference_mode(False), torch.no_grad():
                 self.mixed_words = self._mix_words()
             self.mixed_at = self.gains.moves
         return self.mixed_words  # type: ignore[return-value]

@@ -23,6 +23,9 @@ from styles.gains import Gains, Weights
 from styles.stack import Stack, Words
 from styles.style import FAMILY_NAMES, Style, StyleLayer
 
+# transformers >= 5.6 has CLIPTextModel without this level, its other models with it; files come both ways.
+TEXT_LEVEL = "text_model."
+
 
 class OpenBase(Protocol):
     """What a blend needs of an open base."""
@@ -44,7 +47,7 @@ class BlendedModel:
         self.base = base
         self.styles: tuple[Style, ...] = ()
         self.gains = Gains(())
-        self.stacks: dict[str, Stack] = {}  # by "network.path"
+        self.stacks: dict[str, Stack] = {}  # by `spot_of`: one for each module of the base
         self._words = Words()
         self._inner = inner_blocks(base.unet)
 
@@ -117,15 +120,16 @@ class BlendedModel:
         ranks: dict[str, int] = {}
         try:
             for layer, module in (pair for fitted in pairs.values() for pair in fitted):
-                if layer.name not in self.stacks:
-                    self.stacks[layer.name] = self._stack(layer, module, active)
-                ranks[layer.name] = ranks.get(layer.name, 0) + layer.rank
+                spot = spot_of(layer)
+                if spot not in self.stacks:
+                    self.stacks[spot] = self._stack(layer, module, active)
+                ranks[spot] = ranks.get(spot, 0) + layer.rank
             for name, more in ranks.items():
                 self.stacks[name].reserve(self.stacks[name].taken + more)
             # Stacked by id, so that the order of the sliders can't change a single bit of the picture.
             for style in sorted(styles, key=lambda style: style.id):
                 for layer in style.layers:
-                    self.stacks[layer.name].put(key_of(style), layer)
+                    self.stacks[spot_of(layer)].put(key_of(style), layer)
         except BaseException:
             for name in ranks:
                 for key in pairs:
@@ -154,10 +158,10 @@ class BlendedModel:
     @torch.no_grad()
     def _remove(self, style: Style) -> None:
         for layer in style.layers:
-            self.stacks[layer.name].remove(key_of(style))
+            self.stacks[spot_of(layer)].remove(key_of(style))
         self.gains.remove(key_of(style))
         self.styles = tuple(other for other in self.styles if other is not style)
-        self._settle([layer.name for layer in style.layers])
+        self._settle([spot_of(layer) for layer in style.layers])
 
     def _settle(self, changed: Iterable[str]) -> None:
         """Bring the gains, and what is kept of the prompt, up to the ranks."""
@@ -199,6 +203,14 @@ def blended(base: OpenBase, styles: Sequence[Style]) -> Iterator[BlendedModel]:
 def key_of(style: Style) -> str:
     """Return the style's id, or a name for the time being of one that was never written."""
     return style.id or f"unsaved-{id(style)}"
+
+
+def spot_of(layer: StyleLayer) -> str:
+    """Name the module of a base that a layer is for, "network.path"; a text encoder's has several names in files."""
+    if layer.network == "unet":
+        return layer.name
+    network = "te2" if layer.network == "te2" else "te"
+    return f"{network}.{layer.path.removeprefix(TEXT_LEVEL)}"
 
 
 def inner_blocks(unet: Any) -> tuple[str, ...]:
@@ -266,8 +278,8 @@ def _module(base: OpenBase, layer: StyleLayer) -> nn.Module | None:
         if which >= len(base.text_encoders):
             return None
         root = base.text_encoders[which]
-        # transformers >= 5.6 has CLIPTextModel without the `text_model` level, its other models with it.
-        paths = [layer.path, layer.path.removeprefix("text_model.")]
+        bare = layer.path.removeprefix(TEXT_LEVEL)
+        paths = [bare, TEXT_LEVEL + bare]
     for path in paths:
         try:
             return root.get_submodule(path)

@@ -158,13 +158,14 @@ def test_many_styles_are_the_same_as_ranks_and_as_a_weight_of_their_own() -> Non
     unet, styles = SmallUnet(), [small_style(f"s{number}", number) for number in range(8)]
     x, words = small_inputs()
     gains = [(number - 3) / 8 for number in range(8)]
+    unet.requires_grad_(True)  # of a base that learns, in a moment without gradients, nothing is recorded
     before = {name: value.clone() for name, value in unet.state_dict().items()}
     with blended(PlainBase(unet), styles) as mix:
         mix.set_gains(gains)
         stack = mix.stacks["unet.mid_block.attn2.to_q"]
         expected = by_weights(SmallUnet(), styles, both(*gains), x, words)
         close(unet(x, words), expected)
-        assert stack.mixed_weight is not None
+        assert stack.mixed_weight is not None and not stack.mixed_weight.requires_grad
         assert all(torch.equal(value, before[name]) for name, value in unet.state_dict().items())
         mix.set_gains([gains, gains])  # a row for each picture: the ranks serve all of them together
         stack.mixed_weight.fill_(torch.nan)
@@ -245,6 +246,27 @@ def test_the_knobs_leave_text_encoders_alone() -> None:
         assert torch.equal(encoder["q_proj"](x), read)
         mix.set_gains([1.0])
         assert not torch.equal(encoder["q_proj"](x), read)
+
+
+def test_two_names_of_one_layer_of_a_text_encoder_are_one_place() -> None:
+    """Files name it with and without its first level; neither style may be lost for the other."""
+    encoder = nn.ModuleDict({"encoder": nn.ModuleDict({"q_proj": nn.Linear(8, 8)})}).requires_grad_(False)
+    module, x = encoder["encoder"]["q_proj"], torch.randn(2, 8)
+    names = ("encoder.q_proj", "text_model.encoder.q_proj")
+    layers = [random_layer(name, module, 2, 2.0, "te") for name in names]
+    one, two = (x @ layer.down.T @ layer.up.T for layer in layers)
+    a, b = (Style(StyleCard(id, "sd1", 2, id=id), (layer,)) for id, layer in zip("ab", layers, strict=True))
+    plain = module(x)
+    for base in (encoder, nn.ModuleDict({"text_model": encoder})):  # a base has it either way, too
+        with blended(PlainBase(SmallUnet(), text_encoders=(base,)), [a, b]) as mix:
+            mix.set_gains([0.5, -1.0])
+            close(module(x), plain + 0.5 * one - two, 1e-5)
+            mix.remove("a")
+            close(module(x), plain - two, 1e-5)
+            mix.add(a)
+            mix.set_gains([-1.0, 0.25])
+            close(module(x), plain - two + 0.25 * one, 1e-5)
+        assert "forward" not in vars(module) and torch.equal(module(x), plain)
 
 
 # Graphs
