@@ -17,7 +17,7 @@ from app.window.mix import FIRST_STYLES, arranged, mix_controls, paintable
 from app.window.numbers import number_field, real, shown, whole
 from styles.errors import Cancelled, OutOfMemory, RecipeError
 from styles.pictures import read_recipe
-from styles.recipe import SAMPLERS
+from styles.recipe import SAMPLERS, Recipe
 
 FIRST_PROMPT = "a red house in a meadow"
 SHOWN_PICTURES = 24
@@ -128,17 +128,23 @@ def create_room(studio: Studio, page: gr.Blocks, tab: gr.Tab) -> None:
         source = studio.source_for(recipe)
         known = {card.id: card for card in studio.library.cards()}
         parts: dict[str, float] = {}
+        heard = {part.style for part in recipe.blend.sounding}
         missing = []
         for part in recipe.blend.parts:
             match = next((style for style in known if style.startswith(part.style)), None)
             if match is None:
                 missing.append(recipe.names.get(part.style, part.style[:12]))
             else:
-                parts[match] = part.weight
+                parts[match] = part.weight if part.style in heard else 0.0
         if missing:
             warn(f"These styles of the picture are not in the library: {', '.join(missing)}")
         for note in recipe.notes:
             warn(note)
+        lacking = no_control_for(recipe)
+        if lacking:
+            warn(
+                f"The picture was made with {', '.join(lacking)}; this page can't say that, and paints without."
+            )
         usable = {card.id for card in paintable(studio, source)} | set(parts)
         choices = [(card.name, card.id) for card in known.values() if card.id in usable]
         words = f"The picture's recipe is set, to be painted with {Path(source).name}."
@@ -154,6 +160,19 @@ def create_room(studio: Studio, page: gr.Blocks, tab: gr.Tab) -> None:
         prompt, negative, seed, width, height, steps, guidance, sampler, base, said, *mix.all,
     ]  # fmt: skip
     dropped.upload(take_recipe, dropped, restored, api_visibility="private")
+
+
+def no_control_for(recipe: Recipe) -> list[str]:
+    """What a picture was made with that the page can't say."""
+    parts = recipe.blend.sounding
+    found = {
+        f"the mode “{recipe.blend.mode}”": recipe.blend.mode != "sum" and len(parts) > 1,
+        "schedules": any(part.schedule for part in parts),
+        "composition and texture": any((part.composition, part.texture) != (1, 1) for part in parts),
+        "a picture to start from": bool(recipe.source),
+        "a second pass": recipe.second_scale > 0,
+    }
+    return [words for words, there in found.items() if there]
 
 
 def recent(studio: Studio) -> list[tuple[str, str]]:
