@@ -10,7 +10,7 @@ from app.easel import Easel
 from app.mix_orders import MixOrder
 from app.mixing import Mix, effects_of, mix_of, weighed, within_budget
 from app.settings import Settings
-from styles.blend import Blend
+from styles.blend import Blend, BlendPart
 from styles.errors import BlendError
 from styles.home import Home
 from styles.library import Library
@@ -76,7 +76,7 @@ class Bench:
         from styles.conflict import overlap
 
         found = overlap([self.library.open(part.style) for part in sounding])
-        facts = found.judge([_first_weight(part.weight, part.weight_at(0.0)) for part in sounding]).to_json()
+        facts = found.judge([_strongest(part) for part in sounding]).to_json()
         for pair in facts["pairs"]:
             pair["names"] = [mix.names[pair["first"]], mix.names[pair["second"]]]
         return facts
@@ -120,9 +120,9 @@ class Bench:
         return blend
 
 
-def _first_weight(weight: float, at_first: float) -> float:
-    """The weight whose sign counts: a schedule may begin at 0."""
-    return at_first if at_first != 0 else weight
+def _strongest(part: BlendPart) -> float:
+    """The weight whose sign counts: a schedule may begin or end at 0, or change its side."""
+    return max((part.weight * factor for _, factor in part.schedule or ((0.0, 1.0),)), key=abs)
 
 
 def bake_plan(

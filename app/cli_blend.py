@@ -128,6 +128,7 @@ def styles_bake(
     blend: BlendOption = "",
     composition: CompositionOption = None,
     texture: TextureOption = None,
+    mode: ModeOption = None,
     in_strength: StrengthOption = False,
     balance: BalanceOption = False,
     rank: Annotated[
@@ -160,7 +161,7 @@ def styles_bake(
     plan = bake_plan(name, method, rank, density=density, seed=seed, author=author, licence=licence)
     console, studio = console_of(context), open_studio(context, home)
     order = mix_order(
-        studio.blends, style=style, blend=blend, composition=composition, texture=texture,
+        studio.blends, style=style, blend=blend, composition=composition, texture=texture, mode=mode,
         in_strength=in_strength, balance=balance,
     )  # fmt: skip
     card = studio.bake(order, plan, base, console.say)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from app.mix_orders import MixOrder, SheetOrder
 from styles.blend import STRONGEST, Blend
@@ -56,10 +56,10 @@ def mix_of(order: MixOrder, library: Library, sheet: SheetOrder | None = None) -
         given.add(card.id)
         names[card.id] = card.name
         usual = 1.0 if order.in_strength else card.suggested_weight
-        changes: dict[str, Any] = {"weight": usual if style.weight is None else style.weight}
-        if style.schedule is not None:
-            changes = {"weight": 1.0, "schedule": style.schedule}
-        blend = blend.changed(card.id, **changes)
+        weight = usual if style.weight is None else style.weight
+        # A weight takes the place of a schedule that `start` has, as a schedule does of a weight.
+        weight = weight if style.schedule is None else 1.0
+        blend = blend.changed(card.id, weight=weight, schedule=style.schedule)
     varied: list[str] = []
     for name in sheet.styles if sheet else ():
         card = library.find(name)

@@ -76,12 +76,13 @@ def add_mix_endpoints(studio: Studio) -> None:
         author: str = "",
         licence: str = "",
         base: str = "",
+        mode: str | None = None,
     ) -> dict[str, Any]:
         """Bake a mix into one new style: "exact", "squeezed" to a rank, "ties" or "dare"; its card."""
         plan = bake_plan(name, method, rank, density=density, seed=seed, author=author, licence=licence)
         mix = mix_from(
             studio, weights=weights, composition=composition, texture=texture, in_strength=in_strength,
-            balance=balance, blend=blend,
+            balance=balance, blend=blend, mode=mode,
         )  # fmt: skip
         return card_facts(studio.bake(mix, plan, base))
 

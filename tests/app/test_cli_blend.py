@@ -71,6 +71,13 @@ def test_all_that_a_mix_can_say_is_painted_kept_and_painted_again(run: Atelier, 
     other = run("create", "--from", made(first), "--solo", "Oil", "--out", tmp_path / "solo", "--json")
     changed = read_recipe(made(other)).blend
     assert changed.mode == "take turns" and [part.weight for part in changed.sounding] == [-0.5]
+    level = run(
+        "create", "x", "--blend", "everything", "--style", "Ink=0.5", "--out", tmp_path / "level", *QUICK
+    )
+    (ink,) = (part for part in read_recipe(made(level)).blend.parts if part.schedule or part.weight == 0.5)
+    assert ink.schedule is None and ink.texture == 2, (
+        "a weight takes the place of a schedule, and of nothing else"
+    )
     listed = run("blends", "list").out
     assert "Ink 1 (by schedule)" in listed and "Anti 1 (muted)" in listed and "[take turns]" in listed
     run("blends", "delete", "Everything")
@@ -209,6 +216,11 @@ def test_a_mix_is_baked_into_a_style_that_paints_like_it(
         merged = run("styles", "bake", way.upper(), *mix, f"--{way}", "--rank", "2", "--json")
         assert merged.code == 0 and merged.json["bake"]["method"] == way
 
+    run("blends", "save", "Turns", *mix, "--mode", "take-turns")
+    refused = run("styles", "bake", "Turned", "--blend", "Turns", "--json")
+    assert refused.code == 2 and "as a sum" in refused.json["error"]["hint"]
+    assert run("styles", "bake", "Turned", "--blend", "Turns", "--mode", "sum").code == 0, "as the hint says"
+
 
 def test_conflicts_name_the_pair_that_fights_and_a_mode(run: Atelier) -> None:
     told = run("styles", "conflicts", "Ink", "Oil", "Anti", "--json").json
@@ -218,6 +230,7 @@ def test_conflicts_name_the_pair_that_fights_and_a_mode(run: Atelier) -> None:
     assert worst["where"] and not told["pairs"][1]["fights"]
     words = run("styles", "conflicts", "Ink", "Anti=-1").out
     assert "pull the same way" in words
+    assert "pull the same way" in run("styles", "conflicts", "Ink", "Anti=0@0,-1@1").out
 
 
 @pytest.mark.parametrize(
