@@ -27,11 +27,12 @@ def even_alphas(layers: Sequence[StyleLayer]) -> tuple[StyleLayer, ...]:
 
     A layer whose numbers would leave fp16's range keeps its own alpha.
     """
-    common = {
-        network: Counter(layer.alpha for layer in layers if layer.network == network).most_common(1)[0][0]
-        for network in {layer.network for layer in layers}
-    }
-    return tuple(_with_alpha(layer, common[layer.network]) for layer in layers)
+    told: dict[str, Counter[float]] = {}
+    for layer in layers:
+        told.setdefault(layer.network, Counter())[layer.alpha] += (
+            layer.alpha != 0
+        )  # 0 could stand for no other
+    return tuple(_with_alpha(layer, told[layer.network].most_common(1)[0][0]) for layer in layers)
 
 
 def _with_alpha(layer: StyleLayer, alpha: float) -> StyleLayer:
@@ -40,7 +41,7 @@ def _with_alpha(layer: StyleLayer, alpha: float) -> StyleLayer:
     down, up = layer.down.float(), layer.up.float() * (layer.alpha / alpha)
     high, low = _largest(down), _largest(up)
     if high == 0 or low == 0:  # the layer changes nothing
-        return replace(layer, alpha=alpha)
+        return replace(layer, up=up, alpha=alpha)
     if low > COMFORTABLE or low < SMALLEST:  # a power of two moved between the factors rounds nothing
         shift = 2.0 ** round(math.log2(high / low) / 2)
         down, up = down / shift, up * shift

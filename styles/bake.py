@@ -20,6 +20,7 @@ from styles.errors import BlendError, Cancelled, WrongFamilyError
 from styles.factors import Factors, factored, halved, squeezed, stacked
 from styles.kohya import kohya_name
 from styles.names import safe_name
+from styles.provenance import licence_warnings
 from styles.recipe import MAX_SEED
 from styles.stacked import OpenBase, check_family, inner_blocks
 from styles.style import FAMILY_NAMES, Style, StyleCard, StyleLayer
@@ -98,10 +99,10 @@ def bake(
 ) -> Style:
     """Bake a blend of `styles` into a style that is not written yet, with fp16 factors as its file will have them.
 
-    Its card tells the parents with their weights and licences and how near it came, per layer and in all. The base is
-    asked only where a part has a composition or texture other than 1, as it alone knows which blocks are the inner
-    ones. Raises BlendError for a blend that no single style can stand for, WrongFamilyError for styles of different
-    bases or layers of different shapes, Cancelled.
+    Its card tells the parents with their weights and licences and how near it came, per layer and in all; its problems
+    tell what their licences forbid. The base is asked only where a part has a composition or texture other than 1, as
+    it alone knows which blocks are the inner ones. Raises BlendError for a blend that no single style can stand for,
+    WrongFamilyError for styles of different bases or layers of different shapes, Cancelled.
     """
     parents = _parents(blend, styles)
     family = _family([style for _, style in parents])
@@ -116,12 +117,14 @@ def bake(
             f"Rank {plan.rank} is more than the widest layer has numbers ({widest}).",
             "Give a smaller one; 8 or 16 is usual.",
         )
+    # One alpha for all, as diffusers gives a layer with another one the wrong strength.
+    alpha = float(min(max(map(_ranks, sources.values()), default=1), plan.rank or widest or 1))
     layers: list[StyleLayer] = []
     sizes = _Sizes()
     for name in sorted(sources):
         if cancelled():
             raise Cancelled(f"Stopped after {len(layers)} of {len(sources)} layers.")
-        layer = _bake_layer(name, sources[name], plan, sizes)
+        layer = _bake_layer(name, sources[name], plan, sizes, alpha)
         if layer is not None:
             layers.append(layer)
     if not layers:
@@ -219,22 +222,28 @@ def _widest_rank(sources: Sequence[_Source]) -> int:
     return min(out, math.prod(inner))
 
 
-def _bake_layer(name: str, sources: Sequence[_Source], plan: BakePlan, sizes: _Sizes) -> StyleLayer | None:
+def _ranks(sources: Sequence[_Source]) -> int:
+    return min(sum(source.layer.rank for source in sources), _widest_rank(sources))
+
+
+def _bake_layer(
+    name: str, sources: Sequence[_Source], plan: BakePlan, sizes: _Sizes, alpha: float
+) -> StyleLayer | None:
     """Bake one layer and add to the sizes what was wanted of it and lost; None where nothing is to be changed."""
     wanted = stacked([source.factors() for source in sources])
     limit = min(plan.rank or wanted.rank, wanted.widest_rank)
     if plan.method in ("ties", "dare"):
         full = _merged(name, sources, plan)
         square = float(full.square().sum())
-        half = halved(factored(full, limit))
+        half = halved(factored(full, limit), alpha)
         lost = float((full - half.up @ half.down * half.scale).square().sum())
     else:
         square = wanted.square()
-        half = halved(wanted if wanted.rank <= limit else squeezed(wanted, limit))
+        half = halved(wanted if wanted.rank <= limit else squeezed(wanted, limit), alpha)
         lost = wanted.minus(half.factors()).square()
         if wanted.rank <= limit and lost > CANCELLED**2 * square:
             # The styles cancel out for the greater part; what is left is rounded less on its own.
-            half = halved(squeezed(wanted, limit))
+            half = halved(squeezed(wanted, limit), alpha)
             lost = wanted.minus(half.factors()).square()
     if square == 0:
         return None
@@ -305,6 +314,7 @@ def _card(
         training=shared,
         base_name=_alike([card.base_name for card in cards]),
         base_fingerprint=_alike([card.base_fingerprint for card in cards]),
+        problems=licence_warnings(cards),
         bake=record,
     )
 

@@ -83,23 +83,25 @@ class Halved:
         return Factors(self.down, self.up * self.scale)
 
 
-def halved(change: Factors) -> Halved:
-    """Round a change to a style file's numbers.
+def halved(change: Factors, alpha: float | None = None) -> Halved:
+    """Round a change to a style file's numbers, with this alpha, or the rank where none is given.
 
     Each rank's row and column are brought to the same size, and all together into fp16's range, by powers of two:
-    that rounds nothing, whatever weights and scales were folded in. What is left is one rounding of each number,
-    by 2^-11 of it at most. A change that is no change has rank 1 and zeros.
+    that rounds nothing, whatever weights and scales were folded in; extreme sizes change alpha by a power of four.
+    What is left is one rounding of each number, by 2^-11 of it at most. A change that is no change has rank 1 and
+    zeros.
     """
     if change.rank == 0:
         return Halved(
             change.down.new_zeros(1, change.down.shape[1]), change.up.new_zeros(len(change.up), 1), 1.0
         )
+    alpha = alpha or float(change.rank)
+    change = Factors(change.down, change.up * (change.rank / alpha))
     row, column = change.down.abs().amax(1), change.up.abs().amax(0)  # (R,)
     alive = (row > 0) & (column > 0)
     shift = torch.where(alive, ((column / row).log2() / 2).round(), 0.0).nan_to_num(0.0).exp2()
     down, up = change.down * shift[:, None], change.up / shift
     largest = float(torch.where(alive, row * shift, 0.0).max())
-    alpha = float(change.rank)
     if largest > 0 and not COMFORTABLE[0] <= largest <= COMFORTABLE[1]:
         exponent = min(round(math.log2(largest)), math.floor(math.log2(LARGEST_ALPHA / alpha) / 2))
         down, up, alpha = down * 2.0**-exponent, up * 2.0**-exponent, alpha * 4.0**exponent
