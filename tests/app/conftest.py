@@ -21,6 +21,7 @@ from styles.bases import BaseShelf
 from styles.home import Home
 from styles.library import Library
 from tests.conftest import REPOSITORY
+from training.job import jobs_in
 
 COMMAND = (
     "import sys; sys.path.insert(0, sys.argv.pop(1)); from app.cli import main; sys.exit(main(sys.argv[1:]))"
@@ -173,6 +174,9 @@ def window_over(home: Path) -> Iterator[str]:
         server.terminate()
         server.wait(120)
         listener.join(120)
+        for job in jobs_in(Home(home).jobs):  # what a failed test leaves would train for hours
+            if job.alive():
+                job.request("stop")
     assert not any("Traceback" in line for line in said), "".join(said)
 
 
