@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING
 from styles.atomic import write_new
 from styles.blend import Blend, BlendPart
 from styles.errors import AtelierError, BlendError, RecipeError
+from styles.names import tag_name
 from styles.recipe import Recipe
 
 if TYPE_CHECKING:
@@ -77,7 +78,7 @@ def parameters_text(recipe: Recipe) -> str:
     for part in recipe.blend.parts:
         if part.weight and part.style not in heard:
             continue  # muted: other programs know no such thing
-        name = re.sub(r"[^A-Za-z0-9_.-]+", "_", recipe.names.get(part.style, part.style[:12])) or "style"
+        name = tag_name(recipe.names.get(part.style, part.style[:12]))
         tags.append(f"<lora:{name}:{part.weight:g}>")
         hashes.append(f"{name}: {part.style[:12]}")
     lines = [" ".join([recipe.prompt, *tags]).strip()]

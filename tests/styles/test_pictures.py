@@ -76,7 +76,7 @@ def test_what_came_later_is_written_only_where_it_says_something() -> None:
         second_steps=9,
     )
     assert Recipe.from_json(new.to_json()) == new
-    assert "dots" not in parameters_text(new) and "<lora:Caf_ink:1>" in parameters_text(new)
+    assert "dots" not in parameters_text(new) and "<lora:Cafe_ink:1>" in parameters_text(new)
     for changes in ({"source": "../x"}, {"source_strength": float("nan")}, {"second_scale": float("inf")}):
         with pytest.raises(RecipeError):
             replace(new, **changes)  # type: ignore[arg-type]
@@ -103,10 +103,10 @@ def test_a_picture_carries_its_recipe_for_us_and_others(tmp_path: Path) -> None:
         image.load()
         assert image.tobytes() == picture().tobytes()
         text = image.info["parameters"]
-    assert "<lora:Caf_ink:0.1>" in text and "<lora:dots:-0.333333>" in text
+    assert "<lora:Cafe_ink:0.1>" in text and "<lora:dots:-0.333333>" in text
     assert "Negative prompt: blurred: yes" in text
     assert "Steps: 31, Sampler: Euler a, CFG scale: 7.1" in text and "Size: 640x512" in text
-    assert f'Lora hashes: "Caf_ink: {ONE[:12]}, dots: {TWO[:12]}"' in text
+    assert f'Lora hashes: "Cafe_ink: {ONE[:12]}, dots: {TWO[:12]}"' in text
     assert path.read_bytes() == png_bytes(picture(), RECIPE)
 
 
