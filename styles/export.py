@@ -1,0 +1,292 @@
+"""A style on its way to others: one file that opens everywhere, or a PEFT folder, read back after it was written.
+
+Nothing private leaves unless the artist says so, nothing is written over, and a failed export leaves nothing.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import secrets
+import shutil
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+
+from styles import atomic
+from styles.alphas import even_alphas
+from styles.errors import BadInput, Failure
+from styles.hub import HUB_ID
+from styles.kohya import kohya_name
+from styles.licences import spdx_name
+from styles.names import tag_name
+from styles.opens_in import Opening, opens_in
+from styles.peft_writing import WEIGHTS, peft_files
+from styles.shown import BOTH_KEYS, CAPTION_KEYS, DATE_KEYS, NAME_KEYS, Shown, shown_metadata_of, shown_text
+from styles.style import FAMILY_NAMES, Style, StyleCard, StyleLayer
+from styles.style_file import read_style
+from styles.style_metadata import shown_metadata, told
+from styles.style_writing import style_bytes
+from styles.tensor_header import Header, open_header
+from styles.thumbnail import public_thumbnail, thumbnail_png
+
+FORMS = ("file", "peft")
+SUFFIX = ".safetensors"
+SD_VERSIONS = {"sd1": "SD1", "sd2": "SD2", "sdxl": "SDXL"}  # the words of A1111's cards
+ROUNDING = 2.0**-10  # relative; fp16 rounds each of two factors by 2^-11 at most
+
+
+@dataclass(frozen=True)
+class Sharing:
+    """What of the private things others may see; by default nothing."""
+
+    captions: bool = False
+    names: bool = False  # of files and folders, such as of the base
+    dates: bool = False
+
+
+@dataclass(frozen=True)
+class ExportOrder:
+    """How to export: the form, side files or not, and what others may see.
+
+    `captions` are the training's, each with how many pictures had it, written only if `sharing` says so. `name` is
+    the file's; empty takes the style's. Raises BadInput for a form that there is not.
+    """
+
+    form: str = "file"  # one of FORMS
+    side_files: bool = False  # NAME.json and NAME.png, as A1111 and InvokeAI read them
+    sharing: Sharing = Sharing()
+    name: str = ""
+    captions: Mapping[str, int] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        if self.form not in FORMS:
+            raise BadInput(f"“{self.form}” is no form of a style.", f"Choose one of: {', '.join(FORMS)}.")
+
+
+@dataclass(frozen=True)
+class Exported:
+    """What an export wrote: the file or folder first, then side files; `tag` puts the style into a prompt.
+
+    `difference` is |written - style| / |style| over all layers, what fp16 rounds; `id` is empty for a folder.
+    """
+
+    paths: tuple[Path, ...]
+    id: str
+    tag: str
+    difference: float
+    opens: tuple[Opening, ...]
+    shown: tuple[Shown, ...]
+    notes: tuple[str, ...]
+
+
+def what_others_will_see(style: Style, order: ExportOrder) -> tuple[Shown, ...]:
+    """List all that an export would tell, from the very bytes that it would write; nothing is written."""
+    name = tag_name(order.name or style.name, f"style_{style.id[:8]}" if style.id else "style")
+    return _shown(name, _files(style, order, name))
+
+
+def export_style(style: Style, folder: Path, order: ExportOrder = ExportOrder()) -> Exported:
+    """Write a style for others into a folder, read it back, compare, and tell where it opens and what it tells.
+
+    `style` is as `read_style` or `Library.open` gives it. A name that is taken gets a number. Raises BadInput,
+    StyleFileError, DiskFullError, and Failure where the file doesn't read back as it was written.
+    """
+    if folder.exists() and not folder.is_dir():
+        raise BadInput(f"{folder} is not a folder.", "Choose a folder to put the style in.")
+    name = tag_name(order.name or style.name, f"style_{style.id[:8]}" if style.id else "style")
+    name = _free_name(folder, name, order)
+    files = _files(style, order, name)
+    waiting = folder / f".{secrets.token_hex(6)}.part"
+    try:
+        with atomic.telling(folder / name):
+            waiting.mkdir(parents=True)
+        for path, data in files.items():
+            atomic.write_bytes(waiting / path, data)
+        main = waiting / (name if order.form == "peft" else name + SUFFIX)
+        difference = compare(style, read_style(main))
+        opens = opens_in(main)
+        paths = _arrive(waiting, folder, files)
+    finally:
+        shutil.rmtree(waiting, ignore_errors=True)
+    written = folder / main.name
+    return Exported(
+        paths=(written, *(path for path in paths if path != written)),
+        id="" if order.form == "peft" else read_style(written).id,
+        tag=f"<lora:{name}:{style.card.suggested_weight:g}>",
+        difference=difference,
+        opens=opens,
+        shown=_shown(name, files),
+        notes=_notes(style, difference),
+    )
+
+
+def compare(style: Style, written: Style) -> float:
+    """Return |written - style| / |style| over all layers; raises Failure where more than rounding differs."""
+    from styles.factors import Factors
+
+    def by_name(layers: tuple[StyleLayer, ...]) -> dict[str, StyleLayer]:
+        return {kohya_name(layer.network, layer.path): layer for layer in layers}
+
+    def factors(layer: StyleLayer) -> Factors:
+        return Factors(layer.down.double().flatten(1), layer.up.double().flatten(1) * layer.scale)
+
+    mine, theirs = by_name(style.layers), by_name(written.layers)
+    if mine.keys() != theirs.keys():
+        raise _differs(style, f"{len(mine.keys() ^ theirs.keys())} layers are missing or too many")
+    size = lost = 0.0
+    for name, layer in mine.items():
+        change = factors(layer)
+        one, gone = change.square(), change.minus(factors(theirs[name])).square()
+        if gone > (ROUNDING * 8) ** 2 * one:  # numbers near fp16's least ones lose more
+            raise _differs(style, f"{layer.name} differs by {(gone / one) ** 0.5:.2g} of its change")
+        size, lost = size + one, lost + gone
+    return (lost / size) ** 0.5 if size else 0.0
+
+
+def _files(style: Style, order: ExportOrder, name: str) -> dict[str, bytes]:
+    """All files of an export by their path in its folder; nothing private in them that may not be seen."""
+    card = _public_card(style.card, order.sharing)
+    extra = _private_metadata(style.card.path, order, name)
+    style = replace(style, card=card)
+    files: dict[str, bytes] = {}
+    if order.form == "file":
+        files[name + SUFFIX] = style_bytes(style, with_date=order.sharing.dates, extra=extra)
+    else:
+        shared = told(card, order.sharing.dates)
+        peft = peft_files(style, lambda sha256: shown_metadata(shared, sha256) | extra)
+        files |= {f"{name}/{path}": data for path, data in peft.items()}
+    if order.side_files:
+        files[f"{name}.json"] = side_text(card)
+        thumbnail = public_thumbnail(card.thumbnail)
+        if thumbnail:
+            files[f"{name}.png"] = thumbnail_png(thumbnail)
+    return files
+
+
+def side_text(card: StyleCard) -> bytes:
+    """Return `NAME.json` with the words that A1111's cards have; InvokeAI reads its description, notes and trigger."""
+    notes = [
+        f"By {card.author}." if card.author else "",
+        f"Licence: {spdx_name(card.licence)}." if card.licence else "",
+        card.rights,
+        f"Made for {card.base_name or FAMILY_NAMES.get(card.family, card.family)}.",
+    ]
+    values = {
+        "description": card.description,
+        "sd version": SD_VERSIONS.get(card.family, "Unknown"),
+        "activation text": card.trigger,
+        "preferred weight": card.suggested_weight,
+        "negative text": "",
+        "notes": " ".join(note for note in notes if note),
+    }
+    return (json.dumps(values, ensure_ascii=False, indent=4) + "\n").encode("utf-8")
+
+
+def _public_card(card: StyleCard, sharing: Sharing) -> StyleCard:
+    """The card without the base's name where that is a file's, unless names may be seen; its fingerprint stays."""
+    hub = HUB_ID.fullmatch(card.base_name)
+    return card if sharing.names or hub else replace(card, base_name="")
+
+
+def _private_metadata(source: Path | None, order: ExportOrder, name: str) -> dict[str, str]:
+    """What may be seen of the captions, names and dates: those given, else those that the style's file brought."""
+    sharing = order.sharing
+    wanted = {
+        **{key: sharing.captions for key in CAPTION_KEYS},
+        **{key: sharing.names for key in NAME_KEYS},
+        **{key: sharing.dates for key in DATE_KEYS},
+        **{key: sharing.captions and sharing.names for key in BOTH_KEYS},
+    }
+    brought = _header_of(source).metadata if source and any(wanted.values()) else {}
+    found = {key: brought[key] for key, seen in wanted.items() if seen and brought.get(key)}
+    if sharing.captions and order.captions:
+        found["ss_tag_frequency"] = json.dumps({name: dict(order.captions)}, ensure_ascii=False)
+    return found
+
+
+def _header_of(source: Path) -> Header:
+    return open_header(source / WEIGHTS if source.is_dir() else source)
+
+
+def _free_name(folder: Path, name: str, order: ExportOrder) -> str:
+    """The name, or with a number, under which none of an export's files stands in the folder."""
+    taken = {entry.name.casefold() for entry in folder.iterdir()} if folder.is_dir() else set()
+    endings = [SUFFIX if order.form == "file" else ""] + [".json", ".png"] * order.side_files
+    number, free = 1, name
+    while any((free + ending).casefold() in taken for ending in endings):
+        number += 1
+        free = f"{name}-{number}"
+    return free
+
+
+def _arrive(waiting: Path, folder: Path, files: Mapping[str, bytes]) -> list[Path]:
+    """Give the written files their names in the folder, all or none."""
+    tops = list(dict.fromkeys(path.split("/")[0] for path in files))
+    arrived: list[Path] = []
+    try:
+        for top in tops:
+            target = folder / top
+            with atomic.telling(target):
+                if target.exists():
+                    raise BadInput(f"{target} has come to be there meanwhile.", "Export once more.")
+                os.rename(waiting / top, target)
+            arrived.append(target)
+    except BaseException:
+        for path in arrived:
+            shutil.rmtree(path) if path.is_dir() else path.unlink(missing_ok=True)
+        raise
+    return arrived
+
+
+def _shown(name: str, files: Mapping[str, bytes]) -> tuple[Shown, ...]:
+    rows: list[Shown] = []
+    for path, data in files.items():
+        rows.append(shown_text(path, "file name", path, "card"))
+        if path.endswith(SUFFIX):
+            length = int.from_bytes(data[:8], "little")
+            header = json.loads(data[8 : 8 + length])
+            rows.extend(shown_metadata_of(header.pop("__metadata__", {}), path))
+            size = f"{len(header)} tensors, {(len(data) - 8 - length) / 1e6:.1f} MB: the style itself"
+            rows.append(shown_text(path, "tensors", size, "file"))
+        elif path.endswith(".json"):
+            values = json.loads(data)
+            kind = "file" if "/" in path else "card"
+            rows.extend(
+                shown_text(path, key, value if isinstance(value, str) else json.dumps(value), kind)
+                for key, value in values.items()
+            )
+        else:
+            rows.append(shown_text(path, "picture", f"{len(data)} bytes, pixels only", "picture"))
+    return tuple(rows)
+
+
+def _notes(style: Style, difference: float) -> tuple[str, ...]:
+    """What the artist should know of this export beside the lists."""
+    card = style.card
+    told = []
+    if not card.licence:
+        told.append("It names no licence, so nobody knows what they may do with it: choose one in its card.")
+    if not card.rights and not card.bake:
+        told.append("It doesn't say that you have the right to the artworks: its card has a place for it.")
+    if card.bake:
+        told.extend(card.bake.warnings)
+    if style.embeddings:
+        words = ", ".join(style.embeddings)
+        told.append(f"Its own words ({words}) stay here: a style file that opens everywhere can't hold them.")
+    if card.kind not in ("LoRA", "LoCon"):
+        told.append(f"It came as {card.kind} and is written as a LoRA that does the same.")
+    if even_alphas(style.layers) != style.layers:
+        told.append(
+            "Its layers had different alphas; they are written with one, as diffusers reads no other."
+        )
+    if difference > ROUNDING:
+        told.append(f"fp16 rounds it by {difference:.1%} of its change.")
+    return tuple(told)
+
+
+def _differs(style: Style, how: str) -> Failure:
+    return Failure(
+        f"What was written of “{style.name}” doesn't read back: {how}.",
+        "Nothing was left behind. Look at the disk.",
+    )
