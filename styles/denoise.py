@@ -18,6 +18,7 @@ from styles.request import Order, Run
 from styles.sampling import make_scheduler
 from styles.stacked import BlendedModel
 from styles.style import Style
+from styles.vocabulary import Vocabulary
 
 Rows = tuple[tuple[float, ...], ...]  # (pictures, styles)
 KEPT_STATES = 16  # encodings of one batch's prompts, for styles that change the text encoder and take turns
@@ -146,6 +147,7 @@ class _Mixing:
         self._base, self._order, self._mix, self._cancelled = base, order, mix, cancelled
         self._prompts = [order.request.prompts[index] for index in pictures]
         self._blends = [order.blends[index] for index in pictures]
+        self._vocabularies = [order.vocabularies[index] for index in pictures]
         # Styles that change the text encoder, too: only their gains make it necessary to encode again.
         worded = [any(layer.network != "unet" for layer in style.layers) for style in styles]
         self._worded = [column for column, changes in enumerate(worded) if changes]
@@ -226,18 +228,22 @@ class _Mixing:
         """Encode the prompts, each text once unless a style changes the text encoder per picture."""
         base, negative, guided = self._base, self._order.request.negative, self._order.guided
         if self._worded:
-            return encode_prompts(
-                base, [negative] * len(self._prompts) + self._prompts if guided else self._prompts
-            )
+            texts = [negative] * len(self._prompts) + self._prompts if guided else self._prompts
+            return encode_prompts(base, texts, self._vocabularies * (2 if guided else 1))
         # One picture's texts at a time: what its neighbours are asked for must not change what it rounds to.
-        pairs = {text: encode_prompts(base, self._texts(text)) for text in dict.fromkeys(self._prompts)}
-        withs = torch.stack([pairs[text][-1] for text in self._prompts])
+        asked = list(zip(self._prompts, self._vocabularies, strict=True))
+        pairs = {one: self._pair(*one) for one in dict.fromkeys(asked)}
+        withs = torch.stack([pairs[one][-1] for one in asked])
         if not guided:
             return withs
-        return torch.cat([torch.stack([pairs[text][0] for text in self._prompts]), withs])
+        return torch.cat([torch.stack([pairs[one][0] for one in asked]), withs])
 
-    def _texts(self, prompt: str) -> list[str]:
-        return list(dict.fromkeys([self._order.request.negative, prompt] if self._order.guided else [prompt]))
+    def _pair(self, prompt: str, words: Vocabulary) -> Tensor:
+        """Encode a prompt, with the negative one before it where it is needed."""
+        texts = list(
+            dict.fromkeys([self._order.request.negative, prompt] if self._order.guided else [prompt])
+        )
+        return encode_prompts(self._base, texts, [words] * len(texts))
 
     def _knobs(self, name: str) -> Rows | None:
         """One knob of all parts, (pictures, styles), None where all are 1."""

@@ -90,7 +90,7 @@ def _notes(base: Base, order: Order, index: int) -> tuple[str, ...]:
     notes = []
     request = order.request
     for name, text in (("prompt", request.prompts[index]), ("negative prompt", request.negative)):
-        cut = cut_words(base, text)
+        cut = cut_words(base, text, order.vocabularies[index])
         if cut:
             notes.append(f"The {name} is longer than this base reads; left out: “{cut}”.")
     passes = order.blends[index].passes

@@ -22,6 +22,7 @@ from styles.recipe import (
     SAMPLERS,
 )
 from styles.style import Style
+from styles.vocabulary import Vocabulary, check_words, vocabulary
 
 
 @dataclass(frozen=True)
@@ -163,6 +164,7 @@ class Order:
     ids: tuple[str, ...]  # of the styles, in the order in which they were given
     blends: tuple[Blend, ...]  # one for each picture, with every style in it
     runs: tuple[Run, ...]
+    vocabularies: tuple[Vocabulary, ...]  # one for each picture: the words of the styles that it hears
 
     @property
     def guided(self) -> bool:
@@ -182,13 +184,15 @@ def fill_in(base: Base, request: CreateRequest, styles: Sequence[Style]) -> Orde
     """Check the request against the base and the styles, and complete it; raises BadInput."""
     ids = tuple(style.id or f"unsaved-{column + 1}" for column, style in enumerate(styles))
     guidance, rescale = base.default_guidance
+    blends = _blends(request, ids)
     return Order(
         request=request,
         guidance=guidance if request.guidance is None else request.guidance,
         guidance_rescale=rescale if request.guidance_rescale is None else request.guidance_rescale,
         ids=ids,
-        blends=_blends(request, ids),
+        blends=blends,
         runs=_runs(base, request),
+        vocabularies=_vocabularies(base, request, dict(zip(ids, styles, strict=True)), blends),
     )
 
 
@@ -240,6 +244,21 @@ def _blends(request: CreateRequest, ids: Sequence[str]) -> tuple[Blend, ...]:
                 )
         blends = tuple(Blend(tuple(map(BlendPart, ids, row))) for row in rows)
     return blends * count if len(blends) == 1 else blends
+
+
+def _vocabularies(
+    base: Base, request: CreateRequest, styles: dict[str, Style], blends: Sequence[Blend]
+) -> tuple[Vocabulary, ...]:
+    """The words of each picture's own styles: one at weight 0 or muted brings none, whatever the neighbours have."""
+    check_words(base, list(styles.values()))
+    heard = [
+        tuple(part.style for part in blend.sounding if styles[part.style].embeddings) for blend in blends
+    ]
+    words = {ids: vocabulary(base, [(style, styles[style]) for style in ids]) for ids in dict.fromkeys(heard)}
+    for ids, prompt in set(zip(heard, request.prompts, strict=True)):
+        for text in (prompt, request.negative):
+            words[ids].speaks(text)  # refuses a word that is not clear, before anything is computed
+    return tuple(words[ids] for ids in heard)
 
 
 def _with_all(blend: Blend, ids: Sequence[str]) -> Blend:
