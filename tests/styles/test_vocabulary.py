@@ -20,9 +20,12 @@ from styles.generate import CreateRequest, PictureDone, generate, request_again
 from styles.home import Home
 from styles.prompts import cut_words, encode_prompts
 from styles.request import fill_in
+from styles.sampling import SAMPLERS
 from styles.style import Style, StyleCard
+from styles.tokens import word_file
 from styles.vocabulary import NO_WORDS, Vocabulary, Word, vocabulary
 from tests.styles.painting import apart, paint, style_for, wording_style
+from tests.styles.test_generate import pipeline_of
 
 A, B = "a1b2c3" + "0" * 58, "b7c8d9" + "0" * 58
 
@@ -106,6 +109,27 @@ def test_a_prompt_is_read_as_the_tools_that_made_the_words_read_it(
     torch.testing.assert_close(ours[:1], as_they_did(base, words, text), atol=1e-5, rtol=1e-5)
     torch.testing.assert_close(ours[1:], encode_prompts(base, ["a red cat"]), atol=1e-5, rtol=1e-5)
     assert not torch.allclose(ours[:1], encode_prompts(base, [text]), atol=1e-3)
+
+
+def test_a_words_own_file_means_the_same_in_diffusers(bases: dict[str, Base], tmp_path: Path) -> None:
+    base = bases["sd1"]
+    copies = replace(
+        base,
+        tokenizers=(copy.deepcopy(base.tokenizers[0]),),
+        text_encoders=(copy.deepcopy(base.text_encoders[0]),),
+    )
+    pipeline = pipeline_of(copies, SAMPLERS[0])
+    words = {"<s1>": rows(1, seed=1), "<s2>": rows(3, seed=2)}
+    for number, (word, vectors) in enumerate(words.items()):
+        path = tmp_path / f"{number}.safetensors"
+        path.write_bytes(word_file(word, vectors))
+        pipeline.load_textual_inversion(str(path))
+    text = "a cat <s1> in the <s2> style"
+    theirs, _ = pipeline.encode_prompt(text, "cpu", 1, False)
+    ink = Style(StyleCard("Ink", "sd1", 0, id=A), (), words)
+    torch.testing.assert_close(
+        encode_prompts(base, [text], [words_of(base, ink)]), theirs, atol=1e-5, rtol=1e-5
+    )
 
 
 def test_prompts_without_words_are_what_they_were_to_the_bit(base: Base) -> None:
