@@ -7,6 +7,7 @@ diffusers 0.42 (loaders/lora_pipeline.py, utils/peft_utils.py), PEFT 0.21. Only 
 
 from __future__ import annotations
 
+import os
 import struct
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -44,7 +45,7 @@ class Opening:
 
 def opens_in(path: Path) -> tuple[Opening, ...]:
     """Tell for each program whether it opens the style in a file or PEFT folder; raises StyleFileError for neither."""
-    if path.is_dir():
+    if os.path.isdir(path):
         return _folder_opens(path)
     header = open_header(path)
     with open_style_file(path) as file:
