@@ -1,95 +1,112 @@
 """Style files in the names of diffusers: what its own training scripts write, now and at first.
 
-`unet.<path>.lora_A.weight`, `unet.<path>.lora.down.weight` and, the oldest,
-`[unet.]<path>.attn2.processor.to_k_lora.down.weight`
-(https://huggingface.co/docs/diffusers/api/loaders/lora). Read only; Atelier writes kohya's names.
+`[unet.]<path>.lora_A.weight`, `[unet.]<path>.lora.down.weight` and, the oldest,
+`[unet.]<path>.attn2.processor.to_k_lora.down.weight`; of text encoders also `lora_linear_layer` and
+`self_attn.to_q_lora` (https://huggingface.co/docs/diffusers/api/loaders/lora). PEFT's own names,
+`base_model.model.<path>.lora_A.weight`, belong here as well. Read only; Atelier writes kohya's names.
 """
 
 from __future__ import annotations
 
 import json
-import math
 import re
-from collections.abc import Iterable
-from typing import Any
+from collections.abc import Iterable, Mapping
+from dataclasses import replace
 
 from styles.errors import StyleFileError
-from styles.kohya import LayerKeys, known_path
-from styles.names import clean_text
+from styles.families import is_layer
+from styles.layer_keys import LOHA, LOKR, LayerKeys, grouped, unknown
+from styles.peft_settings import PeftSettings
 
+PEFT_ROOT = "base_model.model"
 NOW = re.compile(
-    r"(unet|text_encoder|text_encoder_2)\.([\w.]+?)\."
-    r"(?:(?:lora_(A|B)|lora\.(down|up)|lora_linear_layer\.(down|up))\.weight|(alpha))"
+    r"(unet|text_encoder|text_encoder_2|base_model\.model)\.([\w.]{1,200}?)\."
+    r"(?:(?:lora_([AB])|lora\.(down|up)|lora_linear_layer\.(down|up))\.weight|(alpha)"
+    rf"|({'|'.join(sorted(LOHA | LOKR, reverse=True))})(?:\.weight)?)"
 )
-OLDEST = re.compile(r"(?:unet\.)?([\w.]+)\.processor\.(to_q|to_k|to_v|to_out)_lora\.(down|up)\.weight")
+BARE = re.compile(r"([\w.]{1,200}?)\.(?:lora_([AB])|lora\.(down|up))\.weight")  # of `save_lora_adapter`
+OLDEST = re.compile(r"(?:unet\.)?([\w.]{1,200})\.processor\.(to_q|to_k|to_v|to_out)_lora\.(down|up)\.weight")
+OLDEST_TEXT = re.compile(
+    r"(text_encoder|text_encoder_2)\.([\w.]{1,200}\.self_attn)\.to_(q|k|v|out)_lora\.(down|up)\.weight"
+)
+SETTINGS = "lora_adapter_metadata"
+LONGEST_SETTINGS = 4 << 20  # characters; what they are read into takes twenty times that
 
 
 def is_diffusers(keys: Iterable[str]) -> bool:
-    """Whether the file's names are diffusers' own."""
-    return any(NOW.fullmatch(key) or OLDEST.fullmatch(key) for key in keys)
+    """Whether the file's names are diffusers' or PEFT's own."""
+    forms = (NOW, BARE, OLDEST, OLDEST_TEXT)
+    return any(form.fullmatch(key) for key in keys if not key.startswith("lora_") for form in forms)
 
 
-def layer_keys(keys: Iterable[str], metadata: dict[str, str]) -> list[LayerKeys]:
-    """Group a file's tensor names into layers, sorted; raises StyleFileError unless all are understood."""
-    keys = set(keys)
-    sdxl = any(key.startswith("text_encoder_2.") for key in keys)
-    found: dict[tuple[str, str], dict[str, str]] = {}
-    for key in sorted(keys):
-        network, path, side = _read(key, sdxl)
-        if side in found.setdefault((network, path), {}):
-            raise StyleFileError(f"The file holds the layer {network}.{path} twice.", "Get the file again.")
-        found[network, path][side] = key
-    layers = []
-    for (network, path), sides in found.items():
-        if not {"down", "up"} <= set(sides):
-            raise StyleFileError(
-                f"The file holds only half of the layer {network}.{path}.", "Get the file again."
-            )
-        alpha, by_root = _alpha(metadata, network, path)
-        layers.append(
-            LayerKeys(network, path, sides["down"], sides["up"], sides.get("alpha"), alpha, by_root)
-        )
-    return layers
+def layer_keys(
+    keys: Iterable[str], metadata: Mapping[str, str], settings: Mapping[str, PeftSettings] | None = None
+) -> list[LayerKeys]:
+    """Group a file's tensor names into layers, sorted; raises StyleFileError unless all are understood.
+
+    `settings` are those beside PEFT's files, by what their names begin with; else a file's own are in its metadata.
+    """
+    keys = sorted(keys)
+    several = any(key.startswith("text_encoder_2.") for key in keys)
+    read = {key: _read(key, several) for key in keys}
+    layers = grouped((network, path, part, key) for key, (_, network, path, part, _) in read.items())
+    roots = {root for root, *_ in read.values()}
+    told = {root: settings.get(root) if settings else _told(metadata, root) for root in roots}
+    found = []
+    for layer in layers:
+        root, _, _, _, written = read[next(iter(layer.parts.values()))]
+        if of := told[root]:
+            alpha, rank = of.at(written)
+            layer = replace(layer, told_alpha=alpha, told_rank=rank, by_root=of.by_root)
+        found.append(layer)
+    return found
 
 
-def _read(key: str, sdxl: bool) -> tuple[str, str, str]:
-    """Return (network, path, down | up | alpha) of a tensor's name."""
-    network, path, side = "unet", "", ""
-    if found := OLDEST.fullmatch(key):
+def _read(key: str, several: bool) -> tuple[str, str, str, str, str]:
+    """Return (root, network, path, part, path as it is written) of a tensor's name."""
+    root = "unet"
+    if found := OLDEST_TEXT.fullmatch(key):
+        root, part = found[1], found[4]
+        written = f"{found[2]}.{found[3]}_proj"
+    elif found := OLDEST.fullmatch(key):
         module = "to_out.0" if found[2] == "to_out" else found[2]
-        path, side = f"{found[1]}.{module}", found[3]
+        written, part = f"{found[1]}.{module}", found[3]
     elif found := NOW.fullmatch(key):
-        root, path = found[1], found[2]
-        side = {"A": "down", "B": "up"}.get(found[3], found[3]) or found[4] or found[5] or found[6]
-        if root != "unet":
-            network = "te2" if root == "text_encoder_2" else "te1" if sdxl else "te"
-            path = path if path.startswith(("text_model.", "text_projection")) else f"text_model.{path}"
-    if not path or not known_path(path):
-        raise StyleFileError(
-            f"The file holds something that belongs to no style layer: {clean_text(key, 120)}.",
-            "It may be for another kind of model.",
-        )
-    return network, path, side
+        root, written = found[1], found[2]
+        part = {"A": "down", "B": "up"}.get(found[3], "") or found[4] or found[5] or found[6] or found[7]
+    elif found := BARE.fullmatch(key):
+        root, written = "", found[1]
+        part = {"A": "down", "B": "up"}.get(found[2], "") or found[3]
+    else:
+        raise unknown(key)
+    for network, path in _candidates(root, written, several):
+        if is_layer(network, path):
+            return root, network, path, part, written
+    raise unknown(key)
 
 
-def _alpha(metadata: dict[str, str], network: str, path: str) -> tuple[float | None, bool]:
-    """Return alpha from PEFT's settings in the file, None where it is not told, and whether sqrt(r) divides it."""
-    root = {"unet": "unet", "te2": "text_encoder_2"}.get(network, "text_encoder")
+def _candidates(root: str, written: str, several: bool) -> list[tuple[str, str]]:
+    """Return the (network, path) that a path may mean; a PEFT file doesn't say whose it is."""
+    path = written.replace(".processor.", ".")
+    whole = path.startswith(("text_model.", "text_projection"))
+    text = path if whole else f"text_model.{path}"
+    if root in ("unet", ""):
+        return [("unet", path)]
+    if root == PEFT_ROOT:
+        return [("unet", path), ("te", text)]
+    return [("te2" if root == "text_encoder_2" else "te1" if several else "te", text)]
+
+
+def _told(metadata: Mapping[str, str], root: str) -> PeftSettings | None:
+    """Return PEFT's settings of one network from the file's metadata, None where there are none."""
+    if SETTINGS not in metadata:
+        return None
     try:
-        values = json.loads(metadata.get("lora_adapter_metadata", "{}"))
-        if not isinstance(values, dict):
-            return None, False
-        alpha: Any = values.get(f"{root}.lora_alpha")
-        for pattern, special in (values.get(f"{root}.alpha_pattern") or {}).items():
-            # PEFT takes these as regular expressions; those of a stranger's file are only compared.
-            plain = pattern.replace("\\.", ".").lstrip("^")
-            if path == plain or path.endswith(f".{plain}"):
-                alpha = special
-        number = None if alpha is None else float(alpha)
-    except (ValueError, TypeError, AttributeError, RecursionError) as error:
-        raise StyleFileError(
-            "The strength that the file names can't be read.", "Get the file again."
-        ) from error
-    if number is not None and not (math.isfinite(number) and number > 0):
-        raise StyleFileError(f"The file names {number} as its strength.", "Get the file again.")
-    return number, bool(values.get(f"{root}.use_rslora"))
+        values = json.loads(metadata[SETTINGS]) if len(metadata[SETTINGS]) <= LONGEST_SETTINGS else None
+    except (ValueError, RecursionError) as error:
+        raise StyleFileError("The strength that it names can't be read.", "Get the file again.") from error
+    if not isinstance(values, dict):
+        raise StyleFileError("The strength that it names can't be read.", "Get the file again.")
+    start = f"{root}." if root else ""
+    own = {key.removeprefix(start): value for key, value in values.items() if key.startswith(start)}
+    return PeftSettings.read(own) if own else None

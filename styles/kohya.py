@@ -9,10 +9,10 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable
-from dataclasses import dataclass
+from functools import lru_cache
 
-from styles.errors import StyleFileError
-from styles.names import clean_text
+from styles.families import is_layer
+from styles.layer_keys import LYCORIS_PART, LayerKeys, grouped, unknown
 
 PREFIXES = {"unet": "lora_unet_", "te": "lora_te_", "te1": "lora_te1_", "te2": "lora_te2_"}
 DOWN, UP, ALPHA = ".lora_down.weight", ".lora_up.weight", ".alpha"
@@ -66,32 +66,8 @@ PLAIN = [
 ]
 MODULE = re.compile(rf"({'|'.join(WITH_UNDERSCORE + PLAIN)}|\d{{1,3}})(?:_|$)")
 
-OTHER_KINDS = {
-    r"\.lora_mid\.": "a LoCon with a middle factor (CP decomposition)",
-    r"\.hada_": "a LoHa",
-    r"\.lokr_": "a LoKr",
-    r"\.dora_scale$": "a DoRA",
-    r"\.oft_": "an OFT",
-    r"\.diff(_b)?$": "made of full weights (“diff”)",
-}
-
-
-@dataclass(frozen=True)
-class LayerKeys:
-    """The tensor names of one layer of a file, and its alpha where that is told elsewhere than in a tensor."""
-
-    network: str
-    path: str
-    down: str
-    up: str
-    alpha: str | None
-    told_alpha: float | None = None
-    by_root: bool = False  # the scale is alpha / sqrt(r) ("rsLoRA") instead of alpha / r
-
-    def alpha_for(self, alpha: float, rank: int) -> float:
-        """Return the alpha to divide by the rank; none, or 0, means alpha = rank (kohya)."""
-        alpha = alpha or self.told_alpha or float(rank)
-        return alpha * rank**0.5 if self.by_root and self.told_alpha else alpha
+LONGEST_NAME = 200  # characters
+PARTS = {DOWN: "down", UP: "up", ".lora_mid.weight": "mid", ALPHA: "alpha"}
 
 
 def kohya_name(network: str, path: str) -> str:
@@ -101,71 +77,33 @@ def kohya_name(network: str, path: str) -> str:
     return PREFIXES[network] + path.replace(".", "_")
 
 
+@lru_cache(maxsize=8192)  # the same few thousand names are in every file
 def module_path(name: str) -> tuple[str, str]:
     """Return (network, diffusers module path) of a kohya name; raises StyleFileError for an unknown one."""
     for network, prefix in PREFIXES.items():
-        if name.startswith(prefix):
+        if name.startswith(prefix) and len(name) <= LONGEST_NAME:
             rest = name.removeprefix(prefix)
             path = (network == "unet" and _sgm_path(rest)) or _dotted(rest)
-            if path:
+            if is_layer(network, path):
                 return network, path
-    raise StyleFileError(
-        f"The file names a layer that no Stable Diffusion has: {clean_text(name, 120)}.",
-        "It may be for another kind of model.",
-    )
-
-
-def known_path(path: str) -> bool:
-    """Whether a dotted path is made of module names that a Stable Diffusion has."""
-    return _dotted(path.replace(".", "_")) == path
+    raise unknown(name)
 
 
 def layer_keys(keys: Iterable[str]) -> list[LayerKeys]:
     """Group a file's tensor names into layers, sorted; raises StyleFileError unless all are understood."""
-    keys = set(keys)
-    _refuse_other_kinds(keys)
-    layers: dict[tuple[str, str], LayerKeys] = {}
-    for name in sorted({_stem(key) for key in keys}):
-        down, up, alpha = name + DOWN, name + UP, name + ALPHA
-        if down not in keys or up not in keys:
-            raise StyleFileError(
-                f"The file holds only half of the layer {clean_text(name, 120)}.", "Get the file again."
-            )
-        network, path = module_path(name)
-        if (network, path) in layers:
-            raise StyleFileError(f"The file holds the layer {network}.{path} twice.", "Get the file again.")
-        layers[network, path] = LayerKeys(network, path, down, up, alpha if alpha in keys else None)
-    return list(layers.values())
+    return grouped((*module_path(name), part, key) for key in sorted(keys) for name, part in [_split(key)])
 
 
-def _stem(key: str) -> str:
-    for ending in (DOWN, UP, ALPHA):
+def _split(key: str) -> tuple[str, str]:
+    """Return (name of the layer, part) of a tensor's name."""
+    for ending, part in PARTS.items():
         if key.endswith(ending):
-            return key.removesuffix(ending)
-    raise StyleFileError(
-        f"The file holds something that belongs to no style layer: {clean_text(key, 120)}.",
-        "It may be a checkpoint, or a style in a way of writing that can't be read yet.",
-    )
-
-
-def _refuse_other_kinds(keys: set[str]) -> None:
-    for mark, kind in OTHER_KINDS.items():
-        if any(re.search(mark, key) for key in keys):
-            raise StyleFileError(
-                f"The style is {kind}, which can't be read yet.", "Ask for it as a plain LoRA."
-            )
-    if any(key.startswith(("unet:", "text_encoder:")) for key in keys):
-        raise StyleFileError(
-            "The style is written in the way of the first LoRA tools (2022), which can't be read yet.",
-            "Ask for it in the kohya form.",
-        )
-    if any(key.startswith(("model.diffusion_model.", "first_stage_model.")) for key in keys):
-        raise StyleFileError("The file is a whole checkpoint, not a style.", "Add it as a base instead.")
-    if not any(key.startswith(tuple(PREFIXES.values())) for key in keys):
-        raise StyleFileError(
-            f"The file is no style in the kohya form; it holds for example {clean_text(min(keys), 120)}.",
-            "It may be a checkpoint, or a style for another kind of model.",
-        )
+            return key.removesuffix(ending), part
+    name, _, ending = key.partition(".")
+    found = LYCORIS_PART.fullmatch(ending)
+    if not found:
+        raise unknown(key)
+    return name, found[1]
 
 
 def _dotted(name: str) -> str:
