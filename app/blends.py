@@ -22,6 +22,7 @@ from styles.errors import BadInput, BlendError
 from styles.home import Home
 from styles.library import Library, Refused
 from styles.names import clean_text, suggested_name
+from styles.style import StyleCard
 
 
 class Blends:
@@ -49,12 +50,12 @@ class Blends:
     def usable(self, name: str) -> Blend:
         """The blend of that name to paint with; raises BlendError, UnknownStyleError naming the styles that are missing."""
         saved = self.find(name)
-        saved.check_present({card.id for card in self.library.cards()})
+        saved.check_present(self._here(saved.blend, thorough=True))
         return saved.blend
 
     def save(self, name: str, blend: Blend) -> Path:
         """Keep a blend; the path of its file. Raises BadInput for a name that is none, BlendError for no style."""
-        return save_blend(blend, name, self.library.cards(), self.folder)
+        return save_blend(blend, name, self._here(blend, thorough=True).values(), self.folder)
 
     def bring(self, file: Path) -> SavedBlend:
         """Bring a blend's file in, as it is; raises BlendError for one that is none, or is here already."""
@@ -77,7 +78,7 @@ class Blends:
 
     def facts(self, saved: SavedBlend) -> dict[str, Any]:
         """All that a blend says, as plain JSON values, with the ids of the styles that are missing."""
-        here = {card.id: card.name for card in self.library.cards()}
+        here = {style: card.name for style, card in self._here(saved.blend, thorough=False).items()}
         told = {style.id: asdict(style) for style in saved.styles}
         names = {style: {"name": name} for style, name in here.items()}  # as they are called here
         return {
@@ -106,6 +107,11 @@ class Blends:
             parts.append(f"{name} {style['weight']:g}{f' ({notes})' if notes else ''}")
         mode = "" if saved.blend.mode == "sum" else f" [{saved.blend.mode}]"
         return f"{saved.name}: {', '.join(parts)}{mode}"
+
+    def _here(self, blend: Blend, *, thorough: bool) -> dict[str, StyleCard]:
+        """The styles of a blend that are here, by id; those that claim no id are hashed only where it must be known."""
+        cards = self.library.with_ids([part.style for part in blend.parts], thorough=thorough)
+        return {card.id: card for card in cards}
 
     def _path(self, name: str) -> Path:
         paths = saved_blends(self.folder)

@@ -41,7 +41,9 @@ def _noted(library: Library, note: Path, style_id: str) -> StyleCard | None:
         path = note.read_text(encoding="utf-8")
     except OSError:
         return None
-    return next((card for card in library.cards() if str(card.path) == path and card.id == style_id), None)
+    here = next((card for card in library.cards() if str(card.path) == path), None)
+    card = library.find(library.handle(here)) if here else None
+    return card if card and card.id == style_id else None
 
 
 def style_of(job: Job, last: Checkpoint) -> Style:
@@ -73,6 +75,7 @@ def style_of(job: Job, last: Checkpoint) -> Style:
         trigger=plan.trigger,
         author=plan.author,
         licence=plan.licence,
+        rights=plan.rights,
         layers={"unet": len(layers)},
         training=training,
         base_name=progress.base_name,

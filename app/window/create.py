@@ -13,7 +13,7 @@ from app.orders import PictureOrder
 from app.painting import Notice, Painting, PictureSaved
 from app.studio import Studio
 from app.window.answers import answering, warn
-from app.window.mix import FIRST_STYLES, arranged, mix_controls, paintable
+from app.window.mix import FIRST_STYLES, arranged, choices_of, mix_controls, paintable, present
 from app.window.numbers import number_field, real, shown, whole
 from styles.errors import Cancelled, OutOfMemory, RecipeError
 from styles.pictures import read_recipe
@@ -73,12 +73,14 @@ def create_room(studio: Studio, page: gr.Blocks, tab: gr.Tab) -> None:
         source: str | None, again: bool, wanted: list[str] | None, ids: list[str], *values: float
     ) -> list[Any]:
         cards = paintable(studio, source or "")
-        choices = [(card.name, card.id) for card in cards]
-        names = [style for style in wanted or [] if style in {card.id for card in cards}]
-        if again and names == ids:  # a slider may be moved while this answer is under way
+        choices = choices_of(studio, cards)
+        offered = [handle for _, handle in choices]
+        names = [style for style in wanted or [] if style in set(offered)]
+        if again and [card.id for card in present(studio, names)] == ids:
+            # A slider may be moved while this answer is under way.
             return [True, gr.update(choices=choices), *[gr.skip()] * (len(mix.all) - 1)]
         if not again:
-            names = names or [card.id for card in cards[:FIRST_STYLES]]
+            names = names or offered[:FIRST_STYLES]
         known = dict(zip(ids, values, strict=False))
         return [bool(again or names), *arranged(studio, names, known, choices)]
 
@@ -126,16 +128,15 @@ def create_room(studio: Studio, page: gr.Blocks, tab: gr.Tab) -> None:
             return [gr.skip()] * len(restored)
         recipe = read_recipe(Path(path))
         source = studio.source_for(recipe)
-        known = {card.id: card for card in studio.library.cards()}
         parts: dict[str, float] = {}
         heard = {part.style for part in recipe.blend.sounding}
         missing = []
         for part in recipe.blend.parts:
-            match = next((style for style in known if style.startswith(part.style)), None)
-            if match is None:
+            match = present(studio, [part.style])
+            if not match:
                 missing.append(recipe.names.get(part.style, part.style[:12]))
             else:
-                parts[match] = part.weight if part.style in heard else 0.0
+                parts[match[0].id] = part.weight if part.style in heard else 0.0
         if missing:
             warn(f"These styles of the picture are not in the library: {', '.join(missing)}")
         for note in recipe.notes:
@@ -145,8 +146,8 @@ def create_room(studio: Studio, page: gr.Blocks, tab: gr.Tab) -> None:
             warn(
                 f"The picture was made with {', '.join(lacking)}; this page can't say that, and paints without."
             )
-        usable = {card.id for card in paintable(studio, source)} | set(parts)
-        choices = [(card.name, card.id) for card in known.values() if card.id in usable]
+        usable = {card.path: card for card in [*paintable(studio, source), *present(studio, list(parts))]}
+        choices = choices_of(studio, list(usable.values()))
         words = f"The picture's recipe is set, to be painted with {Path(source).name}."
         if recipe.base not in ("", source, Path(source).name):
             words += f" It was made with {recipe.base}."

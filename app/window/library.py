@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import tempfile
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import gradio as gr
 
-from app.cards import matching
 from app.drawing import as_markdown, style_card
 from app.studio import Studio
 from app.window.answers import answering, warn
@@ -70,7 +70,7 @@ def library_room(studio: Studio, page: gr.Blocks, tab: gr.Tab) -> None:
                    show_progress="hidden")  # fmt: skip
         @told
         def draw_cards(words: str, now: int) -> None:
-            found = matching(studio.library.cards(), words or "")
+            found = studio.library.search(words or "")
             if not found:
                 gr.Markdown(
                     "No style here yet. Train one, or import one." if not words else "No style matches."
@@ -79,11 +79,11 @@ def library_room(studio: Studio, page: gr.Blocks, tab: gr.Tab) -> None:
                 with gr.Row(equal_height=True):
                     for card in found[start : min(start + 2, SHOWN_CARDS)]:
                         with gr.Column(elem_classes="card"):
-                            gr.HTML(style_card(card))
+                            gr.HTML(style_card(replace(card, thumbnail=studio.library.thumbnail(card))))
                             with gr.Row():
                                 save = gr.Button("Export", size="sm", elem_classes="export")
                                 drop = gr.Button("Delete", size="sm", variant="stop", elem_classes="delete")
-                        connect(card.id, card.name, save, drop)
+                        connect(studio.library.handle(card), card.name, save, drop)
             if len(found) > SHOWN_CARDS:
                 gr.Markdown(f"{len(found) - SHOWN_CARDS} more: search to find them.", elem_classes="quiet")
             if unreadable := studio.library.unreadable():

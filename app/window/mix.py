@@ -7,12 +7,14 @@ moved while the page draws them.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any
 
 import gradio as gr
 
 from app.studio import Studio
+from styles.errors import StyleFileError, UnknownStyleError
 from styles.style import StyleCard
 
 MOST_STYLES = 8  # in one mix
@@ -67,14 +69,32 @@ def arranged(
     known: dict[str, float],
     choices: list[tuple[str, str]] | None = None,
 ) -> list[Any]:
-    """What `Mix.all` shows for these styles; a weight is what is known, else what the card suggests, halved beside others."""
-    cards = {card.id: card for card in studio.library.cards()}
-    shown = [cards[style] for style in wanted if style in cards][:MOST_STYLES]
+    """What `Mix.all` shows for these styles; a weight is what is known, else what the card suggests, halved beside others.
+
+    `wanted` has handles as in `choices`, or ids; a style that has no id yet gets it here.
+    """
+    shown = present(studio, wanted)[:MOST_STYLES]
     ids = [card.id for card in shown]
+    values = [studio.library.handle(card) for card in shown]
     parts = [_slider(card, known, place) for place, card in enumerate(shown)]
     hidden = [gr.update(visible=False)] * (MOST_STYLES - len(shown))
     offered = {} if choices is None else {"choices": choices}
-    return [gr.update(value=ids, **offered), ids, *parts, *hidden, gr.update(visible=not shown)]
+    return [gr.update(value=values, **offered), ids, *parts, *hidden, gr.update(visible=not shown)]
+
+
+def present(studio: Studio, wanted: Sequence[str]) -> list[StyleCard]:
+    """The whole cards of those of these styles that are in the library, each once."""
+    found: dict[str, StyleCard] = {}
+    for word in wanted:
+        with suppress(UnknownStyleError, StyleFileError):  # deleted since the page offered it
+            card = studio.library.find(word)
+            found[card.id] = card
+    return list(found.values())
+
+
+def choices_of(studio: Studio, cards: Sequence[StyleCard]) -> list[tuple[str, str]]:
+    """What a list to choose styles from offers: names, and handles that stay the same when a style is hashed."""
+    return [(card.name, studio.library.handle(card)) for card in cards]
 
 
 def _slider(card: StyleCard, known: dict[str, float], place: int) -> Any:

@@ -15,6 +15,7 @@ from app.studio import Studio
 from app.trainings import can_resume, suggested_trigger
 from app.uploads import beside_each_other, look_at_artworks
 from app.window.answers import answering
+from app.window.mix import choices_of
 from app.window.numbers import number_field, real, whole
 from styles.errors import BadInput
 from training.plan import FAMILIES
@@ -155,8 +156,8 @@ def train_room(studio: Studio, page: gr.Blocks, tab: gr.Tab) -> None:
 
     def styles_to_go_on_from(chosen: str | None) -> Any:
         cards = [card for card in studio.library.cards() if card.family in FAMILIES]
-        kept = chosen if chosen in {card.id for card in cards} else ""
-        choices = [("nothing: a new style", ""), *((card.name, card.id) for card in cards)]
+        choices = [("nothing: a new style", ""), *choices_of(studio, cards)]
+        kept = chosen if chosen in {handle for _, handle in choices} else ""
         return gr.update(choices=choices, value=kept)
 
     form = {

@@ -1,0 +1,234 @@
+"""What is known about each style file, in a small sqlite3 file that only saves time.
+
+It may be deleted at any time. A file that is damaged is begun anew, a row that is damaged is not believed, and where
+nothing can be written nothing is kept. Each use opens and closes it, so that no other process ever waits for long.
+"""
+
+from __future__ import annotations
+
+import json
+import sqlite3
+import zlib
+from collections.abc import Callable, Iterable
+from dataclasses import MISSING, dataclass, fields, replace
+from pathlib import Path
+from typing import Any, TypeVar
+
+from styles.bake_record import BakeRecord
+from styles.style import StyleCard
+
+VERSION = 1
+PATIENCE_SECONDS = 5.0  # for another process to finish writing a few hundred rows
+NOT_PACKED = frozenset(("thumbnail", "path", "id"))
+DEFAULTS = {f.name: f.default for f in fields(StyleCard) if f.default is not MISSING}
+COLUMNS = "place, size, mtime_ns, reader, id, section, sample, claimed, card, problem, pictured, gone, sum"
+T = TypeVar("T")
+
+
+@dataclass(frozen=True)
+class Row:
+    """What is known about one file, as it was when it had this size and time."""
+
+    where: str
+    size: int  # bytes
+    mtime_ns: int
+    reader: int  # a number for the code that read it; other code may read more
+    id: str  # sha256 of the tensors, empty until it was made
+    section: int  # bytes that the tensors take
+    sample: str  # hash of the first of these bytes
+    claimed: str  # the hash that the file itself names
+    card: str  # as `packed` makes it; empty where the file is no style
+    problem: str  # why it is none
+    pictured: int = 0  # 1 where the file holds a thumbnail
+    gone: float = 0.0  # when the file was missed, in unix seconds; 0 while it is there
+
+    @property
+    def values(self) -> tuple[Any, ...]:
+        values = (
+            self.where, self.size, self.mtime_ns, self.reader, self.id, self.section, self.sample, self.claimed,
+            self.card, self.problem, self.pictured, self.gone,
+        )  # fmt: skip
+        return (*values, _sum(values))
+
+
+class Index:
+    """The rows, by a file's place in the styles folder."""
+
+    def __init__(self, file: Path) -> None:
+        self.file = file
+
+    def rows(self, wheres: Iterable[str] | None = None) -> dict[str, Row]:
+        """Return the rows of these places, or all; damaged ones are left out."""
+
+        def read(connection: sqlite3.Connection) -> list[tuple[Any, ...]]:
+            ask = f"SELECT {COLUMNS} FROM styles"
+            if wheres is None:
+                return connection.execute(ask).fetchall()
+            found = []
+            for where in filter(_storable, wheres):
+                found += connection.execute(f"{ask} WHERE place = ?", (where,)).fetchall()
+            return found
+
+        nothing: list[tuple[Any, ...]] = []
+        found = self._use(read, nothing, "BEGIN")
+        return {values[0]: Row(*values[:-1]) for values in found if _sum(values[:-1]) == values[-1]}
+
+    def save(self, rows: Iterable[Row]) -> None:
+        """Write rows over what was known of their places."""
+        values = [row.values for row in rows if _storable(row.where)]
+        marks = ", ".join("?" * len(COLUMNS.split(",")))
+
+        def write(connection: sqlite3.Connection) -> None:
+            connection.executemany(f"INSERT OR REPLACE INTO styles ({COLUMNS}) VALUES ({marks})", values)
+
+        if values:
+            self._use(write, None)
+
+    def forget(self, wheres: Iterable[str]) -> None:
+        """Drop what is known of these places: their files were moved or deleted on purpose."""
+        values = [(where,) for where in wheres if _storable(where)]
+
+        def drop(connection: sqlite3.Connection) -> None:
+            connection.executemany("DELETE FROM styles WHERE place = ?", values)
+
+        if values:
+            self._use(drop, None)
+
+    def lose(self, rows: Iterable[Row], now: float) -> None:
+        """Note when files were missed, unless something else became known of them meanwhile."""
+        values = []
+        for row in rows:
+            if _storable(row.where):
+                values.append((now, replace(row, gone=now).values[-1], row.where, row.values[-1]))
+
+        def write(connection: sqlite3.Connection) -> None:
+            connection.executemany("UPDATE styles SET gone = ?, sum = ? WHERE place = ? AND sum = ?", values)
+
+        if values:
+            self._use(write, None)
+
+    def identify(self, rows: Iterable[Row]) -> None:
+        """Keep the ids of these rows where a file is still known as the row says."""
+        storable = [row for row in rows if _storable(row.where)]
+
+        def write(connection: sqlite3.Connection) -> None:
+            for row in storable:
+                known = connection.execute(
+                    f"SELECT {COLUMNS} FROM styles WHERE place = ?", (row.where,)
+                ).fetchone()
+                if known and known[1:3] == (row.size, row.mtime_ns):
+                    connection.execute(
+                        "UPDATE styles SET id = ?, sum = ? WHERE place = ?",
+                        (row.id, _sum((*known[:4], row.id, *known[5:-1])), row.where),
+                    )
+
+        if storable:
+            self._use(write, None)
+
+    def _use(
+        self, work: Callable[[sqlite3.Connection], T], otherwise: T, begin: str = "BEGIN IMMEDIATE"
+    ) -> T:
+        """Do something in one transaction; what can't be done is left, since the folder tells it all again."""
+        if not self.file.parent.parent.is_dir():  # no home, so nothing to keep
+            return otherwise
+        for _ in range(2):
+            try:
+                self.file.parent.mkdir(exist_ok=True)
+                connection = sqlite3.connect(self.file, timeout=PATIENCE_SECONDS, isolation_level=None)
+                try:
+                    _prepare(connection)
+                    connection.execute(begin)
+                    done = work(connection)
+                    connection.execute("COMMIT")
+                    return done
+                finally:
+                    connection.close()
+            except sqlite3.Error as error:
+                if not _damaged(error):
+                    return otherwise
+                try:
+                    self.file.unlink(missing_ok=True)
+                except OSError:  # Windows, while another process has it open
+                    return otherwise
+            except OSError:
+                return otherwise
+        return otherwise
+
+
+def packed(card: StyleCard) -> str:
+    """Return a card as JSON, without what the index keeps beside it; nothing that is as usual is written."""
+    values = {
+        field.name: getattr(card, field.name)
+        for field in fields(card)
+        if field.name not in NOT_PACKED and getattr(card, field.name) != field.default
+    }
+    if card.bake:
+        values["bake"] = card.bake.to_json()
+    return json.dumps(values, ensure_ascii=False, separators=(",", ":"))
+
+
+def unpacked(text: str, style_id: str, path: Path) -> StyleCard:
+    """Return the card that `packed` wrote."""
+    values = json.loads(text)
+    for name in ("problems", "tags", "tokens"):
+        if name in values:
+            values[name] = tuple(values[name])
+    if "bake" in values:
+        values["bake"] = BakeRecord.from_json(values["bake"])
+    # Not by its constructor: its text was cleaned when the file was read, and cleaning ten thousand takes a second.
+    card = object.__new__(StyleCard)
+    card.__dict__.update(DEFAULTS, **values)
+    card.__dict__.update(id=style_id, path=path)
+    return card
+
+
+def reader_number(folder: Path) -> int:
+    """Return a number for the state of the code in a folder: a newer Atelier reads all headers again."""
+    states = []
+    for file in sorted(folder.glob("*.py")):
+        stat = file.stat()
+        states.append(f"{file.name} {stat.st_size} {stat.st_mtime_ns}")
+    return zlib.crc32("\n".join(states).encode())
+
+
+def _prepare(connection: sqlite3.Connection) -> None:
+    connection.execute("PRAGMA synchronous = OFF")  # a power cut may spoil it: see `_sum`
+    if _version(connection) == VERSION:
+        return
+    connection.execute("BEGIN IMMEDIATE")
+    if _version(connection) == VERSION:  # another process was quicker
+        connection.execute("COMMIT")
+        return
+    connection.execute("DROP TABLE IF EXISTS styles")
+    connection.execute(
+        "CREATE TABLE styles (place TEXT PRIMARY KEY, size INTEGER, mtime_ns INTEGER, reader INTEGER, id TEXT, "
+        "section INTEGER, sample TEXT, claimed TEXT, card TEXT, problem TEXT, pictured INTEGER, gone REAL, sum INTEGER)"
+    )
+    connection.execute(f"PRAGMA user_version = {VERSION}")
+    connection.execute("COMMIT")
+
+
+def _version(connection: sqlite3.Connection) -> int:
+    return connection.execute("PRAGMA user_version").fetchone()[0]
+
+
+def _damaged(error: sqlite3.Error) -> bool:
+    """Whether the file itself is at fault, rather than a lock, a full disk or a missing permission."""
+    code = getattr(error, "sqlite_errorcode", None)
+    if code is None:  # from Python's own side, such as text that is no UTF-8
+        return True
+    return (code & 0xFF) in (sqlite3.SQLITE_ERROR, sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB)
+
+
+def _sum(values: tuple[Any, ...]) -> int:
+    """A row's checksum: a damaged file can still hold rows that look right."""
+    return zlib.crc32(repr(values).encode("utf-8", "surrogatepass"))
+
+
+def _storable(where: str) -> bool:
+    """Whether a file's name is Unicode, as sqlite wants it; on Linux it may be any bytes."""
+    try:
+        where.encode()
+    except UnicodeEncodeError:
+        return False
+    return True

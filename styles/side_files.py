@@ -1,0 +1,77 @@
+"""What other tools keep beside a style: a picture, and a text with its trigger words.
+
+A1111 and InvokeAI write `NAME.png` and `NAME.json` (https://github.com/AUTOMATIC1111/stable-diffusion-webui,
+modules/ui_extra_networks_user_metadata.py). What the style's own file says counts more.
+"""
+
+from __future__ import annotations
+
+import json
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+from styles.blend import STRONGEST
+from styles.folder import PICTURE_ENDINGS, TEXT_ENDING, name_of
+from styles.style import StyleCard
+
+LARGEST_TEXT = 1 << 20  # bytes
+LARGEST_PICTURE = 64 << 20
+MOST_PIXELS = 64_000_000
+
+
+def with_side_text(card: StyleCard, path: Path) -> StyleCard:
+    """Return a style's card with what the text beside its file adds; a text that can't be read adds nothing."""
+    values = _side_text(path.with_name(name_of(path) + TEXT_ENDING))
+    changes: dict[str, Any] = {}
+    for name, theirs in (("trigger", "activation text"), ("description", "description")):
+        said = values.get(theirs)
+        if not getattr(card, name) and isinstance(said, str) and said.strip():
+            changes[name] = said
+    weight: Any = values.get("preferred weight")
+    # 0 is what A1111 writes where nothing was chosen.
+    known = isinstance(weight, int | float) and 0 < abs(weight) < 100  # NaN is neither
+    if card.suggested_weight == 1.0 and known:
+        changes["suggested_weight"] = max(-STRONGEST, min(STRONGEST, float(weight)))
+    return replace(card, **changes) if changes else card
+
+
+def side_thumbnail(path: Path) -> bytes | None:
+    """Return the picture beside a style as a 256x256 JPEG without metadata; None where there is none that opens."""
+    for ending in PICTURE_ENDINGS:
+        picture = path.with_name(name_of(path) + ending)
+        if picture.is_file() and (found := thumbnail_of(picture)):
+            return found
+    return None
+
+
+def has_picture(path: Path) -> bool:
+    """Whether a picture lies beside a style, without opening it."""
+    return any(path.with_name(name_of(path) + ending).is_file() for ending in PICTURE_ENDINGS)
+
+
+def thumbnail_of(picture: Path) -> bytes | None:
+    """Return a picture's file as a thumbnail, None where it is none that can be opened."""
+    from PIL import Image
+
+    from styles.thumbnail import thumbnail_jpeg
+
+    try:
+        if picture.stat().st_size > LARGEST_PICTURE:
+            return None
+        with Image.open(picture, formats=("JPEG", "PNG", "WEBP")) as image:
+            if image.width * image.height > MOST_PIXELS:
+                return None
+            return thumbnail_jpeg(image)
+    except (OSError, ValueError, SyntaxError, Image.DecompressionBombError, Image.DecompressionBombWarning):
+        return None
+
+
+def _side_text(file: Path) -> dict[str, Any]:
+    try:
+        with file.open("rb") as opened:
+            data = opened.read(LARGEST_TEXT + 1)
+        values = json.loads(data.decode("utf-8-sig")) if len(data) <= LARGEST_TEXT else None
+    except (OSError, ValueError, RecursionError):
+        return {}
+    return values if isinstance(values, dict) else {}

@@ -1,0 +1,237 @@
+"""Bringing styles into the library: found, read whole, copied under a hidden name, and only then given a name.
+
+Reading and copying needs no lock; names and duplicates are settled under it, many files at once.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import secrets
+import shutil
+import time
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from styles import atomic
+from styles.catalogue import Catalogue, Entry, likeness_of
+from styles.errors import AtelierError, StyleFileError
+from styles.folder import (
+    SUFFIX,
+    TEXT_ENDING,
+    folded,
+    free_path,
+    is_peft,
+    locked,
+    move,
+    name_of,
+    parts_of,
+    places,
+    weights_of,
+)
+from styles.names import suggested_name
+from styles.side_files import LARGEST_TEXT, side_thumbnail
+from styles.style import StyleCard
+from styles.style_file import read_style
+from styles.trash import Hidden
+
+HALF_WRITTEN = ".part"  # in the hidden names of files that are being written
+ABANDONED_SECONDS = 24 * 3600
+TAKEN_AT_ONCE = 64  # files that are copied before the library is locked
+
+
+@dataclass(frozen=True)
+class Refused:
+    """A file that was not taken, with the reason in a sentence."""
+
+    file: Path
+    reason: str
+
+
+@dataclass(frozen=True)
+class ImportReport:
+    """What became of the files given: the styles that are in the library now, and the files refused."""
+
+    styles: list[StyleCard]
+    refused: list[Refused]
+
+
+@dataclass(frozen=True)
+class Source:
+    """A style to take in, and the subfolder of the library that it belongs into."""
+
+    path: Path
+    inner: str = ""
+
+
+@dataclass(frozen=True)
+class Incoming:
+    """A style that was read whole and copied; nothing of it can be seen in the library yet."""
+
+    source: Source
+    id: str
+    likeness: tuple[int, str]
+    copy: Path
+    thumbnail: bytes | None  # of a picture beside the source
+    text: bytes | None  # the text beside it
+
+
+class TakingIn:
+    """Imports into one styles folder."""
+
+    def __init__(self, folder: Path, catalogue: Catalogue, hidden: Hidden) -> None:
+        self.folder = folder
+        self._catalogue = catalogue
+        self._hidden = hidden
+
+    def run(self, paths: Iterable[Path], cancelled: Callable[[], bool]) -> ImportReport:
+        """Take in what can be, in the order given, and say of the rest why not."""
+        outcomes: dict[int, StyleCard | Refused] = {}
+        batch: dict[int, Incoming] = {}
+        with locked(self.folder):
+            sweep(self.folder)
+        try:
+            for number, (path, source) in enumerate(sources(paths)):
+                if cancelled():
+                    break
+                try:
+                    if source is None:
+                        raise StyleFileError(f"There is no style file in {path}.", f"Styles end in {SUFFIX}.")
+                    batch[number] = take(source, self.folder)
+                except AtelierError as error:
+                    outcomes[number] = Refused(path, str(error))
+                if len(batch) == TAKEN_AT_ONCE:
+                    self._settle(batch, outcomes)
+            self._settle(batch, outcomes)
+        finally:
+            for incoming in batch.values():
+                discard(incoming.copy)
+        ordered = [outcomes[number] for number in sorted(outcomes)]
+        return ImportReport(
+            [one for one in ordered if isinstance(one, StyleCard)],
+            [one for one in ordered if isinstance(one, Refused)],
+        )
+
+    def _settle(self, batch: dict[int, Incoming], outcomes: dict[int, StyleCard | Refused]) -> None:
+        """Give names to what was copied, and take out of the batch what has become a style or was refused."""
+        if not batch:
+            return
+        with locked(self.folder):
+            entries = self._catalogue.entries()
+            taken = {folded(entry.name) for entry in entries}
+            likenesses = {incoming.likeness for incoming in batch.values()}
+            alike = [entry for entry in entries if entry.likeness in likenesses or entry.bundled]
+            here = {entry.id: entry for entry in self._catalogue.identifying(alike)}
+            for number, incoming in list(batch.items()):
+                try:
+                    known = here.get(incoming.id)
+                    if known is None:
+                        entry = self._named(incoming, taken)
+                        here[incoming.id] = entry
+                    elif known.bundled and known.id in self._hidden.ids():
+                        self._hidden.show(known.id)
+                        entry = known
+                    else:
+                        raise StyleFileError(f"This style is in the library already, as “{known.name}”.")
+                    assert entry.card is not None
+                    outcomes[number] = replace(entry.card, thumbnail=incoming.thumbnail)
+                except AtelierError as error:
+                    outcomes[number] = Refused(incoming.source.path, str(error))
+                discard(batch.pop(number).copy)
+
+    def _named(self, incoming: Incoming, taken: set[str]) -> Entry:
+        source = incoming.source
+        suffix = "" if incoming.copy.is_dir() else SUFFIX
+        target = free_path(self.folder / source.inner, suggested_name(name_of(source.path)), taken, suffix)
+        move(incoming.copy, target)
+        if incoming.thumbnail:
+            atomic.write_bytes(target.with_name(name_of(target) + ".jpg"), incoming.thumbnail)
+        if incoming.text:
+            atomic.write_bytes(target.with_name(name_of(target) + TEXT_ENDING), incoming.text)
+        taken.add(folded(name_of(target)))
+        return self._catalogue.enter(target, incoming.id)
+
+
+def sources(paths: Iterable[Path]) -> Iterator[tuple[Path, Source | None]]:
+    """Yield the styles that paths name; a folder stands for all in it, in subfolders as they are there.
+
+    A folder without any is yielded with None.
+    """
+    for path in paths:
+        if not path.is_dir() or is_peft(path):
+            yield path, Source(path)
+            continue
+        found = sorted(places(path), key=lambda place: place.where)
+        if not found:
+            yield path, None
+        for place in found:
+            inner = [suggested_name(part) for part in place.where.split("/")[:-1]]
+            yield place.path, Source(place.path, "/".join(inner))
+
+
+def take(source: Source, folder: Path) -> Incoming:
+    """Read a style whole, so that a damaged one is refused now and not when it is used, and copy it into `folder`.
+
+    Raises StyleFileError with the reason, DiskFullError, BadInput; then nothing is left in the folder.
+    """
+    path = source.path
+    style = read_style(path)
+    copy = folder / f".{secrets.token_hex(6)}{HALF_WRITTEN}{'' if path.is_dir() else SUFFIX}"
+    try:
+        with atomic.telling(copy):
+            style_id = _copied(path, copy)
+        if style_id != style.id:
+            raise StyleFileError(f"“{path.name}” was changed while it was being copied.", "Import it again.")
+        return Incoming(source, style.id, likeness_of(copy), copy, side_thumbnail(path), _text_beside(path))
+    except BaseException as error:
+        discard(copy)
+        if isinstance(error, OSError):
+            raise StyleFileError(f"{path} can't be copied: {error.strerror}.", "Try again.") from error
+        raise
+
+
+def discard(copy: Path) -> None:
+    """Take away a copy that did not become a style."""
+    if copy.is_dir():
+        shutil.rmtree(copy, ignore_errors=True)
+    else:
+        copy.unlink(missing_ok=True)
+
+
+def sweep(folder: Path) -> None:
+    """Take away what imports left that were killed more than a day ago."""
+    for path in folder.glob(f".*{HALF_WRITTEN}*"):
+        try:
+            if time.time() - path.stat().st_mtime > ABANDONED_SECONDS:
+                discard(path)
+        except OSError:  # it is gone already
+            continue
+
+
+def _copied(source: Path, target: Path) -> str:
+    """Copy the files that a style is, and return the sha256 of its tensors as they were copied."""
+    digest = hashlib.sha256()
+    weights = weights_of(source)
+    for part in parts_of(source):
+        copy = target / part.relative_to(source)
+        copy.parent.mkdir(parents=True, exist_ok=True)
+        with part.open("rb") as old, copy.open("xb") as new:
+            if part in weights:
+                start = old.read(8)
+                new.write(start + old.read(int.from_bytes(start, "little")))
+            while block := old.read(1 << 20):
+                new.write(block)
+                if part in weights:
+                    digest.update(block)
+            new.flush()
+            os.fsync(new.fileno())
+    return digest.hexdigest()
+
+
+def _text_beside(path: Path) -> bytes | None:
+    text = path.with_name(name_of(path) + TEXT_ENDING)
+    try:
+        return text.read_bytes() if text.is_file() and text.stat().st_size <= LARGEST_TEXT else None
+    except OSError:
+        return None
