@@ -95,11 +95,10 @@ def layer_keys(keys: Iterable[str]) -> list[LayerKeys]:
 
 
 def _split(key: str) -> tuple[str, str]:
-    """Return (name of the layer, part) of a tensor's name."""
-    for ending, part in PARTS.items():
-        if key.endswith(ending):
-            return key.removesuffix(ending), part
+    """Return (name of the layer, part) of a tensor's name; a kohya name has no dots."""
     name, _, ending = key.partition(".")
+    if part := PARTS.get(f".{ending}"):
+        return name, part
     found = LYCORIS_PART.fullmatch(ending)
     if not found:
         raise unknown(key)

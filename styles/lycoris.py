@@ -67,7 +67,7 @@ Shape = tuple[int, ...]
 
 def written(path: str, shapes: Mapping[str, Shape]) -> Written | None:
     """Judge the shapes of a layer's parts against each other; None where they don't fit or are beyond all bounds."""
-    if any(0 in shape for shape in shapes.values()):
+    if not all(map(all, shapes.values())):  # a side of 0
         return None
     if "down" in shapes:
         found = _lora(shapes)
