@@ -20,9 +20,9 @@ from pathlib import Path
 from styles.errors import StyleFileError
 from styles.folder import Place, place_at, places, weights_of
 from styles.index import Index, Row, packed, reader_number, unpacked
+from styles.like_headers import LikeHeaders
 from styles.side_files import with_side_text
 from styles.style import StyleCard
-from styles.style_file import read_card
 from styles.tensor_header import LARGEST_HEADER
 
 BUNDLED = "//bundled/"  # begins the place of a bundled style; no file of the styles folder has two slashes
@@ -94,6 +94,7 @@ class Catalogue:
         self._index = index
         self._hints = hints  # ids of files by place, size and time, as far as they are noted elsewhere
         self._reader = reader_number(Path(__file__).parent)
+        self._like = LikeHeaders()
         self._lock = threading.RLock()
         self._entries: dict[str, Entry] | None = None
         self._sorted: list[Entry] = []
@@ -248,7 +249,7 @@ class Catalogue:
         try:
             written = path.stat().st_mtime
             section, sample, claimed = _look_into(weights_of(path))
-            card = read_card(path, hashed=False)
+            card = self._like.card(path)
         except StyleFileError as error:
             return Entry(place, None, str(error))
         except OSError as error:

@@ -6,14 +6,18 @@ import os
 import random
 import shutil
 from collections import Counter
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
 from styles import catalogue
-from styles.errors import UnknownStyleError
+from styles.errors import StyleFileError, UnknownStyleError
+from styles.folder import Place
 from styles.library import Library
-from tests.styles.library_files import id_of, keep_time, library_at, put
+from styles.like_headers import LikeHeaders
+from styles.style_file import read_card
+from tests.styles.library_files import id_of, keep_time, library_at, put, style_bytes
 
 
 @pytest.fixture
@@ -25,13 +29,13 @@ def home(tmp_path: Path) -> Path:
 def read(monkeypatch: pytest.MonkeyPatch) -> list[str]:
     """The names of the files whose headers are read, one entry for each time."""
     names: list[str] = []
-    original = catalogue.read_card
+    original = catalogue.Catalogue._read
 
-    def noted(path: Path, *, hashed: bool = True) -> object:
-        names.append(path.name)
-        return original(path, hashed=hashed)
+    def noted(self: catalogue.Catalogue, place: Place, style_id: str) -> catalogue.Entry:
+        names.append(place.path.name)
+        return original(self, place, style_id)
 
-    monkeypatch.setattr(catalogue, "read_card", noted)
+    monkeypatch.setattr(catalogue.Catalogue, "_read", noted)
     return names
 
 
@@ -275,3 +279,51 @@ def test_the_folder_may_be_used_by_several_threads(home: Path) -> None:
         for job in jobs:
             job.result()
     assert len(library.cards()) == 12 and library.hash_some(0) == 0
+
+
+def test_files_that_are_alike_are_read_as_each_alone(tmp_path: Path) -> None:
+    """What was judged once is not judged again, and yet every card is as if it were."""
+    told: list[dict[str, str]] = [
+        {},
+        {
+            "modelspec.author": "Ada",
+            "modelspec.tags": "a, b",
+            "ss_max_train_steps": "7",
+            "ss_output_name": "x",
+        },
+        {"modelspec.author": "Ben", "modelspec.title": "T" * 999},
+        {"ss_base_model_version": "sd_v1"},
+        {"modelspec.architecture": "stable-diffusion-v2-512/lora", "modelspec.author": "Cy"},
+        {"atelier_card": '{"author": "Di", "suggested_weight": 0.5, "training": {"steps": 3}}'},
+        {"atelier_card": "not JSON", "their own": "x"},
+        {"modelspec.thumbnail": "data:image/jpeg;base64,/9j/"},
+    ]
+    paths = []
+    for family in ("starter", "sd1"):
+        for number, metadata in enumerate(told):
+            paths.append(put(tmp_path / f"{family} {number}.safetensors", number, metadata, family=family))
+    twice = style_bytes(1, {"modelspec.author": "A"})
+    data = style_bytes(1)
+    alpha = bytearray(style_bytes(3, {"modelspec.author": "other alpha"}))
+    alpha[-2:] = b"\x00\x40"  # alpha 2
+    odd = {
+        "twice": twice.replace(b'{"modelspec.author": "A"}', b'{"x": "A"   , "x": "B"  }'),
+        "number": twice.replace(b'"A"', b" 3 "),
+        "cut": data[:-2],
+        "alpha": bytes(alpha),
+        "nan": data[:-2] + b"\x00\x7e",
+    }
+    for name, changed in odd.items():
+        paths.append(tmp_path / f"{name}.safetensors")
+        paths[-1].write_bytes(changed)
+    like = LikeHeaders()
+
+    def answer(read: Callable[[Path], object], path: Path) -> object:
+        try:
+            return read(path)
+        except StyleFileError as error:
+            return str(error)
+
+    alone = [answer(lambda path: read_card(path, hashed=False), path) for path in paths]
+    assert [answer(like.card, path) for path in [*paths, *reversed(paths)]] == [*alone, *reversed(alone)]
+    assert len({repr(card) for card in alone}) > 14 and sum(isinstance(one, str) for one in alone) == 3

@@ -16,7 +16,7 @@ from PIL import Image
 
 from styles import taking_in
 from styles.library import Library
-from tests.styles.library_files import id_of, library_at, put
+from tests.styles.library_files import id_of, library_at, put, put_peft
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -156,6 +156,35 @@ def test_what_a_killed_import_left_is_swept_away(library: Library, source: Path)
     os.utime(old, (1e9, 1e9))
     library.import_files([source])
     assert not old.exists() and new.exists() and library.unreadable() == []
+
+
+def test_a_peft_folder_is_one_style(library: Library, tmp_path: Path) -> None:
+    source = put_peft(tmp_path / "in" / "Ink", 1)
+    put(tmp_path / "in" / "plain.safetensors", 1)
+    before = files(source)
+    report = library.import_files([tmp_path / "in"])
+    assert [card.name for card in report.styles] == ["Ink", "plain"] and report.refused == []
+    card = library.find("Ink")
+    assert card.path == library.folder / "Ink" and files(card.path) == before == files(source)
+    assert card.layers == {"te": 1, "unet": 1}
+    assert library.open("Ink").id == card.id == library_at(library.home.root).find(card.id).id
+    assert "already, as “Ink”" in library.import_files([source]).refused[0].reason
+    edited = library.edit("Ink", author="Ada", tags=["blue"])
+    assert (edited.author, edited.tags, edited.id) == ("Ada", ("blue",), card.id)
+    assert library.edit("Ink", author="").author == ""
+    renamed = library.rename("Ink", "Brush")
+    assert renamed.path == library.folder / "Brush" and renamed.id == card.id
+    assert library.export("Brush", tmp_path / "out") == tmp_path / "out" / "Brush"
+    assert library.import_files([tmp_path / "out"]).refused
+    trash = library.delete("Brush")
+    assert trash.parent == library.home.trash and trash.is_dir() and library.trashed() == ["Brush"]
+    put_peft(library.folder / "Brush", 2)
+    assert library.restore("Brush").name == "Brush 2" and library.find("Brush 2").id == card.id
+    assert library.vanished() == []
+    # Without its settings it is no style, and its file says so in time.
+    (library.folder / "Brush" / "adapter_config.json").unlink()
+    (library.folder / "Brush" / "text_encoder" / "adapter_config.json").unlink()
+    assert "Brush" not in [card.name for card in library.cards()]
 
 
 WORKER = """
