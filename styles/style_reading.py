@@ -18,7 +18,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, BinaryIO, TypeVar
 
-from styles import diffusers_keys, kohya
+from styles import diffusers_keys, kohya, numbered
 from styles.errors import StyleFileError
 from styles.families import LayerSize, families_with, layer_size
 from styles.layer_keys import LayerKeys
@@ -29,6 +29,7 @@ from styles.peft_settings import PeftSettings
 from styles.style import FAMILY_NAMES, FAMILY_OF_WIDTH, Style, StyleCard, StyleLayer
 from styles.style_metadata import card_texts, claimed_family
 from styles.tensor_header import Header, TensorEntry, open_header, open_style_file, read_header, read_tensors
+from styles.tokens import embeddings, family_of_tokens, token_keys
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -48,11 +49,12 @@ class Judged:
     families: frozenset[str]  # that have such layers; empty where none has all of them, or family is proven
     rank: int  # that most layers have, once they are opened
     most_ranks: int  # that a layer is opened with
+    tokens: Mapping[str, str] = field(default_factory=dict)  # its words, and their tensors
 
     @property
     def kind(self) -> str:
         """How the file writes its change: LoRA, LoCon (a LoRA of convolutions, too), LoHa, LoKr, or several."""
-        kinds = {of.kind for of in self.written}
+        kinds = {of.kind for of in self.written} or {"words alone"}
         if any(of.kind == "LoRA" and of.kernel != (1, 1) for of in self.written):
             kinds = kinds - {"LoRA"} | {"LoCon"}
         return " + ".join(sorted(kinds))
@@ -158,25 +160,33 @@ def judge(header: Header, name: str, settings: Mapping[str, PeftSettings] | None
     `settings` are PEFT's, beside the file, by what its names begin with.
     """
     try:
-        return _judged(header, settings)
+        return _judged(header, name, settings)
     except StyleFileError as error:
         raise StyleFileError(
             f"“{clean_text(name, 120)}” can't be opened: {error.message}", error.hint
         ) from error
 
 
-def _judged(header: Header, settings: Mapping[str, PeftSettings] | None) -> Judged:
-    by_module_path = diffusers_keys.is_diffusers(header.tensors)
+def _judged(header: Header, name: str, settings: Mapping[str, PeftSettings] | None) -> Judged:
+    tokens = token_keys(header, name)
+    of_words = set(tokens.values())
+    tensors = {key: entry for key, entry in header.tensors.items() if key not in of_words}
+    if not tensors:
+        return Judged((), (), family_of_tokens(header, tokens), frozenset(), 0, 0, tokens)
+    by_module_path = diffusers_keys.is_diffusers(tensors)
     if by_module_path:
-        layers = diffusers_keys.layer_keys(header.tensors, header.metadata, settings)
+        layers = diffusers_keys.layer_keys(tensors, header.metadata, settings)
+    elif numbered.is_numbered(tensors):
+        layers = numbered.layer_keys(tensors, header.metadata)
     else:
-        layers = kohya.layer_keys(header.tensors)
+        layers = kohya.layer_keys(tensors)
     ways = [_way(layer, header.tensors) for layer in layers]
     _check_ranks(ways)
     family, families = _family(layers, ways), frozenset[str]()
     if not family:
         families = frozenset(_families(layers, ways, header.tensors, encoders_told=not by_module_path))
         family = next(iter(families)) if len(families) == 1 else ""
+    family = _with_words(family, families, family_of_tokens(header, tokens))
     if family == "sdxl":
         layers = _with_told_encoders(layers, ways)
     most = room_for(ways)
@@ -191,7 +201,18 @@ def _judged(header: Header, settings: Mapping[str, PeftSettings] | None) -> Judg
             "Ask for it as a plain LoRA; the tool that made it can extract one.",
         )
     ranks = Counter(of.rank if of.plain else min(of.rank, most) for of in ways)
-    return Judged(tuple(layers), tuple(ways), family, families, _commonest(ranks, 0), most)
+    return Judged(tuple(layers), tuple(ways), family, families, _commonest(ranks, 0), most, tokens)
+
+
+def _with_words(family: str, families: frozenset[str], words: str) -> str:
+    """Return the family that layers and words prove together; `words` is the one that the words are for, if any."""
+    possible = {family} if family else families
+    if words and possible and words not in possible:
+        names = " or ".join(FAMILY_NAMES[one] for one in FAMILY_NAMES if one in possible)
+        raise StyleFileError(
+            f"its words are for {FAMILY_NAMES[words]}, its layers for {names}.", "No base can use both."
+        )
+    return words or family
 
 
 def _way(layer: LayerKeys, tensors: Mapping[str, TensorEntry]) -> Written:
@@ -337,6 +358,7 @@ def _card(source: _Source, judged: Judged, strength: float, sha256: str) -> Styl
         problems=tuple(problems),
         kind=judged.kind,
         strength=strength,
+        tokens=tuple(judged.tokens),
         path=source.path,
     )
 
@@ -373,7 +395,7 @@ def _style(
     if judged.cut:
         share = (lost / square) ** 0.5 if square else 0.0
         card = replace(card, problems=(*card.problems, f"That leaves out {share:.2%} of its change."))
-    return Style(card, tuple(layers))
+    return Style(card, tuple(layers), embeddings(tensors, judged.tokens, clean_text(source.name, 120)))
 
 
 def _no_numbers(source: _Source, name: str) -> StyleFileError:
