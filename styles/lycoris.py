@@ -193,10 +193,12 @@ def _lokr(path: str, shapes: Mapping[str, Shape]) -> Written | None:
     return _of_rank("LoKr", a * second[0], inputs, kernel, ranks[0] * ranks[1], dim2 or dim1)
 
 
-def _product(whole: Shape | None, left: Shape | None, right: Shape | None) -> tuple[Shape, int] | None:
+def _product(
+    whole: Shape | None, left: Shape | None, right: Shape | None
+) -> tuple[tuple[int, int], int] | None:
     """Return (shape, rank or 0) of a matrix that is whole, or a product of two."""
     if whole is not None:
-        return (whole, 0) if len(whole) == 2 else None
+        return ((whole[0], whole[1]), 0) if len(whole) == 2 else None
     if left is None or right is None or len(left) != 2 or len(right) != 2 or left[1] != right[0]:
         return None
     return (left[0], right[1]), left[1]
