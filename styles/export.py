@@ -22,7 +22,14 @@ from styles.licences import spdx_name
 from styles.names import tag_name
 from styles.opens_in import Opening, opens_in
 from styles.peft_writing import WEIGHTS, peft_files
-from styles.shown import BOTH_KEYS, CAPTION_KEYS, DATE_KEYS, NAME_KEYS, Shown, shown_metadata_of, shown_text
+from styles.shown import (
+    BOTH_KEYS,
+    CAPTION_KEYS,
+    DATE_KEYS,
+    NAME_KEYS,
+    Shown,
+    shown_files,
+)
 from styles.style import FAMILY_NAMES, Style, StyleCard, StyleLayer
 from styles.style_file import read_style
 from styles.style_metadata import shown_metadata, told
@@ -83,7 +90,7 @@ class Exported:
 def what_others_will_see(style: Style, order: ExportOrder) -> tuple[Shown, ...]:
     """List all that an export would tell, from the very bytes that it would write; nothing is written."""
     name = tag_name(order.name or style.name, f"style_{style.id[:8]}" if style.id else "style")
-    return _shown(name, _files(style, order, name))
+    return shown_files(_files(style, order, name))
 
 
 def export_style(style: Style, folder: Path, order: ExportOrder = ExportOrder()) -> Exported:
@@ -116,7 +123,7 @@ def export_style(style: Style, folder: Path, order: ExportOrder = ExportOrder())
         tag=f"<lora:{name}:{style.card.suggested_weight:g}>",
         difference=difference,
         opens=opens,
-        shown=_shown(name, files),
+        shown=shown_files(files),
         notes=_notes(style, difference),
     )
 
@@ -151,6 +158,7 @@ def _files(style: Style, order: ExportOrder, name: str) -> dict[str, bytes]:
     style = replace(style, card=card)
     files: dict[str, bytes] = {}
     if order.form == "file":
+        extra["ss_output_name"] = name  # A1111 and Forge put it into the prompt's tag
         files[name + SUFFIX] = style_bytes(style, with_date=order.sharing.dates, extra=extra)
     else:
         shared = told(card, order.sharing.dates)
@@ -239,32 +247,10 @@ def _arrive(waiting: Path, folder: Path, files: Mapping[str, bytes]) -> list[Pat
     return arrived
 
 
-def _shown(name: str, files: Mapping[str, bytes]) -> tuple[Shown, ...]:
-    rows: list[Shown] = []
-    for path, data in files.items():
-        rows.append(shown_text(path, "file name", path, "card"))
-        if path.endswith(SUFFIX):
-            length = int.from_bytes(data[:8], "little")
-            header = json.loads(data[8 : 8 + length])
-            rows.extend(shown_metadata_of(header.pop("__metadata__", {}), path))
-            size = f"{len(header)} tensors, {(len(data) - 8 - length) / 1e6:.1f} MB: the style itself"
-            rows.append(shown_text(path, "tensors", size, "file"))
-        elif path.endswith(".json"):
-            values = json.loads(data)
-            kind = "file" if "/" in path else "card"
-            rows.extend(
-                shown_text(path, key, value if isinstance(value, str) else json.dumps(value), kind)
-                for key, value in values.items()
-            )
-        else:
-            rows.append(shown_text(path, "picture", f"{len(data)} bytes, pixels only", "picture"))
-    return tuple(rows)
-
-
 def _notes(style: Style, difference: float) -> tuple[str, ...]:
     """What the artist should know of this export beside the lists."""
     card = style.card
-    told = []
+    told = list(card.problems)
     if not card.licence:
         told.append("It names no licence, so nobody knows what they may do with it: choose one in its card.")
     if not card.rights and not card.bake:

@@ -12,6 +12,7 @@ import struct
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import BinaryIO
 
 from styles.errors import StyleFileError
 from styles.opening_rules import TOOLS, Check, File
@@ -21,7 +22,6 @@ from styles.tensor_header import Header, TensorEntry, open_header, open_style_fi
 
 YES, PARTLY, NO, UNKNOWN = "yes", "partly", "no", "unknown"
 PREFIXES = ("lora_unet_", "lora_te_", "lora_te1_", "lora_te2_")
-MOST_TOLD = 20_000  # alphas that are read
 
 
 @dataclass(frozen=True)
@@ -135,7 +135,7 @@ def _family(layers: Mapping[str, Mapping[str, TensorEntry]], metadata: dict[str,
 NONE = TensorEntry("F16", (), 0, 0)
 
 
-def _scalar(file, header: Header, entry: TensorEntry) -> float | None:  # type: ignore[no-untyped-def]
+def _scalar(file: BinaryIO, header: Header, entry: TensorEntry) -> float | None:
     """Read a tensor of a single number; None where it is none."""
     if entry.shape not in ((), (1,)):
         return None

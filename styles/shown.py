@@ -45,7 +45,7 @@ TRAINING_SPEC = frozenset(["modelspec.resolution", "modelspec.prediction_type"])
 PATH = re.compile(
     r"(?:^|[\s\"'(\[{:,])(?:[A-Za-z]:[\\/]|\\\\|~/|/(?:home|Users|mnt|media|content|workspace|data|tmp)/)"
 )
-FILE_NAME = re.compile(r"\.(?:safetensors|ckpt|pt|png|jpe?g|webp|txt)$", re.IGNORECASE)
+FILE_NAME = re.compile(r"\.(?:safetensors|ckpt|pt|png|jpe?g|webp|txt)\b", re.IGNORECASE)
 LONGEST_SHOWN = 400  # characters
 
 
@@ -74,22 +74,42 @@ def shown_metadata_of(metadata: Mapping[str, str], where: str) -> tuple[Shown, .
             rows.append(_row(where, key, metadata[key], kind_of(key, metadata[key])))
         for name, value in entries:
             kind = "training" if name.startswith(("training.", "bake.")) else "card"
-            if _names_files(value):
+            if names_files(value):
                 kind = "names"
             rows.append(_row(where, f"{CARD_KEY}: {name}", value, kind))
     return tuple(rows)
 
 
-def shown_text(where: str, key: str, value: str, kind: str = "card") -> Shown:
-    """Return one thing that is shown, such as an entry of a side file or a file's name."""
-    return _row(where, key, value, kind)
+def shown_files(files: Mapping[str, bytes]) -> tuple[Shown, ...]:
+    """List all that the files of an export tell, by their path: names, metadata, side texts and pictures."""
+    rows: list[Shown] = []
+    for path, data in files.items():
+        rows.append(_row(path, "file name", path, "card"))
+        if path.endswith(".safetensors"):
+            length = int.from_bytes(data[:8], "little")
+            header = json.loads(data[8 : 8 + length])
+            rows.extend(shown_metadata_of(header.pop("__metadata__", {}), path))
+            size = f"{len(header)} tensors, {(len(data) - 8 - length) / 1e6:.1f} MB: the style itself"
+            rows.append(_row(path, "tensors", size, "file"))
+        elif path.endswith(".json"):
+            values = json.loads(data)
+            kind = "file" if "/" in path else "card"
+            texts = {
+                key: value if isinstance(value, str) else json.dumps(value) for key, value in values.items()
+            }
+            rows.extend(
+                _row(path, key, text, "names" if names_files(text) else kind) for key, text in texts.items()
+            )
+        else:
+            rows.append(_row(path, "picture", f"{len(data)} bytes, pixels only", "picture"))
+    return tuple(rows)
 
 
 def kind_of(key: str, value: str) -> str:
     """Say what kind of thing an entry of a style file's metadata tells."""
     if key in CAPTION_KEYS | BOTH_KEYS:
         return "captions"
-    if key in NAME_KEYS or (key != "modelspec.thumbnail" and _names_files(value)):
+    if key in NAME_KEYS or (key != "modelspec.thumbnail" and names_files(value)):
         return "names"
     if key in DATE_KEYS:
         return "dates"
@@ -102,7 +122,8 @@ def kind_of(key: str, value: str) -> str:
     return "card" if key.startswith("modelspec.") or key in (CARD_KEY, "ss_sd_model_name") else "other"
 
 
-def _names_files(value: str) -> bool:
+def names_files(value: str) -> bool:
+    """Whether a text seems to name a file or folder."""
     return bool(PATH.search(value) or FILE_NAME.search(value))
 
 

@@ -26,7 +26,7 @@ LARGEST_HEADER_WRITTEN = 1 << 20  # bytes
 
 
 def style_bytes(style: Style, *, with_date: bool = False, extra: Mapping[str, str] | None = None) -> bytes:
-    """Return the file of a style, with `extra` metadata that the artist lets others see.
+    """Return the file of a style, with `extra` metadata, such as what the artist lets others see.
 
     Raises StyleFileError for a style that can't be written.
     """
@@ -55,11 +55,11 @@ def style_bytes(style: Style, *, with_date: bool = False, extra: Mapping[str, st
     sha256 = hashlib.sha256(section).hexdigest()
     legacy = _legacy_hash(_header_bytes(entries, metadata), section)
     metadata |= {"sshs_model_hash": sha256, "sshs_legacy_hash": legacy, **shown_metadata(card, sha256)}
-    header = _header_bytes(entries, dict(extra or {}) | metadata)
+    header = _header_bytes(entries, metadata | dict(extra or {}))
     if len(header) > LARGEST_HEADER_WRITTEN:
         raise StyleFileError(
             f"What the card of “{style.name}” says takes {len(header)} bytes, more than other tools read.",
-            "Leave the captions out." if extra else "Shorten its description.",
+            "Leave the captions out." if "ss_tag_frequency" in (extra or {}) else "Shorten its description.",
         )
     return header + section
 
