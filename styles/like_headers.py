@@ -62,6 +62,8 @@ class LikeHeaders:
                 texts = card_texts(split.metadata, path.stem)
                 return StyleCard(**(known | texts | {"path": path}))
         card = read_card(path, hashed=False)
+        if not card.layers:  # words alone: the file's name may be the word
+            return card
         texts = card_texts(split.metadata, path.stem)
         if len(self._judged) >= MOST_LAYOUTS:
             self._alphas.clear()

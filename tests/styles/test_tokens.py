@@ -10,6 +10,7 @@ from safetensors.torch import save_file
 from torch import Tensor
 
 from styles.errors import StyleFileError
+from styles.like_headers import LikeHeaders
 from styles.style_file import read_card, read_style
 from styles.tensor_header import Header, open_header
 from styles.tokens import FLAG, embeddings, family_of_tokens, token_keys, word_file
@@ -70,6 +71,13 @@ def test_a_file_of_nothing_but_a_word(
     assert card.tokens == (word,) and card.family == style.card.family == family
     assert card.layers == {} and card.rank == 0 and not style.layers and not card.problems
     assert style.embeddings[word].shape == (shape[0] if len(shape) == 2 else 1, shape[-1])
+
+
+def test_like_files_of_words_keep_their_own_names(tmp_path: Path) -> None:
+    cards = LikeHeaders()
+    for word in ("ink", "oil"):
+        save_file({"emb_params": torch.ones(2, 768)}, tmp_path / f"{word}.safetensors")
+        assert cards.card(tmp_path / f"{word}.safetensors").tokens == (word,)
 
 
 def test_a_file_without_words_has_none(tmp_path: Path) -> None:
