@@ -7,7 +7,12 @@ from dataclasses import asdict
 from typing import Any
 
 from styles.bases import BaseEntry
+from styles.export import Exported
+from styles.marks import Mark
+from styles.provenance import provenance
+from styles.shown import Shown
 from styles.style import StyleCard
+from styles.verify import Verified
 
 
 def card_facts(card: StyleCard) -> dict[str, Any]:
@@ -24,35 +29,97 @@ def card_line(card: StyleCard) -> str:
     return f"{card.name}  ({card.made_for}, rank {card.rank}{trigger}){problems}"
 
 
-def card_words(card: StyleCard) -> str:
+def card_words(card: StyleCard, mark: Mark | None = None) -> str:
     """A card on a screen, without what it does not say."""
+    change = ", ".join(f"{network} {count}" for network, count in card.layers.items())
     rows = {
         "Name": card.name,
         "For": card.made_for,
         "Trigger": card.trigger,
+        "Words": ", ".join(card.tokens),
         "Author": card.author,
         "Licence": card.licence,
         "About": card.description,
+        "Tags": ", ".join(card.tags),
         "Weight": f"{card.suggested_weight:g}",
-        "Rank": str(card.rank),
-        "Layers": ", ".join(f"{network} {count}" for network, count in card.layers.items()),
+        "Kind": f"{card.kind}, rank {card.rank}, strength {card.strength:g}",
+        "Layers": change,
         "Trained": ", ".join(f"{key} {value}" for key, value in card.training.items()),
         "Made": card.created,
+        "Origin": " ".join(provenance(card)),
         "Id": card.id,
         "File": str(card.path or ""),
         "Problems": "; ".join(card.problems),
+        "Noted": mark_words(mark),
     }
     return "\n".join(f"{name + ':':<10}{value}" for name, value in rows.items() if value)
 
 
-def matching(cards: Iterable[StyleCard], words: str) -> list[StyleCard]:
-    """The cards that have all of `words` in their name, trigger, author or description."""
-    wanted = words.casefold().split()
+def mark_facts(mark: Mark | None) -> dict[str, Any]:
+    """What the artist noted about a style for themselves, as plain JSON values."""
+    mark = mark or Mark()
+    return {"favourite": mark.favourite, "own_tags": list(mark.tags), "note": mark.note}
 
-    def text(card: StyleCard) -> str:
-        return " ".join((card.name, card.trigger, card.author, card.description, card.family)).casefold()
 
-    return [card for card in cards if all(word in text(card) for word in wanted)]
+def mark_words(mark: Mark | None) -> str:
+    """The same on one line; empty where nothing is noted."""
+    mark = mark or Mark()
+    parts = ["a favourite" if mark.favourite else "", ", ".join(mark.tags), mark.note]
+    return "; ".join(part for part in parts if part)
+
+
+def seen_facts(seen: Iterable[Shown]) -> list[dict[str, Any]]:
+    """What others will see of an export, as plain JSON values."""
+    return [asdict(one) | {"private": one.private} for one in seen]
+
+
+def seen_words(seen: Iterable[Shown]) -> str:
+    """The same as a list, one entry a line."""
+    return "\n".join(f"{'! ' if one.private else '  '}{one.where}  {one.key}: {one.value}" for one in seen)
+
+
+def export_facts(done: Exported) -> dict[str, Any]:
+    """What an export wrote, as plain JSON values."""
+    return {
+        "style": str(done.paths[0]),
+        "files": [str(path) for path in done.paths],
+        "id": done.id,
+        "tag": done.tag,
+        "difference": done.difference,
+        "opens_in": {one.tool: [one.opens, *one.reasons] for one in done.opens},
+        "seen": seen_facts(done.shown),
+        "notes": list(done.notes),
+    }
+
+
+def export_words(done: Exported) -> str:
+    """The same on a screen."""
+    private = sum(one.private for one in done.shown)
+    lines = [f"Exported to {path}" for path in done.paths]
+    lines += [f"  {one.words}" for one in done.opens]
+    lines += [f"  In a prompt of other programs: {done.tag}", *(f"  {note}" for note in done.notes)]
+    lines.append(
+        f"  Others will see {len(done.shown)} entries, {private} of them private: --only-show lists them."
+    )
+    return "\n".join(lines)
+
+
+def verified_facts(report: Verified) -> dict[str, Any]:
+    """What became of the checks of a style's file, as plain JSON values."""
+    facts = report.to_json()
+    facts["file"] = facts.pop("path")
+    return facts | {"card": card_facts(report.card) if report.card else None}
+
+
+def verified_words(report: Verified) -> str:
+    """The same on a screen."""
+    marks = {"good": "ok", "note": "--", "bad": "!!"}
+    lines = [f"{report.path}: {'whole' if report.whole else 'not whole'}"]
+    lines += [
+        f"  {marks[one.state]} {one.name}: {' '.join((one.words, one.hint)).strip()}" for one in report.checks
+    ]
+    lines += [f"  {one.words}" for one in report.openings]
+    return "\n".join(lines)
 
 
 def base_facts(entry: BaseEntry) -> dict[str, Any]:

@@ -159,6 +159,9 @@ def train(
     ] = "",
     author: Annotated[str, typer.Option(help="Written into the style file.")] = "",
     licence: Annotated[str, typer.Option("--licence", "--license", help="Written into the style file.")] = "",
+    rights: Annotated[
+        str, typer.Option(help="Your statement of the right to the artworks, written into the style file.")
+    ] = "",
     home: HomeOption = None,
     as_json: JsonOption = False,
 ) -> None:
@@ -167,7 +170,7 @@ def train(
 
     order = TrainingOrder(
         name=name, pictures=tuple(pictures), base=base, preset=preset, trigger=trigger, steps=steps, rank=rank,
-        seed=seed, resolution_px=resolution, layers=layers, author=author, licence=licence, continue_from=begun,
+        seed=seed, resolution_px=resolution, layers=layers, author=author, licence=licence, continue_from=begun, rights=rights,
         learning_rate=learning_rate, batch=batch, gradient_accumulation=accumulate, gradient_checkpointing=checkpointing,
         flip=flip,
     )  # fmt: skip

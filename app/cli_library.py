@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
@@ -11,32 +11,48 @@ from app.cli_options import HomeOption, JsonOption, console_of, open_studio
 from styles.errors import BadInput
 
 Names = Annotated[str, typer.Argument(help="The style's name, or the beginning of its id.")]
+Newest = Annotated[bool, typer.Option("--newest", help="The newest first, instead of by name.")]
+Favourites = Annotated[bool, typer.Option("--favourites", help="Only the favourites.")]
+Family = Annotated[str, typer.Option("--family", help="Only those for a family: starter, sd1, sd2 or sdxl.")]
 styles_commands = typer.Typer(help="The library of styles.", no_args_is_help=True, rich_markup_mode=None)
 
 
 @styles_commands.command("list")
-def styles_list(context: typer.Context, home: HomeOption = None, as_json: JsonOption = False) -> None:
+def styles_list(
+    context: typer.Context, newest: Newest = False, favourites: Favourites = False, family: Family = "",
+    home: HomeOption = None, as_json: JsonOption = False,
+) -> None:  # fmt: skip
     """List the styles of the library."""
     from app.cards import card_facts, card_line
 
     library = open_studio(context, home).library
-    cards = library.cards()
+    cards = library.search(family=family, favourites=favourites, newest=newest)
     unreadable = [{"file": str(one.file), "reason": one.reason} for one in library.unreadable()]
-    lines = [card_line(card) for card in cards] or ["There are no styles yet. Train one, or import one."]
-    lines += [f"Can't be used: {one['file']}: {one['reason']}" for one in unreadable]
-    console_of(context).answer(
-        {"styles": [card_facts(card) for card in cards], "unreadable": unreadable}, "\n".join(lines)
+    vanished = [{"name": one.name, "file": str(one.file), "missed": one.missed} for one in library.vanished()]
+    nothing = (
+        "No style is like that."
+        if favourites or family
+        else "There are no styles yet. Train one, or import one."
     )
+    lines = [card_line(card) for card in cards] or [nothing]
+    lines += [f"Can't be used: {one['file']}: {one['reason']}" for one in unreadable]
+    lines += [f"Vanished: {one['name']}, missed since {one['missed']}: {one['file']}" for one in vanished]
+    told = {"styles": [card_facts(card) for card in cards], "unreadable": unreadable, "vanished": vanished}
+    console_of(context).answer(told, "\n".join(lines))
 
 
 @styles_commands.command("search")
 def styles_search(
-    context: typer.Context, words: str, home: HomeOption = None, as_json: JsonOption = False
-) -> None:
-    """List the styles that have all these words in their name, trigger, author or description."""
-    from app.cards import card_facts, card_line, matching
+    context: typer.Context,
+    words: Annotated[str, typer.Argument(help="Words, or tag:WORD, author:, name:, trigger:, base: for one field.")],
+    newest: Newest = False, favourites: Favourites = False, family: Family = "",
+    home: HomeOption = None, as_json: JsonOption = False,
+) -> None:  # fmt: skip
+    """List the styles that have all these words in name, trigger, author, description, tags or base."""
+    from app.cards import card_facts, card_line
 
-    cards = matching(open_studio(context, home).library.cards(), words)
+    library = open_studio(context, home).library
+    cards = library.search(words, family=family, favourites=favourites, newest=newest)
     told = "\n".join(card_line(card) for card in cards) or f"No style matches {words!r}."
     console_of(context).answer({"styles": [card_facts(card) for card in cards]}, told)
 
@@ -46,20 +62,22 @@ def styles_show(
     context: typer.Context, name: Names, home: HomeOption = None, as_json: JsonOption = False
 ) -> None:
     """Show all that is known about one style."""
-    from app.cards import card_facts, card_words
+    from app.cards import card_facts, card_words, mark_facts
 
-    card = open_studio(context, home).library.find(name)
-    console_of(context).answer(card_facts(card), card_words(card))
+    library = open_studio(context, home).library
+    card = library.find(name)
+    mark = library.marks().get(card.id)
+    console_of(context).answer(card_facts(card) | mark_facts(mark), card_words(card, mark))
 
 
 @styles_commands.command("import")
 def styles_import(
     context: typer.Context,
-    files: Annotated[list[Path], typer.Argument(help="Style files.", show_default=False)],
+    files: Annotated[list[Path], typer.Argument(help="Style files, PEFT folders, or folders of them.", show_default=False)],
     home: HomeOption = None,
     as_json: JsonOption = False,
-) -> None:
-    """Bring style files into the library; what can't be used is refused with the reason."""
+) -> None:  # fmt: skip
+    """Bring styles into the library; what can't be used is refused with the reason."""
     from app.cards import card_facts, card_line
 
     report = open_studio(context, home).library.import_files(files)
@@ -76,11 +94,111 @@ def styles_import(
 
 @styles_commands.command("export")
 def styles_export(
-    context: typer.Context, name: Names, folder: Path, home: HomeOption = None, as_json: JsonOption = False
-) -> None:
-    """Write a style's file into a folder, to share it."""
-    path = open_studio(context, home).library.export(name, folder.expanduser().absolute())
-    console_of(context).answer({"style": str(path)}, f"Exported to {path}")
+    context: typer.Context,
+    name: Names,
+    folder: Path,
+    form: Annotated[str, typer.Option("--form", help="file: one that opens everywhere; peft: a PEFT folder.")] = "file",
+    side_files: Annotated[bool, typer.Option("--side-files", help="NAME.json and NAME.png beside it, for A1111 and InvokeAI.")] = False,
+    file_name: Annotated[str, typer.Option("--name", help="Another name for the file.", show_default="the style's")] = "",
+    captions: Annotated[bool, typer.Option("--with-captions", help="Let others see the captions that the file has.")] = False,
+    names: Annotated[bool, typer.Option("--with-names", help="Let others see names of files and folders.")] = False,
+    dates: Annotated[bool, typer.Option("--with-dates", help="Let others see when it was made.")] = False,
+    only_show: Annotated[bool, typer.Option("--only-show", help="Write nothing: list what others would see.")] = False,
+    home: HomeOption = None,
+    as_json: JsonOption = False,
+) -> None:  # fmt: skip
+    """Write a style for others into a folder, read it back, and say where it opens and what others will see."""
+    from app.cards import export_facts, export_words, seen_facts, seen_words
+    from styles.export import ExportOrder, Sharing, what_others_will_see
+
+    order = ExportOrder(form, side_files, Sharing(captions, names, dates), file_name)
+    library = open_studio(context, home).library
+    if only_show:
+        seen = what_others_will_see(library.open(name), order)
+        console_of(context).answer({"seen": seen_facts(seen)}, seen_words(seen))
+        return
+    done = library.export(name, folder.expanduser().absolute(), order)
+    console_of(context).answer(export_facts(done), export_words(done))
+
+
+@styles_commands.command("edit")
+def styles_edit(
+    context: typer.Context,
+    name: Names,
+    trigger: Annotated[str | None, typer.Option(help="The word that calls the style.")] = None,
+    author: Annotated[str | None, typer.Option(help="Who made it.")] = None,
+    licence: Annotated[str | None, typer.Option(help="An SPDX id such as CC-BY-4.0, or free text.")] = None,
+    rights: Annotated[str | None, typer.Option(help="A statement of your right to the artworks.")] = None,
+    description: Annotated[str | None, typer.Option(help="What it is.")] = None,
+    weight: Annotated[float | None, typer.Option(help="The weight to begin with.")] = None,
+    tags: Annotated[list[str] | None, typer.Option("--tag", help="A tag; again for more. They replace those there.")] = None,
+    thumbnail: Annotated[Path | None, typer.Option(help="A picture for the card.")] = None,
+    home: HomeOption = None,
+    as_json: JsonOption = False,
+) -> None:  # fmt: skip
+    """Change what a style's file says of it; the style itself stays bit by bit what it was."""
+    from app.cards import card_facts, card_words
+
+    wanted: dict[str, Any] = {
+        "trigger": trigger, "author": author, "licence": licence, "rights": rights, "description": description,
+        "suggested_weight": weight, "tags": tags, "thumbnail": thumbnail and _bytes_of(thumbnail),
+    }  # fmt: skip
+    changes = {key: value for key, value in wanted.items() if value is not None}
+    if not changes:
+        raise BadInput("There is nothing to change.", "Say what, for example --trigger or --author.")
+    card = open_studio(context, home).library.edit(name, **changes)
+    console_of(context).answer(card_facts(card), card_words(card))
+
+
+@styles_commands.command("mark")
+def styles_mark(
+    context: typer.Context,
+    name: Names,
+    favourite: Annotated[bool | None, typer.Option("--favourite/--no-favourite", help="Whether it is a favourite.")] = None,
+    note: Annotated[str | None, typer.Option(help="A note for yourself.")] = None,
+    tags: Annotated[list[str] | None, typer.Option("--tag", help="A tag of your own; again for more. They replace those there.")] = None,
+    home: HomeOption = None,
+    as_json: JsonOption = False,
+) -> None:  # fmt: skip
+    """Note something about a style for yourself; nobody else sees it, and its file stays as it is."""
+    from app.cards import mark_facts, mark_words
+
+    mark = open_studio(context, home).library.mark(name, favourite=favourite, tags=tags, note=note)
+    console_of(context).answer(mark_facts(mark), mark_words(mark) or "Nothing is noted.")
+
+
+@styles_commands.command("verify")
+def styles_verify(
+    context: typer.Context,
+    styles: Annotated[list[str], typer.Argument(help="Names of styles, or files.", show_default="all of the library")] = [],  # noqa: B006
+    home: HomeOption = None,
+    as_json: JsonOption = False,
+) -> None:  # fmt: skip
+    """Look at all of a style's file: header, numbers, hash, and which programs open it."""
+    from app.cards import verified_facts, verified_words
+    from styles.verify import verify
+
+    library = open_studio(context, home).library
+    if styles:
+        paths = [Path(one) if Path(one).exists() else library.find(one).path for one in styles]
+    else:
+        paths = [card.path for card in library.cards()] + [one.file for one in library.unreadable()]
+    reports = [verify(path) for path in paths if path is not None]
+    console_of(context).answer(
+        {"verified": [verified_facts(report) for report in reports]},
+        "\n\n".join(map(verified_words, reports)) or "There are no styles yet.",
+    )
+    if not all(report.whole for report in reports):
+        raise typer.Exit(BadInput.exit_code)
+
+
+@styles_commands.command("duplicates")
+def styles_duplicates(context: typer.Context, home: HomeOption = None, as_json: JsonOption = False) -> None:
+    """List the styles that are in the library more than once, under whatever names."""
+    found = open_studio(context, home).library.duplicates()
+    names = [[card.name for card in cards] for cards in found]
+    words = "\n".join("The same style: " + ", ".join(some) for some in names)
+    console_of(context).answer({"duplicates": names}, words or "No style is here twice.")
 
 
 @styles_commands.command("delete")
@@ -114,3 +232,10 @@ def styles_rename(
 
     card = open_studio(context, home).library.rename(name, new_name)
     console_of(context).answer(card_facts(card), f"{name} is now {card.name}.")
+
+
+def _bytes_of(path: Path) -> bytes:
+    try:
+        return path.expanduser().read_bytes()
+    except OSError as error:
+        raise BadInput(f"{path} can't be read: {error.strerror}.", "Choose a PNG, JPEG or WebP.") from error

@@ -139,6 +139,7 @@ class TrainingOrder:
     flip: bool | None = None
     author: str = ""
     licence: str = ""
+    rights: str = ""  # a statement of the right to the artworks
     continue_from: str = ""  # name or id of a finished style to go on from; empty: from nothing
 
     def __post_init__(self) -> None:

@@ -99,6 +99,7 @@ class Trainings:
         wanted = {name: getattr(order, name) for name in PLANNED}
         given: dict[str, Any] = {name: value for name, value in wanted.items() if value is not None}
         words = {"trigger": order.trigger.strip(), "author": order.author, "licence": order.licence}
+        words["rights"] = order.rights
         if begun is not None:
             if begun.card.family not in ("unknown", family):
                 raise WrongFamilyError(

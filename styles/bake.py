@@ -303,6 +303,8 @@ def _card(
         if key in ("prediction_type", "resolution_px")
         and all(card.training.get(key) == value for card in cards)
     }
+    words = dict.fromkeys(token for card in cards for token in card.tokens)
+    lost = (f"The words {', '.join(words)} that its styles bring along don't work with it.",) if words else ()
     return StyleCard(
         name=safe_name(plan.name),
         family=family,
@@ -314,7 +316,7 @@ def _card(
         training=shared,
         base_name=_alike([card.base_name for card in cards]),
         base_fingerprint=_alike([card.base_fingerprint for card in cards]),
-        problems=licence_warnings(cards),
+        problems=licence_warnings(cards) + lost,
         bake=record,
     )
 

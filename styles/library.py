@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shutil
 import time
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
@@ -11,16 +10,16 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from styles import atomic
 from styles.catalogue import BUNDLED as BUNDLED_PLACE
 from styles.catalogue import Catalogue, Entry
 from styles.edit import checked, edit_card
 from styles.errors import BadInput, StyleFileError, UnknownStyleError
+from styles.export import Exported, ExportOrder, export_style
 from styles.folder import SUFFIX, folded, free_path, locked, move, name_of
 from styles.home import Home
 from styles.index import Index
 from styles.marks import Mark, Marks
-from styles.names import clean_text, safe_name, suggested_name
+from styles.names import clean_text, safe_name
 from styles.search import matches, named, not_found, with_id
 from styles.side_files import has_picture, side_thumbnail
 from styles.style import Style, StyleCard
@@ -221,14 +220,9 @@ class Library:
         """
         return self._taking_in.run(paths, cancelled)
 
-    def export(self, name_or_id: str, folder: Path) -> Path:
-        """Copy a style's file into a folder, under a number where the name is taken; return its path."""
-        path = self._match(name_or_id).place.path
-        if folder.exists() and not folder.is_dir():
-            raise BadInput(f"{folder} is not a folder.", "Choose a folder to put the style in.")
-        if path.is_dir():
-            return Path(shutil.copytree(path, free_path(folder, suggested_name(name_of(path)), (), "")))
-        return atomic.write_new(folder, suggested_name(name_of(path)), SUFFIX, path.read_bytes())
+    def export(self, name_or_id: str, folder: Path, order: ExportOrder | None = None) -> Exported:
+        """Write a style for others into a folder, as `export_style` does."""
+        return export_style(self.open(name_or_id), folder, order or ExportOrder())
 
     def edit(self, name_or_id: str, **changes: Any) -> StyleCard:
         """Change what a style's file says of it: trigger, author, licence, description, rights, tags (a list),

@@ -6,9 +6,13 @@ import os
 from pathlib import Path
 
 import pytest
+from hypothesis import settings
 
 os.environ.setdefault("HF_HUB_OFFLINE", "1")  # no test may depend on the network
 os.environ.setdefault("GRADIO_ANALYTICS_ENABLED", "False")
+
+settings.register_profile("patient", deadline=None)  # a busy machine is no failure
+settings.load_profile("patient")
 
 REPOSITORY = Path(__file__).resolve().parent.parent
 STARTER = REPOSITORY / "styles" / "starter"

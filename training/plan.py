@@ -24,6 +24,7 @@ class TrainingPlan:
     trigger: str = ""  # word that goes into the captions
     author: str = ""
     licence: str = ""
+    rights: str = ""  # a statement of the right to the artworks
     continue_from: str = ""  # id or name of a finished style whose weights the run starts from
 
     layers: str = "cross"  # "cross": attn2 only; "cross+self": attn1 too

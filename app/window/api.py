@@ -7,11 +7,13 @@ from typing import Any
 
 import gradio as gr
 
-from app.cards import card_facts
+from app.cards import card_facts, export_facts, mark_facts, verified_facts
 from app.orders import TrainingOrder
 from app.studio import Studio
 from app.window.answers import answering
 from app.window.api_mix import add_mix_endpoints, painted, picture_order
+from styles.export import ExportOrder
+from styles.verify import verify
 
 
 def add_endpoints(studio: Studio) -> None:
@@ -78,13 +80,14 @@ def add_endpoints(studio: Studio) -> None:
         author: str = "",
         licence: str = "",
         continue_from: str = "",
+        rights: str = "",
     ) -> dict[str, Any]:
         """Start a training from pictures or folders on this machine; the job, which runs on by itself."""
         order = TrainingOrder(
             name=name, pictures=tuple(Path(path) for path in pictures), preset=preset, base=base, trigger=trigger,
             steps=steps, rank=rank, seed=seed, resolution_px=resolution, layers=layers, learning_rate=learning_rate,
             batch=batch, gradient_accumulation=accumulate, gradient_checkpointing=checkpointing, flip=flip,
-            author=author, licence=licence, continue_from=continue_from,
+            author=author, licence=licence, continue_from=continue_from, rights=rights,
         )  # fmt: skip
         return studio.trainings.card(studio.start_training(order)).facts()
 
@@ -107,9 +110,15 @@ def add_endpoints(studio: Studio) -> None:
         return studio.trainings.card(studio.trainings.job(job)).facts()
 
     @told
-    def styles() -> list[dict[str, Any]]:
-        """The cards of all styles in the library."""
-        return [card_facts(card) for card in studio.library.cards()]
+    def styles(words: str = "") -> list[dict[str, Any]]:
+        """The cards of all styles in the library, or of those that have all these words; see `styles search`."""
+        return [card_facts(card) for card in studio.library.search(words)]
+
+    @told
+    def style(name: str) -> dict[str, Any]:
+        """All that is known about one style."""
+        card = studio.library.find(name)
+        return card_facts(card) | mark_facts(studio.library.marks().get(card.id))
 
     @told
     def import_style(path: str) -> dict[str, Any]:
@@ -119,9 +128,22 @@ def add_endpoints(studio: Studio) -> None:
         return {"styles": [card_facts(card) for card in report.styles], "refused": refused}
 
     @told
-    def export_style(name: str, folder: str) -> str:
-        """Write a style's file into a folder on this machine; its path."""
-        return str(studio.library.export(name, Path(folder).expanduser()))
+    def export_style(name: str, folder: str, form: str = "file", side_files: bool = False) -> dict[str, Any]:
+        """Write a style for others into a folder on this machine: its paths, where it opens, what others will see."""
+        order = ExportOrder(form, side_files)
+        return export_facts(studio.library.export(name, Path(folder).expanduser(), order))
+
+    @told
+    def edit_style(name: str, changes: dict[str, Any]) -> dict[str, Any]:
+        """Change what a style's file says of it: trigger, author, licence, rights, description, suggested_weight, tags."""
+        return card_facts(studio.library.edit(name, **changes))
+
+    @told
+    def verify_style(name: str) -> dict[str, Any]:
+        """Look at all of a style's file and say what is right and what is wrong."""
+        path = studio.library.find(name).path
+        assert path is not None
+        return verified_facts(verify(path))
 
     @told
     def delete_style(name: str) -> str:
@@ -140,6 +162,9 @@ def add_endpoints(studio: Studio) -> None:
     gr.api(styles, api_name="styles")
     gr.api(import_style, api_name="import_style")
     gr.api(export_style, api_name="export_style")
+    gr.api(style, api_name="style")
+    gr.api(edit_style, api_name="edit_style")
+    gr.api(verify_style, api_name="verify_style")
     gr.api(delete_style, api_name="delete_style")
     gr.api(restore_style, api_name="restore_style")
     add_mix_endpoints(studio)

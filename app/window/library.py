@@ -12,7 +12,9 @@ import gradio as gr
 from app.drawing import as_markdown, style_card
 from app.studio import Studio
 from app.window.answers import answering, warn
+from app.window.editor import card_editor
 from styles.errors import BadInput
+from styles.export import Exported
 
 SHOWN_CARDS = 60
 DOWNLOAD = "() => document.querySelector('#exported-file')?.click()"
@@ -24,13 +26,14 @@ def library_room(studio: Studio, page: gr.Blocks, tab: gr.Tab) -> None:
     version = gr.State(0)  # counts changes, so that the cards are drawn anew
     with gr.Row():
         search = gr.Textbox(
-            label="Search", value="", placeholder="name, trigger word, author", max_lines=1, scale=3
+            label="Search", value="", placeholder="name, trigger word, author, tag:ink", max_lines=1, scale=3
         )
         files = gr.File(
             label="Import styles", file_count="multiple", file_types=[".safetensors"], height=140, scale=2
         )
     said = gr.Markdown("", elem_classes="quiet")
     cards_place = gr.Column()
+    card_editor(studio, page, tab, version)
     with gr.Accordion("Trash", open=False):
         trash = gr.Dropdown([], label="Deleted styles", info="Nothing is lost: they lie in the trash folder.")
         restore = gr.Button("Restore")
@@ -42,11 +45,9 @@ def library_room(studio: Studio, page: gr.Blocks, tab: gr.Tab) -> None:
         first = latest if latest in names else next(iter(names), None)
         return gr.update(choices=names, value=first)
 
-    def export(name: str) -> str:
+    def export(name: str) -> Exported:
         # Into the private folder of this window, whence the browser fetches it.
-        return str(
-            studio.library.export(name, Path(tempfile.mkdtemp(prefix="export-", dir=Path.cwd().parent)))
-        )
+        return studio.library.export(name, Path(tempfile.mkdtemp(prefix="export-", dir=Path.cwd().parent)))
 
     @told
     def take_in(paths: list[str] | None, now: int) -> list[Any]:
@@ -95,15 +96,17 @@ def library_room(studio: Studio, page: gr.Blocks, tab: gr.Tab) -> None:
 
     def connect(style: str, name: str, save: gr.Button, drop: gr.Button) -> None:
         @told
-        def hand_out() -> str:
-            return export(style)
+        def hand_out() -> tuple[str, str]:
+            done = export(style)
+            lines = [one.words for one in done.opens] + list(done.notes)
+            return str(done.paths[0]), "\n".join(f"- {as_markdown(line)}" for line in lines)
 
         @told
         def throw_away(now: int) -> list[Any]:
             studio.library.delete(style)
             return [as_markdown(f"{name} is in the trash."), now + 1, trashed(name)]
 
-        save.click(hand_out, None, exported, **quiet).success(None, None, None, js=DOWNLOAD)
+        save.click(hand_out, None, [exported, said], **quiet).success(None, None, None, js=DOWNLOAD)
         drop.click(throw_away, version, [said, version, trash], **quiet)
 
     files.upload(take_in, [files, version], [files, said, version], api_visibility="private")

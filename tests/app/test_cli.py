@@ -12,6 +12,7 @@ from pathlib import Path
 import pytest
 from PIL import Image
 
+from styles.library import Library
 from styles.pictures import read_recipe
 from tests.app.conftest import Atelier, Trained, process_over
 from tests.conftest import REPOSITORY
@@ -212,15 +213,14 @@ def test_a_prompt_that_is_too_long_says_what_was_cut(
 def test_a_surprise_is_logged_and_its_log_named(
     tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from app import cards
     from app.cli import main
 
-    def broken(card: object) -> str:
+    def broken(*arguments: object, **named: object) -> None:
         raise ZeroDivisionError("division by zero")
 
     home = tmp_path / "home"
     shutil.copytree(Path(__file__).parent, home / "styles")  # any files: they are no styles
-    monkeypatch.setattr(cards, "matching", broken)
+    monkeypatch.setattr(Library, "search", broken)
     assert main(["styles", "search", "x", "--home", str(home)]) == 1
     err = capsys.readouterr().err
     (log,) = (home / "log").glob("*.log")

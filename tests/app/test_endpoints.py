@@ -23,8 +23,15 @@ def names(cards: list[dict[str, Any]]) -> list[str]:
 def test_styles_travel_through_the_endpoints(client: Any, tmp_path: Path) -> None:
     ask = client.predict
     assert "Rings" in names(ask(api_name="/styles"))
-    exported = ask(name="Rings", folder=str(tmp_path), api_name="/export_style")
-    assert Path(exported).is_file()
+    assert names(ask(words="rin", api_name="/styles")) == ["Rings"]
+    edited = ask(name="Rings", changes={"author": "Ada", "tags": ["round"]}, api_name="/edit_style")
+    shown = ask(name="Rings", api_name="/style")
+    assert shown["author"] == "Ada" and shown["id"] == edited["id"] and shown["favourite"] is False
+    assert ask(name="Rings", api_name="/verify_style")["whole"] is True
+    told = ask(name="Rings", folder=str(tmp_path), side_files=True, api_name="/export_style")
+    exported = told["style"]
+    assert all(Path(path).is_file() for path in told["files"]) and told["id"] == edited["id"]
+    assert told["opens_in"]["diffusers"][0] == "yes" and any(one["value"] == "Ada" for one in told["seen"])
     ask(name="Rings", api_name="/delete_style")
     assert "Rings" not in names(ask(api_name="/styles"))
     assert ask(name="Rings", api_name="/restore_style")["name"] == "Rings"

@@ -12,6 +12,7 @@ from typing import Any
 import pytest
 
 from styles.pictures import read_recipe
+from styles.style_file import read_card
 from tests.app.conftest import Served, draw_artworks
 
 pytestmark = pytest.mark.browser
@@ -120,7 +121,8 @@ def test_a_style_is_exported_deleted_and_restored(window: Window, tmp_path: Path
     with page.expect_download() as download:
         page.get_by_role("button", name="Export").first.click()
     download.value.save_as(tmp_path / "shared.safetensors")
-    assert (tmp_path / "shared.safetensors").read_bytes() == content
+    assert read_card(tmp_path / "shared.safetensors").id == read_card(kept).id
+    page.get_by_text("diffusers: yes.").wait_for()
 
     page.get_by_role("button", name="Delete").first.click()
     page.get_by_text("Rings is in the trash.").wait_for()

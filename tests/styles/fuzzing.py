@@ -30,7 +30,9 @@ from styles.verify import verify
 from tests.styles.mutations import spoiled
 from tests.styles.seed_files import Draft, file_of, numbered_unet, seeds
 
-MORE_MEMORY = 256 << 20  # bytes that may be taken beyond what all intact seeds take
+# Bytes that may be taken beyond what all intact seeds take. A file of a few KiB may stand for a whole layer (LoKr),
+# which is up to 256 MiB with the factors that it is brought to as large again.
+MORE_MEMORY = 768 << 20
 HANGING_SECONDS = 300.0  # for a hundred files, which take about half a second
 MOST_FAILURES = 20
 OBEYED = re.compile("[\x00-\x1f\x7f-\x9f\u200b-\u200f\u2028-\u202e\u2066-\u2069]")
