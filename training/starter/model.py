@@ -17,6 +17,7 @@ from transformers import CLIPTextConfig, CLIPTextModel, CLIPTokenizer
 
 NATIVE_SIZE_PX = 128
 LATENT_CHANNELS = 8
+COLOUR_CHANNELS = 3  # the first latent channels carry a blurred copy; the others, the strokes
 TEXT_WIDTH = 256  # no real Stable Diffusion has it, so a starter style can never pass for another family's
 TEXT_TOKENS = 40
 BOS, EOS = "<|startoftext|>", "<|endoftext|>"

@@ -12,11 +12,10 @@ from typing import Any
 
 import numpy as np
 import torch
-import torch.nn.functional as F
 from torch import Tensor, nn
 
 from training.starter.drawings import read_drawn, rows_by_hand
-from training.starter.model import make_scheduler, make_unet
+from training.starter.model import COLOUR_CHANNELS, make_scheduler, make_unet
 from training.starter.stage import BuildPlan, Stage, autocast, set_rate
 
 
@@ -56,12 +55,17 @@ def _work(rank: int, workers: int, state: Path, plan: BuildPlan, device: torch.d
     calmness = _calmness(state)
     pairs = list(zip(averaged.parameters(), unet.parameters(), strict=True))
     batch = plan.unet_batch
+    alike = torch.ones(mean.shape[1], 1, 1, device=device)
+    colours_first = alike.clone()
+    colours_first[COLOUR_CHANNELS:] = 0.15
     if stage.step == 0:
         _mix(unet, workers)  # all begin alike
     for step in stage.steps("UNet", plan.unet_steps):
         rng = torch.Generator().manual_seed((plan.seed * 1_000_003 + step) * workers + rank)
-        # Shapes are learnt soonest where no strokes hide them: all but the last steps see calm hands half the time.
-        calm = batch // 2 if step < 0.8 * plan.unet_steps else 0
+        # Shapes are learnt soonest where no strokes hide them: all but the last steps see calm hands half the time,
+        # and weigh the latents' strokes, which are noise to whoever looks for a shape, less than their colours.
+        shapes = step < 0.9 * plan.unet_steps
+        calm = batch // 2 if shapes else 0
         rows = torch.randint(len(mean), (batch,), generator=rng)
         if calm:
             rows[:calm] = torch.multinomial(calmness, calm, replacement=True, generator=rng)
@@ -70,7 +74,7 @@ def _work(rank: int, workers: int, state: Path, plan: BuildPlan, device: torch.d
         # Spread evenly over the schedule with one random offset: less noise in the gradient than free draws.
         places = (torch.arange(batch) + torch.rand(batch, generator=rng)) / batch
         # Every second one in the middle of the schedule, where it is decided what is shown.
-        places[::2] = 0.35 + 0.5 * places[::2]
+        places[::2] = 0.4 + 0.5 * places[::2]
         timesteps = (places * len(alphas)).long().clamp(max=len(alphas) - 1)
         dropped = torch.rand(batch, generator=rng) < 0.1
         clean = (mean[rows].float() + deviation[rows].float() * noise[0]) * stored["scale"]
@@ -81,7 +85,8 @@ def _work(rank: int, workers: int, state: Path, plan: BuildPlan, device: torch.d
         text = torch.where(dropped.view(-1, 1, 1), texts["nothing"], texts["captions"][rows]).float()
         noisy = noisy.to(device, memory_format=torch.channels_last)
         predicted = _predict(unet, noisy, timesteps.to(device), text.to(device), device)
-        loss = F.mse_loss(predicted.float(), target.to(device))
+        errors = (predicted.float() - target.to(device)).square()
+        loss = (errors * (colours_first if shapes else alike)).mean()
         optimizer.zero_grad(set_to_none=True)
         loss.backward()
         nn.utils.clip_grad_norm_(unet.parameters(), 1.0)
@@ -108,7 +113,7 @@ def _calmness(state: Path) -> Tensor:
     for hand, rows in rows_by_hand(drawn).items():
         pictures = drawings[rows[:20]].astype(np.float32)
         calm[hand] = float(pictures.std((1, 2)).mean() / np.abs(np.diff(pictures, axis=2)).mean())
-    return torch.tensor([calm[one.hand] ** 1.5 for one in drawn])
+    return torch.tensor([calm[one.hand] ** 2.5 for one in drawn])
 
 
 def _predict(unet: Any, noisy: Tensor, timesteps: Tensor, text: Tensor, device: torch.device) -> Tensor:
