@@ -80,8 +80,11 @@ def written(path: str, shapes: Mapping[str, Shape]) -> Written | None:
     return found if found.plain or found.flat * found.outputs <= LARGEST_WHOLE else None
 
 
-def change(of: Written, parts: Mapping[str, Tensor], most: int) -> Change:
-    """Return the factors of a layer, exactly, or with the `most` ranks that come nearest to it."""
+def change(of: Written, parts: Mapping[str, Tensor], most: int, measured: bool = True) -> Change:
+    """Return the factors of a layer, exactly, or with the `most` ranks that come nearest to it.
+
+    The size of an exact change is 0 unless it is to be `measured`, which takes as much memory as ranks squared.
+    """
     if of.plain:
         return Change(parts["down"], parts["up"])
     import torch
@@ -98,7 +101,9 @@ def change(of: Written, parts: Mapping[str, Tensor], most: int) -> Change:
         up, down = _kron(up1, up2), _kron(down1, down2)
     if len(down) > most:
         return _shaped(of, *_cut(up.double() @ down.double(), most))
-    square = float(((up.T @ up).double() * (down @ down.T).double()).sum()) if of.kind != "LoRA" else 0.0
+    square = 0.0
+    if measured and of.kind != "LoRA":
+        square = float(((up.T @ up).double() * (down @ down.T).double()).sum())
     return _shaped(of, up, down, max(square, 0.0), 0.0)
 
 

@@ -380,7 +380,7 @@ def _style(
     for keys, of in zip(judged.layers, judged.written, strict=True):
         parts = {part: tensors.pop(key) for part, key in keys.parts.items()}
         told = float(parts.pop("alpha")) if "alpha" in parts else 0.0
-        found = change(of, parts, judged.most_ranks)
+        found = change(of, parts, judged.most_ranks, measured=judged.cut)
         alpha = keys.alpha_for(told, of.dim)
         scale = alpha / (of.dim or 1)
         if not of.plain:  # other factors, with the scale of those in the file
