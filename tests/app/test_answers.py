@@ -29,10 +29,10 @@ def studio(tmp_path: Path) -> Studio:
 def test_an_interrupted_command_says_so(
     studio: Studio, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
 ) -> None:
-    def interrupt(_: object) -> None:
+    def interrupt(*_: object, **named: object) -> None:
         raise KeyboardInterrupt
 
-    monkeypatch.setattr("styles.library.Library.cards", interrupt)
+    monkeypatch.setattr("styles.library.Library.search", interrupt)
     assert main(["styles", "list", "--home", str(studio.home.root), "--json"]) == Cancelled.exit_code
     answer = capfd.readouterr()
     assert '"Cancelled"' in answer.out and "Stopped." in answer.err
