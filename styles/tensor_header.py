@@ -30,6 +30,7 @@ MOST_TENSORS = 20_000
 LONGEST_KEY = 400  # characters; the longest of Stable Diffusion has about 120
 LARGEST_SIDE = 1 << 17  # of a tensor; the widest layer of SDXL has 10240, a vocabulary 49408
 BYTES = {"F16": 2, "BF16": 2, "F32": 4, "F64": 8}
+WHOLE = frozenset([int])
 OUTLINE = b"{}[],:0123456789 \t\r\n"
 NOT_BRACKETS = bytes(set(range(256)) - set(b"{}[]"))
 PICKLE = (b"PK\x03\x04", b"\x80\x02", b"\x80\x03", b"\x80\x04", b"\x80\x05")
@@ -193,13 +194,16 @@ def _problem(value: Any) -> str:
         return f"it holds {kind}, a style holds {', '.join(BYTES)}"
     if len(shape) > 4 or math.prod(shape) * BYTES[dtype] != offsets[1] - offsets[0]:
         return f"the shape {shape[:6]} doesn't fit its bytes"
-    if not all(0 < side <= LARGEST_SIDE for side in shape):
+    if shape and (min(shape) < 1 or max(shape) > LARGEST_SIDE):
         return f"the shape {shape} is none that a style has"
     return ""
 
 
 def _whole_numbers(values: Any) -> bool:
-    return isinstance(values, list) and all(type(v) is int and 0 <= v <= LARGEST_FILE for v in values)
+    """Whether this is a list of whole numbers up to the size of a file; True is none."""
+    if not isinstance(values, list) or not WHOLE.issuperset(map(type, values)):
+        return False
+    return not values or (min(values) >= 0 and max(values) <= LARGEST_FILE)
 
 
 def _without_repeats(pairs: list[tuple[str, Any]]) -> dict[str, Any]:

@@ -55,7 +55,7 @@ def main(folder: Path, seed: int, count: int, first: int) -> dict[str, Any]:
         if number % 100 == 0:
             faulthandler.dump_traceback_later(HANGING_SECONDS, exit=True)
         rng = Random(f"{seed}/{number}")
-        draft = large if rng.random() < 0.004 else rng.choice(drafts)
+        draft = large if rng.random() < 0.002 else rng.choice(drafts)
         data, config, done = spoiled(rng, draft)
         path = write(folder, data, config)
         try:
@@ -104,20 +104,20 @@ def read(path: Path, rng: Random, always_export: bool = False) -> tuple[str, str
 
     card, _ = _or_refusal(lambda: read_card(path))
     style, reason = _or_refusal(lambda: read_style(path))
-    report = verify(path)
-    text = json.dumps(report.to_json(), allow_nan=False, ensure_ascii=False)
-    _plain_text(text.replace("\\n", " "))
-    assert report.whole or all(check.words for check in report.checks)
+    if style or rng.random() < 0.5:  # it reads all a third time
+        report = verify(path)
+        _plain_text(json.dumps(report.to_json(), allow_nan=False, ensure_ascii=False).replace("\\n", " "))
+        assert all(check.words for check in report.checks)
+        assert report.card == style.card if style else not report.whole and report.card is None
     if style is None:
-        assert not report.whole and report.card is None
         return "refused", reason
-    assert card is not None and style.card == report.card
+    assert card is not None
     assert replace(card, problems=()) == replace(style.card, problems=()), "the card and the style disagree"
     _sound_card(card)
     _sound_layers(style)
     if path.is_file():
         _opens_elsewhere(path)
-    if always_export or rng.random() < 0.05 or card.thumbnail:
+    if always_export or rng.random() < 0.03 or card.thumbnail:
         _or_refusal(lambda: style_bytes(style))
         if path.is_file():
             _shown_and_edited(path, style.id)
