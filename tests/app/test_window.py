@@ -115,7 +115,8 @@ def test_a_style_is_exported_deleted_and_restored(window: Window, tmp_path: Path
     page, kept = window.page, window.home / "styles" / "Rings.safetensors"
     content = kept.read_bytes()
     page.get_by_role("tab", name="Library").click()
-    page.get_by_role("heading", name="Mouse made").wait_for()  # else the cards of the search come before those of all
+    # First all cards: those of the search would else be clicked while they are being replaced.
+    page.get_by_role("heading", name="Mouse made").wait_for()
     page.get_by_label("Search").fill("Rings")
     page.get_by_role("heading", name="Mouse made").wait_for(state="hidden")
     page.get_by_role("heading", name="Rings").wait_for()
