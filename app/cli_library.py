@@ -100,7 +100,7 @@ def styles_export(
     form: Annotated[str, typer.Option("--form", help="file: one that opens everywhere; peft: a PEFT folder.")] = "file",
     side_files: Annotated[bool, typer.Option("--side-files", help="NAME.json and NAME.png beside it, for A1111 and InvokeAI.")] = False,
     file_name: Annotated[str, typer.Option("--name", help="Another name for the file.", show_default="the style's")] = "",
-    captions: Annotated[bool, typer.Option("--with-captions", help="Let others see the captions that the file has.")] = False,
+    captions: Annotated[bool, typer.Option("--with-captions", help="Let others see the words that the artworks were described with.")] = False,
     names: Annotated[bool, typer.Option("--with-names", help="Let others see names of files and folders.")] = False,
     dates: Annotated[bool, typer.Option("--with-dates", help="Let others see when it was made.")] = False,
     only_show: Annotated[bool, typer.Option("--only-show", help="Write nothing: list what others would see.")] = False,
@@ -108,17 +108,23 @@ def styles_export(
     as_json: JsonOption = False,
 ) -> None:  # fmt: skip
     """Write a style for others into a folder, read it back, and say where it opens and what others will see."""
+    from app.captions import captions_of
     from app.cards import export_facts, export_words, seen_facts, seen_words
     from styles.export import ExportOrder, Sharing, what_others_will_see
 
-    order = ExportOrder(form, side_files, Sharing(captions, names, dates), file_name)
     library = open_studio(context, home).library
+    described = captions_of(library.home, library.find(name).id) if captions else {}
+    order = ExportOrder(form, side_files, Sharing(captions, names, dates), file_name, described)
+    console = console_of(context)
     if only_show:
         seen = what_others_will_see(library.open(name), order)
-        console_of(context).answer({"seen": seen_facts(seen)}, seen_words(seen))
-        return
-    done = library.export(name, folder.expanduser().absolute(), order)
-    console_of(context).answer(export_facts(done), export_words(done))
+        console.answer({"seen": seen_facts(seen)}, seen_words(seen))
+    else:
+        done = library.export(name, folder.expanduser().absolute(), order)
+        seen = done.shown
+        console.answer(export_facts(done), export_words(done))
+    if captions and not any(one.kind == "captions" for one in seen):
+        console.say("No captions are known of it: its file has none, and it was not trained in this home.")
 
 
 @styles_commands.command("edit")

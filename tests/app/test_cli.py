@@ -14,6 +14,7 @@ from PIL import Image
 
 from styles.library import Library
 from styles.pictures import read_recipe
+from styles.tensor_header import open_header
 from tests.app.conftest import Atelier, Trained, process_over
 from tests.conftest import REPOSITORY
 
@@ -71,6 +72,27 @@ def test_a_style_is_exported_deleted_restored_and_imported(
     (refused,) = report.json["refused"]
     assert Path(refused["file"]) == text and refused["reason"]
     assert run("styles", "show", "rings", "--json").json["trigger"] == "rings"
+
+
+def test_captions_go_along_only_if_the_artist_says_so(
+    home_with_style: Path, tmp_path: Path, atelier: Callable[[Path], Atelier]
+) -> None:
+    run = atelier(home_with_style)
+    (artwork,) = home_with_style.glob("jobs/*/artworks/000.png")
+    artwork.with_suffix(".txt").write_text("a wet cat, at sea", encoding="utf-8")
+
+    def counts(*options: str) -> dict[str, int]:
+        done = run("styles", "export", "Rings", tmp_path / "share", *options, "--json")
+        assert ("No captions are known" in done.err) is False
+        told = open_header(Path(done.json["style"])).metadata.get("ss_tag_frequency", "{}")
+        return next(iter(json.loads(told).values()), {})
+
+    assert counts() == {}
+    assert counts("--with-captions") == {"rings": 3, "a wet cat": 1, "at sea": 1}
+    seen = run("styles", "export", "Rings", ".", "--with-captions", "--only-show", "--json").json["seen"]
+    assert [one["key"] for one in seen if one["private"]] == ["ss_tag_frequency"]
+    shutil.rmtree(home_with_style / "jobs")
+    assert "No captions are known" in run("styles", "export", "Rings", tmp_path, "--with-captions").err
 
 
 def test_home_may_stand_before_or_after_the_command(
