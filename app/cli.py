@@ -22,6 +22,8 @@ from app.cli_options import BaseOption, HomeOption, JsonOption, console_of, home
 from app.console import open_console
 from app.log import surprise_message
 from app.orders import TrainingOrder
+from app.settings import Settings
+from app.words import speak
 from styles.errors import AtelierError, BadInput, Cancelled, Failure
 from styles.home import Home
 
@@ -49,6 +51,7 @@ def main(argv: list[str]) -> int:
     as_json = "--json" in argv
     console = open_console(as_json)
     home = _home_of(argv)
+    speak(_language_of(home))
     try:
         # What a library prints must not mix with the answer.
         with contextlib.redirect_stdout(sys.stderr) if as_json else contextlib.nullcontext():
@@ -72,6 +75,14 @@ def main(argv: list[str]) -> int:
         doing = "running " + " ".join(argument for argument in argv[:2] if not argument.startswith("-"))
         console.refuse(Failure(surprise_message(home, error, doing.strip())))
         return Failure.exit_code
+
+
+def _language_of(home: Home) -> str:
+    """The language that was chosen in this home; whoever opens the studio is told what is wrong with its settings."""
+    try:
+        return Settings.load(home).language
+    except AtelierError:
+        return "auto"
 
 
 def _usage_message(error: Exception) -> str:

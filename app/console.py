@@ -8,6 +8,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, TextIO
 
+from app.words import translated
 from styles.errors import AtelierError
 
 
@@ -38,9 +39,9 @@ class Console:
         print(json.dumps(result) if self.json else words, file=self.out, flush=True)
 
     def refuse(self, error: AtelierError) -> None:
-        """Say what went wrong; with `json` as the one object, too."""
+        """Say what went wrong; with `json` as the one object, too, in English whatever language is spoken."""
         print(
-            f"Atelier: {error.message}" + (f"\n  {error.hint}" if error.hint else ""),
+            f"Atelier: {translated(error.message)}" + (f"\n  {translated(error.hint)}" if error.hint else ""),
             file=self.err,
             flush=True,
         )

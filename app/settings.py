@@ -6,12 +6,14 @@ import json
 from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 
+from app.words import LANGUAGES
 from styles.atomic import write_text
 from styles.errors import SettingsError
 from styles.home import Home
 
 DEVICES = ("auto", "cpu", "cuda", "mps")
 PRECISIONS = ("auto", "fp32", "fp16", "bf16")
+LANGUAGE_CHOICES = ("auto", *LANGUAGES)
 
 
 @dataclass(frozen=True)
@@ -21,6 +23,7 @@ class Settings:
     safety_checker: bool = True  # use a base's own safety checker when it brings one
     device: str = "auto"  # where pictures are made and styles trained
     precision: str = "auto"  # of the base that paints
+    language: str = "auto"  # of all texts, from the next start on; auto is the system's
 
     def __post_init__(self) -> None:
         if not isinstance(self.safety_checker, bool):
@@ -30,6 +33,7 @@ class Settings:
         for name, value, known in (
             ("device", self.device, DEVICES),
             ("precision", self.precision, PRECISIONS),
+            ("language", self.language, LANGUAGE_CHOICES),
         ):
             if value not in known:
                 raise SettingsError(
