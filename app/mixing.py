@@ -97,8 +97,8 @@ def effects_of(
     effects = known.known(base.fingerprint)
     missing = [style for style in styles if style.id not in effects]
     if missing:
+        from styles.fitting import check_family, fitting
         from styles.probe import walk
-        from styles.stacked import check_family, fitting
 
         check_family(base, missing)
         for style in missing:

@@ -18,11 +18,11 @@ from styles.bake_record import BakeRecord, Parent
 from styles.blend import Blend, BlendPart
 from styles.errors import BlendError, Cancelled, WrongFamilyError
 from styles.factors import Factors, factored, halved, squeezed, stacked
+from styles.fitting import OpenBase, check_family, inner_blocks
 from styles.kohya import kohya_name
 from styles.names import safe_name
 from styles.provenance import licence_warnings
 from styles.recipe import MAX_SEED
-from styles.stacked import OpenBase, check_family, inner_blocks
 from styles.style import FAMILY_NAMES, Style, StyleCard, StyleLayer
 
 METHODS = ("exact", "squeezed", "ties", "dare")

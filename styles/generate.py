@@ -12,10 +12,11 @@ from styles.base import Base
 from styles.denoise import StepDone, denoise
 from styles.errors import Cancelled, Failure, OutOfMemory, RecipeError
 from styles.finish import PictureDone, dtype_name, finish
+from styles.fitting import check_family
 from styles.from_picture import SourcePicture, encode_source
 from styles.recipe import Recipe
 from styles.request import CreateRequest, Order, SecondPass, fill_in
-from styles.stacked import BlendedModel, blended, check_family
+from styles.stacked import BlendedModel, blended
 from styles.style import Style
 
 LATENTS_AT_ONCE = {"cpu": 4 * 16 * 16, "accelerator": 8 * 64 * 64}  # summed over the pictures of a batch
