@@ -11,11 +11,14 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal
 
+from styles.base_facts import read_config
 from training.buckets import bucket_sizes, crop_box, nearest_bucket
 
 if TYPE_CHECKING:
     import numpy as np
     from PIL.Image import Image
+
+    from styles.base_facts import BaseFacts
 
 Flaw = Literal["small", "soft", "cut", "twin"]
 
@@ -80,6 +83,18 @@ def framing(size_px: tuple[int, int], resolution_px: int, multiple_px: int) -> F
     left, top, right, bottom = crop_box(*size_px, bucket)
     width, height = size_px
     return Framing(bucket, (left / width, top / height, right / width, bottom / height))
+
+
+def size_multiple_of(facts: BaseFacts) -> int:
+    """Return what `training.encode.size_multiple` says of the open base, in px, from its files alone.
+
+    Raises BaseError where a part's config is missing.
+    """
+    halvings = [
+        len(read_config(facts.config_folder / part / "config.json")["block_out_channels"]) - 1
+        for part in ("vae", "unet")
+    ]
+    return int(2 ** sum(halvings))
 
 
 def remarks(looks: Sequence[Look], resolution_px: int, multiple_px: int) -> list[tuple[Remark, ...]]:

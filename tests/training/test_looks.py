@@ -4,13 +4,27 @@ from __future__ import annotations
 
 import math
 from itertools import combinations
+from pathlib import Path
 
 import numpy as np
 import pytest
 from PIL import Image, ImageDraw, ImageFilter
 
+from styles.base import open_base
+from styles.base_facts import inspect_base
+from styles.home import Home
 from training.buckets import bucket_sizes, nearest_bucket
-from training.looks import SOFT, TWIN_BITS, Look, framing, look_at, picture_hash, remarks
+from training.encode import size_multiple
+from training.looks import (
+    SOFT,
+    TWIN_BITS,
+    Look,
+    framing,
+    look_at,
+    picture_hash,
+    remarks,
+    size_multiple_of,
+)
 
 PX, MULTIPLE = 128, 32
 
@@ -95,3 +109,8 @@ def test_other_takes_of_one_picture_are_twins_and_other_pictures_are_not() -> No
     assert min((one ^ other).bit_count() for one, other in combinations(hashes, 2)) > 2 * TWIN_BITS
     *_, (twin,) = remarks([seen(first), seen(scene(6)), seen(takes[1])], PX, MULTIPLE)
     assert twin.other == 0
+
+
+def test_the_grid_is_read_from_the_files_as_the_open_base_has_it(tiny_base: Path, tmp_path: Path) -> None:
+    opened = open_base(tiny_base, Home(tmp_path), device="cpu")
+    assert size_multiple_of(inspect_base(tiny_base)) == size_multiple(opened)
