@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import secrets
 import threading
+import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
@@ -41,7 +42,9 @@ class Easel:
     def __init__(self, home: Home, library: Library) -> None:
         self.home = home
         self.library = library
+        self.used_at = time.monotonic()  # when somebody had it last
         self._in_use = threading.Lock()
+        self._waiting: list[None] = []  # one for each who waits for it
         self._base: Base | None = None
         self._opened_for: tuple[Any, ...] = ()
 
@@ -53,19 +56,53 @@ class Easel:
 
     def warm(self, source: str, settings: Settings) -> None:
         """Open the base ahead of the first picture."""
-        with self._in_use:
+        with self._turn():
             self._open(source, settings)
 
     def put_away(self) -> None:
         """Close the base and give its memory back; waits for a painting to end."""
-        with self._in_use:
+        with self._turn():
             self._close()
 
     @contextmanager
     def opened(self, source: str, settings: Settings) -> Iterator[Base]:
         """Lend the base `source`; nobody else has the easel meanwhile."""
-        with self._in_use:
+        with self._turn():
             yield self._open(source, settings)
+
+    @property
+    def in_use(self) -> bool:
+        """Somebody has it."""
+        return self._in_use.locked()
+
+    @property
+    def wanted(self) -> bool:
+        """Somebody waits for it."""
+        return bool(self._waiting)
+
+    @contextmanager
+    def spare(self) -> Iterator[Base | None]:
+        """Lend the base that is open to work that nobody waits for, which ends once it is `wanted`; None for none."""
+        if not self._in_use.acquire(blocking=False):
+            yield None
+            return
+        try:
+            yield self._base
+        finally:
+            self._in_use.release()
+
+    @contextmanager
+    def _turn(self) -> Iterator[None]:
+        self._waiting.append(None)
+        try:
+            self._in_use.acquire()
+        finally:
+            self._waiting.pop()
+        try:
+            yield
+        finally:
+            self.used_at = time.monotonic()
+            self._in_use.release()
 
     def paint(
         self,

@@ -24,12 +24,12 @@ class Settings:
     device: str = "auto"  # where pictures are made and styles trained
     precision: str = "auto"  # of the base that paints
     language: str = "auto"  # of all texts, from the next start on; auto is the system's
+    idle_work: bool = True  # hash styles and paint pictures for their cards while nobody works
 
     def __post_init__(self) -> None:
-        if not isinstance(self.safety_checker, bool):
-            raise SettingsError(
-                f"The setting safety_checker is {self.safety_checker!r}.", hint="It must be true or false."
-            )
+        for name, switch in (("safety_checker", self.safety_checker), ("idle_work", self.idle_work)):
+            if not isinstance(switch, bool):
+                raise SettingsError(f"The setting {name} is {switch!r}.", hint="It must be true or false.")
         for name, value, known in (
             ("device", self.device, DEVICES),
             ("precision", self.precision, PRECISIONS),

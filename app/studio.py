@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 from app.bench import Bench
 from app.blends import Blends
 from app.easel import Easel, base_facts_of
+from app.idle import Idle
 from app.memory import refuse_if_crowded
 from app.mix_orders import MixOrder
 from app.orders import PictureOrder, TrainingOrder
@@ -53,6 +54,7 @@ class Studio:
         self.easel = Easel(home, self.library)
         self.blends = Blends(home, self.library)
         self.bench = Bench(home, self.library, self.easel)
+        self.idle = Idle(self.easel, self.library, self.trainings, lambda: self.settings)
         self._rendering: Rendering | None = None
 
     def change_settings(self, **choices: Any) -> Settings:
@@ -83,6 +85,7 @@ class Studio:
 
     def close(self) -> None:
         """Let trainings go on by themselves; called when the window ends."""
+        self.idle.stop()
         self.stop_rendering()
         if self._rendering is not None:
             self._rendering.wait(CLOSING_PATIENCE_SECONDS)  # a training that it had paused goes on after it

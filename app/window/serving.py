@@ -84,6 +84,7 @@ def serve(studio: Studio, port: int | None = None, open_browser: bool = True) ->
             if open_browser:
                 threading.Thread(target=webbrowser.open, args=(url,), daemon=True).start()
             studio.warm_up()
+            studio.idle.start()
             _wait(ended)
         finally:
             (studio.home.root / "running.json").unlink(missing_ok=True)
