@@ -14,6 +14,7 @@ from styles.blend import Blend, BlendPart
 from styles.errors import BlendError
 from styles.home import Home
 from styles.library import Library
+from styles.licences import terms_of, warnings_about
 from styles.strength import balanced, budget
 from styles.style import StyleCard
 
@@ -80,6 +81,14 @@ class Bench:
         for pair in facts["pairs"]:
             pair["names"] = [mix.names[pair["first"]], mix.names[pair["second"]]]
         return facts
+
+    def forbidden(self, order: MixOrder) -> tuple[str, ...]:
+        """What licences of a mix forbid to share of what is baked from it, in sentences; to be asked before the bake."""
+        sounding = mix_of(order, self.library).blend.sounding
+        cards = self.library.with_ids(part.style for part in sounding)
+        works = [(card.name, card.licence) for card in cards]
+        works += [(one.name, one.licence) for card in cards if card.bake for one in card.bake.parents]
+        return warnings_about(work for work in works if terms_of(work[1]).no_changes)
 
     def bake(
         self,

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import sys
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated
 
@@ -20,7 +22,8 @@ from app.cli_mix import (
     mix_order,
 )
 from app.cli_options import BaseOption, HomeOption, JsonOption, console_of, open_studio
-from styles.errors import BadInput
+from app.console import Console
+from styles.errors import BadInput, Cancelled
 from styles.names import safe_name
 
 blends_commands = typer.Typer(help="The blends that you keep.", no_args_is_help=True, rich_markup_mode=None)
@@ -147,6 +150,9 @@ def styles_bake(
             "--licence", "--license", help="Written into the style file.", show_default="the styles'"
         ),
     ] = "",
+    yes: Annotated[
+        bool, typer.Option("--yes", help="Bake it though a licence forbids to share the result.")
+    ] = False,
     base: BaseOption = "",
     home: HomeOption = None,
     as_json: JsonOption = False,
@@ -164,9 +170,22 @@ def styles_bake(
         studio.blends, style=style, blend=blend, composition=composition, texture=texture, mode=mode,
         in_strength=in_strength, balance=balance,
     )  # fmt: skip
+    forbidden = studio.bench.forbidden(order)
+    if forbidden and not yes:
+        _agree(console, forbidden)
     card = studio.bake(order, plan, base, console.say)
     words = f"{card_line(card)}\n{card.description}"
     console.answer(card_facts(card), words)
+
+
+def _agree(console: Console, forbidden: Sequence[str]) -> None:
+    """Ask whether to bake all the same; raises BadInput where nobody can be asked, Cancelled for a no."""
+    if console.json or not sys.stdin.isatty():
+        raise BadInput(" ".join(forbidden), hint="Add --yes to bake it all the same, for yourself.")
+    for sentence in forbidden:
+        console.say(sentence)
+    if not typer.confirm("Bake it all the same?", err=True):
+        raise Cancelled("Nothing was baked.")
 
 
 def styles_conflicts(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import shutil
 from collections.abc import Callable
 from dataclasses import replace
@@ -220,6 +221,34 @@ def test_a_mix_is_baked_into_a_style_that_paints_like_it(
     refused = run("styles", "bake", "Turned", "--blend", "Turns", "--json")
     assert refused.code == 2 and "as a sum" in refused.json["error"]["hint"]
     assert run("styles", "bake", "Turned", "--blend", "Turns", "--mode", "sum").code == 0, "as the hint says"
+
+
+def test_a_licence_that_forbids_it_is_told_before_the_bake(
+    mixing_home: Path, tmp_path: Path, atelier: Callable[[Path], Atelier], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pty = pytest.importorskip("pty", reason="Windows has no terminal that a test can open")
+    shutil.copytree(mixing_home, tmp_path / "home")
+    run, home = atelier(tmp_path / "home"), Home(tmp_path / "home")
+    run("styles", "edit", "Ink", "--licence", "CC-BY-ND-4.0")
+    bake = ("styles", "bake", "Both", "--style", "Ink=0.5", "--style", "Oil=0.5", "--rank", "2")
+    told = run(*bake, "--json")
+    assert told.code == 2 and "“Ink” (CC-BY-ND-4.0) forbids" in told.json["error"]["message"]
+    assert "--yes" in told.json["error"]["hint"]
+    ours, terminal = pty.openpty()
+    with open(terminal, encoding="utf-8") as typed:
+        monkeypatch.setattr("sys.stdin", typed)
+        os.write(ours, b"n\n")
+        told = run(*bake)
+        assert told.code != 0 and "forbids" in told.err and "Nothing was baked" in told.err
+        assert "Both" not in [card.name for card in Library(home).cards()]
+        os.write(ours, b"y\n")
+        assert run(*bake).code == 0
+    os.close(ours)
+    assert run("styles", "bake", "Third", "--style", "Both=1", "--style", "Oil=1", "--json").code == 2, (
+        "a parent's licence counts, too"
+    )
+    assert run(*bake, "--yes", "--json").code == 0
+    assert run("styles", "bake", "Small", "--style", "Oil=1", "--rank", "1", "--json").code == 0
 
 
 def test_conflicts_name_the_pair_that_fights_and_a_mode(run: Atelier) -> None:
