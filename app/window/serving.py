@@ -18,8 +18,9 @@ from typing import Any
 from filelock import FileLock, Timeout
 
 from app.studio import Studio
-from app.window.look import CSS, theme
+from app.window.look import SIGN, css, theme
 from app.window.page import build
+from app.words import language
 from styles.atomic import write_text
 from styles.errors import BadInput, Failure
 
@@ -56,6 +57,44 @@ class SafetyHeaders:
         await self.app(scope, receive, with_headers if scope["type"] == "http" else send)
 
 
+class SpokenPage:
+    """ASGI middleware that has the page tell the browser its language, for the words that are gradio's own."""
+
+    def __init__(self, app: Any) -> None:
+        self.app = app
+
+    async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
+        """Pass the request on, with the language written into the page's first lines."""
+        if scope["type"] != "http" or scope["path"] != "/":
+            await self.app(scope, receive, send)
+            return
+        start: list[Any] = []
+        body = bytearray()
+
+        async def rewritten(message: Any) -> None:
+            if message["type"] == "http.response.start":
+                start.append(message)
+                return
+            body.extend(message.get("body", b""))
+            if message.get("more_body"):
+                return
+            page = in_language(bytes(body))
+            kept = [(name, value) for name, value in start[0]["headers"] if name != b"content-length"]
+            length = (b"content-length", str(len(page)).encode("ascii"))
+            await send(start[0] | {"headers": [*kept, length]})
+            await send({"type": "http.response.body", "body": page})
+
+        await self.app(scope, receive, rewritten)
+
+
+def in_language(page: bytes) -> bytes:
+    """The page with our language for a screen reader, and for gradio, which asks the browser for it."""
+    ours = language()
+    told = f"<script>Object.defineProperty(navigator,'language',{{get:()=>'{ours}'}})</script>"
+    page = page.replace(b'lang="en"', f'lang="{ours}"'.encode("ascii"), 1)
+    return page.replace(b"<head>", b"<head>" + told.encode("ascii"), 1)
+
+
 def serve(studio: Studio, port: int | None = None, open_browser: bool = True) -> None:
     """Serve the page until Ctrl+C or a termination signal; trainings go on after that.
 
@@ -69,9 +108,9 @@ def serve(studio: Studio, port: int | None = None, open_browser: bool = True) ->
             with _no_proxy_to_ourselves():
                 _, url, _ = page.launch(
                     server_name=ADDRESS, server_port=chosen, prevent_thread_lock=True, quiet=True, inbrowser=False,
-                    share=False, ssr_mode=False, pwa=False, enable_monitoring=False, mcp_server=False,
+                    share=False, ssr_mode=False, pwa=True, favicon_path=SIGN, enable_monitoring=False, mcp_server=False,
                     strict_cors=True, run_history=False, max_file_size=LARGEST_UPLOAD, show_error=False,
-                    footer_links=[], allowed_paths=[str(studio.home.pictures.absolute())], theme=theme(), css=CSS,
+                    footer_links=[], allowed_paths=[str(studio.home.pictures.absolute())], theme=theme(), css=css(),
                     app_kwargs={"middleware": _middleware()},
                 )  # fmt: skip
             running = studio.home.root / "running.json"
@@ -115,7 +154,7 @@ def _middleware() -> list[Any]:
 
     # Another site whose name resolves to 127.0.0.1 must not reach the page (DNS rebinding).
     hosts = Middleware(TrustedHostMiddleware, allowed_hosts=[ADDRESS, "localhost"])
-    return [hosts, Middleware(SafetyHeaders)]
+    return [hosts, Middleware(SafetyHeaders), Middleware(SpokenPage)]
 
 
 def _wait(ended: threading.Event) -> None:
