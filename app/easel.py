@@ -179,6 +179,11 @@ class Easel:
         source = self._places().get(recipe.base_fingerprint)
         return source if source == "starter" or (source and Path(source).exists()) else None
 
+    def fingerprint_of(self, source: str) -> str:
+        """The fingerprint of a base that was open here before, as it then was; empty for another."""
+        places = self._places()
+        return next((known for known in reversed(places) if places[known] == source), "")
+
     # Called with the lock held
 
     def _open(self, source: str, settings: Settings) -> Base:

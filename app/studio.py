@@ -159,8 +159,10 @@ class Studio:
         names = [entry.name for entry in self.shelf.list() if entry.installed and not entry.problem]
         return recipe.base if recipe.base in names else self.base_source("")
 
-    def render(self, order: PictureOrder, *, pause_training: bool = False) -> Rendering:
-        """Paint in the background; the rendering hands the events over and can be stopped.
+    def render(
+        self, order: PictureOrder, folder: Path | None = None, *, pause_training: bool = False
+    ) -> Rendering:
+        """Paint in the background into `folder`, else the home's; the rendering hands the events over and can be stopped.
 
         Raises JobError while another one is going on.
         """
@@ -169,7 +171,7 @@ class Studio:
             if not self._rendering.wait(patience):
                 raise JobError("Another picture is being painted.", "Wait until it is done, or stop it.")
         self._rendering = Rendering(
-            lambda cancelled: self.create(order, cancelled=cancelled, pause_training=pause_training)
+            lambda cancelled: self.create(order, folder, cancelled=cancelled, pause_training=pause_training)
         )
         return self._rendering
 
