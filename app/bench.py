@@ -6,12 +6,13 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
+from app.card_pictures import card_picture, keep_card_picture
 from app.easel import Easel
 from app.mix_orders import MixOrder
 from app.mixing import Mix, effects_of, mix_of, weighed, within_budget
 from app.settings import Settings
 from styles.blend import Blend, BlendPart
-from styles.errors import BlendError
+from styles.errors import BadInput, BlendError
 from styles.home import Home
 from styles.library import Library
 from styles.licences import terms_of, warnings_about
@@ -42,7 +43,7 @@ class Bench:
         mix = mix_of(order, self.library)
         if not mix.blend.parts:
             raise BlendError("There is no style to measure.", "Name one or more.")
-        styles = [self.library.open(style) for style in mix.ids]
+        styles = self.easel.styles.open(mix.ids)
         with self.easel.opened(source, settings) as base:
             effects = effects_of(base, styles, self.home)
             name = base.name
@@ -76,7 +77,8 @@ class Bench:
             raise BlendError("It takes two styles to fight.", "Name two or more, with weights other than 0.")
         from styles.conflict import overlap
 
-        found = overlap([self.library.open(part.style) for part in sounding])
+        heard = {part.style for part in sounding}
+        found = overlap([style for style in self.easel.styles.open(mix.ids) if style.id in heard])
         facts = found.judge([_strongest(part) for part in sounding]).to_json()
         for pair in facts["pairs"]:
             pair["names"] = [mix.names[pair["first"]], mix.names[pair["second"]]]
@@ -103,12 +105,24 @@ class Bench:
         from styles.bake import bake
 
         mix = mix_of(order, self.library)
-        styles = [self.library.open(style) for style in mix.ids]
+        styles = self.easel.styles.open(mix.ids)
         knobs = any(part.composition != 1 or part.texture != 1 for part in mix.blend.sounding)
         with self._base_for(mix, source, settings, needed=knobs) as base:
             blend = self._weights(mix, base, say)
             style = bake(blend, styles, plan, base=base if knobs else None, cancelled=cancelled)
         return self.library.add(style)
+
+    def picture(self, name: str, source: str, settings: Settings) -> StyleCard:
+        """Paint a picture for the card of a style that has none; raises BadInput, WrongFamilyError, OutOfMemory, Failure."""
+        card = self.library.find(name)
+        if card.thumbnail:
+            raise BadInput(f"“{card.name}” has a picture.")
+        handle = self.library.handle(card)
+        style = self.library.open(handle)
+        with self.easel.opened(source, settings) as base:
+            picture = card_picture(base, style, settings.safety_checker)
+        keep_card_picture(self.library, card, picture)
+        return self.library.find(handle)
 
     @contextmanager
     def _base_for(self, mix: Mix, source: str, settings: Settings, *, needed: bool) -> Iterator[Base | None]:
@@ -121,7 +135,7 @@ class Bench:
     def _weights(self, mix: Mix, base: Base | None, say: Callable[[str], None]) -> Blend:
         if base is None or not mix.asks_effects:
             return mix.blend
-        effects = effects_of(base, [self.library.open(style) for style in mix.ids], self.home)
+        effects = effects_of(base, self.easel.styles.open(mix.ids), self.home)
         blend, notes = weighed(mix.blend, sorted(mix.strengths), effects, mix.names)
         blend, more = within_budget(mix, blend, effects)
         for note in notes + more:

@@ -34,7 +34,10 @@ def card_picture(
 
     card = style.card
     if card.family != base.family or base.family not in PREVIEW_PROMPTS:
-        raise WrongFamilyError(f"“{style.name}” is a {card.made_for}; {base.name} is another base.")
+        raise WrongFamilyError(
+            f"“{style.name}” is a {card.made_for}; {base.name} is another base.",
+            "Choose a base of its family.",
+        )
     request = CreateRequest(
         with_trigger(PREVIEW_PROMPTS[base.family][0], card.trigger),
         blends=(Blend((BlendPart(style.id, card.suggested_weight),)),),

@@ -7,8 +7,8 @@ from typing import Annotated, Any
 
 import typer
 
-from app.cli_options import HomeOption, JsonOption, console_of, open_studio
-from styles.errors import BadInput
+from app.cli_options import BaseOption, HomeOption, JsonOption, console_of, open_studio
+from styles.errors import AtelierError, BadInput
 
 Names = Annotated[str, typer.Argument(help="The style's name, or the beginning of its id.")]
 Newest = Annotated[bool, typer.Option("--newest", help="The newest first, instead of by name.")]
@@ -74,13 +74,24 @@ def styles_show(
 def styles_import(
     context: typer.Context,
     files: Annotated[list[Path], typer.Argument(help="Style files, PEFT folders, or folders of them.", show_default=False)],
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Import nothing: show the card of each.")] = False,
     home: HomeOption = None,
     as_json: JsonOption = False,
 ) -> None:  # fmt: skip
     """Bring styles into the library; what can't be used is refused with the reason."""
-    from app.cards import card_facts, card_line
+    from app.cards import card_facts, card_line, import_facts, import_words
+    from styles.import_card import import_cards
 
-    report = open_studio(context, home).library.import_files(files)
+    library = open_studio(context, home).library
+    if dry_run:
+        cards = list(import_cards(files, library))
+        good, bad = [one for one in cards if not one.reason], [one for one in cards if one.reason]
+        told = {"styles": [import_facts(one) for one in good], "refused": [import_facts(one) for one in bad]}
+        console_of(context).answer(told, "\n\n".join(map(import_words, cards)))
+        if bad:
+            raise typer.Exit(BadInput.exit_code)
+        return
+    report = library.import_files(files)
     refused = [{"file": str(one.file), "reason": str(one.reason)} for one in report.refused]
     words = [card_line(card) for card in report.styles] + [
         f"Refused {one['file']}: {one['reason']}" for one in refused
@@ -171,6 +182,38 @@ def styles_mark(
 
     mark = open_studio(context, home).library.mark(name, favourite=favourite, tags=tags, note=note)
     console_of(context).answer(mark_facts(mark), mark_words(mark) or "Nothing is noted.")
+
+
+@styles_commands.command("picture")
+def styles_picture(
+    context: typer.Context,
+    names: Annotated[list[str], typer.Argument(help="Names of styles.", show_default="all without a picture")] = [],  # noqa: B006
+    base: BaseOption = "",
+    home: HomeOption = None,
+    as_json: JsonOption = False,
+) -> None:  # fmt: skip
+    """Paint a picture for the card of each style that came without one, and put it beside the style's file."""
+    from app.cards import card_facts
+
+    console, studio = console_of(context), open_studio(context, home)
+    made, refused = [], []
+    for name in names or [studio.library.handle(card) for card in studio.library.unpictured()]:
+        try:
+            card = studio.picture_card(name, base)
+        except AtelierError as error:
+            refused.append({"style": name, "reason": str(error)})
+            console.say(f"No picture for {name}: {error}")
+        else:
+            made.append(card)
+            console.say(f"{card.name} has a picture now.")
+    told = (
+        f"{len(made)} of {len(made) + len(refused)} have a picture now."
+        if made or refused
+        else "All have one."
+    )
+    console.answer({"styles": [card_facts(card) for card in made], "refused": refused}, told)
+    if refused:
+        raise typer.Exit(BadInput.exit_code)
 
 
 @styles_commands.command("verify")

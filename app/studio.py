@@ -253,6 +253,12 @@ class Studio:
         self._refuse_if_crowded(source)
         return self.bench.bake(order, plan, source, self.settings, say)
 
+    def picture_card(self, name: str, base: str = "") -> StyleCard:
+        """Paint a picture for the card of a style that has none; raises BadInput, WrongFamilyError."""
+        source = self.base_source(base)
+        self._refuse_if_crowded(source)
+        return self.bench.picture(name, source, self.settings)
+
     # Trainings
 
     def start_training(self, order: TrainingOrder) -> Job:

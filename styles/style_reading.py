@@ -135,6 +135,11 @@ def read_card(path: Path, *, hashed: bool = True) -> StyleCard:
     return _card(source, judged, strength, source.sha256() if hashed else "")
 
 
+def judged_at(path: Path) -> Judged:
+    """Judge the headers of a style's file or PEFT folder; raises StyleFileError."""
+    return _Source.of(path).judged()
+
+
 def read_style(path: Path) -> Style:
     """Read a style; raises StyleFileError with the reason for a file that is none."""
     source = _Source.of(path)
