@@ -43,7 +43,7 @@ class Bench:
         mix = mix_of(order, self.library)
         if not mix.blend.parts:
             raise BlendError("There is no style to measure.", "Name one or more.")
-        styles = [self.library.open(style) for style in mix.ids]
+        styles = self.easel.styles.open(mix.ids)
         with self.easel.opened(source, settings) as base:
             effects = effects_of(base, styles, self.home)
             name = base.name
@@ -77,7 +77,8 @@ class Bench:
             raise BlendError("It takes two styles to fight.", "Name two or more, with weights other than 0.")
         from styles.conflict import overlap
 
-        found = overlap([self.library.open(part.style) for part in sounding])
+        heard = {part.style for part in sounding}
+        found = overlap([style for style in self.easel.styles.open(mix.ids) if style.id in heard])
         facts = found.judge([_strongest(part) for part in sounding]).to_json()
         for pair in facts["pairs"]:
             pair["names"] = [mix.names[pair["first"]], mix.names[pair["second"]]]
@@ -104,7 +105,7 @@ class Bench:
         from styles.bake import bake
 
         mix = mix_of(order, self.library)
-        styles = [self.library.open(style) for style in mix.ids]
+        styles = self.easel.styles.open(mix.ids)
         knobs = any(part.composition != 1 or part.texture != 1 for part in mix.blend.sounding)
         with self._base_for(mix, source, settings, needed=knobs) as base:
             blend = self._weights(mix, base, say)
@@ -134,7 +135,7 @@ class Bench:
     def _weights(self, mix: Mix, base: Base | None, say: Callable[[str], None]) -> Blend:
         if base is None or not mix.asks_effects:
             return mix.blend
-        effects = effects_of(base, [self.library.open(style) for style in mix.ids], self.home)
+        effects = effects_of(base, self.easel.styles.open(mix.ids), self.home)
         blend, notes = weighed(mix.blend, sorted(mix.strengths), effects, mix.names)
         blend, more = within_budget(mix, blend, effects)
         for note in notes + more:

@@ -12,6 +12,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from app.at_hand import StylesAtHand
 from app.mixing import Mix, effects_of, mix_of, sheet_of, sheet_title, weighed, within_budget
 from app.orders import DEFAULT_SAMPLER, DEFAULT_STEPS, PictureOrder
 from app.painting import Notice, PaintingEvent, painted, sheet_painted
@@ -42,6 +43,7 @@ class Easel:
     def __init__(self, home: Home, library: Library) -> None:
         self.home = home
         self.library = library
+        self.styles = StylesAtHand(library)
         self.used_at = time.monotonic()  # when somebody had it last
         self._in_use = threading.Lock()
         self._waiting: list[None] = []  # one for each who waits for it
@@ -119,7 +121,7 @@ class Easel:
         # Names and files are checked before anything heavy loads.
         mix = mix_of(order.whole_mix, self.library, order.sheet)
         picture = _picture_of(order.image)
-        styles = [self.library.open(style) for style in mix.ids]
+        styles = self.styles.open(mix.ids)
         with self.opened(source, settings) as base:
             effects = Effects(self.home).known(base.fingerprint)
             if mix.asks_effects:
@@ -140,7 +142,7 @@ class Easel:
         """Paint the picture of `recipe` once more."""
         recipe = replace(recipe, blend=self.blend_again(recipe))
         picture = kept_source(recipe.source, self.home) if recipe.source else None
-        styles = [self.library.open(part.style) for part in recipe.blend.parts]
+        styles = self.styles.open([part.style for part in recipe.blend.parts])
         with self.opened(source, settings) as base:
             from styles.generate import request_again
 
@@ -214,6 +216,7 @@ class Easel:
 
         on_accelerator = self.on_accelerator
         self._base, self._opened_for = None, ()
+        self.styles.put_away()
         gc.collect()
         if on_accelerator:
             torch.accelerator.empty_cache()
