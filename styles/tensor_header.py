@@ -61,13 +61,14 @@ def read_header(file: BinaryIO, size: int, name: str) -> Header:
     if size > LARGEST_FILE:
         raise _refused(name, f"it has {size / 2**30:.1f} GiB, a style at most {LARGEST_FILE >> 30}")
     start = file.read(8)
-    if start.startswith(PICKLE):
-        raise StyleFileError(
-            f"“{name}” is a pickle file (.pt, .ckpt, .bin), which could run code when it is opened.",
-            "Ask for the style as .safetensors, which holds only data.",
-        )
     length = int.from_bytes(start, "little")
     if len(start) < 8 or length < 2 or length > size - 8:
+        # Not earlier: a header of 640 bytes begins as a pickle does.
+        if start.startswith(PICKLE):
+            raise StyleFileError(
+                f"“{name}” is a pickle file (.pt, .ckpt, .bin), which could run code when it is opened.",
+                "Ask for the style as .safetensors, which holds only data.",
+            )
         raise _refused(name, "it is no safetensors file, or only part of one")
     if length > LARGEST_HEADER:
         raise _refused(name, f"its header claims {length} bytes, at most {LARGEST_HEADER} are read")
