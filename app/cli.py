@@ -106,6 +106,10 @@ def window(
     home: HomeOption = None,
     port: Annotated[int | None, typer.Option("--port", min=1, max=65535, help="Port of the page.")] = None,
     no_browser: Annotated[bool, typer.Option("--no-browser", help="Don't open the browser.")] = False,
+    native: Annotated[
+        bool,
+        typer.Option("--window", help="Open a window of its own instead of the browser (needs pywebview)."),
+    ] = False,
     as_json: JsonOption = False,
 ) -> None:
     """Open the window, or run one command."""
@@ -113,7 +117,7 @@ def window(
         return
     from app.window import serve
 
-    serve(open_studio(context, home), port=port, open_browser=not no_browser)
+    serve(open_studio(context, home), port=port, open_browser=not no_browser, native=native)
 
 
 @commands.command()

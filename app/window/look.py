@@ -110,7 +110,7 @@ def has_dark(name: str) -> bool:
 
 def theme() -> gr.themes.Base:
     """Our colours in every place that gradio has for one."""
-    coloured = {}
+    coloured: dict[str, str] = {}
     for colour, names in PLACES.items():
         for name in names:
             coloured |= {name: LIGHT[colour]} | ({f"{name}_dark": DARK[colour]} if has_dark(name) else {})

@@ -10,7 +10,7 @@ The English sentence is the key, as with gettext:
 
 The first argument is a literal string with named places, never an f-string: a test collects the literals of all calls
 and asks each for its Spanish. The Spanish stands in `es/*.json`, one file for a room or a part, all read as one
-catalogue; `python -m tests.app.texts` lists what lacks one. Call `say` when a text is shown, not when a module is
+catalogue (what two rooms say may stand in both, if they agree); `python -m tests.app.texts` lists what lacks one. Call `say` when a text is shown, not when a module is
 imported: only then is the language known.
 
 What is raised or noted below this package (errors, warnings in a journal, words of progress) is English there, and
