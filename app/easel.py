@@ -189,7 +189,7 @@ class Easel:
     # Called with the lock held
 
     def _open(self, source: str, settings: Settings) -> Base:
-        wanted = (source, settings.device, settings.precision, settings.safety_checker)
+        wanted = (source, settings.device, settings.precision, settings.safety_checker, settings.low_memory)
         if self._base is None or self._opened_for != wanted:
             from styles.base import open_base
 
@@ -201,6 +201,8 @@ class Easel:
                 dtype=settings.precision,
                 safety_checker=settings.safety_checker,
             )
+            if settings.low_memory:
+                self._base.vae.enable_tiling()
             self._opened_for = wanted
             places = self._places()
             if places.get(self._base.fingerprint) != source:
@@ -287,7 +289,7 @@ def _request_of(
     from styles.generate import CreateRequest, SecondPass
 
     seed = secrets.randbelow(DRAWN_SEEDS) if order.seed is None else order.seed
-    wanted: dict[str, Any] = {}
+    wanted: dict[str, Any] = {"batch": 1} if settings.low_memory else {}
     if order.denoise is not None:
         wanted["strength"] = order.denoise
     if order.second_pass is not None:
