@@ -165,7 +165,7 @@ class Easel:
         for part in recipe.blend.parts:
             try:
                 # Other programs name a style by the beginning of its id, or by its name.
-                parts.append(replace(part, style=self.library.find(part.style).id))
+                parts.append(replace(part, style=self.library.card(part.style).id))
             except UnknownStyleError as error:
                 name = recipe.names.get(part.style, part.style)
                 if name == part.style:

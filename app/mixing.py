@@ -44,10 +44,10 @@ class Mix:
 def mix_of(order: MixOrder, library: Library, sheet: SheetOrder | None = None) -> Mix:
     """Look up the names of a mix, and of the styles that a sheet varies; raises UnknownStyleError, BlendError."""
     blend = order.start
-    names = {part.style: library.find(part.style).name for part in blend.parts}
+    names = {part.style: library.card(part.style).name for part in blend.parts}
     given: set[str] = set()
     for style in order.styles:
-        card = library.find(style.name)
+        card = library.card(style.name)
         if card.id in given:
             raise BlendError(
                 f"The style “{card.name}” is in the mix twice.",
@@ -62,7 +62,7 @@ def mix_of(order: MixOrder, library: Library, sheet: SheetOrder | None = None) -
         blend = blend.changed(card.id, weight=weight, schedule=style.schedule)
     varied: list[str] = []
     for name in sheet.styles if sheet else ():
-        card = library.find(name)
+        card = library.card(name)
         varied.append(card.id)
         names[card.id] = card.name
         blend = blend if blend.part_of(card.id) else blend.changed(card.id, weight=0.0)
@@ -80,7 +80,7 @@ def mix_of(order: MixOrder, library: Library, sheet: SheetOrder | None = None) -
 
 def _mixed(name: str, blend: Blend, library: Library) -> str:
     """The id of a style that is in the mix; raises BlendError for another one."""
-    card = library.find(name)
+    card = library.card(name)
     if blend.part_of(card.id) is None:
         raise BlendError(f"The style “{card.name}” is not in the mix.", "Give it a weight, too.")
     return card.id

@@ -124,6 +124,12 @@ class Library:
         """
         return self._whole(self._match(name_or_id))
 
+    def card(self, name_or_id: str) -> StyleCard:
+        """Return the card of a style as `find` does, but without its thumbnail, for which a file has to be read."""
+        card = self._catalogue.identified(self._match(name_or_id)).card
+        assert card is not None
+        return card
+
     def with_ids(self, ids: Iterable[str], *, thorough: bool = True) -> list[StyleCard]:
         """Return the cards of those of these styles that are here, without thumbnails.
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import os
-from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -20,7 +19,6 @@ from styles.home import Home
 from styles.library import Library
 from styles.style import Style, StyleCard, StyleLayer
 from tests.app.mixing import home_for_mixing
-
 
 TO_K = "mid_block.attentions.0.transformer_blocks.0.attn2.to_k"
 
