@@ -21,6 +21,8 @@ from app.painting import PaintingEvent
 from app.progress import Progress
 from app.rendering import Rendering
 from app.settings import Settings
+from app.training_desk import TrainingDesk
+from app.training_queue import TrainingQueue
 from app.trainings import JobCard, Trainings
 from styles.bases import BaseShelf
 from styles.blend import Blend
@@ -55,6 +57,8 @@ class Studio:
         self.blends = Blends(home, self.library)
         self.bench = Bench(home, self.library, self.easel)
         self.idle = Idle(self.easel, self.library, self.trainings, lambda: self.settings)
+        self.queue = TrainingQueue(home, self.trainings, self._start)
+        self.desk = TrainingDesk(home, self.library, self.trainings, self.base_source, lambda: self.settings)
         self._rendering: Rendering | None = None
 
     def change_settings(self, **choices: Any) -> Settings:
@@ -89,6 +93,8 @@ class Studio:
         self.stop_rendering()
         if self._rendering is not None:
             self._rendering.wait(CLOSING_PATIENCE_SECONDS)  # a training that it had paused goes on after it
+        self.queue.close()
+        self.desk.close()
         self.trainings.runner.let_go()
 
     # Pictures
@@ -204,14 +210,15 @@ class Studio:
             self._refuse_if_crowded(source)
             yield from paint()
             return
-        try:
-            self._pause_and_wait(job, cancelled)
-            yield from paint()
-        finally:
-            # It may have come to its end instead of pausing, or somebody else went on with it.
-            if self.trainings.state(job) == "paused":
-                self.easel.put_away()
-                self.resume_training(job.folder.name)
+        with self.queue.kept_back():
+            try:
+                self._pause_and_wait(job, cancelled)
+                yield from paint()
+            finally:
+                # It may have come to its end instead of pausing, or somebody else went on with it.
+                if self.trainings.state(job) == "paused":
+                    self.easel.put_away()
+                    self.resume_training(job.folder.name)
 
     def _refuse_if_crowded(self, source: str) -> None:
         job = self.trainings.running()
@@ -263,12 +270,25 @@ class Studio:
 
     def start_training(self, order: TrainingOrder) -> Job:
         """Start a training in a process of its own; raises BadInput, JobError."""
-        begun = self.library.open(order.continue_from) if order.continue_from else None
-        job = self.trainings.prepare(
-            order, lambda: base_facts_of(self.base_source(order.base), self.home), begun
-        )
+        self.trainings.refuse_second()
+        job = self._prepared(order)
         self._start(job)
         return job
+
+    def queue_training(self, order: TrainingOrder) -> Job:
+        """Start a training, or let it wait behind those that train or wait already; raises BadInput, JobError."""
+        job = self._prepared(order)
+        if self.queue.waiting() or self.trainings.running() is not None:
+            self.queue.add(job)
+        else:
+            self._start(job)
+        return job
+
+    def _prepared(self, order: TrainingOrder) -> Job:
+        begun = self.library.open(order.continue_from) if order.continue_from else None
+        return self.trainings.prepare(
+            order, lambda: base_facts_of(self.base_source(order.base), self.home), begun
+        )
 
     def resume_training(self, job_id: str) -> Job:
         """Go on with a training from its last checkpoint; raises BadInput, JobError."""
@@ -277,14 +297,18 @@ class Studio:
         return job
 
     def _start(self, job: Job) -> None:
+        self.queue.remove(job.folder.name)
+        self.queue.release()
+        self.desk.measuring.stop()  # the trainer needs the whole machine
         if self.easel.on_accelerator:
             self.stop_rendering()
             self.easel.put_away()  # the trainer needs that memory
         self.trainings.start(job, self.settings.device)
 
     def pause_training(self, job_id: str) -> None:
-        """Ask a running training to save a checkpoint and end; raises BadInput, JobError."""
+        """Ask a running training to save a checkpoint and end, the queue behind it waits; raises BadInput, JobError."""
         self._running(job_id).request("pause")
+        self.queue.hold()
 
     def stop_training(self, job_id: str) -> None:
         """Ask a running training to end now and keep its style; raises BadInput, JobError."""

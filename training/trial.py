@@ -145,7 +145,7 @@ def _peak_bytes(device: torch.device) -> tuple[int, bool]:
     if device.type == "mps":
         return torch.mps.driver_allocated_memory(), True
     if os.name == "nt":
-        import psutil  # type: ignore[import-untyped]
+        import psutil
 
         return int(psutil.Process().memory_info().peak_wset), False
     import resource
