@@ -20,6 +20,7 @@ from training.starter.captions import caption
 from training.starter.drawings import read_drawn, sample
 from training.starter.hands import HANDS, HELD_OUT, draw
 from training.starter.scenes import BACKGROUNDS, COLOURS, SUBJECTS, Scene, sample_scene
+from training.starter.stage import autocast
 
 INPUT_PX = 64
 WHOLE_PX = 128
@@ -198,7 +199,7 @@ def train_reader(state: Path, plan: ReaderPlan, device: torch.device) -> Reader:
     for step, rows in enumerate(_batches(len(pictures), steps, plan)):
         batch = _augmented(pictures[rows], np.random.default_rng([plan.seed, step, 3]))
         batch = batch.to(device, memory_format=torch.channels_last)
-        with torch.autocast(device.type, torch.bfloat16):
+        with autocast(device):
             answers = reader(batch)
         truth = labels[torch.from_numpy(rows)].to(device)
         losses = [_part_loss(answer.float(), truth[:, part]) for part, answer in enumerate(answers)]
