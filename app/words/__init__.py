@@ -87,26 +87,36 @@ def translated(sentence: str) -> str:
 
 
 def _translated(text: str, into: str) -> str:
-    pieces = re.split(r"((?<=[.:;!?])\s+)", text)  # sentences, and what stands between them
+    pieces = re.split(r"((?<=[.!?])\s+)", text)  # sentences, and what stands between them
     spoken, first = "", 0
     while first < len(pieces):
-        # The longest run first: a text of several sentences may be one entry.
-        for last in range(len(pieces), first, -2):
+        # The shortest run first; a text of several sentences may be one entry.
+        for last in range(first + 1, len(pieces) + 1, 2):
             whole = _looked_up("".join(pieces[first:last]), into)
             if whole is not None:
                 break
         else:
-            last, whole = first + 1, pieces[first]
+            last, whole = first + 1, _with_known_end(pieces[first], into)
         spoken += whole + "".join(pieces[last : last + 1])
         first = last + 1
     return spoken
 
 
+def _with_known_end(sentence: str, into: str) -> str:
+    """A sentence that is not known, with what follows its colon if that is: a reason behind the name of a file."""
+    head, colon, tail = sentence.partition(": ")
+    return f"{head}: {_looked_up(tail, into) or tail}" if colon else sentence
+
+
 def _looked_up(text: str, into: str) -> str | None:
     known = catalogue(into)
-    if text in known and not places_in(text):
+    if text in known and "{" not in text:
         return known[text]
-    return next(filter(None, (pattern.apply(text) for pattern in patterns(into))), None)
+    found = next(filter(None, (pattern.apply(text) for pattern in patterns(into))), None)
+    if found is None and text.endswith("."):  # a reason that was put at the end of a sentence
+        bare = _looked_up(text[:-1], into)
+        return None if bare is None else bare + "."
+    return found
 
 
 @dataclass(frozen=True)
@@ -115,22 +125,19 @@ class Pattern:
 
     regex: re.Pattern[str]
     spoken: str
-    names: frozenset[str]  # of places that stand between quotation marks: names, and never words of ours
-    numbered: bool
+    quoted: tuple[
+        bool, ...
+    ]  # for each place, whether it stands in quotation marks: a name, and never words of ours
     literal: int  # characters that are not places
+    anchor: str  # the longest of them together, quickly looked for
 
     def apply(self, text: str) -> str | None:
         """The sentence in the other language, None where it was not made from this entry."""
-        match = self.regex.fullmatch(text)
+        match = self.regex.fullmatch(text) if self.anchor in text else None
         if match is None:
             return None
-        values = {
-            place[1:]: value if place in self.names else _inner(value)
-            for place, value in match.groupdict().items()
-        }
-        if self.numbered:
-            return self.spoken.format(*(values[str(place)] for place in range(len(values))))
-        return self.spoken.format(**values)
+        pairs = zip(match.groups(), self.quoted, strict=True)
+        return self.spoken.format(*(value if quoted else _inner(value) for value, quoted in pairs))
 
 
 def _inner(value: str) -> str:
@@ -155,34 +162,27 @@ def catalogue(wanted: str) -> Mapping[str, str]:
 
 @functools.cache
 def patterns(wanted: str) -> tuple[Pattern, ...]:
-    """The entries with places, the most telling first."""
-    made = [pattern_for(text, spoken) for text, spoken in catalogue(wanted).items() if places_in(text)]
+    """The entries with nameless places, the most telling first; a text with named ones is said, never recognised."""
+    made = [pattern_for(text, spoken) for text, spoken in catalogue(wanted).items() if nameless(text)]
     return tuple(sorted(made, key=lambda pattern: -pattern.literal))
 
 
-def places_in(text: str) -> bool:
-    """Whether `text` has any place."""
-    return "{" in text and bool(places(text))
+def nameless(text: str) -> bool:
+    """Whether an entry is one to recognise sentences by, with places as `{}` or with doubled braces."""
+    return "{}" in text or "{{" in text
 
 
 def pattern_for(text: str, spoken: str) -> Pattern:
     """How to recognise a sentence made from `text`, and what it becomes."""
-    regex, literals = "", 0
-    quoted: set[str] = set()
-    seen: set[str] = set()
-    names = iter(places(text))
-    for literal, name, _, _ in Formatter().parse(text):
+    regex, literals, quoted = "", [""], []
+    for literal, place, _, _ in Formatter().parse(text):
         regex += re.escape(literal)
-        literals += len(literal)
-        if name is None:
-            continue
-        group = "p" + next(names)
-        regex += f"(?P={group})" if group in seen else f"(?P<{group}>.*?)"
-        seen.add(group)
-        if literal.endswith(("“", "‘", "'", '"', "`")):
-            quoted.add(group)
-    numbered = not any(name for _, name, _, _ in Formatter().parse(text))
-    return Pattern(re.compile(regex, re.DOTALL), spoken, frozenset(quoted), numbered, literals)
+        literals.append(literal)
+        if place is not None:
+            regex += "(.*?)"
+            quoted.append(literal.endswith(("“", "‘", "'", '"', "`")))
+    anchor = max(literals, key=len)
+    return Pattern(re.compile(regex, re.DOTALL), spoken, tuple(quoted), len("".join(literals)), anchor)
 
 
 def system_language(environment: Mapping[str, str], platform: str) -> str:

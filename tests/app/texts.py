@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ast
 import json
+import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 
@@ -16,6 +17,17 @@ ERRORS = {
     name
     for name, kind in vars(styles.errors).items()
     if isinstance(kind, type) and issubclass(kind, styles.errors.AtelierError)
+}
+
+# Made of parts only, so that they would fit nearly every sentence: what they come to stands in the catalogue instead.
+COMPOSED = {"There is {}.", "{} is {}.", "{}: {}", "The {} is {}.", "{} “{}”.", "There is {}{}.", "By {}."}
+# Said to a programmer or a terminal's user only, in a language of their own.
+UNSAID = {
+    "Train the style of one job folder.",
+    "Describe pictures.",
+    "Measure one training step.",
+    "Expected pictures (N, H, W, 3) uint8, got {} {}.",
+    "Pictures of {}x{} px are too small to measure.",
 }
 
 
@@ -50,7 +62,7 @@ def said_texts() -> list[Text]:
                 for argument in node.args[:most]:
                     where = f"{name}:{node.lineno}"
                     assert not isinstance(argument, ast.JoinedStr), f"{where}: a place, not an f-string"
-                    found += [Text(words, where) for words in texts_of(argument)]
+                    found += [Text(unescaped(words), where) for words in texts_of(argument)]
     return found
 
 
@@ -66,11 +78,33 @@ def raised_texts(*packages: str) -> list[Text]:
     return found
 
 
+def noted_texts(*packages: str) -> list[Text]:
+    """Every whole sentence that is put together for the artist without being an error: notes, warnings, reasons."""
+    found = []
+    for name, module in modules(*packages):
+        aside = set()  # docstrings, and what stands inside an f-string
+        for node in ast.walk(module):
+            if isinstance(node, ast.Expr):
+                aside.add(id(node.value))
+            if isinstance(node, ast.JoinedStr):
+                aside |= {id(inner) for value in node.values for inner in ast.walk(value)}
+        for node in ast.walk(module):
+            if isinstance(node, ast.Constant | ast.JoinedStr) and id(node) not in aside:
+                told = [words.strip() for words in texts_of(node) if is_sentence(words.strip())]
+                found += [Text(words, f"{name}:{node.lineno}") for words in told]
+    return found
+
+
+def is_sentence(words: str) -> bool:
+    """A text with a capital letter or a place in front, a space inside, and a full stop behind."""
+    return bool(re.fullmatch(r"[A-Z“{][^<>]*[a-z}”)] [^<>]*\.", words)) and "  " not in words
+
+
 def texts_of(node: ast.expr) -> list[str]:
-    """The texts that an expression may come to, as far as its source says."""
+    """The texts that an expression may come to, as far as its source says; a brace that is no place is doubled."""
     match node:
         case ast.Constant(value=str(words)):
-            return [words] if words else []
+            return [escaped(words)] if words else []
         case ast.JoinedStr(values=parts):
             return ["".join(piece_of(part) for part in parts)]
         case ast.IfExp(body=one, orelse=other):
@@ -85,15 +119,26 @@ def texts_of(node: ast.expr) -> list[str]:
 def piece_of(part: ast.expr) -> str:
     """A part of an f-string: its words, or the place."""
     if isinstance(part, ast.Constant):
-        return str(part.value).replace("{", "{{").replace("}", "}}")
+        return escaped(str(part.value))
     return "{}"
+
+
+def unescaped(words: str) -> str:
+    """Words in which a brace begins a place, as `say` takes them."""
+    return words.replace("{{", "{").replace("}}", "}")
+
+
+def escaped(words: str) -> str:
+    """Words in which a brace is a brace and no place."""
+    return words.replace("{", "{{").replace("}", "}}")
 
 
 def lacking(language: str) -> dict[str, str]:
     """Each text without a translation, and where it stands."""
     known = catalogue(language)
-    texts = [*said_texts(), *raised_texts("app", "training", "styles")]
-    return {text.words: text.where for text in texts if text.words not in known}
+    below = [*raised_texts("app", "training", "styles"), *noted_texts("training", "styles")]
+    told = [text for text in below if text.words not in COMPOSED | UNSAID]
+    return {text.words: text.where for text in [*said_texts(), *told] if text.words not in known}
 
 
 if __name__ == "__main__":
