@@ -45,6 +45,8 @@ Options:
 
 COMMANDS = ("setup", "demo", "train", "create", "styles", "blends", "bases", "jobs", "test")
 TAKES_VALUE = ("--home", "--port")
+# Two files of tests at once: half of the time a test waits for a trainer or a page in another process.
+PYTEST = ("-m", "pytest", "-q", "-n", "2", "--dist", "loadfile")
 
 
 def version_refusal(version: Any, implementation: str = "cpython", free_threaded: bool = False) -> str | None:
@@ -193,7 +195,7 @@ def missing_packages(with_tests: bool) -> list[str]:
         "typer",
         "filelock",
     ]
-    return [name for name in needed + ["pytest"] * with_tests if find_spec(name) is None]
+    return [name for name in needed + ["pytest", "xdist"] * with_tests if find_spec(name) is None]
 
 
 def refuse(sentence: str) -> int:
@@ -253,7 +255,7 @@ def main(argv: list[str]) -> int:
 def hand_over_here(root: Path, argv: list[str], command: str | None) -> int:
     """Go on in this Python, which has all packages."""
     if command == "test":
-        run_instead([sys.executable, "-m", "pytest", "-q", *pytest_options(argv)], root, None)
+        run_instead([sys.executable, *PYTEST, *pytest_options(argv)], root, None)
     try:
         from app.cli import main as command_line
     except ImportError as error:
@@ -301,7 +303,7 @@ def hand_over_to_venv(root: Path, argv: list[str], command: str | None, wants_he
             "-1"  # a card that failed its proof must not be tried again by the app
         )
     if command == "test":
-        run_instead([str(python), "-m", "pytest", "-q", *pytest_options(argv)], root, environment)
+        run_instead([str(python), *PYTEST, *pytest_options(argv)], root, environment)
     run_instead([str(python), str(root / "launch.py"), "--no-venv", *argv], None, environment)
 
 
