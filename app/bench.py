@@ -32,20 +32,33 @@ class Bench:
         self.library = library
         self.easel = easel
 
-    def blend(self, order: MixOrder, source: str, settings: Settings, say: Callable[[str], None]) -> Blend:
+    def blend(
+        self,
+        order: MixOrder,
+        source: str,
+        settings: Settings,
+        say: Callable[[str], None],
+        cancelled: Callable[[], bool] = lambda: False,
+    ) -> Blend:
         """A mix as weights by style id; the base is opened only to measure strengths."""
         mix = mix_of(order, self.library)
         with self._base_for(mix, source, settings, needed=False) as base:
-            return self._weights(mix, base, say)
+            return self._weights(mix, base, say, cancelled)
 
-    def strengths(self, order: MixOrder, source: str, settings: Settings) -> dict[str, Any]:
+    def strengths(
+        self,
+        order: MixOrder,
+        source: str,
+        settings: Settings,
+        cancelled: Callable[[], bool] = lambda: False,
+    ) -> dict[str, Any]:
         """How strong each style of a mix is on a base and the mix in all, as facts; unknown ones are measured."""
         mix = mix_of(order, self.library)
         if not mix.blend.parts:
             raise BlendError("There is no style to measure.", "Name one or more.")
         styles = self.easel.styles.open(mix.ids)
         with self.easel.opened(source, settings) as base:
-            effects = effects_of(base, styles, self.home)
+            effects = effects_of(base, styles, self.home, cancelled)
             name = base.name
         blend, _ = weighed(mix.blend, sorted(mix.strengths), effects, mix.names)
         asked = budget(blend, effects)
@@ -79,7 +92,7 @@ class Bench:
 
         heard = {part.style for part in sounding}
         found = overlap([style for style in self.easel.styles.open(mix.ids) if style.id in heard])
-        facts = found.judge([_strongest(part) for part in sounding]).to_json()
+        facts = found.judge([_strongest(part) for part in sounding], mix.blend.mode).to_json()
         for pair in facts["pairs"]:
             pair["names"] = [mix.names[pair["first"]], mix.names[pair["second"]]]
         return facts
@@ -100,6 +113,7 @@ class Bench:
         settings: Settings,
         say: Callable[[str], None],
         cancelled: Callable[[], bool] = lambda: False,
+        progress: Callable[[float], None] = lambda share: None,
     ) -> StyleCard:
         """Bake a mix into one new style of the library; raises what `bake` raises, and then nothing was added."""
         from styles.bake import bake
@@ -108,8 +122,9 @@ class Bench:
         styles = self.easel.styles.open(mix.ids)
         knobs = any(part.composition != 1 or part.texture != 1 for part in mix.blend.sounding)
         with self._base_for(mix, source, settings, needed=knobs) as base:
-            blend = self._weights(mix, base, say)
-            style = bake(blend, styles, plan, base=base if knobs else None, cancelled=cancelled)
+            blend = self._weights(mix, base, say, cancelled)
+            inner = base if knobs else None
+            style = bake(blend, styles, plan, base=inner, cancelled=cancelled, progress=progress)
         return self.library.add(style)
 
     def picture(self, name: str, source: str, settings: Settings) -> StyleCard:
@@ -132,10 +147,12 @@ class Bench:
         else:
             yield None
 
-    def _weights(self, mix: Mix, base: Base | None, say: Callable[[str], None]) -> Blend:
+    def _weights(
+        self, mix: Mix, base: Base | None, say: Callable[[str], None], cancelled: Callable[[], bool]
+    ) -> Blend:
         if base is None or not mix.asks_effects:
             return mix.blend
-        effects = effects_of(base, self.easel.styles.open(mix.ids), self.home)
+        effects = effects_of(base, self.easel.styles.open(mix.ids), self.home, cancelled)
         blend, notes = weighed(mix.blend, sorted(mix.strengths), effects, mix.names)
         blend, more = within_budget(mix, blend, effects)
         for note in notes + more:

@@ -29,7 +29,8 @@ from styles.names import safe_name
 blends_commands = typer.Typer(help="The blends that you keep.", no_args_is_help=True, rich_markup_mode=None)
 BlendName = Annotated[str, typer.Argument(metavar="NAME", help="The blend's name.")]
 Weighed = Annotated[
-    list[str], typer.Argument(metavar="NAME[=WEIGHT]…", help="Two or more styles.", show_default=False)
+    list[str] | None,
+    typer.Argument(metavar="[NAME[=WEIGHT]]…", help="Styles, with those of --blend.", show_default=False),
 ]
 
 
@@ -173,7 +174,10 @@ def styles_bake(
     forbidden = studio.bench.forbidden(order)
     if forbidden and not yes:
         _agree(console, forbidden)
-    card = studio.bake(order, plan, base, console.say)
+    card = studio.bake(
+        order, plan, base, console.say, progress=lambda share: console.step(f"{share:4.0%} baked")
+    )
+    console.step_end()
     words = f"{card_line(card)}\n{card.description}"
     console.answer(card_facts(card), words)
 
@@ -190,30 +194,35 @@ def _agree(console: Console, forbidden: Sequence[str]) -> None:
 
 def styles_conflicts(
     context: typer.Context,
-    names: Weighed,
+    names: Weighed = None,
+    blend: BlendOption = "",
+    mode: ModeOption = None,
     home: HomeOption = None,
     as_json: JsonOption = False,
 ) -> None:
-    """Say which of these styles fight, and where, before anything is painted."""
+    """Say which styles of a mix fight, and where, before anything is painted."""
     from app.bench import conflict_words
 
     studio = open_studio(context, home)
-    facts = studio.bench.conflicts(mix_order(studio.blends, style=names))
+    facts = studio.bench.conflicts(mix_order(studio.blends, style=names, blend=blend, mode=mode))
     console_of(context).answer(facts, conflict_words(facts))
 
 
 def styles_strength(
     context: typer.Context,
-    names: Annotated[list[str], typer.Argument(metavar="NAME[=WEIGHT]…", help="Styles.", show_default=False)],
+    names: Weighed = None,
+    blend: BlendOption = "",
+    mode: ModeOption = None,
     base: BaseOption = "",
     home: HomeOption = None,
     as_json: JsonOption = False,
 ) -> None:
-    """Say how strong styles are on a base, and whether they burn together; each is measured once."""
+    """Say how strong the styles of a mix are on a base, and whether they burn together; each is measured once."""
     from app.bench import strength_words
 
     studio = open_studio(context, home)
-    facts = studio.strengths(mix_order(studio.blends, style=names), base)
+    order = mix_order(studio.blends, style=names, blend=blend, mode=mode)
+    facts = studio.strengths(order, base)
     console_of(context).answer(facts, strength_words(facts))
 
 

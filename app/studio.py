@@ -240,25 +240,41 @@ class Studio:
 
     # Mixes
 
-    def mix(self, order: MixOrder, base: str = "", say: Callable[[str], None] = lambda text: None) -> Blend:
-        """A mix as the weights that it comes to, to be kept; raises BadInput."""
+    def mix(
+        self,
+        order: MixOrder,
+        base: str = "",
+        say: Callable[[str], None] = lambda text: None,
+        *,
+        cancelled: Callable[[], bool] = lambda: False,
+    ) -> Blend:
+        """A mix as the weights that it comes to, to be kept; raises BadInput, Cancelled."""
         source = self.base_source(base)
         self._refuse_if_crowded(source)
-        return self.bench.blend(order, source, self.settings, say)
+        return self.bench.blend(order, source, self.settings, say, cancelled)
 
-    def strengths(self, order: MixOrder, base: str = "") -> dict[str, Any]:
-        """How strong the styles of a mix are on a base, and the mix in all; raises BadInput."""
+    def strengths(
+        self, order: MixOrder, base: str = "", *, cancelled: Callable[[], bool] = lambda: False
+    ) -> dict[str, Any]:
+        """How strong the styles of a mix are on a base, and the mix in all; raises BadInput, Cancelled."""
         source = self.base_source(base)
         self._refuse_if_crowded(source)
-        return self.bench.strengths(order, source, self.settings)
+        return self.bench.strengths(order, source, self.settings, cancelled)
 
     def bake(
-        self, order: MixOrder, plan: BakePlan, base: str = "", say: Callable[[str], None] = lambda text: None
+        self,
+        order: MixOrder,
+        plan: BakePlan,
+        base: str = "",
+        say: Callable[[str], None] = lambda text: None,
+        *,
+        cancelled: Callable[[], bool] = lambda: False,
+        progress: Callable[[float], None] = lambda share: None,
     ) -> StyleCard:
-        """Bake a mix into one new style of the library; raises BadInput."""
+        """Bake a mix into one new style of the library, telling the share that is done; raises BadInput, Cancelled."""
         source = self.base_source(base)
         self._refuse_if_crowded(source)
-        return self.bench.bake(order, plan, source, self.settings, say)
+        return self.bench.bake(order, plan, source, self.settings, say, cancelled, progress)
 
     def picture_card(self, name: str, base: str = "") -> StyleCard:
         """Paint a picture for the card of a style that has none; raises BadInput, WrongFamilyError."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import shutil
+import signal
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -13,7 +14,11 @@ import numpy
 import pytest
 from PIL import Image
 
+from app.bench import bake_plan
+from app.mix_orders import MixOrder, StyleOrder
+from app.studio import Studio
 from styles.base import open_base
+from styles.errors import Cancelled
 from styles.home import Home
 from styles.library import Library
 from styles.pictures import read_recipe
@@ -262,6 +267,45 @@ def test_conflicts_name_the_pair_that_fights_and_a_mode(run: Atelier) -> None:
     assert "pull the same way" in run("styles", "conflicts", "Ink", "Anti=0@0,-1@1").out
 
 
+def test_a_saved_blend_is_judged_with_all_that_it_says(run: Atelier) -> None:
+    assert run("blends", "save", "Foes", "--style", "Ink=1.5", "--style", "Anti=1", "--style", "Oil", "--mute", "Oil").code == 0  # fmt: skip
+    (pair,) = run("styles", "conflicts", "--blend", "Foes", "--json").json["pairs"]
+    assert pair["fights"] and sorted(pair["names"]) == ["Anti", "Ink"]
+    told = run("styles", "conflicts", "--blend", "Foes", "--mode", "average-guidance").out
+    assert "neither stands in the other's way" in told and told.rstrip().endswith("Mode: average guidance.")
+    assert run("styles", "conflicts", "--blend", "Foes", "Oil=0.5", "Anti=0").code == 2, "one is heard alone"
+    summed, turns = (
+        run("styles", "strength", "--blend", "Foes", "--mode", mode, "--json").json
+        for mode in ("sum", "take turns")
+    )
+    weights = {style["name"]: style["weight"] for style in summed["styles"]}
+    assert weights == {"Ink": 1.5, "Anti": 1, "Oil": 1}
+    by_name = {style["name"]: style for style in turns["styles"]}
+    assert turns["total"] == pytest.approx(1.5 * by_name["Ink"]["strength_at_1"], rel=1e-3)
+    assert summed["total"] > 1.1 * turns["total"]
+    run("blends", "delete", "Foes")
+
+
+@pytest.mark.parametrize("method", ["ties", "dare", "squeezed"])
+def test_a_bake_that_is_stopped_leaves_nothing(method: str, mixing_home: Path) -> None:
+    studio = Studio(Home(mixing_home))
+    order = MixOrder(tuple(StyleOrder(name, 0.5) for name in ("Ink", "Oil")))
+    plan = bake_plan("Broken off", method, 2)
+    before = sorted(mixing_home.rglob("*"))
+    shares: list[float] = []
+    with pytest.raises(Cancelled, match="Stopped after 3 of"):
+        studio.bake(order, plan, cancelled=lambda: len(shares) == 3, progress=shares.append)
+    assert shares[0] == 0 and shares == sorted(shares) and shares[-1] < 1
+
+    def interrupted(share: float) -> None:
+        if share > 0:
+            signal.raise_signal(signal.SIGINT)
+
+    with pytest.raises(KeyboardInterrupt):
+        studio.bake(order, plan, progress=interrupted)
+    assert sorted(mixing_home.rglob("*")) == before
+
+
 @pytest.mark.parametrize(
     ("arguments", "says"),
     [
@@ -307,6 +351,10 @@ def test_conflicts_name_the_pair_that_fights_and_a_mode(run: Atelier) -> None:
         (["styles", "bake", "New", "--style", "Ink=1", "--ties", "--dare"], "one way"),
         (["styles", "bake", "New", "--style", "Ink=1", "--density", "0.5"], "density"),
         (["styles", "conflicts", "Ink"], "two"),
+        (["styles", "conflicts"], "two"),
+        (["styles", "conflicts", "--blend", "Nothing"], "Nothing"),
+        (["styles", "strength"], "no style"),
+        (["styles", "strength", "Ink", "--mode", "shuffle"], "take turns"),
         (["styles", "strength", "Nobody"], "Nobody"),
     ],
     ids=lambda value: " ".join(value) if isinstance(value, list) else "",
