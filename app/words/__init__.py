@@ -87,7 +87,7 @@ def translated(sentence: str) -> str:
 
 
 def _translated(text: str, into: str) -> str:
-    pieces = re.split(r"((?<=[.!?])\s+)", text)  # sentences, and what stands between them
+    pieces = re.split(r"((?<=[.!?])\s+|\n)", text)  # sentences, and what stands between them
     spoken, first = "", 0
     while first < len(pieces):
         # The shortest run first; a text of several sentences may be one entry.
@@ -182,7 +182,7 @@ def pattern_for(text: str, spoken: str) -> Pattern:
             regex += "(.*?)"
             quoted.append(literal.endswith(("“", "‘", "'", '"', "`")))
     anchor = max(literals, key=len)
-    return Pattern(re.compile(regex, re.DOTALL), spoken, tuple(quoted), len("".join(literals)), anchor)
+    return Pattern(re.compile(regex), spoken, tuple(quoted), len("".join(literals)), anchor)
 
 
 def system_language(environment: Mapping[str, str], platform: str) -> str:

@@ -13,6 +13,7 @@ from app.words import LANGUAGES, catalogue
 from tests.conftest import REPOSITORY
 
 SAYING = {"say": 1, "say_count": 3, "unsaid": 1}  # how many of the first arguments may hold a text
+PRINTING = {"say", "answer"}  # methods of the console
 ERRORS = {
     name
     for name, kind in vars(styles.errors).items()
@@ -78,6 +79,23 @@ def raised_texts(*packages: str) -> list[Text]:
     return found
 
 
+def printed_texts() -> list[Text]:
+    """Every text that a command says or answers with on the terminal."""
+    found = []
+    for name, module in modules("app"):
+        for node in ast.walk(module):
+            if (
+                isinstance(node, ast.Call)
+                and isinstance(node.func, ast.Attribute)
+                and node.func.attr in PRINTING
+            ):
+                told = [words.strip() for argument in node.args for words in texts_of(argument)]
+                found += [
+                    Text(words, f"{name}:{node.lineno}") for words in told if re.search("[a-z]{2}.* ", words)
+                ]
+    return found
+
+
 def noted_texts(*packages: str) -> list[Text]:
     """Every whole sentence that is put together for the artist without being an error: notes, warnings, reasons."""
     found = []
@@ -136,7 +154,7 @@ def escaped(words: str) -> str:
 def lacking(language: str) -> dict[str, str]:
     """Each text without a translation, and where it stands."""
     known = catalogue(language)
-    below = [*raised_texts("app", "training", "styles"), *noted_texts("training", "styles")]
+    below = [*raised_texts("app", "training", "styles"), *printed_texts(), *noted_texts("training", "styles")]
     told = [text for text in below if text.words not in COMPOSED | UNSAID]
     return {text.words: text.where for text in [*said_texts(), *told] if text.words not in known}
 
