@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import os
-import shutil
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,14 +11,10 @@ import pytest
 
 from styles.pictures import read_recipe
 from styles.style_file import read_card
+from tests.app.browsing import PATIENCE_MS
 from tests.app.conftest import Served, draw_artworks
 
 pytestmark = pytest.mark.browser
-PATIENCE_MS = 300_000
-ARGUMENTS = [
-    "--no-sandbox", "--disable-gpu", "--disable-background-networking", "--disable-component-update",
-    "--disable-sync", "--disable-default-apps", "--no-first-run",
-]  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -30,23 +24,6 @@ class Window:
     page: Any
     url: str
     home: Path
-
-
-@pytest.fixture(scope="module")
-def browser() -> Iterator[Any]:
-    """The system's Chromium; without one this is a skip, and in CI a failure."""
-    names = ("chromium", "chromium-browser", "google-chrome", "chrome", "msedge")
-    found = next(filter(None, map(shutil.which, names)), None)
-    if found is None:
-        if os.environ.get("CI"):
-            pytest.fail("CI needs a browser: .ci/run installs Chromium")
-        pytest.skip("no Chromium or Chrome on this machine: the window was not tested")
-    from playwright.sync_api import sync_playwright
-
-    with sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=found, args=ARGUMENTS)
-        yield browser
-        browser.close()
 
 
 @pytest.fixture(scope="module")
