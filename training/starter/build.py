@@ -1,4 +1,4 @@
-"""Make the starter model from nothing: draw, then the autoencoder, the words, the UNet, and the finished folder.
+"""Make the starter model from nothing: draw, then the autoencoder, the words, the shapes, the UNet, and its folder.
 
 Each stage keeps its state in one folder and goes on from there, so that the build may be stopped at any time.
 """
@@ -13,6 +13,7 @@ import torch
 from training.starter.autoencoder import encode_drawings, train_decoder, train_vae
 from training.starter.drawings import draw_all
 from training.starter.model import make_scheduler
+from training.starter.shapes import train_shapes
 from training.starter.stage import BuildPlan
 from training.starter.unet import train_unet
 from training.starter.words import encode_drawn, train_words
@@ -28,6 +29,7 @@ def build(state: Path, out: Path, plan: BuildPlan, device: torch.device) -> None
     train_decoder(state, plan, vae, device)
     text_encoder, tokenizer = train_words(state, plan, device)
     encode_drawn(state, text_encoder, tokenizer, device)
+    train_shapes(state, plan, device)
     unet = train_unet(state, plan, device)
     write_model(state, out, vae, text_encoder, tokenizer, unet)
 

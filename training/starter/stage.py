@@ -24,10 +24,12 @@ class BuildPlan:
     decoder_batch: int = 2  # whole drawings
     text_steps: int = 400
     text_batch: int = 48
+    shape_steps: int = 1_500
+    shape_batch: int = 64
     unet_steps: int = 6_000
     unet_batch: int = 16  # of each worker
     learning_rate: float = 1e-3  # of the UNet, after warm-up
-    decay_share: float = 0.3  # the last share of the UNet's steps, over which the rate falls to nothing
+    decay_share: float = 0.2  # the last share of the UNet's steps, over which the rate falls to nothing
     ema_half_life: int = 200  # steps
     mix_every: int = 16  # steps between two averagings of the workers' UNets
     workers: int = 2  # processes that draw, and on a CPU that train the UNet

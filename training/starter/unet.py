@@ -7,20 +7,50 @@ pictures (local SGD, arXiv 1805.09767).
 from __future__ import annotations
 
 import tempfile
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
+import torch.nn.functional as F
 from torch import Tensor, nn
 
 from training.starter.drawings import read_drawn, rows_by_hand
 from training.starter.model import COLOUR_CHANNELS, make_scheduler, make_unet
+from training.starter.shapes import ShapeReader, subjects_of
 from training.starter.stage import BuildPlan, Stage, autocast, set_rate
 
 
+@dataclass(frozen=True)
+class Lesson:
+    """What the UNet is shown for a part of its training, and what counts in it."""
+
+    until: float  # the share of all steps at which it ends
+    calm: float  # the share of drawings that are calm: shapes are learnt soonest where no strokes hide them
+    alone: bool  # whether those calm ones show a single subject
+    every: int  # every `every`-th timestep lies in the middle, where it is decided what is shown
+    middle: tuple[float, float]  # of the schedule
+    strokes: (
+        float  # weight of the latents' strokes in the v loss; to whoever looks for a shape they are noise
+    )
+    seen: float  # weight of what the reader of shapes sees otherwise in the guess than in the drawing
+    named: float  # weight of its naming the caption's subject in the guess
+
+
+LESSONS = (
+    # colours, grounds and hands come by themselves
+    Lesson(0.70, calm=0.5, alone=False, every=2, middle=(0.4, 0.9), strokes=0.15, seen=0, named=0),
+    # what the subjects' words mean: little else is shown, and for a while their shapes are caricatures
+    Lesson(0.82, calm=1.0, alone=True, every=1, middle=(0.35, 0.95), strokes=0.15, seen=1, named=0.3),
+    # everything again, now that the words are told apart
+    Lesson(0.93, calm=0.5, alone=False, every=2, middle=(0.4, 0.9), strokes=0.3, seen=1, named=0.05),
+    Lesson(1.00, calm=0.5, alone=False, every=2, middle=(0.4, 0.9), strokes=1.0, seen=1, named=0.05),
+)
+
+
 def train_unet(state: Path, plan: BuildPlan, device: torch.device) -> Any:
-    """Train the UNet by the plain v loss on the drawings' latents; returns the averaged weights."""
+    """Train the UNet on the drawings' latents, lesson by lesson; returns the averaged weights."""
     workers = plan.workers if device.type == "cpu" else 1
     if workers == 1:
         _work(0, 1, state, plan, device, "")
@@ -52,29 +82,27 @@ def _work(rank: int, workers: int, state: Path, plan: BuildPlan, device: torch.d
     mean, deviation = stored["latents"].chunk(2, 1)
     texts = torch.load(state / "captions.pt", weights_only=True)
     alphas = make_scheduler().alphas_cumprod
-    calmness = _calmness(state)
+    calmness, subjects = _calmness(state), subjects_of(read_drawn(state))
+    alone = (subjects.amax(1) == 1).float()
+    reader = ShapeReader().to(device).eval().requires_grad_(False)
+    reader.load_state_dict(torch.load(state / "shapes.pt", map_location="cpu", weights_only=True)["network"])
     pairs = list(zip(averaged.parameters(), unet.parameters(), strict=True))
     batch = plan.unet_batch
-    alike = torch.ones(mean.shape[1], 1, 1, device=device)
-    colours_first = alike.clone()
-    colours_first[COLOUR_CHANNELS:] = 0.15
     if stage.step == 0:
         _mix(unet, workers)  # all begin alike
     for step in stage.steps("UNet", plan.unet_steps):
+        lesson = next(one for one in LESSONS if step < one.until * plan.unet_steps)
         rng = torch.Generator().manual_seed((plan.seed * 1_000_003 + step) * workers + rank)
-        # Shapes are learnt soonest where no strokes hide them: all but the last steps see calm hands half the time,
-        # and weigh the latents' strokes, which are noise to whoever looks for a shape, less than their colours.
-        shapes = step < 0.9 * plan.unet_steps
-        calm = batch // 2 if shapes else 0
+        calm = round(lesson.calm * batch)
         rows = torch.randint(len(mean), (batch,), generator=rng)
-        if calm:
-            rows[:calm] = torch.multinomial(calmness, calm, replacement=True, generator=rng)
-            rows = rows[torch.randperm(batch, generator=rng)]
+        chances = calmness * alone if lesson.alone else calmness
+        rows[:calm] = torch.multinomial(chances, calm, replacement=True, generator=rng)
+        rows = rows[torch.randperm(batch, generator=rng)]
         noise = torch.randn((2, batch, *mean.shape[1:]), generator=rng)
         # Spread evenly over the schedule with one random offset: less noise in the gradient than free draws.
         places = (torch.arange(batch) + torch.rand(batch, generator=rng)) / batch
-        # Every second one in the middle of the schedule, where it is decided what is shown.
-        places[::2] = 0.4 + 0.5 * places[::2]
+        first, last = lesson.middle
+        places[:: lesson.every] = first + (last - first) * places[:: lesson.every]
         timesteps = (places * len(alphas)).long().clamp(max=len(alphas) - 1)
         dropped = torch.rand(batch, generator=rng) < 0.1
         clean = (mean[rows].float() + deviation[rows].float() * noise[0]) * stored["scale"]
@@ -83,10 +111,18 @@ def _work(rank: int, workers: int, state: Path, plan: BuildPlan, device: torch.d
         noisy = signal * clean + spread * noise[1]
         target = signal * noise[1] - spread * clean
         text = torch.where(dropped.view(-1, 1, 1), texts["nothing"], texts["captions"][rows]).float()
-        noisy = noisy.to(device, memory_format=torch.channels_last)
-        predicted = _predict(unet, noisy, timesteps.to(device), text.to(device), device)
-        errors = (predicted.float() - target.to(device)).square()
-        loss = (errors * (colours_first if shapes else alike)).mean()
+        clean, noisy, signal, spread, target = (
+            one.to(device, memory_format=torch.channels_last)
+            for one in (clean, noisy, signal, spread, target)
+        )
+        predicted = _predict(unet, noisy, timesteps.to(device), text.to(device), device).float()
+        weights = torch.ones(mean.shape[1], 1, 1, device=device)
+        weights[COLOUR_CHANNELS:] = lesson.strokes
+        loss = ((predicted - target).square() * weights).mean()
+        if lesson.seen or lesson.named:
+            guess = signal * noisy - spread * predicted
+            told = subjects[rows] * ~dropped.view(-1, 1)
+            loss = loss + _unlike(reader, guess, clean, told.to(device), signal.flatten(), lesson)
         optimizer.zero_grad(set_to_none=True)
         loss.backward()
         nn.utils.clip_grad_norm_(unet.parameters(), 1.0)
@@ -100,6 +136,22 @@ def _work(rank: int, workers: int, state: Path, plan: BuildPlan, device: torch.d
             print(f"UNet: loss {loss.item():.4f}", flush=True)
     if workers > 1:
         torch.distributed.destroy_process_group()
+
+
+def _unlike(
+    reader: ShapeReader, guess: Tensor, clean: Tensor, told: Tensor, signal: Tensor, lesson: Lesson
+) -> Tensor:
+    """How unlike the drawing the guess (B, 8, 16, 16) is to the reader, counted by how much there is to guess from."""
+    seen = reader.see(guess)
+    with torch.no_grad():
+        true = reader.see(clean)
+    away = [
+        (guessed - drawn).square().mean((1, 2, 3)) / drawn.square().mean()
+        for guessed, drawn in zip(seen, true, strict=True)
+    ]
+    named = F.cross_entropy(reader.name(seen), told, reduction="none")
+    together = lesson.seen * torch.stack(away).mean(0) * signal + lesson.named * named * signal.sqrt()
+    return together.mean()
 
 
 def _calmness(state: Path) -> Tensor:
