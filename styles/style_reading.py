@@ -10,7 +10,8 @@ import io
 import math
 import struct
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, BinaryIO
@@ -65,7 +66,8 @@ def read_style(path: Path) -> Style:
     judged = source.judged()
     with source.alphas() as file:
         strength = _strength(source.header, judged, file)
-    return _style(source, judged, strength, source.tensors())
+    with _within_memory(source):
+        return _style(source, judged, strength, source.tensors())
 
 
 def style_of_bytes(data: bytes, path: Path) -> Style:
@@ -186,6 +188,22 @@ def _style(
         share = (lost / square) ** 0.5 if square else 0.0
         card = replace(card, problems=(*card.problems, f"That leaves out {share:.2%} of its change."))
     return Style(card, tuple(layers), embeddings(tensors, judged.tokens, clean_text(source.name, 120)))
+
+
+@contextmanager
+def _within_memory(source: Source) -> Iterator[None]:
+    """A file may claim tensors of gigabytes with few bytes of its own, or stand for far more ranks than it holds."""
+    try:
+        yield
+    except (MemoryError, RuntimeError) as error:
+        from styles.memory import is_out_of_memory
+
+        if not isinstance(error, MemoryError) and not is_out_of_memory(error):
+            raise
+        raise StyleFileError(
+            f"“{clean_text(source.name, 120)}” takes more memory to open than is free.",
+            "Close other programs, or ask for the style with fewer ranks.",
+        ) from error
 
 
 def _no_numbers(source: Source, name: str) -> StyleFileError:
