@@ -43,9 +43,8 @@ class Machine:
         if self.device == "cpu":
             lines = [
                 say(
-                    "Pictures are painted and styles trained on the processor, with {threads} threads: it works, "
-                    "but slowly. A graphics card is many times faster.",
-                    threads=self.threads,
+                    "Pictures are painted and styles trained on the processor: it works, but slowly. A graphics card "
+                    "is many times faster."
                 )
             ]
         else:

@@ -49,7 +49,7 @@ def bases_section(studio: Studio, page: gr.Blocks, tab: gr.Tab) -> None:
         )
         return [as_markdown(say("{name} is added.", name=entry.name)), now + 1]
 
-    shelf = gr.Row(equal_height=True)
+    shelf = gr.Row(equal_height=True, elem_classes="bases")
     with gr.Row(equal_height=False), gr.Column(elem_classes="card"):
         gr.Markdown("### " + say("Add another"))
         source = gr.Textbox(
@@ -125,7 +125,7 @@ def base_card(entry: BaseEntry) -> str:
     title, about = TITLES.get(entry.name, (entry.name, ""))
     if entry.name == "starter":
         title, about = say("The starter"), unsaid("Comes along: small and quick, for trying everything out.")
-    badge = f'<span class="badge">{escape(say("in use"))}</span>' if entry.in_use else ""
+    badge = f'<span class="pill">{escape(say("in use"))}</span>' if entry.in_use else ""
     facts = [translated(FAMILY_NAMES.get(entry.family, entry.family))]
     if entry.native_size_px:
         facts.append(say("{size} pixels", size=entry.native_size_px))
