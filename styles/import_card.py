@@ -7,7 +7,7 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from styles.catalogue import likeness_of
+from styles.beginnings import likeness_of
 from styles.errors import AtelierError, StyleFileError
 from styles.folder import SUFFIX, folded, free_path, name_of
 from styles.library import Library
