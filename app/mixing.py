@@ -63,6 +63,8 @@ def mix_of(order: MixOrder, library: Library, sheet: SheetOrder | None = None) -
     varied: list[str] = []
     for name in sheet.styles if sheet else ():
         card = library.card(name)
+        if card.id in varied:
+            raise BlendError(f"The style “{card.name}” is in the map twice.", "Choose different ones.")
         varied.append(card.id)
         names[card.id] = card.name
         blend = blend if blend.part_of(card.id) else blend.changed(card.id, weight=0.0)
@@ -155,8 +157,6 @@ def sheet_of(
     if order.kind == "leave one out":
         return leave_one_out(request, mix.names), []
     if order.kind == "strength strip":
-        if len(mix.varied) != 1:
-            raise BlendError(f"A strip of {len(mix.varied)} styles can't be made.", "Name one style.")
         sheet = strength_strip(request, mix.varied[0], order.weights, mix.names)
     else:
         sheet = blend_map(request, mix.varied, order.columns, order.rows, order.strongest, mix.names)

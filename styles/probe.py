@@ -125,11 +125,6 @@ def walk(
     return Probe(base, tuple(prompts), states, tuple(found[1:]))
 
 
-def measure(base: Base, style: Style) -> float:
-    """Return the relative change of the base's prediction that the style makes at weight 1."""
-    return walk(base).effect(style).size
-
-
 @torch.no_grad()
 def _predict(base: Base, inputs: Tensor, timestep: Tensor, states: Tensor) -> Tensor:
     parts = [

@@ -11,7 +11,7 @@ import torch
 from styles.base import Base, open_base
 from styles.errors import Cancelled, Failure
 from styles.home import Home
-from styles.probe import Probe, measure, walk
+from styles.probe import Probe, walk
 from styles.sampling import make_scheduler
 from styles.stacked import blended
 from styles.strength import FULL
@@ -125,8 +125,3 @@ def test_a_style_that_gives_no_numbers_is_not_measured(probes: dict[str, Probe])
     style = gentle(probes["sd1"].base, 1, factor=1e30)
     with pytest.raises(Failure, match=r"Style 1.*no numbers"):
         probes["sd1"].effect(style)
-
-
-def test_measure_is_the_short_way(bases: dict[str, Base]) -> None:
-    style = gentle(bases["starter"], 1)
-    assert measure(bases["starter"], style) == walk(bases["starter"]).effect(style).size
