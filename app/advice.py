@@ -25,8 +25,8 @@ class Advice:
 
     def tell(self, mix: MixForm, base: str = "") -> dict[str, Any]:
         """Strength and hints as plain JSON values; raises UnknownStyleError for a style that is gone."""
-        fingerprint = self.studio.easel.fingerprint_of(self.studio.base_source(base))
-        effects = Effects(self.studio.home).known(fingerprint) if fingerprint else {}
+        key = self.studio.easel.effects_key_of(self.studio.base_source(base))
+        effects = Effects(self.studio.home).known(key) if key else {}
         blend = mix.blend
         asked = budget(blend, effects)
         hints = []

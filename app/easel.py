@@ -123,7 +123,7 @@ class Easel:
         picture = _picture_of(order.image)
         styles = self.styles.open(mix.ids)
         with self.opened(source, settings) as base:
-            effects = Effects(self.home).known(base.fingerprint)
+            effects = Effects(self.home).known(base.effects_key)
             if mix.asks_effects:
                 if any(style.id not in effects for style in styles):
                     yield Notice("Measuring how strong the styles are on this base, which is done once.")
@@ -178,13 +178,13 @@ class Easel:
 
     def source_of(self, recipe: Recipe) -> str | None:
         """Where the base of a recipe lay when it was last open here."""
-        source = self._places().get(recipe.base_fingerprint)
+        source, _ = self._places().get(recipe.base_fingerprint, (None, ""))
         return source if source == "starter" or (source and Path(source).exists()) else None
 
-    def fingerprint_of(self, source: str) -> str:
-        """The fingerprint of a base that was open here before, as it then was; empty for another."""
-        places = self._places()
-        return next((known for known in reversed(places) if places[known] == source), "")
+    def effects_key_of(self, source: str) -> str:
+        """The key of a base that was open here before, as it then was, to look up effects; empty for another."""
+        keys = [key for known, key in self._places().values() if known == source]
+        return keys[-1] if keys else ""
 
     # Called with the lock held
 
@@ -204,9 +204,10 @@ class Easel:
             if settings.low_memory:
                 self._base.vae.enable_tiling()
             self._opened_for = wanted
-            places = self._places()
-            if places.get(self._base.fingerprint) != source:
-                write_text(self._places_file, json.dumps(places | {self._base.fingerprint: source}, indent=2))
+            places, here = self._places(), (source, self._base.effects_key)
+            if places.get(self._base.fingerprint) != here:
+                places.pop(self._base.fingerprint, None)  # the last one comes last
+                write_text(self._places_file, json.dumps(places | {self._base.fingerprint: here}, indent=2))
         return self._base
 
     def _close(self) -> None:
@@ -227,13 +228,18 @@ class Easel:
     def _places_file(self) -> Path:
         return self.home.bases / "opened.json"
 
-    def _places(self) -> dict[str, str]:
-        """Where each base was opened from, by fingerprint: a picture says only which base, not where it lies."""
+    def _places(self) -> dict[str, tuple[str, str]]:
+        """Where each base was opened from, and its effects' key, by fingerprint; the last one last.
+
+        A picture says only which base, not where it lies.
+        """
         try:
             places = json.loads(self._places_file.read_text(encoding="utf-8"))
-        except (OSError, ValueError):
+            # Before there were keys, only the source stood there.
+            pairs = {str(known): (at, "") if isinstance(at, str) else at for known, at in places.items()}
+            return {known: (str(source), str(key)) for known, (source, key) in pairs.items()}
+        except (OSError, ValueError, TypeError, AttributeError):
             return {}
-        return {str(key): str(value) for key, value in places.items()} if isinstance(places, dict) else {}
 
 
 def _picture_of(path: Path | None) -> SourcePicture | None:

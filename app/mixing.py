@@ -96,7 +96,7 @@ def effects_of(
     Raises WrongFamilyError, BlendError for a style that the base can't carry, Cancelled.
     """
     known = Effects(home)
-    effects = known.known(base.fingerprint)
+    effects = known.known(base.effects_key)
     missing = [style for style in styles if style.id not in effects]
     if missing:
         from styles.fitting import check_family, fitting
@@ -106,9 +106,9 @@ def effects_of(
         for style in missing:
             fitting(base, style)  # measuring takes a while: refuse before it
         probe = walk(base, cancelled=cancelled)
-        measured = {style.id: probe.effect(style, cancelled) for style in missing}
-        known.add(base.fingerprint, measured)
-        effects |= measured
+        for style in missing:
+            effects[style.id] = probe.effect(style, cancelled)
+            known.add(base.effects_key, {style.id: effects[style.id]})  # kept, if the next one is stopped
     return {style.id: effects[style.id] for style in styles}
 
 

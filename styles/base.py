@@ -77,6 +77,13 @@ class Base:
         return Carried()
 
     @cached_property
+    def effects_key(self) -> str:
+        """What the effects of styles on it are kept under, see `styles.probe.effects_key`."""
+        from styles.probe import effects_key
+
+        return effects_key(self)
+
+    @cached_property
     def preview(self) -> LatentPreview:
         """The linear map from latents to small pictures, made once per base."""
         if self.folder is not None and (self.folder / "preview.json").is_file():

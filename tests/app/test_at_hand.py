@@ -104,5 +104,12 @@ def test_pictures_come_out_as_in_a_window_just_opened(
     from styles.pictures import read_recipe
 
     assert read_recipe(saved).prompt == "black water, a cat"
-    studio.easel.put_away()
+    # Where it was opened from, and what its effects are kept under, is known when it is closed again.
+    easel, place, recipe = studio.easel, str(tiny_base), read_recipe(saved)
+    with easel.opened(place, studio.settings) as base:
+        key = base.effects_key
+    assert easel.source_of(recipe) == place and easel.effects_key_of(place) == key
+    (home.bases / "opened.json").write_text(json.dumps({recipe.base_fingerprint: place}), encoding="utf-8")
+    assert easel.source_of(recipe) == place and easel.effects_key_of(place) == ""
+    easel.put_away()
     assert studio.easel.styles.open([]) == []
