@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import re
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 from app.mix_form import MixForm
-from app.words import say, translated
+from app.words import say
 from styles.blend import MODES
 from styles.strength import Effects, balanced, budget
 
@@ -13,7 +15,8 @@ if TYPE_CHECKING:
     from app.studio import Studio
     from styles.conflict import Overlap, Pair
 
-SUM, TURNS = MODES[0], MODES[1]
+SUM = MODES[0]
+UP_BLOCK = re.compile(r"^unet\.up_blocks\.(\d+)")
 
 
 class Advice:
@@ -54,19 +57,22 @@ class Advice:
     def _fight(self, mix: MixForm) -> dict[str, Any] | None:
         """The two styles of the mix that pull against each other most, or add up most; None where none do."""
         sounding = mix.blend.sounding
-        if len(sounding) < 2:
+        if len(sounding) < 2 or mix.mode != SUM:  # only what is added up can be lost
             return None
         found = self._overlap(tuple(part.style for part in sounding))
         verdict = found.judge([mix.highest(part.style) or part.weight for part in sounding])
         names = dict(zip(found.ids, found.names, strict=True))
         worst, most = verdict.pairs[0], verdict.pairs[-1]
         if worst.fights:
-            return _fighting(worst, names, mix.mode)
+            words = say(
+                "“{first}” and “{second}” pull against each other, most of all in {place}: try taking turns.",
+                first=names[worst.first], second=names[worst.second], place=_place(worst, found.layers),
+            )  # fmt: skip
+            return {"words": words, "action": "turns"}
         if most.same_way:
-            first, second = names[most.first], names[most.second]
             words = say(
                 "“{first}” and “{second}” pull the same way and add up: lower their weights.",
-                first=first, second=second,
+                first=names[most.first], second=names[most.second],
             )  # fmt: skip
             return {"words": words, "action": ""}
         return None
@@ -79,17 +85,14 @@ class Advice:
         return self._last[1]
 
 
-def _fighting(pair: Pair, names: dict[str, str], mode: str) -> dict[str, Any]:
-    first, second = names[pair.first], names[pair.second]
-    place = translated(pair.worst[0].place) if pair.worst else say("everywhere")
-    if mode == TURNS:
-        words = say(
-            "“{first}” and “{second}” pull against each other; taking turns, each works at full strength.",
-            first=first, second=second,
-        )  # fmt: skip
-        return {"words": words, "action": ""}
-    words = say(
-        "“{first}” and “{second}” pull against each other, most of all in {place}: try taking turns.",
-        first=first, second=second, place=place,
-    )  # fmt: skip
-    return {"words": words, "action": "turns"}
+def _place(pair: Pair, layers: Sequence[str]) -> str:
+    """Where most of a fight happens, in the words of the knobs that a style has."""
+    network, _, path = pair.worst[0].layer.partition(".")
+    if network != "unet":
+        return say("the reading of the words")
+    levels = 1 + max((int(found[1]) for found in map(UP_BLOCK.search, layers) if found), default=0)
+    kind, _, rest = path.partition(".")
+    number = int(rest.partition(".")[0]) if kind.endswith("_blocks") else 0
+    # Inner are the lowest level with cross-attention and all below it: see styles.fitting.inner_blocks.
+    inner = {"down_blocks": number >= 2, "up_blocks": number <= levels - 3}.get(kind, kind == "mid_block")
+    return say("the composition") if inner else say("the texture")

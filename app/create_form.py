@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -11,10 +12,13 @@ from app.easel import prompt_with_triggers
 from app.mix_form import MixForm, MixRow
 from app.mix_orders import SheetOrder
 from app.orders import DEFAULT_SAMPLER, DEFAULT_STEPS, PictureOrder
+from app.style_choices import paintable
 from app.words import say
+from styles.blend import BlendPart
 from styles.errors import BadInput, StyleFileError, UnknownStyleError
 from styles.from_picture import source_path
 from styles.recipe import Recipe
+from styles.triggers import holds_trigger
 
 if TYPE_CHECKING:
     from app.studio import Studio
@@ -22,6 +26,12 @@ if TYPE_CHECKING:
 
 USUAL_SIDE_PX = 512  # of a base that does not tell
 SHAPES = ("square", "portrait", "landscape", "own")
+KINDS: dict[str, type | tuple[type, ...]] = {  # of the plain values of a form
+    "prompt": str, "negative": str, "steps": int, "guidance": str, "sampler": str, "base": str, "image": str,
+    "denoise": (int, float), "second_pass": (int, float), "second_denoise": (int, float),
+}  # fmt: skip
+FIRST_PROMPT = "a red house in a meadow"
+FIRST_STYLES = 2  # that a fresh page begins with
 
 
 @dataclass(frozen=True)
@@ -84,6 +94,24 @@ class CreateForm:
     second_pass: float = 0.0  # times the size; 0: none
     second_denoise: float = 0.5
 
+    @classmethod
+    def from_json(cls, values: Any) -> CreateForm:
+        """Read what a page sends or a browser kept; what can't be used is as on a fresh page."""
+        given = values if isinstance(values, Mapping) else {}
+        plain = {
+            name: given[name]
+            for name, kind in KINDS.items()
+            if isinstance(given.get(name), kind) and not isinstance(given[name], bool)
+        }
+        return cls(
+            mix=MixForm.from_json(given.get("mix")), paper=Paper.from_json(given.get("paper")), **plain
+        )
+
+    def to_json(self) -> dict[str, Any]:
+        """What `from_json` reads."""
+        plain = {name: getattr(self, name) for name in KINDS}
+        return plain | {"mix": self.mix.to_json(), "paper": self.paper.to_json()}
+
     def order(self, studio: Studio, sheet: SheetOrder | None = None) -> PictureOrder:
         """What to paint; raises BadInput for a number that is none, UnknownStyleError for a style that is gone."""
         native = native_side(studio, self.base)
@@ -99,6 +127,14 @@ class CreateForm:
             second_denoise=self.second_denoise if self.second_pass else None,
         )  # fmt: skip
 
+    def sheet(self, studio: Studio, kind: str, style: str = "") -> PictureOrder:
+        """A sheet of the mix: a strength strip of one style, a map of all that are not muted, each left out in turn."""
+        styles = {
+            "strength strip": (style,),
+            "blend map": tuple(row.style for row in self.mix.rows if not row.part.muted),
+        }.get(kind, ())
+        return self.order(studio, SheetOrder(kind, styles))
+
     def whole_prompt(self, studio: Studio, sheet: SheetOrder | None = None) -> str:
         """The prompt behind the trigger words that the chips show."""
         shown = set(sheet.styles if sheet else ())
@@ -108,6 +144,27 @@ class CreateForm:
             heard = 1.0 if row.style in shown else self.mix.highest(row.style)
             acting.append((card, heard if row.word else 0.0))
         return prompt_with_triggers(self.prompt.strip(), acting)
+
+
+def first_form(studio: Studio) -> CreateForm:
+    """What a fresh page begins with: the newest styles, each as strong as its card suggests, halved beside another."""
+    rows: dict[str, MixRow] = {}
+    for listed in paintable(studio)[:FIRST_STYLES]:
+        with suppress(UnknownStyleError, StyleFileError):  # taken away since it was listed
+            card = studio.library.find(studio.library.handle(listed))
+            rows[card.id] = MixRow(BlendPart(card.id, card.suggested_weight * (0.5 if rows else 1.0)))
+    # English, since that is what the starter reads.
+    return CreateForm(prompt=FIRST_PROMPT, mix=MixForm(tuple(rows.values())))
+
+
+def kept_form(studio: Studio, values: Any, uploads: Path) -> CreateForm:
+    """The form that a browser kept; its picture only where that lies among the home's or in the folder of uploads."""
+    if isinstance(values, Mapping) and isinstance(values.get("image"), Mapping):
+        values = {**values, "image": values["image"].get("path")}
+    form = CreateForm.from_json(values)
+    image = Path(form.image)
+    ours = any(image.resolve().is_relative_to(place.resolve()) for place in (uploads, studio.home.pictures))
+    return form if not form.image or (ours and image.is_file()) else replace(form, image="")
 
 
 @dataclass(frozen=True)
@@ -131,7 +188,11 @@ def recalled(studio: Studio, recipe: Recipe) -> Recalled:
             missing.append(recipe.names.get(part.style) or part.style[:12])
     whole_form = MixForm.of_blend(recipe.blend)
     rows = {
-        cards[row.style].id: MixRow(replace(row.part, style=cards[row.style].id))
+        cards[row.style].id: MixRow(
+            replace(row.part, style=cards[row.style].id),
+            # What its prompt did not say is not put in front of it now.
+            word=holds_trigger(recipe.prompt, cards[row.style].trigger),
+        )
         for row in whole_form.rows
         if row.style in cards
     }

@@ -11,7 +11,8 @@ import io
 import tempfile
 import threading
 import time
-from contextlib import ExitStack
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -138,6 +139,19 @@ class Painter:
                 target=self._paint, args=(canvas.number, order, pause_training), name="painter", daemon=True
             ).start()
             return self._show(canvas)
+
+    @contextmanager
+    def telling(self) -> Iterator[None]:
+        """Say on the canvas why something can't be painted, where the wish itself can't be read."""
+        try:
+            yield
+        except Exception as error:
+            with self._changed:
+                if not self._canvas.going:
+                    number = self._canvas.number + 1
+                    self._show(Canvas(number, ASKED, "failed", **self._told(error, paused=True)))
+                else:
+                    self._show(replace(self._canvas, problem=self._told(error, paused=True)["problem"]))
 
     def stop(self) -> None:
         """Stop between two steps; what is finished stays."""

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -15,10 +14,8 @@ from app.settings import Settings
 from app.sheet import SheetRow, draw_sheet
 from app.trainings import suggested_trigger
 from app.uploads import beside_each_other, look_at_artworks
-from styles.blend import Blend, BlendPart
 from styles.errors import BadInput, BlendError, PictureError, SettingsError
 from styles.home import Home
-from styles.recipe import Recipe
 from styles.style import StyleCard
 from training.events import Failed, Finished, Paused, PhaseStarted, PreviewReady, RolledBack, StepDone
 
@@ -90,24 +87,6 @@ def test_trigger_words_are_added_once_and_only_for_positive_weights() -> None:
     assert prompt_with_triggers("Rings on a house", [(rings, 1.0)]) == "Rings on a house"
     assert prompt_with_triggers("a house", [(rings, 0.0), (dots, -1.0)]) == "a house"
     assert suggested_trigger("Ink wash, no. 2") == "inkwashno2"
-
-
-def test_what_the_page_can_not_say_of_a_picture_is_said() -> None:
-    from app.window.create import no_control_for
-
-    plain = Recipe(
-        "a house", blend=Blend((BlendPart("a", 0.5), BlendPart("b", 1, schedule=((0, 1),), muted=True)))
-    )
-    assert no_control_for(plain) == []
-    parts = (BlendPart("a", 0.5, schedule=((0, 0), (1, 1))), BlendPart("b", 1, texture=0.5))
-    rich = replace(plain, blend=Blend(parts, "take turns"), source="0" * 64, second_scale=2.0)
-    assert [words.split()[-1] for words in no_control_for(rich)] == [
-        "turns”",
-        "schedules",
-        "texture",
-        "from",
-        "pass",
-    ]
 
 
 def test_a_sheet_holds_every_picture_whole() -> None:

@@ -9,7 +9,6 @@ from typing import Any
 
 import pytest
 
-from styles.pictures import read_recipe
 from styles.style_file import read_card
 from tests.app.browsing import PATIENCE_MS
 from tests.app.conftest import Served, draw_artworks
@@ -59,33 +58,6 @@ def test_a_style_is_trained_and_a_reload_finds_the_running_training(window: Wind
     page.get_by_role("button", name="Stop and keep").click()
     page.get_by_text("Mouse made: Stopped, the style is kept").wait_for()
     assert (window.home / "styles" / "Mouse made.safetensors").is_file()
-
-
-def test_a_picture_is_painted_with_the_weight_of_the_slider(window: Window) -> None:
-    from playwright.sync_api import expect
-
-    page = window.page
-    page.get_by_role("tab", name="Create").click()
-    page.get_by_label("number input for Rings").fill("0.35")
-    page.get_by_label("number input for Rings").press("Enter")
-    page.get_by_role("button", name="More").click()
-    page.get_by_label("Seed", exact=True).fill("42")
-    steps = page.get_by_label("number input for Steps")
-    expect(steps).to_have_value("20", timeout=PATIENCE_MS)  # an accordion just opened still writes its values
-    steps.fill("2")
-    steps.press("Enter")
-    expect(page.get_by_label("range slider for Steps")).to_have_value("2", timeout=PATIENCE_MS)
-    page.get_by_role("button", name="Create", exact=True).click()
-    page.get_by_text("Seed 42: saved as").wait_for()
-    (picture,) = (window.home / "pictures").glob("*42.png")
-    recipe = read_recipe(picture)
-    weights = {recipe.names[part.style]: part.weight for part in recipe.blend.parts}
-    assert weights["Rings"] == 0.35 and recipe.steps == 2 and recipe.seed == 42
-
-    prompt = page.get_by_label("Prompt", exact=True)
-    prompt.fill("something else")
-    page.locator("input[type=file][accept*='.png']").set_input_files(picture)
-    expect(prompt).to_have_value(recipe.prompt, timeout=PATIENCE_MS)
 
 
 def test_a_style_is_exported_deleted_and_restored(window: Window, tmp_path: Path) -> None:
