@@ -26,6 +26,7 @@ QUIET_SECONDS = 30.0  # since the last painting
 LOOK_EVERY_SECONDS = 20.0
 HASH_SECONDS = 0.5  # at a time
 SLOWEST_STEP_SECONDS = 2.0  # where a step takes longer, giving way would not be at once
+SLOW_FOR_SECONDS = 600.0  # until such a base is tried again: other programs may have been at work
 TRAININGS_SECONDS = 1.0  # between two looks whether one has begun
 
 Did = Literal["off", "busy", "hashed", "painted", "gave way", "nothing"]
@@ -35,15 +36,21 @@ class Idle:
     """Does what there is to do in one library, with the base that the easel has open."""
 
     def __init__(
-        self, easel: Easel, library: Library, trainings: Trainings, settings: Callable[[], Settings]
+        self,
+        easel: Easel,
+        library: Library,
+        trainings: Trainings,
+        settings: Callable[[], Settings],
+        slowest_step_seconds: float = SLOWEST_STEP_SECONDS,
     ) -> None:
         self.easel = easel
         self.library = library
         self.trainings = trainings
+        self.slowest_step_seconds = slowest_step_seconds
         self._settings = settings
         self._left = 0  # without a hash, when it was last tried
         self._given_up: set[tuple[str, str]] = set()  # (base's fingerprint, style's handle)
-        self._slow: set[str] = set()  # fingerprints of bases
+        self._slow: dict[str, float] = {}  # when a base was too slow, by its fingerprint
         self._too_slow = False
         self._looked_at = 0.0
         self._ended = threading.Event()
@@ -58,7 +65,7 @@ class Idle:
         """End soon, and wait for that."""
         self._ended.set()
         if self._thread is not None:
-            self._thread.join(SLOWEST_STEP_SECONDS * 2)
+            self._thread.join(self.slowest_step_seconds * 2)
 
     def _run(self) -> None:
         pause = LOOK_EVERY_SECONDS
@@ -92,7 +99,10 @@ class Idle:
 
     def _painted(self) -> Did:
         with self.easel.spare() as base:
-            if base is None or base.fingerprint in self._slow:
+            if base is None:
+                return "nothing"
+            slow_at = self._slow.get(base.fingerprint)
+            if slow_at is not None and time.monotonic() - slow_at < SLOW_FOR_SECONDS:
                 return "nothing"
             for card in self.library.unpictured():
                 key = base.fingerprint, self.library.handle(card)
@@ -103,7 +113,7 @@ class Idle:
                     picture = card_picture(base, style, self._settings().safety_checker, self._must_end)
                 except Cancelled:
                     if self._too_slow:
-                        self._slow.add(base.fingerprint)
+                        self._slow[base.fingerprint] = time.monotonic()
                     return "gave way"
                 except AtelierError:
                     self._given_up.add(key)
@@ -113,7 +123,7 @@ class Idle:
         return "nothing"
 
     def _must_end(self, step_seconds: float) -> bool:
-        self._too_slow = step_seconds > SLOWEST_STEP_SECONDS
+        self._too_slow = step_seconds > self.slowest_step_seconds
         if self._too_slow or self._ended.is_set() or self.easel.wanted or not self._settings().idle_work:
             return True
         return time.monotonic() - self._looked_at > TRAININGS_SECONDS and self._training()

@@ -40,7 +40,11 @@ def studio(tmp_path_factory: pytest.TempPathFactory, starter: Path) -> Iterator[
 @pytest.fixture
 def idle(studio: Studio) -> Idle:
     """Its work, as another window would begin it."""
-    return Idle(studio.easel, studio.library, studio.trainings, lambda: studio.settings)
+    return work(studio, slowest_step_seconds=3600)  # whatever else the machine does
+
+
+def work(studio: Studio, slowest_step_seconds: float) -> Idle:
+    return Idle(studio.easel, studio.library, studio.trainings, lambda: studio.settings, slowest_step_seconds)
 
 
 def once(idle: Idle) -> str:
@@ -90,6 +94,12 @@ def test_it_gives_way_between_two_steps(studio: Studio, idle: Idle, monkeypatch:
     assert unpictured(studio) == ["Blue"]
     assert once(idle) == "nothing", "no base is open, and none is opened for this"
     studio.easel.warm("starter", studio.settings)
+
+
+def test_a_base_whose_steps_are_slow_is_left_alone(studio: Studio) -> None:
+    impatient = work(studio, slowest_step_seconds=0.0)
+    assert [once(impatient), once(impatient)] == ["gave way", "nothing"]
+    assert unpictured(studio) == ["Blue"]
 
 
 def test_it_hashes_and_paints_what_lacks_it(studio: Studio, idle: Idle) -> None:
