@@ -67,7 +67,7 @@ def mix_piece(studio: Studio) -> gr.HTML:
         return advice.measure(MixForm.from_json(about["mix"]), str(about["base"]))
 
     return piece(
-        MixForm().to_json(), script("search", "pad", "mix"), words=mix_words(), most_rows=MOST_ROWS,
+        MixForm().to_json(), script("search", "pad", "knobs", "advice", "mix"), words=mix_words(), most_rows=MOST_ROWS,
         server_functions=[styles, style, advise, measure], elem_id="create-mix",
     )  # fmt: skip
 
