@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -16,6 +17,9 @@ from app.trainings import suggested_trigger
 from app.uploads import beside_each_other, look_at_artworks
 from styles.errors import BadInput, BlendError, PictureError, SettingsError
 from styles.home import Home
+from styles.import_card import ImportCard
+from styles.library import Vanished
+from styles.shown import Shown
 from styles.style import StyleCard
 from training.events import Failed, Finished, Paused, PhaseStarted, PreviewReady, RolledBack, StepDone
 
@@ -112,9 +116,24 @@ def test_a_caption_stands_beside_its_picture(tmp_path: Path) -> None:
 
 
 def test_nothing_from_a_style_file_becomes_html() -> None:
-    from app.drawing import progress_card, style_card
+    from app.drawing import progress_card
+    from app.style_drawing import import_card, seen_list, style_facts, style_head, style_tile, vanished_list
 
     evil = "<img src=x onerror=alert(1)>"
-    card = StyleCard(evil, "starter", 4, trigger=evil, author=evil, description=evil, problems=(evil,))
-    assert "<img src=x" not in style_card(card)
+    card = StyleCard(
+        evil, "starter", 4, trigger=evil, author=evil, description=evil, problems=(evil,), tags=(evil,), tokens=(evil,),
+        training={"artworks": evil}, path=Path(evil), rights=evil, licence=evil, kind=evil,
+    )  # fmt: skip
+    offered = ImportCard(Path(evil), card, changes=(("other parts", 1),))
+    for drawn in (
+        style_tile(card, evil, tags=[evil]),
+        style_head(card),
+        style_facts(card),
+        import_card(1, offered, ""),
+        import_card(1, offered, evil),
+        import_card(1, replace(offered, card=None), evil),
+        seen_list([Shown(evil, evil, evil, "captions", 1), Shown("another", evil, evil, "file", 1)]),
+        vanished_list([Vanished(evil, Path(evil), "", "2026")]),
+    ):
+        assert "<img src=x" not in drawn and "&lt;img" in drawn
     assert "<img src=x" not in progress_card(Progress(phase=evil, warnings=(evil,)), evil)

@@ -12,6 +12,7 @@ import pytest
 from styles.style_file import read_card
 from tests.app.browsing import PATIENCE_MS
 from tests.app.conftest import Served, draw_artworks
+from tests.styles.library_files import put_peft
 
 pytestmark = pytest.mark.browser
 
@@ -64,24 +65,39 @@ def test_a_style_is_exported_deleted_and_restored(window: Window, tmp_path: Path
     page, kept = window.page, window.home / "styles" / "Rings.safetensors"
     content = kept.read_bytes()
     page.get_by_role("tab", name="Library").click()
-    # First all cards: those of the search would else be clicked while they are being replaced.
-    page.get_by_role("heading", name="Mouse made").wait_for()
-    page.get_by_label("Search").fill("Rings")
-    page.get_by_role("heading", name="Mouse made").wait_for(state="hidden")
-    page.get_by_role("heading", name="Rings").wait_for()
+    # First all styles: those of the search would else be clicked while they are being replaced.
+    page.get_by_role("button", name="Mouse made", exact=True).wait_for()
+    page.get_by_label("Search", exact=True).fill("Rings")
+    page.get_by_role("button", name="Mouse made", exact=True).wait_for(state="hidden")
+    page.get_by_role("button", name="Rings", exact=True).click()
+    page.get_by_role("heading", name="Rings", level=2).wait_for()
     with page.expect_download() as download:
-        page.get_by_role("button", name="Export").first.click()
-    download.value.save_as(tmp_path / "shared.safetensors")
-    assert read_card(tmp_path / "shared.safetensors").id == read_card(kept).id
+        page.get_by_role("button", name="Export", exact=True).click()
+    shared = tmp_path / "shared.safetensors"
+    download.value.save_as(shared)
+    assert read_card(shared).id == read_card(kept).id
     page.get_by_text("diffusers: yes.").wait_for()
 
-    page.get_by_role("button", name="Delete").first.click()
+    page.get_by_role("button", name="Delete", exact=True).click()
     page.get_by_text("Rings is in the trash.").wait_for()
     assert not kept.exists()
-    page.get_by_role("button", name="Trash").click()
-    page.get_by_role("button", name="Restore").click()
+    page.get_by_role("button", name="Undo deleting Rings").click()
     page.get_by_text("Rings is back.").wait_for()
     assert kept.read_bytes() == content
+
+    (tmp_path / "notes.safetensors").write_text("these are no tensors", encoding="utf-8")
+    put_peft(tmp_path / "folder" / "Portrait", 1)
+    page.get_by_label("Styles to import", exact=True).set_input_files(
+        [shared, tmp_path / "notes.safetensors"]
+    )
+    page.get_by_text("already, as “Rings”").wait_for()
+    page.get_by_text("no safetensors file").wait_for()
+    page.get_by_label("Folder of styles to import").set_input_files(tmp_path / "folder")
+    page.get_by_role("button", name="Import: Portrait").click()
+    page.get_by_text("Portrait is in the library.").wait_for()
+    assert (window.home / "styles" / "Portrait" / "adapter_config.json").is_file()
+    page.get_by_role("button", name="Leave all").click()
+    page.get_by_text("already, as “Rings”").wait_for(state="hidden")
 
 
 def test_the_machine_is_described_and_bad_input_told_on_the_page(window: Window) -> None:
