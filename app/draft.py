@@ -90,6 +90,10 @@ class Draft:
             yield
             self.version += 1
 
+    def touch(self) -> None:
+        """Let all pages draw the artworks anew: what their cards show depends on the form, too."""
+        self.version += 1
+
     # Artworks
 
     def paths(self) -> list[Path]:

@@ -61,6 +61,12 @@ class Measuring:
                 self._start(plan, device, key)
             return Measured("measuring")
 
+    def forget(self) -> None:
+        """Measure everything again when it is next asked for: something else kept the machine busy, perhaps."""
+        with self._asking:
+            self._failed.clear()
+            self._file.unlink(missing_ok=True)
+
     def stop(self) -> None:
         """End the trial that is going on, if any: a training needs the machine, or the window closes."""
         with self._asking:

@@ -21,7 +21,7 @@ from app.painting import PaintingEvent
 from app.progress import Progress
 from app.rendering import Rendering
 from app.settings import Settings
-from app.training_desk import TrainingDesk
+from app.training_desk import TrainingDesk, sparing
 from app.training_queue import TrainingQueue
 from app.trainings import JobCard, Trainings
 from styles.bases import BaseShelf
@@ -303,7 +303,9 @@ class Studio:
     def _prepared(self, order: TrainingOrder) -> Job:
         begun = self.library.open(order.continue_from) if order.continue_from else None
         return self.trainings.prepare(
-            order, lambda: base_facts_of(self.base_source(order.base), self.home), begun
+            sparing(order, self.settings),
+            lambda: base_facts_of(self.base_source(order.base), self.home),
+            begun,
         )
 
     def resume_training(self, job_id: str) -> Job:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from app.captioning import Captioning
@@ -11,14 +11,14 @@ from app.draft import Added, Draft, DraftArtwork, Grid
 from app.measuring import Measured, Measuring
 from app.orders import TrainingOrder
 from app.settings import Settings
-from app.trainings import Trainings, numbers_of
+from app.trainings import Trainings, numbers_of, suggested_trigger
 from styles.base_facts import BaseFacts, inspect_base
 from styles.bases import find_source
 from styles.errors import AtelierError
 from styles.home import Home
 from styles.library import Library
 from training.looks import size_multiple_of
-from training.plan import plan_for
+from training.plan import TrainingPlan, plan_for
 
 PRESET_NAMES = ("quick", "balanced", "thorough")
 USUAL_GRID = Grid(512, 64)  # where a base says nothing of itself yet
@@ -29,7 +29,7 @@ class Cost:
     """What one preset would take."""
 
     preset: str
-    steps: int
+    plan: TrainingPlan
     seconds: float | None = None  # None: not measured
     memory_bytes: int = 0
     on_card: bool = False
@@ -95,17 +95,25 @@ class TrainingDesk:
         """
         source = self._base_source(order.base)
         family = self._facts_of(source).family
-        count, numbers = len(order.pictures), numbers_of(order)
+        count, numbers = len(order.pictures), numbers_of(sparing(order, self._settings()))
+        trigger = order.trigger.strip() or suggested_trigger(order.name)
         plans = {
-            preset: plan_for(preset, family, count, name="trial", base=source, trigger="trial", **numbers)
+            preset: plan_for(preset, family, count, name="trial", base=source, trigger=trigger, **numbers)
             for preset in PRESET_NAMES
         }
         busy = self.trainings.running() is not None
         measured = self.measuring.ask(plans["balanced"], self._settings().device, busy)
         if measured.trial is None:
-            return measured, [Cost(preset, plan.steps) for preset, plan in plans.items()]
+            return measured, [Cost(preset, plan) for preset, plan in plans.items()]
         trial = measured.trial
         return measured, [
-            Cost(preset, plan.steps, trial.seconds(plan, count), trial.memory_bytes, trial.on_card)
+            Cost(preset, plan, trial.seconds(plan, count), trial.memory_bytes, trial.on_card)
             for preset, plan in plans.items()
         ]
+
+
+def sparing(order: TrainingOrder, settings: Settings) -> TrainingOrder:
+    """The order with the memory-saving way of training in the low-memory mode, unless it says otherwise."""
+    if not settings.low_memory or "gradient_checkpointing" in numbers_of(order):
+        return order
+    return replace(order, gradient_checkpointing=True)

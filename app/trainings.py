@@ -16,9 +16,10 @@ from styles.home import Home
 from styles.names import safe_name
 from styles.style import FAMILY_NAMES
 from training.artworks import collect
-from training.events import Failed
+from training.events import Failed, Finished
 from training.job import Job, State, jobs_in
 from training.plan import plan_for
+from training.result import keep
 
 if TYPE_CHECKING:
     from styles.style import Style
@@ -139,6 +140,10 @@ class Trainings:
         """The id of the job that was made last; empty where there is none."""
         jobs = jobs_in(self.home.jobs)
         return jobs[-1].folder.name if jobs else ""
+
+    def keep(self, job_id: str, step: int) -> Finished:
+        """Make the style of a finished training anew from one of its checkpoints; raises BadInput, JobError."""
+        return keep(self.job(job_id), step)
 
     def job(self, job_id: str) -> Job:
         """The job whose folder has this name, or the only one whose name contains it; raises BadInput."""

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 Flaw = Literal["small", "soft", "cut", "twin"]
 
 ENLARGED = 1.25  # times; a picture that must grow by more teaches its own blur
-LOST = 0.12  # share of the picture outside its crop that is worth a word
+LOST = 0.22  # share of the picture outside its crop that is worth a word; a photo of 4:3 is not
 SOFT = 0.03  # of `sharpness`: edges some seven pixels wide, where a good scan is a hundred times above
 TILE_PX = 32  # side of the squares that sharpness is read in
 SHARPEST = 90  # percentile of the squares: what is meant to be sharp, whatever the background does

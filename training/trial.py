@@ -13,13 +13,14 @@ import shutil
 import sys
 import tempfile
 import time
+from collections.abc import Callable
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from styles.errors import AtelierError
 from styles.home import Home
-from training.plan import TrainingPlan
+from training.plan import PREVIEW_PROMPTS, TrainingPlan
 
 if TYPE_CHECKING:
     import torch
@@ -34,26 +35,27 @@ class Trial:
     opening: float  # starting a process and opening the base
     artwork: float  # encoding one artwork
     step: float  # one optimizer step of the plan's batch
-    preview: float  # all previews of one step
+    denoising: float  # one denoising step of one preview picture
+    decoding: float  # the rest of one preview picture
     memory_bytes: int  # most that the process held at once: the graphics card's, else the computer's
     on_card: bool  # memory_bytes is a graphics card's
 
     def seconds(self, plan: TrainingPlan, artworks: int) -> float:
         """How long a training of so many artworks would take that differs from the tried one in its length only."""
-        shows = 0
-        if plan.preview_every and plan.preview_prompts:
-            shows = 1 + -(-plan.steps // plan.preview_every)
+        shows = 1 + -(-plan.steps // plan.preview_every) if plan.preview_every else 0
+        picture = plan.preview_steps * self.denoising + self.decoding
         encoded = artworks * (2 if plan.flip else 1)
-        return self.opening + encoded * self.artwork + plan.steps * self.step + shows * self.preview
+        previews = shows * len(plan.preview_prompts) * picture
+        return self.opening + encoded * self.artwork + plan.steps * self.step + previews
 
 
 def shape_of(plan: TrainingPlan) -> dict[str, Any]:
     """Return what the time and the memory of a step depend on; plans that agree in it need one trial."""
     names = (
         "base", "base_family", "layers", "rank", "batch", "gradient_accumulation", "gradient_checkpointing",
-        "resolution_px", "preview_steps",
+        "resolution_px",
     )  # fmt: skip
-    return {name: getattr(plan, name) for name in names} | {"previews": len(plan.preview_prompts)}
+    return {name: getattr(plan, name) for name in names}
 
 
 def measure(plan: TrainingPlan, home: Home, device: str = "auto", began: float | None = None) -> Trial:
@@ -81,7 +83,8 @@ def _measured(plan: TrainingPlan, home: Home, device: str, began: float, folder:
     opened = time.monotonic()
     picture = folder / "noise.png"
     _noise(plan.resolution_px or base.native_size_px).save(picture)
-    plan = replace(plan, continue_from="", flip=False)
+    prompts = PREVIEW_PROMPTS[plan.base_family]
+    plan = replace(plan, continue_from="", flip=False, preview_prompts=prompts)
     job = Job.create(folder, plan, [picture])
     base.vae.float()
     for _ in encode.prepare(base, job, plan, lambda: False):
@@ -105,11 +108,12 @@ def _measured(plan: TrainingPlan, home: Home, device: str, began: float, folder:
                 )
                 return time.monotonic() - start
 
-            shown = _preview_seconds(preview, plan.preview_steps) if plan.preview_prompts else 0.0
+            denoising, decoding = _preview_seconds(preview)
             memory, on_card = _peak_bytes(base.device)
         finally:
             trainer.close()
-    return Trial(opened - began, encoded - opened, step, shown, memory, on_card)
+    share = 1 / len(prompts)
+    return Trial(opened - began, encoded - opened, step, share * denoising, share * decoding, memory, on_card)
 
 
 def _seconds(trainer: Any) -> float:
@@ -119,13 +123,14 @@ def _seconds(trainer: Any) -> float:
     return time.monotonic() - start
 
 
-def _preview_seconds(preview: Any, steps: int) -> float:
-    """What previews of `steps` denoising steps take, from one of a single step and one of two."""
+def _preview_seconds(preview: Callable[[int], float]) -> tuple[float, float]:
+    """What a denoising step and the rest of the previews take, from previews of a single step and of two."""
     once = preview(1)
     if once >= SLOW_SECONDS:
-        return once * steps  # decoding counted each time: too much rather than too little
+        return once, 0.0  # decoding counted in each step: too much rather than too little
     once, twice = preview(1), preview(2)
-    return float(once + max(0.0, twice - once) * (steps - 1))
+    step = max(0.0, twice - once)
+    return step, max(0.0, once - step)
 
 
 def _noise(side_px: int) -> Any:

@@ -89,6 +89,7 @@ function blendPad(words, put) {
   function show(now) {
     const same = now.length === rows.length && now.every((row, corner) => row.style === rows[corner].style && row.name === rows[corner].name);
     rows = now;
+    element.hidden = rows.length < 2;
     const fits = rows.length >= 2 && rows.length <= 4;
     drawn.toggleAttribute("hidden", !fits);
     drawn.style.display = fits ? "" : "none";

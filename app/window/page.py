@@ -12,6 +12,7 @@ from app.window.create import create_room
 from app.window.library import library_room
 from app.window.look import SIGN
 from app.window.settings import settings_room
+from app.window.tour import connect_tour, tour_strip
 from app.window.train import train_room
 from app.words import say
 
@@ -22,7 +23,8 @@ def build(studio: Studio) -> gr.Blocks:
     """The whole page over one studio; served by `serve`, or by a test."""
     with gr.Blocks(title="Atelier", analytics_enabled=False, delete_cache=(3600, 86400)) as page:
         gr.HTML(masthead(), elem_id="masthead")
-        with gr.Tabs():
+        tour = tour_strip()
+        with gr.Tabs() as rooms:
             with gr.Tab(say("Train"), id="train") as train_tab:
                 train_room(studio, page, train_tab)
             with gr.Tab(say("Create"), id="create") as create_tab:
@@ -31,6 +33,7 @@ def build(studio: Studio) -> gr.Blocks:
                 library_room(studio, page, library_tab)
             with gr.Tab(say("Settings"), id="settings") as settings_tab:
                 settings_room(studio, page, settings_tab)
+        connect_tour(tour, studio, page, rooms, [train_tab, create_tab], [library_tab, settings_tab])
         add_endpoints(studio)
         # Gradio closes the stream of answers when none is due; what is asked in that moment would wait for ever. The
         # next question opens the stream again, with all answers that wait, so the page asks for nothing now and then.

@@ -12,6 +12,7 @@ import webbrowser
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 from filelock import FileLock, Timeout
 
@@ -39,13 +40,13 @@ def serve(studio: Studio, port: int | None = None, open_browser: bool = True, na
     settings = studio.settings
     address = EVERYWHERE if settings.shared else HERE
     with _only_window(studio), _private_folder():
-        chosen = _free_port(port, address)
+        _free_port(port, address)  # a port that is taken is told before anything is built
         page = build(studio)
         ended = threading.Event()
         try:
             with _no_proxy_to_ourselves():
-                page.launch(
-                    server_name=address, server_port=chosen, prevent_thread_lock=True, quiet=True, inbrowser=False,
+                chosen = _launch(
+                    page, port, server_name=address, prevent_thread_lock=True, quiet=True, inbrowser=False,
                     share=False, ssr_mode=False, pwa=True, favicon_path=SIGN, enable_monitoring=False, mcp_server=False,
                     strict_cors=True, run_history=False, max_file_size=LARGEST_UPLOAD, show_error=False,
                     footer_links=[], allowed_paths=[str(studio.home.pictures.absolute())], theme=theme(), css=css(),
@@ -68,6 +69,19 @@ def serve(studio: Studio, port: int | None = None, open_browser: bool = True, na
             (studio.home.root / "running.json").unlink(missing_ok=True)
             page.close(verbose=False)
             studio.close()
+
+
+def _launch(page: Any, port: int | None, *, server_name: str, **options: Any) -> int:
+    """Launch the page and return its port; another one where a program takes the free port in between."""
+    for tries_left in reversed(range(PORTS_TRIED)):
+        chosen = _free_port(port, server_name)
+        try:
+            page.launch(server_name=server_name, server_port=chosen, **options)
+            return chosen
+        except OSError:
+            if port is not None or not tries_left:
+                raise
+    raise AssertionError("the last try returns or raises")
 
 
 @contextmanager

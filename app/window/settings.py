@@ -17,6 +17,7 @@ from app.studio import Studio
 from app.window.answers import answering
 from app.window.door import open_port, own_addresses
 from app.window.settings_bases import bases_section
+from app.window.tour import RELOAD
 from app.words import say
 
 QUIET: dict[str, Any] = {"show_progress": "hidden", "api_visibility": "private"}
@@ -242,6 +243,8 @@ def about_section(studio: Studio, tab: gr.Tab) -> None:
             text = gr.Textbox(label=say("Report"), lines=8, max_lines=14, interactive=False, buttons=["copy"],
                               visible=False)  # fmt: skip
             log = gr.Markdown("", elem_classes="quiet")
+            gr.Markdown("### " + say("The tour"))
+            tour = gr.Button(say("Show the tour of the first start again"), elem_classes="fit")
         with gr.Column(min_width=340, elem_classes="card"):
             gr.Markdown("### " + say("About Atelier"))
             gr.Markdown(say("This is the version {version}.", version=as_markdown(version())))
@@ -277,4 +280,12 @@ def about_section(studio: Studio, tab: gr.Tab) -> None:
         return [words, facts_table([(escape(name), licence) for name, licence in libraries()])]
 
     make.click(write, None, text, **ASKED)
+    tour.click(told(lambda: bring_back_tour(studio)), None, None, **QUIET).success(
+        None, None, None, js=RELOAD
+    )
     tab.select(shown, None, [log, parts], **QUIET)
+
+
+def bring_back_tour(studio: Studio) -> None:
+    """Show the tour on the next look at the page."""
+    studio.change_settings(tour_seen=False)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -40,25 +41,54 @@ def window(browser: Any, served: Served) -> Iterator[Window]:
     page.close()
 
 
-def test_a_style_is_trained_and_a_reload_finds_the_running_training(window: Window, tmp_path: Path) -> None:
+def test_styles_are_trained_one_after_the_other_and_a_reload_loses_nothing(
+    window: Window, tmp_path: Path
+) -> None:
+    from playwright.sync_api import expect
+
     page = window.page
+
+    def field(name: str) -> Any:
+        return page.get_by_role("textbox", name=re.compile(f"^{name}"))
+
+    def said(words: str) -> Any:
+        return page.locator("#train").get_by_role("status").filter(has_text=words)
+
     page.get_by_role("tab", name="Train").click()
     files = sorted(draw_artworks(tmp_path / "art").iterdir())
-    page.locator("input[type=file]").first.set_input_files(files)
+    page.get_by_label("Choose pictures").set_input_files(files)
     page.get_by_text("3 artworks.").wait_for()
-    page.get_by_label("Name of the style").fill("Mouse made")
+    page.get_by_label("Caption of 0.png").fill("rings on blue")
+    field("Name of the style").fill("Mouse made")
     page.get_by_role("button", name="Advanced").click()
-    # Whole names only: before the accordion's fields are there, the loss plot's name alone holds the word.
-    page.get_by_label("Steps", exact=True).fill("5000")
-    page.get_by_label("Resolution in pixels").fill("64")
+    field("Steps").fill("5000")
+    page.get_by_role("tab", name="Memory").click()
+    field("Resolution").fill("64")
     page.get_by_role("button", name="Start training").click()
-    page.get_by_text("Mouse made: Training").wait_for()
+    page.get_by_role("button", name="Pause").wait_for()
+
+    page.get_by_role("tab", name="Length").click()
+    field("Steps").fill("4")
+    field("Name of the style").fill("Mouse second")
+    page.get_by_role("button", name="Add to the queue").click()
+    page.get_by_role("button", name="Take Mouse second out of the queue").wait_for()
 
     page.reload()
-    page.get_by_text("Mouse made: Training").wait_for()
+    expect(field("Name of the style")).to_have_value("Mouse second", timeout=PATIENCE_MS)
+    expect(page.get_by_label("Caption of 0.png")).to_have_value("rings on blue", timeout=PATIENCE_MS)
+    said("Training").wait_for()
     page.get_by_role("button", name="Stop and keep").click()
-    page.get_by_text("Mouse made: Stopped, the style is kept").wait_for()
+
+    # The next one starts by itself.
+    said("Finished").wait_for()
     assert (window.home / "styles" / "Mouse made.safetensors").is_file()
+    page.get_by_role("button", name="Keep the style of step 2").click()
+    said("the style is that of step 2").wait_for()
+    assert read_card(window.home / "styles" / "Mouse second.safetensors").training["steps"] == 2
+    page.get_by_role("button", name="Paint with it").click()
+    expect(page.get_by_role("tab", name="Create")).to_have_attribute(
+        "aria-selected", "true", timeout=PATIENCE_MS
+    )
 
 
 def test_a_style_is_exported_deleted_and_restored(window: Window, tmp_path: Path) -> None:
@@ -107,6 +137,7 @@ def test_the_machine_is_described_and_bad_input_told_on_the_page(window: Window)
     page.get_by_role("tab", name="This machine").click()
     page.get_by_text("The computer has").wait_for()
     page.get_by_role("tab", name="Train").click()
-    page.get_by_label("Name of the style").fill("Nothing")
+    page.get_by_role("button", name="Start over").click()
+    page.get_by_role("button", name="Undo").wait_for()
     page.get_by_role("button", name="Start training").click()
-    page.get_by_text("There are no artworks to learn from.").first.wait_for()
+    page.get_by_role("alert").filter(has_text="There are no artworks to learn from.").wait_for()

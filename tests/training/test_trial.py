@@ -33,7 +33,7 @@ def test_a_trial_measures_and_leaves_nothing(
     code, told = trial(home.root, tiny_base, capsys)
     assert code == 0
     found = Trial(**told)
-    assert min(found.opening, found.artwork, found.step, found.preview) > 0
+    assert min(found.opening, found.artwork, found.step, found.denoising + found.decoding) > 0
     assert found.memory_bytes > 50e6 and not found.on_card
     assert set(home.root.rglob("*")) == before
 
@@ -45,9 +45,9 @@ def test_what_can_not_be_measured_is_told(tmp_path: Path, capsys: pytest.Capture
 
 
 def test_the_time_of_a_training_grows_with_its_length_and_its_shape_does_not(tiny_base: Path) -> None:
-    plan = small_plan(tiny_base, steps=100, preview_every=50)
-    found = Trial(opening=5, artwork=2, step=0.5, preview=10, memory_bytes=1, on_card=True)
-    assert found.seconds(plan, 4) == 5 + 4 * 2 + 100 * 0.5 + 3 * 10
+    plan = small_plan(tiny_base, steps=100, preview_every=50, preview_steps=4, preview_prompts=("a", "b"))
+    found = Trial(5, artwork=2, step=0.5, denoising=2, decoding=1, memory_bytes=1, on_card=True)
+    assert found.seconds(plan, 4) == 5 + 4 * 2 + 100 * 0.5 + 3 * 2 * (4 * 2 + 1)
     assert found.seconds(replace(plan, flip=True, preview_every=0), 4) == 5 + 8 * 2 + 100 * 0.5
     longer, wider = replace(plan, steps=900, name="other", seed=7), replace(plan, rank=4)
     assert shape_of(longer) == shape_of(plan) != shape_of(wider)
