@@ -76,7 +76,7 @@ def train(
         else:
             yield Finished(0, "", "", job.name, 0.0, stopped=True)
     except (torch.OutOfMemoryError, MemoryError, RuntimeError) as error:
-        if not is_out_of_memory(error):
+        if not _is_out_of_memory(error):
             raise
         raise _advised(job.plan) from error
 
@@ -395,8 +395,7 @@ def _free_device(device: torch.device) -> None:
         torch.accelerator.empty_cache()
 
 
-def is_out_of_memory(error: BaseException) -> bool:
-    """Say whether an error means that the device's memory, or the computer's, was too small."""
+def _is_out_of_memory(error: BaseException) -> bool:
     if isinstance(error, torch.OutOfMemoryError | MemoryError):
         return True
     text = str(error).lower()  # the CPU's and MPS's allocators raise plain RuntimeErrors
