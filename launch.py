@@ -1,3 +1,4 @@
+#!/usr/bin/python3
 """Atelier starts here: `python launch.py` sets itself up the first time, then opens the window.
 
 Standard library only. This file must also parse on Python 3.8, so that an old Python is told in one sentence.
@@ -36,6 +37,7 @@ Options:
   --home DIR      where your styles and pictures live (else ATELIER_HOME, else the folder Atelier in your home)
   --port NUMBER   port of the page
   --no-browser    don't open the browser
+  --window        open a window of its own instead of the browser (where pywebview is installed)
   --no-venv       use this Python and its packages as they are, install nothing
   --json          answer with one JSON object on standard output
   -h, --help      this text; after a command, all that the command can be given
@@ -43,6 +45,8 @@ Options:
 
 COMMANDS = ("setup", "demo", "train", "create", "styles", "blends", "bases", "jobs", "test")
 TAKES_VALUE = ("--home", "--port")
+# Two files of tests at once: half of the time a test waits for a trainer or a page in another process.
+PYTEST = ("-m", "pytest", "-q", "-n", "2", "--dist", "loadfile")
 
 
 def version_refusal(version: Any, implementation: str = "cpython", free_threaded: bool = False) -> str | None:
@@ -126,7 +130,7 @@ def pytest_options(argv: list[str]) -> list[str]:
             skip = True
         elif argument == "test" and not found:
             found = True
-        elif argument != "--no-browser" and argument.split("=")[0] not in TAKES_VALUE:
+        elif argument not in ("--no-browser", "--window") and argument.split("=")[0] not in TAKES_VALUE:
             kept.append(argument)
     return kept
 
@@ -191,7 +195,7 @@ def missing_packages(with_tests: bool) -> list[str]:
         "typer",
         "filelock",
     ]
-    return [name for name in needed + ["pytest"] * with_tests if find_spec(name) is None]
+    return [name for name in needed + ["pytest", "xdist"] * with_tests if find_spec(name) is None]
 
 
 def refuse(sentence: str) -> int:
@@ -251,7 +255,7 @@ def main(argv: list[str]) -> int:
 def hand_over_here(root: Path, argv: list[str], command: str | None) -> int:
     """Go on in this Python, which has all packages."""
     if command == "test":
-        run_instead([sys.executable, "-m", "pytest", "-q", *pytest_options(argv)], root, None)
+        run_instead([sys.executable, *PYTEST, *pytest_options(argv)], root, None)
     try:
         from app.cli import main as command_line
     except ImportError as error:
@@ -299,7 +303,7 @@ def hand_over_to_venv(root: Path, argv: list[str], command: str | None, wants_he
             "-1"  # a card that failed its proof must not be tried again by the app
         )
     if command == "test":
-        run_instead([str(python), "-m", "pytest", "-q", *pytest_options(argv)], root, environment)
+        run_instead([str(python), *PYTEST, *pytest_options(argv)], root, environment)
     run_instead([str(python), str(root / "launch.py"), "--no-venv", *argv], None, environment)
 
 
@@ -321,5 +325,49 @@ def run_instead(command: list[str], folder: Path | None, environment: dict[str, 
     sys.exit(subprocess.call(command, cwd=folder, env=environment))
 
 
+def console_is_ours(argv: list[str]) -> bool:
+    """Whether this terminal was opened for us, by a double click, and would close with our last words unread."""
+    if not (sys.stdin and sys.stdin.isatty()):
+        return False
+    import os
+
+    if os.name != "nt":  # started by the terminal itself instead of by a shell in it; kept over run_instead
+        return argv in ([], ["--no-venv"]) and os.getsid(0) == os.getpid()
+    return not argv and all(name.lower().startswith("py") for name in console_programs())
+
+
+def console_programs() -> list[str]:
+    """The names of the programs that share this console on Windows; one without a name for what can't be told."""
+    import ctypes
+    import ntpath
+
+    kernel = ctypes.windll.kernel32  # type: ignore[attr-defined, unused-ignore]
+    numbers = (ctypes.c_uint32 * 64)()
+    count = kernel.GetConsoleProcessList(numbers, 64)
+    names = [""] if not 0 < count <= 64 else []
+    for number in numbers[: min(count, 64)]:
+        process = kernel.OpenProcess(0x1000, False, number)  # PROCESS_QUERY_LIMITED_INFORMATION
+        path, length = ctypes.create_unicode_buffer(1024), ctypes.c_uint32(1024)
+        known = process and kernel.QueryFullProcessImageNameW(process, 0, path, ctypes.byref(length))
+        names.append(ntpath.basename(path.value) if known else "")
+        if process:
+            kernel.CloseHandle(process)
+    return names
+
+
+def run(argv: list[str]) -> int:
+    """`main`, and after a failure a console of our own stays open until its last words were read."""
+    code = 1
+    try:
+        code = main(argv)
+    except SystemExit as ended:  # from run_instead
+        code = ended.code if isinstance(ended.code, int) else 1
+    finally:
+        if code and console_is_ours(argv):
+            say("Press Enter to close this window.")
+            sys.stdin.readline()
+    return code
+
+
 if __name__ == "__main__":
-    sys.exit(main(sys.argv[1:]))
+    sys.exit(run(sys.argv[1:]))

@@ -6,14 +6,16 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
+from app.card_pictures import card_picture, keep_card_picture
 from app.easel import Easel
 from app.mix_orders import MixOrder
 from app.mixing import Mix, effects_of, mix_of, weighed, within_budget
 from app.settings import Settings
 from styles.blend import Blend, BlendPart
-from styles.errors import BlendError
+from styles.errors import BadInput, BlendError
 from styles.home import Home
 from styles.library import Library
+from styles.licences import terms_of, warnings_about
 from styles.strength import balanced, budget
 from styles.style import StyleCard
 
@@ -30,20 +32,33 @@ class Bench:
         self.library = library
         self.easel = easel
 
-    def blend(self, order: MixOrder, source: str, settings: Settings, say: Callable[[str], None]) -> Blend:
+    def blend(
+        self,
+        order: MixOrder,
+        source: str,
+        settings: Settings,
+        say: Callable[[str], None],
+        cancelled: Callable[[], bool] = lambda: False,
+    ) -> Blend:
         """A mix as weights by style id; the base is opened only to measure strengths."""
         mix = mix_of(order, self.library)
         with self._base_for(mix, source, settings, needed=False) as base:
-            return self._weights(mix, base, say)
+            return self._weights(mix, base, say, cancelled)
 
-    def strengths(self, order: MixOrder, source: str, settings: Settings) -> dict[str, Any]:
+    def strengths(
+        self,
+        order: MixOrder,
+        source: str,
+        settings: Settings,
+        cancelled: Callable[[], bool] = lambda: False,
+    ) -> dict[str, Any]:
         """How strong each style of a mix is on a base and the mix in all, as facts; unknown ones are measured."""
         mix = mix_of(order, self.library)
         if not mix.blend.parts:
             raise BlendError("There is no style to measure.", "Name one or more.")
-        styles = [self.library.open(style) for style in mix.ids]
+        styles = self.easel.styles.open(mix.ids)
         with self.easel.opened(source, settings) as base:
-            effects = effects_of(base, styles, self.home)
+            effects = effects_of(base, styles, self.home, cancelled)
             name = base.name
         blend, _ = weighed(mix.blend, sorted(mix.strengths), effects, mix.names)
         asked = budget(blend, effects)
@@ -75,11 +90,20 @@ class Bench:
             raise BlendError("It takes two styles to fight.", "Name two or more, with weights other than 0.")
         from styles.conflict import overlap
 
-        found = overlap([self.library.open(part.style) for part in sounding])
-        facts = found.judge([_strongest(part) for part in sounding]).to_json()
+        heard = {part.style for part in sounding}
+        found = overlap([style for style in self.easel.styles.open(mix.ids) if style.id in heard])
+        facts = found.judge([_strongest(part) for part in sounding], mix.blend.mode).to_json()
         for pair in facts["pairs"]:
             pair["names"] = [mix.names[pair["first"]], mix.names[pair["second"]]]
         return facts
+
+    def forbidden(self, order: MixOrder) -> tuple[str, ...]:
+        """What licences of a mix forbid to share of what is baked from it, in sentences; to be asked before the bake."""
+        sounding = mix_of(order, self.library).blend.sounding
+        cards = self.library.with_ids(part.style for part in sounding)
+        works = [(card.name, card.licence) for card in cards]
+        works += [(one.name, one.licence) for card in cards if card.bake for one in card.bake.parents]
+        return warnings_about(work for work in works if terms_of(work[1]).no_changes)
 
     def bake(
         self,
@@ -89,17 +113,31 @@ class Bench:
         settings: Settings,
         say: Callable[[str], None],
         cancelled: Callable[[], bool] = lambda: False,
+        progress: Callable[[float], None] = lambda share: None,
     ) -> StyleCard:
         """Bake a mix into one new style of the library; raises what `bake` raises, and then nothing was added."""
         from styles.bake import bake
 
         mix = mix_of(order, self.library)
-        styles = [self.library.open(style) for style in mix.ids]
+        styles = self.easel.styles.open(mix.ids)
         knobs = any(part.composition != 1 or part.texture != 1 for part in mix.blend.sounding)
         with self._base_for(mix, source, settings, needed=knobs) as base:
-            blend = self._weights(mix, base, say)
-            style = bake(blend, styles, plan, base=base if knobs else None, cancelled=cancelled)
+            blend = self._weights(mix, base, say, cancelled)
+            inner = base if knobs else None
+            style = bake(blend, styles, plan, base=inner, cancelled=cancelled, progress=progress)
         return self.library.add(style)
+
+    def picture(self, name: str, source: str, settings: Settings) -> StyleCard:
+        """Paint a picture for the card of a style that has none; raises BadInput, WrongFamilyError, OutOfMemory, Failure."""
+        card = self.library.find(name)
+        if card.thumbnail:
+            raise BadInput(f"“{card.name}” has a picture.")
+        handle = self.library.handle(card)
+        style = self.library.open(handle)
+        with self.easel.opened(source, settings) as base:
+            picture = card_picture(base, style, settings.safety_checker)
+        keep_card_picture(self.library, card, picture)
+        return self.library.find(handle)
 
     @contextmanager
     def _base_for(self, mix: Mix, source: str, settings: Settings, *, needed: bool) -> Iterator[Base | None]:
@@ -109,10 +147,12 @@ class Bench:
         else:
             yield None
 
-    def _weights(self, mix: Mix, base: Base | None, say: Callable[[str], None]) -> Blend:
+    def _weights(
+        self, mix: Mix, base: Base | None, say: Callable[[str], None], cancelled: Callable[[], bool]
+    ) -> Blend:
         if base is None or not mix.asks_effects:
             return mix.blend
-        effects = effects_of(base, [self.library.open(style) for style in mix.ids], self.home)
+        effects = effects_of(base, self.easel.styles.open(mix.ids), self.home, cancelled)
         blend, notes = weighed(mix.blend, sorted(mix.strengths), effects, mix.names)
         blend, more = within_budget(mix, blend, effects)
         for note in notes + more:

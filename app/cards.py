@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import asdict
 from typing import Any
 
 from styles.bases import BaseEntry
 from styles.export import Exported
+from styles.import_card import ImportCard
 from styles.marks import Mark
 from styles.provenance import provenance
 from styles.shown import Shown
@@ -29,10 +30,37 @@ def card_line(card: StyleCard) -> str:
     return f"{card.name}  ({card.made_for}, rank {card.rank}{trigger}){problems}"
 
 
+def import_facts(one: ImportCard) -> dict[str, Any]:
+    """A card shown before an import, as plain JSON values."""
+    if one.card is None or one.reason:
+        return {"file": str(one.file), "reason": one.reason}
+    return card_facts(one.card) | {"proven": one.proven, "changes": dict(one.changes)}
+
+
+def import_words(one: ImportCard) -> str:
+    """The same on a screen."""
+    if one.card is None or one.reason:
+        return f"Refused {one.file}: {one.reason}"
+    return _words(import_rows(one))
+
+
+def import_rows(one: ImportCard) -> dict[str, str]:
+    """What such a card says, line by line; what it does not say is empty."""
+    assert one.card is not None
+    rows = card_rows(one.card)
+    known = "as its layers show" if one.proven else "as far as it says itself: its layers don't show it"
+    changes = [f"{count} layers of {part}" for part, count in one.changes]
+    return rows | {"For": f"{rows['For']}, {known}", "Layers": ", ".join(changes), "File": str(one.file)}
+
+
 def card_words(card: StyleCard, mark: Mark | None = None) -> str:
     """A card on a screen, without what it does not say."""
-    change = ", ".join(f"{network} {count}" for network, count in card.layers.items())
-    rows = {
+    return _words(card_rows(card) | {"Noted": mark_words(mark)})
+
+
+def card_rows(card: StyleCard) -> dict[str, str]:
+    """What a card says, line by line; what it does not say is empty."""
+    return {
         "Name": card.name,
         "For": card.made_for,
         "Trigger": card.trigger,
@@ -43,15 +71,17 @@ def card_words(card: StyleCard, mark: Mark | None = None) -> str:
         "Tags": ", ".join(card.tags),
         "Weight": f"{card.suggested_weight:g}",
         "Kind": f"{card.kind}, rank {card.rank}, strength {card.strength:g}",
-        "Layers": change,
+        "Layers": ", ".join(f"{network} {count}" for network, count in card.layers.items()),
         "Trained": ", ".join(f"{key} {value}" for key, value in card.training.items()),
         "Made": card.created,
         "Origin": " ".join(provenance(card)),
         "Id": card.id,
         "File": str(card.path or ""),
         "Problems": "; ".join(card.problems),
-        "Noted": mark_words(mark),
     }
+
+
+def _words(rows: Mapping[str, str]) -> str:
     return "\n".join(f"{name + ':':<10}{value}" for name, value in rows.items() if value)
 
 

@@ -22,6 +22,8 @@ from app.cli_options import BaseOption, HomeOption, JsonOption, console_of, home
 from app.console import open_console
 from app.log import surprise_message
 from app.orders import TrainingOrder
+from app.settings import Settings
+from app.words import speak
 from styles.errors import AtelierError, BadInput, Cancelled, Failure
 from styles.home import Home
 
@@ -49,6 +51,7 @@ def main(argv: list[str]) -> int:
     as_json = "--json" in argv
     console = open_console(as_json)
     home = _home_of(argv)
+    speak(_language_of(home))
     try:
         # What a library prints must not mix with the answer.
         with contextlib.redirect_stdout(sys.stderr) if as_json else contextlib.nullcontext():
@@ -74,6 +77,14 @@ def main(argv: list[str]) -> int:
         return Failure.exit_code
 
 
+def _language_of(home: Home) -> str:
+    """The language that was chosen in this home; whoever opens the studio is told what is wrong with its settings."""
+    try:
+        return Settings.load(home).language
+    except AtelierError:
+        return "auto"
+
+
 def _usage_message(error: Exception) -> str:
     told = getattr(error, "format_message", lambda: str(error))()
     return told if told.endswith(".") else f"{told}."
@@ -95,6 +106,10 @@ def window(
     home: HomeOption = None,
     port: Annotated[int | None, typer.Option("--port", min=1, max=65535, help="Port of the page.")] = None,
     no_browser: Annotated[bool, typer.Option("--no-browser", help="Don't open the browser.")] = False,
+    native: Annotated[
+        bool,
+        typer.Option("--window", help="Open a window of its own instead of the browser (needs pywebview)."),
+    ] = False,
     as_json: JsonOption = False,
 ) -> None:
     """Open the window, or run one command."""
@@ -102,7 +117,7 @@ def window(
         return
     from app.window import serve
 
-    serve(open_studio(context, home), port=port, open_browser=not no_browser)
+    serve(open_studio(context, home), port=port, open_browser=not no_browser, native=native)
 
 
 @commands.command()

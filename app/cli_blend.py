@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import sys
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated
 
@@ -20,13 +22,15 @@ from app.cli_mix import (
     mix_order,
 )
 from app.cli_options import BaseOption, HomeOption, JsonOption, console_of, open_studio
-from styles.errors import BadInput
+from app.console import Console
+from styles.errors import BadInput, Cancelled
 from styles.names import safe_name
 
 blends_commands = typer.Typer(help="The blends that you keep.", no_args_is_help=True, rich_markup_mode=None)
 BlendName = Annotated[str, typer.Argument(metavar="NAME", help="The blend's name.")]
 Weighed = Annotated[
-    list[str], typer.Argument(metavar="NAME[=WEIGHT]…", help="Two or more styles.", show_default=False)
+    list[str] | None,
+    typer.Argument(metavar="[NAME[=WEIGHT]]…", help="Styles, with those of --blend.", show_default=False),
 ]
 
 
@@ -147,6 +151,9 @@ def styles_bake(
             "--licence", "--license", help="Written into the style file.", show_default="the styles'"
         ),
     ] = "",
+    yes: Annotated[
+        bool, typer.Option("--yes", help="Bake it though a licence forbids to share the result.")
+    ] = False,
     base: BaseOption = "",
     home: HomeOption = None,
     as_json: JsonOption = False,
@@ -164,37 +171,58 @@ def styles_bake(
         studio.blends, style=style, blend=blend, composition=composition, texture=texture, mode=mode,
         in_strength=in_strength, balance=balance,
     )  # fmt: skip
-    card = studio.bake(order, plan, base, console.say)
+    forbidden = studio.bench.forbidden(order)
+    if forbidden and not yes:
+        _agree(console, forbidden)
+    card = studio.bake(
+        order, plan, base, console.say, progress=lambda share: console.step(f"{share:4.0%} baked")
+    )
+    console.step_end()
     words = f"{card_line(card)}\n{card.description}"
     console.answer(card_facts(card), words)
 
 
+def _agree(console: Console, forbidden: Sequence[str]) -> None:
+    """Ask whether to bake all the same; raises BadInput where nobody can be asked, Cancelled for a no."""
+    if console.json or not sys.stdin.isatty():
+        raise BadInput(" ".join(forbidden), hint="Add --yes to bake it all the same, for yourself.")
+    for sentence in forbidden:
+        console.say(sentence)
+    if not typer.confirm("Bake it all the same?", err=True):
+        raise Cancelled("Nothing was baked.")
+
+
 def styles_conflicts(
     context: typer.Context,
-    names: Weighed,
+    names: Weighed = None,
+    blend: BlendOption = "",
+    mode: ModeOption = None,
     home: HomeOption = None,
     as_json: JsonOption = False,
 ) -> None:
-    """Say which of these styles fight, and where, before anything is painted."""
+    """Say which styles of a mix fight, and where, before anything is painted."""
     from app.bench import conflict_words
 
     studio = open_studio(context, home)
-    facts = studio.bench.conflicts(mix_order(studio.blends, style=names))
+    facts = studio.bench.conflicts(mix_order(studio.blends, style=names, blend=blend, mode=mode))
     console_of(context).answer(facts, conflict_words(facts))
 
 
 def styles_strength(
     context: typer.Context,
-    names: Annotated[list[str], typer.Argument(metavar="NAME[=WEIGHT]…", help="Styles.", show_default=False)],
+    names: Weighed = None,
+    blend: BlendOption = "",
+    mode: ModeOption = None,
     base: BaseOption = "",
     home: HomeOption = None,
     as_json: JsonOption = False,
 ) -> None:
-    """Say how strong styles are on a base, and whether they burn together; each is measured once."""
+    """Say how strong the styles of a mix are on a base, and whether they burn together; each is measured once."""
     from app.bench import strength_words
 
     studio = open_studio(context, home)
-    facts = studio.strengths(mix_order(studio.blends, style=names), base)
+    order = mix_order(studio.blends, style=names, blend=blend, mode=mode)
+    facts = studio.strengths(order, base)
     console_of(context).answer(facts, strength_words(facts))
 
 

@@ -23,11 +23,12 @@ from app.cli_mix import (
 )
 from app.cli_options import BaseOption, HomeOption, JsonOption, console_of, open_studio
 from app.console import Console
-from app.mix_orders import STRIP_WEIGHTS, SheetOrder
+from app.mix_orders import SheetOrder
 from app.orders import PictureOrder
 from app.painting import Notice, Painted, Painting, PictureSaved
 from styles.errors import BadInput
 from styles.names import safe_name
+from styles.strips import STRIP_WEIGHTS
 
 
 def create(

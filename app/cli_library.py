@@ -7,8 +7,8 @@ from typing import Annotated, Any
 
 import typer
 
-from app.cli_options import HomeOption, JsonOption, console_of, open_studio
-from styles.errors import BadInput
+from app.cli_options import BaseOption, HomeOption, JsonOption, console_of, open_studio
+from styles.errors import AtelierError, BadInput
 
 Names = Annotated[str, typer.Argument(help="The style's name, or the beginning of its id.")]
 Newest = Annotated[bool, typer.Option("--newest", help="The newest first, instead of by name.")]
@@ -74,13 +74,24 @@ def styles_show(
 def styles_import(
     context: typer.Context,
     files: Annotated[list[Path], typer.Argument(help="Style files, PEFT folders, or folders of them.", show_default=False)],
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Import nothing: show the card of each.")] = False,
     home: HomeOption = None,
     as_json: JsonOption = False,
 ) -> None:  # fmt: skip
     """Bring styles into the library; what can't be used is refused with the reason."""
-    from app.cards import card_facts, card_line
+    from app.cards import card_facts, card_line, import_facts, import_words
+    from styles.import_card import import_cards
 
-    report = open_studio(context, home).library.import_files(files)
+    library = open_studio(context, home).library
+    if dry_run:
+        cards = list(import_cards(files, library))
+        good, bad = [one for one in cards if not one.reason], [one for one in cards if one.reason]
+        told = {"styles": [import_facts(one) for one in good], "refused": [import_facts(one) for one in bad]}
+        console_of(context).answer(told, "\n\n".join(map(import_words, cards)))
+        if bad:
+            raise typer.Exit(BadInput.exit_code)
+        return
+    report = library.import_files(files)
     refused = [{"file": str(one.file), "reason": str(one.reason)} for one in report.refused]
     words = [card_line(card) for card in report.styles] + [
         f"Refused {one['file']}: {one['reason']}" for one in refused
@@ -100,7 +111,7 @@ def styles_export(
     form: Annotated[str, typer.Option("--form", help="file: one that opens everywhere; peft: a PEFT folder.")] = "file",
     side_files: Annotated[bool, typer.Option("--side-files", help="NAME.json and NAME.png beside it, for A1111 and InvokeAI.")] = False,
     file_name: Annotated[str, typer.Option("--name", help="Another name for the file.", show_default="the style's")] = "",
-    captions: Annotated[bool, typer.Option("--with-captions", help="Let others see the captions that the file has.")] = False,
+    captions: Annotated[bool, typer.Option("--with-captions", help="Let others see the words that the artworks were described with.")] = False,
     names: Annotated[bool, typer.Option("--with-names", help="Let others see names of files and folders.")] = False,
     dates: Annotated[bool, typer.Option("--with-dates", help="Let others see when it was made.")] = False,
     only_show: Annotated[bool, typer.Option("--only-show", help="Write nothing: list what others would see.")] = False,
@@ -108,17 +119,23 @@ def styles_export(
     as_json: JsonOption = False,
 ) -> None:  # fmt: skip
     """Write a style for others into a folder, read it back, and say where it opens and what others will see."""
+    from app.captions import captions_of
     from app.cards import export_facts, export_words, seen_facts, seen_words
     from styles.export import ExportOrder, Sharing, what_others_will_see
 
-    order = ExportOrder(form, side_files, Sharing(captions, names, dates), file_name)
     library = open_studio(context, home).library
+    described = captions_of(library.home, library.find(name).id) if captions else {}
+    order = ExportOrder(form, side_files, Sharing(captions, names, dates), file_name, described)
+    console = console_of(context)
     if only_show:
         seen = what_others_will_see(library.open(name), order)
-        console_of(context).answer({"seen": seen_facts(seen)}, seen_words(seen))
-        return
-    done = library.export(name, folder.expanduser().absolute(), order)
-    console_of(context).answer(export_facts(done), export_words(done))
+        console.answer({"seen": seen_facts(seen)}, seen_words(seen))
+    else:
+        done = library.export(name, folder.expanduser().absolute(), order)
+        seen = done.shown
+        console.answer(export_facts(done), export_words(done))
+    if captions and not any(one.kind == "captions" for one in seen):
+        console.say("No captions are known of it: its file has none, and it was not trained in this home.")
 
 
 @styles_commands.command("edit")
@@ -165,6 +182,38 @@ def styles_mark(
 
     mark = open_studio(context, home).library.mark(name, favourite=favourite, tags=tags, note=note)
     console_of(context).answer(mark_facts(mark), mark_words(mark) or "Nothing is noted.")
+
+
+@styles_commands.command("picture")
+def styles_picture(
+    context: typer.Context,
+    names: Annotated[list[str], typer.Argument(help="Names of styles.", show_default="all without a picture")] = [],  # noqa: B006
+    base: BaseOption = "",
+    home: HomeOption = None,
+    as_json: JsonOption = False,
+) -> None:  # fmt: skip
+    """Paint a picture for the card of each style that came without one, and put it beside the style's file."""
+    from app.cards import card_facts
+
+    console, studio = console_of(context), open_studio(context, home)
+    made, refused = [], []
+    for name in names or [studio.library.handle(card) for card in studio.library.unpictured()]:
+        try:
+            card = studio.picture_card(name, base)
+        except AtelierError as error:
+            refused.append({"style": name, "reason": str(error)})
+            console.say(f"No picture for {name}: {error}")
+        else:
+            made.append(card)
+            console.say(f"{card.name} has a picture now.")
+    told = (
+        f"{len(made)} of {len(made) + len(refused)} have a picture now."
+        if made or refused
+        else "All have one."
+    )
+    console.answer({"styles": [card_facts(card) for card in made], "refused": refused}, told)
+    if refused:
+        raise typer.Exit(BadInput.exit_code)
 
 
 @styles_commands.command("verify")

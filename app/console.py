@@ -1,4 +1,7 @@
-"""How the command line speaks: results on standard output, everything else on standard error."""
+"""How the command line speaks: results on standard output, everything else on standard error.
+
+Words come in English and are said in the artist's language; JSON stays as it is, for programs.
+"""
 
 from __future__ import annotations
 
@@ -8,6 +11,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, TextIO
 
+from app.words import translated
 from styles.errors import AtelierError
 
 
@@ -21,12 +25,12 @@ class Console:
 
     def say(self, text: str) -> None:
         """One line about what is happening, on standard error."""
-        print(text, file=self.err, flush=True)
+        print(translated(text), file=self.err, flush=True)
 
     def step(self, text: str) -> None:
         """A line that the next one may overwrite: on a terminal only, so that logs stay short."""
         if self.err.isatty():
-            print(f"\r{text:<78.78}", end="", file=self.err, flush=True)
+            print(f"\r{translated(text):<78.78}", end="", file=self.err, flush=True)
 
     def step_end(self) -> None:
         """Clear the line that `step` left."""
@@ -35,12 +39,12 @@ class Console:
 
     def answer(self, result: Mapping[str, Any], words: str) -> None:
         """The result of the command: `result` as JSON, or the same in `words`."""
-        print(json.dumps(result) if self.json else words, file=self.out, flush=True)
+        print(json.dumps(result) if self.json else translated(words), file=self.out, flush=True)
 
     def refuse(self, error: AtelierError) -> None:
-        """Say what went wrong; with `json` as the one object, too."""
+        """Say what went wrong; with `json` as the one object, too, in English whatever language is spoken."""
         print(
-            f"Atelier: {error.message}" + (f"\n  {error.hint}" if error.hint else ""),
+            f"Atelier: {translated(error.message)}" + (f"\n  {translated(error.hint)}" if error.hint else ""),
             file=self.err,
             flush=True,
         )

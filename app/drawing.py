@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-import base64
 from collections.abc import Iterable, Sequence
 from html import escape
 
 from app.progress import Progress, words_for_seconds
-from styles.style import StyleCard
 
 
 def progress_card(progress: Progress, title: str = "") -> str:
@@ -66,25 +64,6 @@ def loss_curve(losses: Sequence[tuple[int, float]], steps: int) -> str:
         f'<div class="axis"><span>loss, from {losses[0][1]:.3f} to {losses[-1][1]:.3f}</span>'
         f"<span>step {last_step}</span></div>"
     )
-
-
-def style_card(card: StyleCard) -> str:
-    """A style as it lies in the library."""
-    if card.thumbnail:
-        data = base64.b64encode(card.thumbnail).decode("ascii")
-        thumb = f'<img class="thumb" alt="" src="data:image/jpeg;base64,{data}">'
-    else:
-        thumb = '<div class="thumb"></div>'
-    lines = [f"{escape(card.made_for)} · rank {card.rank}"]
-    if card.trigger:
-        lines.append(f"Trigger <code>{escape(card.trigger)}</code>")
-    if card.author or card.licence:
-        lines.append(escape(" · ".join(text for text in (card.author, card.licence) if text)))
-    if card.description:
-        lines.append(escape(card.description[:160]))
-    body = "".join(f"<p>{line}</p>" for line in lines)
-    body += "".join(f'<p class="problem">{escape(problem)}</p>' for problem in card.problems)
-    return f'<div class="style-card">{thumb}<div><h3>{escape(card.name)}</h3>{body}</div></div>'
 
 
 def facts_table(rows: Iterable[tuple[str, str]]) -> str:

@@ -5,12 +5,14 @@ from __future__ import annotations
 import json
 import secrets
 import threading
+import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from app.at_hand import StylesAtHand
 from app.mixing import Mix, effects_of, mix_of, sheet_of, sheet_title, weighed, within_budget
 from app.orders import DEFAULT_SAMPLER, DEFAULT_STEPS, PictureOrder
 from app.painting import Notice, PaintingEvent, painted, sheet_painted
@@ -41,7 +43,10 @@ class Easel:
     def __init__(self, home: Home, library: Library) -> None:
         self.home = home
         self.library = library
+        self.styles = StylesAtHand(library)
+        self.used_at = time.monotonic()  # when somebody had it last
         self._in_use = threading.Lock()
+        self._waiting: list[None] = []  # one for each who waits for it
         self._base: Base | None = None
         self._opened_for: tuple[Any, ...] = ()
 
@@ -53,19 +58,53 @@ class Easel:
 
     def warm(self, source: str, settings: Settings) -> None:
         """Open the base ahead of the first picture."""
-        with self._in_use:
+        with self._turn():
             self._open(source, settings)
 
     def put_away(self) -> None:
         """Close the base and give its memory back; waits for a painting to end."""
-        with self._in_use:
+        with self._turn():
             self._close()
 
     @contextmanager
     def opened(self, source: str, settings: Settings) -> Iterator[Base]:
         """Lend the base `source`; nobody else has the easel meanwhile."""
-        with self._in_use:
+        with self._turn():
             yield self._open(source, settings)
+
+    @property
+    def in_use(self) -> bool:
+        """Somebody has it."""
+        return self._in_use.locked()
+
+    @property
+    def wanted(self) -> bool:
+        """Somebody waits for it."""
+        return bool(self._waiting)
+
+    @contextmanager
+    def spare(self) -> Iterator[Base | None]:
+        """Lend the base that is open to work that nobody waits for, which ends once it is `wanted`; None for none."""
+        if not self._in_use.acquire(blocking=False):
+            yield None
+            return
+        try:
+            yield self._base
+        finally:
+            self._in_use.release()
+
+    @contextmanager
+    def _turn(self) -> Iterator[None]:
+        self._waiting.append(None)
+        try:
+            self._in_use.acquire()
+        finally:
+            self._waiting.pop()
+        try:
+            yield
+        finally:
+            self.used_at = time.monotonic()
+            self._in_use.release()
 
     def paint(
         self,
@@ -82,9 +121,9 @@ class Easel:
         # Names and files are checked before anything heavy loads.
         mix = mix_of(order.whole_mix, self.library, order.sheet)
         picture = _picture_of(order.image)
-        styles = [self.library.open(style) for style in mix.ids]
+        styles = self.styles.open(mix.ids)
         with self.opened(source, settings) as base:
-            effects = Effects(self.home).known(base.fingerprint)
+            effects = Effects(self.home).known(base.effects_key)
             if mix.asks_effects:
                 if any(style.id not in effects for style in styles):
                     yield Notice("Measuring how strong the styles are on this base, which is done once.")
@@ -103,7 +142,7 @@ class Easel:
         """Paint the picture of `recipe` once more."""
         recipe = replace(recipe, blend=self.blend_again(recipe))
         picture = kept_source(recipe.source, self.home) if recipe.source else None
-        styles = [self.library.open(part.style) for part in recipe.blend.parts]
+        styles = self.styles.open([part.style for part in recipe.blend.parts])
         with self.opened(source, settings) as base:
             from styles.generate import request_again
 
@@ -126,7 +165,7 @@ class Easel:
         for part in recipe.blend.parts:
             try:
                 # Other programs name a style by the beginning of its id, or by its name.
-                parts.append(replace(part, style=self.library.find(part.style).id))
+                parts.append(replace(part, style=self.library.card(part.style).id))
             except UnknownStyleError as error:
                 name = recipe.names.get(part.style, part.style)
                 if name == part.style:
@@ -139,13 +178,18 @@ class Easel:
 
     def source_of(self, recipe: Recipe) -> str | None:
         """Where the base of a recipe lay when it was last open here."""
-        source = self._places().get(recipe.base_fingerprint)
+        source, _ = self._places().get(recipe.base_fingerprint, (None, ""))
         return source if source == "starter" or (source and Path(source).exists()) else None
+
+    def effects_key_of(self, source: str) -> str:
+        """The key of a base that was open here before, as it then was, to look up effects; empty for another."""
+        keys = [key for known, key in self._places().values() if known == source]
+        return keys[-1] if keys else ""
 
     # Called with the lock held
 
     def _open(self, source: str, settings: Settings) -> Base:
-        wanted = (source, settings.device, settings.precision, settings.safety_checker)
+        wanted = (source, settings.device, settings.precision, settings.safety_checker, settings.low_memory)
         if self._base is None or self._opened_for != wanted:
             from styles.base import open_base
 
@@ -157,10 +201,13 @@ class Easel:
                 dtype=settings.precision,
                 safety_checker=settings.safety_checker,
             )
+            if settings.low_memory:
+                self._base.vae.enable_tiling()
             self._opened_for = wanted
-            places = self._places()
-            if places.get(self._base.fingerprint) != source:
-                write_text(self._places_file, json.dumps(places | {self._base.fingerprint: source}, indent=2))
+            places, here = self._places(), (source, self._base.effects_key)
+            if places.get(self._base.fingerprint) != here:
+                places.pop(self._base.fingerprint, None)  # the last one comes last
+                write_text(self._places_file, json.dumps(places | {self._base.fingerprint: here}, indent=2))
         return self._base
 
     def _close(self) -> None:
@@ -172,6 +219,7 @@ class Easel:
 
         on_accelerator = self.on_accelerator
         self._base, self._opened_for = None, ()
+        self.styles.put_away()
         gc.collect()
         if on_accelerator:
             torch.accelerator.empty_cache()
@@ -180,13 +228,18 @@ class Easel:
     def _places_file(self) -> Path:
         return self.home.bases / "opened.json"
 
-    def _places(self) -> dict[str, str]:
-        """Where each base was opened from, by fingerprint: a picture says only which base, not where it lies."""
+    def _places(self) -> dict[str, tuple[str, str]]:
+        """Where each base was opened from, and its effects' key, by fingerprint; the last one last.
+
+        A picture says only which base, not where it lies.
+        """
         try:
             places = json.loads(self._places_file.read_text(encoding="utf-8"))
-        except (OSError, ValueError):
+            # Before there were keys, only the source stood there.
+            pairs = {str(known): (at, "") if isinstance(at, str) else at for known, at in places.items()}
+            return {known: (str(source), str(key)) for known, (source, key) in pairs.items()}
+        except (OSError, ValueError, TypeError, AttributeError):
             return {}
-        return {str(key): str(value) for key, value in places.items()} if isinstance(places, dict) else {}
 
 
 def _picture_of(path: Path | None) -> SourcePicture | None:
@@ -242,7 +295,7 @@ def _request_of(
     from styles.generate import CreateRequest, SecondPass
 
     seed = secrets.randbelow(DRAWN_SEEDS) if order.seed is None else order.seed
-    wanted: dict[str, Any] = {}
+    wanted: dict[str, Any] = {"batch": 1} if settings.low_memory else {}
     if order.denoise is not None:
         wanted["strength"] = order.denoise
     if order.second_pass is not None:

@@ -7,8 +7,8 @@ from dataclasses import dataclass, field
 
 from styles.blend import STRONGEST, Blend, BlendPart, Schedule
 from styles.errors import BlendError
+from styles.strips import STRIP_WEIGHTS, check_map, check_strip
 
-STRIP_WEIGHTS = (0.0, 0.25, 0.5, 0.75, 1.0, 1.25, 1.5)  # from none to where most styles begin to burn
 SHEETS = ("strength strip", "blend map", "leave one out")
 
 
@@ -59,7 +59,7 @@ class MixOrder:
 
 @dataclass(frozen=True)
 class SheetOrder:
-    """One seed at several weights of some styles, laid out with labels; the weights are checked when it is laid out."""
+    """One seed at several weights of some styles, laid out with labels; raises BlendError for one that can't be."""
 
     kind: str  # one of SHEETS
     styles: tuple[str, ...] = ()  # by name or id: one for a strip, two to four for a map
@@ -72,6 +72,12 @@ class SheetOrder:
         assert self.kind in SHEETS, self.kind
         for weight in (*self.weights, self.strongest):
             _check_weight(f"A weight of the {self.kind}", weight)
+        if self.kind == "strength strip":
+            check_strip(self.weights)
+            if len(self.styles) != 1:
+                raise BlendError(f"A strip of {len(self.styles)} styles can't be made.", "Name one style.")
+        elif self.kind == "blend map":
+            check_map(self.styles, self.columns, self.rows)
 
     @property
     def varies(self) -> bool:

@@ -44,10 +44,10 @@ class Mix:
 def mix_of(order: MixOrder, library: Library, sheet: SheetOrder | None = None) -> Mix:
     """Look up the names of a mix, and of the styles that a sheet varies; raises UnknownStyleError, BlendError."""
     blend = order.start
-    names = {part.style: library.find(part.style).name for part in blend.parts}
+    names = {part.style: library.card(part.style).name for part in blend.parts}
     given: set[str] = set()
     for style in order.styles:
-        card = library.find(style.name)
+        card = library.card(style.name)
         if card.id in given:
             raise BlendError(
                 f"The style “{card.name}” is in the mix twice.",
@@ -62,7 +62,9 @@ def mix_of(order: MixOrder, library: Library, sheet: SheetOrder | None = None) -
         blend = blend.changed(card.id, weight=weight, schedule=style.schedule)
     varied: list[str] = []
     for name in sheet.styles if sheet else ():
-        card = library.find(name)
+        card = library.card(name)
+        if card.id in varied:
+            raise BlendError(f"The style “{card.name}” is in the map twice.", "Choose different ones.")
         varied.append(card.id)
         names[card.id] = card.name
         blend = blend if blend.part_of(card.id) else blend.changed(card.id, weight=0.0)
@@ -80,7 +82,7 @@ def mix_of(order: MixOrder, library: Library, sheet: SheetOrder | None = None) -
 
 def _mixed(name: str, blend: Blend, library: Library) -> str:
     """The id of a style that is in the mix; raises BlendError for another one."""
-    card = library.find(name)
+    card = library.card(name)
     if blend.part_of(card.id) is None:
         raise BlendError(f"The style “{card.name}” is not in the mix.", "Give it a weight, too.")
     return card.id
@@ -94,19 +96,19 @@ def effects_of(
     Raises WrongFamilyError, BlendError for a style that the base can't carry, Cancelled.
     """
     known = Effects(home)
-    effects = known.known(base.fingerprint)
+    effects = known.known(base.effects_key)
     missing = [style for style in styles if style.id not in effects]
     if missing:
+        from styles.fitting import check_family, fitting
         from styles.probe import walk
-        from styles.stacked import check_family, fitting
 
         check_family(base, missing)
         for style in missing:
             fitting(base, style)  # measuring takes a while: refuse before it
         probe = walk(base, cancelled=cancelled)
-        measured = {style.id: probe.effect(style, cancelled) for style in missing}
-        known.add(base.fingerprint, measured)
-        effects |= measured
+        for style in missing:
+            effects[style.id] = probe.effect(style, cancelled)
+            known.add(base.effects_key, {style.id: effects[style.id]})  # kept, if the next one is stopped
     return {style.id: effects[style.id] for style in styles}
 
 
@@ -155,8 +157,6 @@ def sheet_of(
     if order.kind == "leave one out":
         return leave_one_out(request, mix.names), []
     if order.kind == "strength strip":
-        if len(mix.varied) != 1:
-            raise BlendError(f"A strip of {len(mix.varied)} styles can't be made.", "Name one style.")
         sheet = strength_strip(request, mix.varied[0], order.weights, mix.names)
     else:
         sheet = blend_map(request, mix.varied, order.columns, order.rows, order.strongest, mix.names)

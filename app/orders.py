@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
+from typing import Any
 
 from app.mix_orders import MixOrder, SheetOrder, StyleOrder
 from styles.errors import BadInput, BlendError, PromptError
@@ -141,6 +143,7 @@ class TrainingOrder:
     licence: str = ""
     rights: str = ""  # a statement of the right to the artworks
     continue_from: str = ""  # name or id of a finished style to go on from; empty: from nothing
+    numbers: Mapping[str, Any] = field(default_factory=dict)  # any other of the plan's, by its name there
 
     def __post_init__(self) -> None:
         if not self.pictures:

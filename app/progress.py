@@ -32,6 +32,7 @@ class Progress:
 
     phase: str = "Waiting to start"
     step: int = 0
+    furthest: int = 0  # step that it has come to before it went back, if it did
     steps: int = 0
     seconds: float = 0.0
     seconds_left: float | None = None
@@ -54,8 +55,8 @@ class Progress:
 
     @property
     def share(self) -> float:
-        """How much of the training steps is done, 0 to 1."""
-        return min(1.0, self.step / self.steps) if self.steps else 0.0
+        """How much of the training steps has been done, 0 to 1; going back a few steps takes nothing away."""
+        return min(1.0, max(self.step, self.furthest) / self.steps) if self.steps else 0.0
 
     def after(self, event: TrainingEvent) -> Progress:
         """The progress once `event` has happened."""
@@ -83,18 +84,23 @@ class Progress:
             case RolledBack():
                 told = f"Went back from step {event.step} to {event.to_step}: {event.reason}"
                 kept = tuple(point for point in self.losses if point[0] <= event.to_step)
-                return replace(self, step=event.to_step, losses=kept, warnings=(*self.warnings, told))
+                furthest = max(self.furthest, event.step)
+                return replace(
+                    self, step=event.to_step, furthest=furthest, losses=kept, warnings=(*self.warnings, told)
+                )
             case Paused():
                 return replace(self, paused=True, phase="Paused", step=event.step, seconds_left=None)
             case Finished():
                 phase = "Stopped, the style is kept" if event.stopped else "Finished"
                 if not event.style_path:
                     phase = "Stopped before the first step, so there is no style"
+                elif event.step < self.step:  # chosen later on, among the checkpoints
+                    phase = f"Finished; the style is that of step {event.step}"
                 return replace(
                     going,
                     finished=event,
                     phase=phase,
-                    step=event.step,
+                    step=max(self.step, event.step),
                     seconds=event.seconds,
                     seconds_left=None,
                 )

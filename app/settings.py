@@ -6,12 +6,15 @@ import json
 from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 
+from app.words import LANGUAGES
 from styles.atomic import write_text
 from styles.errors import SettingsError
 from styles.home import Home
 
 DEVICES = ("auto", "cpu", "cuda", "mps")
 PRECISIONS = ("auto", "fp32", "fp16", "bf16")
+LANGUAGE_CHOICES = ("auto", *LANGUAGES)
+SWITCHES = ("safety_checker", "idle_work", "low_memory", "shared", "tour_seen")
 
 
 @dataclass(frozen=True)
@@ -21,15 +24,28 @@ class Settings:
     safety_checker: bool = True  # use a base's own safety checker when it brings one
     device: str = "auto"  # where pictures are made and styles trained
     precision: str = "auto"  # of the base that paints
+    low_memory: bool = False  # one picture at a time, decoded in tiles; trainings keep less and recompute
+    shared: bool = False  # other devices may use the window, from the next start on
+    password: str = ""  # of other devices, as `app.password` keeps it
+    tour_seen: bool = False  # the tour of the first start was gone through or put away
+    language: str = "auto"  # of all texts, from the next start on; auto is the system's
+    idle_work: bool = True  # hash styles and paint pictures for their cards while nobody works
 
     def __post_init__(self) -> None:
-        if not isinstance(self.safety_checker, bool):
+        for name in SWITCHES:
+            switch = getattr(self, name)
+            if not isinstance(switch, bool):
+                raise SettingsError(f"The setting {name} is {switch!r}.", hint="It must be true or false.")
+        if not isinstance(self.password, str):
+            raise SettingsError("The setting password is no text.", hint="Choose a password anew.")
+        if self.shared and not self.password:
             raise SettingsError(
-                f"The setting safety_checker is {self.safety_checker!r}.", hint="It must be true or false."
+                "Other devices are let in with a password only.", hint="Choose a password first."
             )
         for name, value, known in (
             ("device", self.device, DEVICES),
             ("precision", self.precision, PRECISIONS),
+            ("language", self.language, LANGUAGE_CHOICES),
         ):
             if value not in known:
                 raise SettingsError(

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 from app.bench import Bench
 from app.blends import Blends
 from app.easel import Easel, base_facts_of
+from app.idle import Idle
 from app.memory import refuse_if_crowded
 from app.mix_orders import MixOrder
 from app.orders import PictureOrder, TrainingOrder
@@ -20,6 +21,8 @@ from app.painting import PaintingEvent
 from app.progress import Progress
 from app.rendering import Rendering
 from app.settings import Settings
+from app.training_desk import TrainingDesk, sparing
+from app.training_queue import TrainingQueue
 from app.trainings import JobCard, Trainings
 from styles.bases import BaseShelf
 from styles.blend import Blend
@@ -53,6 +56,9 @@ class Studio:
         self.easel = Easel(home, self.library)
         self.blends = Blends(home, self.library)
         self.bench = Bench(home, self.library, self.easel)
+        self.idle = Idle(self.easel, self.library, self.trainings, lambda: self.settings)
+        self.queue = TrainingQueue(home, self.trainings, self._start)
+        self.desk = TrainingDesk(home, self.library, self.trainings, self.base_source, lambda: self.settings)
         self._rendering: Rendering | None = None
 
     def change_settings(self, **choices: Any) -> Settings:
@@ -83,9 +89,12 @@ class Studio:
 
     def close(self) -> None:
         """Let trainings go on by themselves; called when the window ends."""
+        self.idle.stop()
         self.stop_rendering()
         if self._rendering is not None:
             self._rendering.wait(CLOSING_PATIENCE_SECONDS)  # a training that it had paused goes on after it
+        self.queue.close()
+        self.desk.close()
         self.trainings.runner.let_go()
 
     # Pictures
@@ -156,8 +165,10 @@ class Studio:
         names = [entry.name for entry in self.shelf.list() if entry.installed and not entry.problem]
         return recipe.base if recipe.base in names else self.base_source("")
 
-    def render(self, order: PictureOrder, *, pause_training: bool = False) -> Rendering:
-        """Paint in the background; the rendering hands the events over and can be stopped.
+    def render(
+        self, order: PictureOrder, folder: Path | None = None, *, pause_training: bool = False
+    ) -> Rendering:
+        """Paint in the background into `folder`, else the home's; the rendering hands the events over and can be stopped.
 
         Raises JobError while another one is going on.
         """
@@ -166,7 +177,7 @@ class Studio:
             if not self._rendering.wait(patience):
                 raise JobError("Another picture is being painted.", "Wait until it is done, or stop it.")
         self._rendering = Rendering(
-            lambda cancelled: self.create(order, cancelled=cancelled, pause_training=pause_training)
+            lambda cancelled: self.create(order, folder, cancelled=cancelled, pause_training=pause_training)
         )
         return self._rendering
 
@@ -199,14 +210,15 @@ class Studio:
             self._refuse_if_crowded(source)
             yield from paint()
             return
-        try:
-            self._pause_and_wait(job, cancelled)
-            yield from paint()
-        finally:
-            # It may have come to its end instead of pausing, or somebody else went on with it.
-            if self.trainings.state(job) == "paused":
-                self.easel.put_away()
-                self.resume_training(job.folder.name)
+        with self.queue.kept_back():
+            try:
+                self._pause_and_wait(job, cancelled)
+                yield from paint()
+            finally:
+                # It may have come to its end instead of pausing, or somebody else went on with it.
+                if self.trainings.state(job) == "paused":
+                    self.easel.put_away()
+                    self.resume_training(job.folder.name)
 
     def _refuse_if_crowded(self, source: str) -> None:
         job = self.trainings.running()
@@ -228,36 +240,73 @@ class Studio:
 
     # Mixes
 
-    def mix(self, order: MixOrder, base: str = "", say: Callable[[str], None] = lambda text: None) -> Blend:
-        """A mix as the weights that it comes to, to be kept; raises BadInput."""
+    def mix(
+        self,
+        order: MixOrder,
+        base: str = "",
+        say: Callable[[str], None] = lambda text: None,
+        *,
+        cancelled: Callable[[], bool] = lambda: False,
+    ) -> Blend:
+        """A mix as the weights that it comes to, to be kept; raises BadInput, Cancelled."""
         source = self.base_source(base)
         self._refuse_if_crowded(source)
-        return self.bench.blend(order, source, self.settings, say)
+        return self.bench.blend(order, source, self.settings, say, cancelled)
 
-    def strengths(self, order: MixOrder, base: str = "") -> dict[str, Any]:
-        """How strong the styles of a mix are on a base, and the mix in all; raises BadInput."""
+    def strengths(
+        self, order: MixOrder, base: str = "", *, cancelled: Callable[[], bool] = lambda: False
+    ) -> dict[str, Any]:
+        """How strong the styles of a mix are on a base, and the mix in all; raises BadInput, Cancelled."""
         source = self.base_source(base)
         self._refuse_if_crowded(source)
-        return self.bench.strengths(order, source, self.settings)
+        return self.bench.strengths(order, source, self.settings, cancelled)
 
     def bake(
-        self, order: MixOrder, plan: BakePlan, base: str = "", say: Callable[[str], None] = lambda text: None
+        self,
+        order: MixOrder,
+        plan: BakePlan,
+        base: str = "",
+        say: Callable[[str], None] = lambda text: None,
+        *,
+        cancelled: Callable[[], bool] = lambda: False,
+        progress: Callable[[float], None] = lambda share: None,
     ) -> StyleCard:
-        """Bake a mix into one new style of the library; raises BadInput."""
+        """Bake a mix into one new style of the library, telling the share that is done; raises BadInput, Cancelled."""
         source = self.base_source(base)
         self._refuse_if_crowded(source)
-        return self.bench.bake(order, plan, source, self.settings, say)
+        return self.bench.bake(order, plan, source, self.settings, say, cancelled, progress)
+
+    def picture_card(self, name: str, base: str = "") -> StyleCard:
+        """Paint a picture for the card of a style that has none; raises BadInput, WrongFamilyError."""
+        source = self.base_source(base)
+        self._refuse_if_crowded(source)
+        return self.bench.picture(name, source, self.settings)
 
     # Trainings
 
     def start_training(self, order: TrainingOrder) -> Job:
         """Start a training in a process of its own; raises BadInput, JobError."""
-        begun = self.library.open(order.continue_from) if order.continue_from else None
-        job = self.trainings.prepare(
-            order, lambda: base_facts_of(self.base_source(order.base), self.home), begun
-        )
+        self.trainings.refuse_second()
+        job = self._prepared(order)
         self._start(job)
         return job
+
+    def queue_training(self, order: TrainingOrder) -> Job:
+        """Start a training, or let it wait behind those that train or wait already; raises BadInput, JobError."""
+        job = self._prepared(order)
+        if self.queue.waiting() or self.trainings.running() is not None:
+            self.queue.add(job)
+        else:
+            self._start(job)
+        return job
+
+    def _prepared(self, order: TrainingOrder) -> Job:
+        begun = self.library.open(order.continue_from) if order.continue_from else None
+        return self.trainings.prepare(
+            sparing(order, self.settings),
+            lambda: base_facts_of(self.base_source(order.base), self.home),
+            begun,
+        )
 
     def resume_training(self, job_id: str) -> Job:
         """Go on with a training from its last checkpoint; raises BadInput, JobError."""
@@ -266,14 +315,18 @@ class Studio:
         return job
 
     def _start(self, job: Job) -> None:
+        self.queue.remove(job.folder.name)
+        self.queue.release()
+        self.desk.measuring.stop()  # the trainer needs the whole machine
         if self.easel.on_accelerator:
             self.stop_rendering()
             self.easel.put_away()  # the trainer needs that memory
         self.trainings.start(job, self.settings.device)
 
     def pause_training(self, job_id: str) -> None:
-        """Ask a running training to save a checkpoint and end; raises BadInput, JobError."""
+        """Ask a running training to save a checkpoint and end, the queue behind it waits; raises BadInput, JobError."""
         self._running(job_id).request("pause")
+        self.queue.hold()
 
     def stop_training(self, job_id: str) -> None:
         """Ask a running training to end now and keep its style; raises BadInput, JobError."""

@@ -16,9 +16,10 @@ from styles.home import Home
 from styles.names import safe_name
 from styles.style import FAMILY_NAMES
 from training.artworks import collect
-from training.events import Failed
+from training.events import Failed, Finished
 from training.job import Job, State, jobs_in
 from training.plan import plan_for
+from training.result import keep
 
 if TYPE_CHECKING:
     from styles.style import Style
@@ -94,10 +95,8 @@ class Trainings:
         # The job is given these as they are: a broken picture is refused when it was named, left out of a folder.
         artworks = [path.expanduser().absolute() for path in order.pictures]
         count = len(collect(artworks))
-        self.refuse_second()
         source, family = base()
-        wanted = {name: getattr(order, name) for name in PLANNED}
-        given: dict[str, Any] = {name: value for name, value in wanted.items() if value is not None}
+        given = numbers_of(order)
         words = {"trigger": order.trigger.strip(), "author": order.author, "licence": order.licence}
         words["rights"] = order.rights
         if begun is not None:
@@ -137,6 +136,15 @@ class Trainings:
         self.refuse_second()
         return job
 
+    def newest(self) -> str:
+        """The id of the job that was made last; empty where there is none."""
+        jobs = jobs_in(self.home.jobs)
+        return jobs[-1].folder.name if jobs else ""
+
+    def keep(self, job_id: str, step: int) -> Finished:
+        """Make the style of a finished training anew from one of its checkpoints; raises BadInput, JobError."""
+        return keep(self.job(job_id), step)
+
     def job(self, job_id: str) -> Job:
         """The job whose folder has this name, or the only one whose name contains it; raises BadInput."""
         jobs = jobs_in(self.home.jobs)
@@ -158,7 +166,8 @@ class Trainings:
 
     def running(self) -> Job | None:
         """The job that is training now, if any."""
-        return next((job for job in reversed(jobs_in(self.home.jobs)) if self.state(job) == "running"), None)
+        jobs = reversed(jobs_in(self.home.jobs))
+        return next((job for job in jobs if self.runner.starting(job.folder) or job.alive()), None)
 
     def cards(self) -> list[JobCard]:
         """All trainings, newest first; a job folder that can't be read is left out."""
@@ -212,6 +221,12 @@ class Trainings:
         )
         failed = Failed(how, "Resume it: it goes on from its last checkpoint.", str(job.folder / OUTPUT_NAME))
         return replace(progress, phase="Interrupted", failed=failed, seconds_left=None)
+
+
+def numbers_of(order: TrainingOrder) -> dict[str, Any]:
+    """What an order says of the plan's numbers."""
+    named = {name: getattr(order, name) for name in PLANNED}
+    return {name: value for name, value in named.items() if value is not None} | dict(order.numbers)
 
 
 def can_resume(state: State, progress: Progress) -> bool:

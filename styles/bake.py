@@ -18,11 +18,11 @@ from styles.bake_record import BakeRecord, Parent
 from styles.blend import Blend, BlendPart
 from styles.errors import BlendError, Cancelled, WrongFamilyError
 from styles.factors import Factors, factored, halved, squeezed, stacked
+from styles.fitting import OpenBase, check_family, inner_blocks
 from styles.kohya import kohya_name
 from styles.names import safe_name
 from styles.provenance import licence_warnings
 from styles.recipe import MAX_SEED
-from styles.stacked import OpenBase, check_family, inner_blocks
 from styles.style import FAMILY_NAMES, Style, StyleCard, StyleLayer
 
 METHODS = ("exact", "squeezed", "ties", "dare")
@@ -96,13 +96,15 @@ def bake(
     *,
     base: OpenBase | None = None,
     cancelled: Callable[[], bool] = lambda: False,
+    progress: Callable[[float], None] = lambda share: None,
 ) -> Style:
     """Bake a blend of `styles` into a style that is not written yet, with fp16 factors as its file will have them.
 
     Its card tells the parents with their weights and licences and how near it came, per layer and in all; its problems
     tell what their licences forbid. The base is asked only where a part has a composition or texture other than 1, as
     it alone knows which blocks are the inner ones. Raises BlendError for a blend that no single style can stand for,
-    WrongFamilyError for styles of different bases or layers of different shapes, Cancelled.
+    WrongFamilyError for styles of different bases or layers of different shapes, Cancelled. `progress` is told the share
+    that is done, 0..1, before each layer.
     """
     parents = _parents(blend, styles)
     family = _family([style for _, style in parents])
@@ -121,9 +123,10 @@ def bake(
     alpha = float(min(max(map(_ranks, sources.values()), default=1), plan.rank or widest or 1))
     layers: list[StyleLayer] = []
     sizes = _Sizes()
-    for name in sorted(sources):
+    for done, name in enumerate(sorted(sources)):
         if cancelled():
-            raise Cancelled(f"Stopped after {len(layers)} of {len(sources)} layers.")
+            raise Cancelled(f"Stopped after {done} of {len(sources)} layers; nothing was kept.")
+        progress(done / len(sources))
         layer = _bake_layer(name, sources[name], plan, sizes, alpha)
         if layer is not None:
             layers.append(layer)

@@ -8,7 +8,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import torch
 
@@ -18,6 +18,9 @@ from styles.errors import BaseError, OutOfMemory, SettingsError
 from styles.home import Home
 from styles.hub import clip_tokenizer_folder
 from styles.preview import LatentPreview, fit_preview, known_preview
+
+if TYPE_CHECKING:
+    from styles.carried import Carried
 
 DTYPES = {"fp32": torch.float32, "fp16": torch.float16, "bf16": torch.bfloat16}
 STARTER_GUIDANCE = (3.5, 0.7)  # (guidance, rescale); measured: keeps the starter's colours sane
@@ -65,6 +68,20 @@ class Base:
         if self.family == "starter":
             return STARTER_GUIDANCE
         return 7.5, 0.7 if self.zero_terminal_snr else 0.0
+
+    @cached_property
+    def carried(self) -> Carried:
+        """The styles of the last picture, at hand for the next."""
+        from styles.carried import Carried
+
+        return Carried()
+
+    @cached_property
+    def effects_key(self) -> str:
+        """What the effects of styles on it are kept under, see `styles.probe.effects_key`."""
+        from styles.probe import effects_key
+
+        return effects_key(self)
 
     @cached_property
     def preview(self) -> LatentPreview:

@@ -8,10 +8,13 @@ import struct
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from styles.errors import BaseError
 from styles.style import FAMILY_OF_WIDTH
+
+if TYPE_CHECKING:
+    from torch import Tensor
 
 PREDICTION_TYPES = ("epsilon", "v_prediction")
 PICKLED = {".ckpt", ".pt", ".pth", ".bin", ".pkl", ".pickle"}
@@ -140,7 +143,6 @@ def fingerprint(files: tuple[Path, ...], prefix: str = "") -> str:
     are hashed. So it takes a moment even for gigabytes, and a base in fp32 or fp16, as a folder or as a
     single file, has one fingerprint on every machine. (bf16 files differ: their weights do.)
     """
-    import torch
     from safetensors import safe_open
 
     digests = []
@@ -149,13 +151,20 @@ def fingerprint(files: tuple[Path, ...], prefix: str = "") -> str:
             for name in tensors.keys():  # noqa: SIM118 - not a mapping
                 if not name.startswith(prefix):
                     continue
-                values = tensors.get_tensor(name).detach().flatten()  # mapped, not read
-                runs = [values[start : start + 32] for start in _run_starts(len(values))]
-                sample = torch.cat(runs).to(torch.float16).contiguous()
                 shape = ",".join(map(str, tensors.get_slice(name).get_shape()))
-                data = sample.view(torch.int16).numpy().astype("<i2").tobytes()
+                data = sample(tensors.get_tensor(name))  # mapped, not read
                 digests.append(hashlib.sha256(shape.encode() + b":" + data).digest())
     return hashlib.sha256(b"".join(sorted(digests))).hexdigest()
+
+
+def sample(tensor: Tensor) -> bytes:
+    """Return eight runs of up to 32 of a tensor's values, rounded to fp16; wherever it is."""
+    import torch
+
+    values = tensor.detach().flatten()
+    runs = [values[start : start + 32] for start in _run_starts(len(values))]
+    rounded = torch.cat(runs).to("cpu", torch.float16).contiguous()
+    return rounded.view(torch.int16).numpy().astype("<i2").tobytes()
 
 
 def _run_starts(length: int) -> list[int]:

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from styles.atomic import telling, unused_name, write_new, write_text
+from styles.atomic import telling, unused_name, write_new
 from styles.blend import Blend
 from styles.errors import BlendError, UnknownStyleError
 from styles.home import Home
@@ -80,12 +80,10 @@ def saved_blends(folder: Path) -> list[Path]:
     return sorted(found, key=lambda path: path.stem.casefold())
 
 
-def save_blend(
-    blend: Blend, name: str, cards: Iterable[StyleCard], folder: Path, *, replace: bool = False
-) -> Path:
+def save_blend(blend: Blend, name: str, cards: Iterable[StyleCard], folder: Path) -> Path:
     """Write a blend as `NAME.json`, whole or not at all, and return its path; `cards` are of the library's styles.
 
-    A name that is taken gets a number unless `replace`. Raises BadInput for a name that is no file name and for a
+    A name that is taken gets a number. Raises BadInput for a name that is no file name and for a
     blend that is empty or has a style that was never saved, DiskFullError.
     """
     name = safe_name(name, "blend")
@@ -102,11 +100,7 @@ def save_blend(
         styles.append(part.to_json() | told)
     whole = {"atelier_blend": FORMAT, "name": name, "mode": blend.mode, "styles": styles}
     text = json.dumps(whole, ensure_ascii=False, allow_nan=False, indent=2) + "\n"
-    if not replace:
-        return write_new(folder, name, SUFFIX, text.encode("utf-8"))
-    path = folder / f"{name}{SUFFIX}"
-    write_text(path, text)
-    return path
+    return write_new(folder, name, SUFFIX, text.encode("utf-8"))
 
 
 def delete_blend(path: Path, home: Home) -> Path:

@@ -6,81 +6,26 @@ are hashed, which happens only when an id is needed or when there is time for it
 
 from __future__ import annotations
 
-import hashlib
+import math
 import os
-import re
 import threading
 import time
 from collections.abc import Callable, Iterable, Iterator
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from datetime import UTC, datetime
-from functools import cached_property
 from pathlib import Path
 
+from styles.beginnings import beginning_of
+from styles.entry import BUNDLED, Entry
 from styles.errors import StyleFileError
 from styles.folder import Place, place_at, places, weights_of
-from styles.index import Index, Row, packed, reader_number, unpacked
+from styles.hashing import Hashing
+from styles.index import Index, Row, reader_number
 from styles.like_headers import LikeHeaders
+from styles.packed_cards import packed, words_of
 from styles.side_files import with_side_text
-from styles.style import StyleCard
-from styles.tensor_header import LARGEST_HEADER
 
-BUNDLED = "//bundled/"  # begins the place of a bundled style; no file of the styles folder has two slashes
-SAMPLE_BYTES = 16 << 10
 ROWS_AT_ONCE = 500
-CLAIM = re.compile(rb'"sshs_model_hash"\s*:\s*"(?:0x)?([0-9a-f]{64})"')
-
-
-@dataclass(frozen=True)
-class Entry:
-    """One file: its card, or why it is no style. The card has no thumbnail, and no id until the tensors are hashed.
-
-    Two files with the same tensors have the same `section` (how many bytes they take) and `sample` (a hash of the
-    first of them); two others hardly ever have. `claimed` is the hash that the file names, true or not.
-    """
-
-    place: Place
-    card: StyleCard | None
-    problem: str = ""
-    section: int = 0
-    sample: str = ""
-    claimed: str = ""
-    pictured: bool = False  # whether the file holds a thumbnail
-    passing: bool = False  # a problem of the moment, such as a missing permission
-
-    @property
-    def id(self) -> str:
-        return self.card.id if self.card else ""
-
-    @property
-    def bundled(self) -> bool:
-        return self.place.where.startswith(BUNDLED)
-
-    @property
-    def likeness(self) -> tuple[int, str]:
-        """What files with the same tensors have in common."""
-        return self.section, self.sample
-
-    @cached_property
-    def name(self) -> str:
-        return self.place.name
-
-    @cached_property
-    def order(self) -> tuple[bool, str, str]:
-        """Where it stands in a list: by name, bundled ones at the end."""
-        return self.bundled, self.name.casefold(), self.place.where
-
-    @cached_property
-    def words(self) -> str:
-        """What a search looks through, folded."""
-        if self.card is None:
-            return ""
-        card = self.card
-        said = (
-            self.name, card.trigger, card.author, card.description, card.family, card.base_name, card.made_for,
-            *card.tags,
-        )  # fmt: skip
-        return "\n".join(said).casefold()
 
 
 class Catalogue:
@@ -98,6 +43,7 @@ class Catalogue:
         self._lock = threading.RLock()
         self._entries: dict[str, Entry] | None = None
         self._sorted: list[Entry] = []
+        self._unfinished: tuple[Place, Hashing] | None = None  # a large file that waits for more time
 
     def entries(self) -> list[Entry]:
         """Return what lies in the folder now, by name, and then the bundled styles."""
@@ -106,30 +52,36 @@ class Catalogue:
             for place in places(self.bundled):
                 where = BUNDLED + place.where
                 found[where] = place._replace(where=where)
-            known = self._entries
-            if known is None:
-                new = list(found.values())
-            else:
-                new = [place for where, place in found.items() if not _still(known.get(where), place)]
-            if known is None or new or len(found) != len(known):
+            known = self._entries or {}
+            new = [
+                place
+                for where, place in found.items()
+                if (entry := known.get(where)) is None or not entry.still(place)
+            ]
+            if self._entries is None or new or len(found) != len(known):
                 self._catch_up(found, new)
             return self._sorted
+
+    def seen(self) -> list[Entry]:
+        """Return what lay in the folder at the last look; looks only where there was none."""
+        with self._lock:
+            return self._sorted if self._entries is not None else self.entries()
 
     def enter(self, path: Path, style_id: str = "") -> Entry:
         """Read a file that was just written or moved here, whose id may be known."""
         with self._lock:
             entry = self._read(place_at(path, self.folder), style_id)
             self._put([entry])
-            self._index.save([_row(entry, self._reader)])
+            self._index.save([entry.row])
             return entry
 
     def enter_again(self, entry: Entry) -> None:
         """Read a file anew that turned out to be another one than its size and time said."""
         with self._lock:
-            place = place_at(entry.place.path, self.bundled if entry.bundled else self.folder)
+            place = place_at(entry.path, self.bundled if entry.bundled else self.folder)
             again = self._read(place._replace(where=entry.place.where), "")
             self._put([again])
-            self._index.save([_row(again, self._reader)])
+            self._index.save([again.row])
 
     def forget(self, entries: Iterable[Entry]) -> None:
         """Drop what was moved or deleted on purpose, so that it does not count as vanished."""
@@ -148,26 +100,31 @@ class Catalogue:
             f"“{entry.name}” has just been changed or taken away.", "Look at the library again."
         )
 
-    def identifying(self, entries: Iterable[Entry]) -> Iterator[Entry]:
+    def identifying(self, entries: Iterable[Entry], until: float = math.inf) -> Iterator[Entry]:
         """Hash what has no id yet, and yield each entry as it gets one; files that went away are left out.
 
-        What was hashed is kept, also when the caller stops.
+        It ends at `until`, of `time.monotonic`, though not before it has hashed something. What was hashed is kept,
+        also when the caller stops.
         """
         made: list[Entry] = []
         try:
             for entry in entries:
-                if entry.card is None:
+                if not entry.readable:
                     continue
                 if not entry.id:
-                    style_id = self._hash(entry)
+                    style_id = self._hash(entry, until)
+                    if not style_id and time.monotonic() >= until:
+                        break
                     if not style_id:
                         continue
-                    entry = replace(entry, card=replace(entry.card, id=style_id))
+                    entry = entry.known_as(style_id)
                     made.append(entry)
                     if len(made) == ROWS_AT_ONCE:
                         self._keep_ids(made)
                         made = []
                 yield entry
+                if time.monotonic() >= until:
+                    break
         finally:
             self._keep_ids(made)
 
@@ -176,16 +133,18 @@ class Catalogue:
         with self._lock:
             for entry in self._sorted:
                 if entry.id == style_id and not entry.bundled:
-                    return entry if place_at(entry.place.path, self.folder).same(entry.place) else None
+                    return entry if place_at(entry.path, self.folder).same(entry.place) else None
         return None
 
     def lost(self) -> list[Row]:
         """Return what is known of the files that vanished and are not here under another name."""
         with self._lock:
             entries = self.entries()
-            gone = [row for row in self._index.rows().values() if row.gone]
+            gone = self._index.gone().values()
+        if not gone:
+            return []
         ids = {entry.id for entry in entries if entry.id}
-        traces = {(*entry.place[2:], *entry.likeness) for entry in entries}
+        traces = {_trace(entry.row) for entry in entries}
         wheres = {entry.place.where for entry in entries}
         vanished = [
             row
@@ -222,16 +181,21 @@ class Catalogue:
         unsaved: list[Row] = []
         for place in new:
             row = rows.get(place.where)
-            entry = _from_row(row, place) if row and row.reader == self._reader else None
-            if entry is None or (row and row.gone):
-                same = row and (row.size, row.mtime_ns) == (place.size, place.mtime_ns)
-                style_id = row.id if row and same else hints.get(place[1:], "")
-                entry = entry or self._read(place, style_id)
-                if entry.card and (elsewhere := before.pop((*place[2:], *entry.likeness), None)):
-                    moved.add(elsewhere.where)
-                    entry = replace(entry, card=replace(entry.card, id=entry.id or elsewhere.id))
-                if not entry.passing:
-                    unsaved.append(_row(entry, self._reader))
+            if row and (place.size < 0 or (row.size, row.mtime_ns) != (place.size, place.mtime_ns)):
+                row = None  # of another file
+            if row and row.reader == self._reader and not row.gone:
+                self._entries[place.where] = Entry(place, row)
+                continue
+            if row and row.reader == self._reader:  # it is back
+                entry = Entry(place, row._replace(gone=0.0))
+            else:
+                noted = hints.get((place.where, place.size, place.mtime_ns), "")
+                entry = self._read(place, row.id if row else noted)
+            if entry.readable and (elsewhere := before.pop(_trace(entry.row), None)):
+                moved.add(elsewhere.where)
+                entry = entry if entry.id else entry.known_as(elsewhere.id)
+            if not entry.passing:
+                unsaved.append(entry.row)
             self._entries[place.where] = entry
             if len(unsaved) == ROWS_AT_ONCE:  # so that a first look that is broken off is not in vain
                 self._index.save(unsaved)
@@ -245,22 +209,24 @@ class Catalogue:
         self._sort()
 
     def _read(self, place: Place, style_id: str) -> Entry:
-        path = place.path
+        path, about = place.path, (place.where, place.size, place.mtime_ns, self._reader)
         try:
             written = path.stat().st_mtime
-            section, sample, claimed = _look_into(weights_of(path))
-            card = self._like.card(path)
+            beginning = beginning_of(weights_of(path))
+            card = self._like.card(path, beginning)
         except StyleFileError as error:
-            return Entry(place, None, str(error))
+            return Entry(place, Row(*about, "", 0, "", "", "", "", str(error)))
         except OSError as error:
-            return Entry(place, None, f"It can't be read: {error.strerror}.", passing=True)
+            problem = f"It can't be read: {error.strerror}."
+            return Entry(place, Row(*about, "", 0, "", "", "", "", problem), passing=True)
         card = with_side_text(card, path)
-        date = datetime.fromtimestamp(written, UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
-        pictured = card.thumbnail is not None
-        card = replace(
-            card, name=place.name, id=style_id, created=card.created or date, path=path, thumbnail=None
-        )
-        return Entry(place, card, "", section, sample, claimed, pictured)
+        date = card.created or datetime.fromtimestamp(written, UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
+        card = replace(card, name=place.name, created=date)
+        row = Row(
+            *about, style_id, beginning.section, beginning.sample, beginning.claimed,
+            packed(card), words_of(card), "", int(card.thumbnail is not None),
+        )  # fmt: skip
+        return Entry(place, row)
 
     def _put(self, entries: Iterable[Entry]) -> None:
         if self._entries is not None:
@@ -272,73 +238,34 @@ class Catalogue:
 
     # Without it, since hashing takes a while
 
-    def _hash(self, entry: Entry) -> str:
-        """Return the sha256 of a file's tensors; empty where it is not the file any more that was read."""
-        path = entry.place.path
-        digest = hashlib.sha256()
+    def _hash(self, entry: Entry, until: float = math.inf) -> str:
+        """Return the sha256 of a file's tensors; empty at `until`, or where it is not the file any more that was read."""
+        with self._lock:
+            hashing = Hashing(weights_of(entry.path))
+            if self._unfinished and self._unfinished[0] == entry.place:
+                hashing, self._unfinished = self._unfinished[1], None
         try:
-            for weights in weights_of(path):
-                with weights.open("rb") as file:
-                    file.seek(8 + int.from_bytes(file.read(8), "little"))
-                    while block := file.read(1 << 20):
-                        digest.update(block)
+            style_id = hashing.go_on(until)
         except OSError:
             return ""
+        if not style_id:
+            self._unfinished = entry.place, hashing
+            return ""
         root = self.bundled if entry.bundled else self.folder
-        return digest.hexdigest() if place_at(path, root).same(entry.place) else ""
+        return style_id if place_at(entry.path, root).same(entry.place) else ""
 
     def _keep_ids(self, entries: list[Entry]) -> None:
         with self._lock:
             known = self._entries or {}
-            here = [entry for entry in entries if _still(known.get(entry.place.where), entry.place)]
+            here = [
+                entry
+                for entry in entries
+                if (now := known.get(entry.place.where)) is not None and now.still(entry.place)
+            ]
             self._put(here)
-            self._index.identify([_row(entry, self._reader) for entry in here])
-
-
-def likeness_of(path: Path) -> tuple[int, str]:
-    """Return what a style has in common with every other of the same tensors; raises OSError."""
-    section, sample, _ = _look_into(weights_of(path))
-    return section, sample
-
-
-def _still(entry: Entry | None, place: Place) -> bool:
-    return entry is not None and not entry.passing and place.same(entry.place)
+            self._index.identify([entry.row for entry in here])
 
 
 def _trace(row: Row) -> tuple[int, int, int, str]:
     """What a file keeps when it is moved."""
     return row.size, row.mtime_ns, row.section, row.sample
-
-
-def _row(entry: Entry, reader: int) -> Row:
-    place, card = entry.place, entry.card
-    return Row(
-        place.where, place.size, place.mtime_ns, reader, entry.id, entry.section, entry.sample, entry.claimed,
-        packed(card) if card else "", entry.problem, int(entry.pictured),
-    )  # fmt: skip
-
-
-def _from_row(row: Row, place: Place) -> Entry | None:
-    if (row.size, row.mtime_ns) != (place.size, place.mtime_ns) or place.size < 0:
-        return None
-    card = unpacked(row.card, row.id, place.path) if row.card else None
-    return Entry(place, card, row.problem, row.section, row.sample, row.claimed, bool(row.pictured))
-
-
-def _look_into(files: list[Path]) -> tuple[int, str, str]:
-    """Return how many bytes the tensors take, a hash of the first of them, and the hash that the files name.
-
-    For files that turn out to be no style this means nothing. Raises OSError.
-    """
-    section, samples, claim = 0, hashlib.blake2b(digest_size=16), None
-    for file in files:
-        with file.open("rb") as opened:
-            length = int.from_bytes(opened.read(8), "little")
-            size = opened.seek(0, 2) - 8 - length
-            if size <= 0 or length > LARGEST_HEADER:
-                return 0, "", ""
-            opened.seek(8)
-            claim = claim or CLAIM.search(opened.read(length))
-            samples.update(opened.read(SAMPLE_BYTES))
-            section += size
-    return section, samples.hexdigest() if section else "", claim[1].decode() if claim else ""

@@ -102,8 +102,11 @@ class Overlap:
         """(layers, styles, styles): the cosine at each layer, 0 where one of the two does nothing."""
         return _cosines(self.products)
 
-    def judge(self, weights: Sequence[float]) -> Verdict:
-        """Say which styles fight at these weights, in the order of `ids`; styles of weight 0 are left out."""
+    def judge(self, weights: Sequence[float], mode: str = MODES[0]) -> Verdict:
+        """Say which styles fight at these weights, in the order of `ids`; styles of weight 0 are left out.
+
+        `mode` is how they are mixed now, one of `styles.blend.MODES`. Raises BlendError.
+        """
         if len(weights) != len(self.ids) or not all(math.isfinite(weight) for weight in weights):
             raise BlendError(
                 f"{len(weights)} weights don't fit {len(self.ids)} styles.", "Give one number for each style."
@@ -122,7 +125,7 @@ class Overlap:
             for a, b in itertools.combinations(acting, 2)
         ]
         pairs.sort(key=lambda pair: pair.cosine)
-        return Verdict(tuple(pairs), *self._advice(pairs))
+        return Verdict(tuple(pairs), *self._advice(pairs, mode))
 
     def _worst(self, products: Tensor, cosines: Tensor, overall: float) -> tuple[LayerCosine, ...]:
         """The layers that make most of a pair's fight, or of its agreement where it agrees."""
@@ -135,21 +138,25 @@ class Overlap:
             LayerCosine(self.layers[row], float(cosines[row]), float(pull[row]) / whole) for row in most
         )
 
-    def _advice(self, pairs: Sequence[Pair]) -> tuple[str, str]:
+    def _advice(self, pairs: Sequence[Pair], mode: str) -> tuple[str, str]:
         name = dict(zip(self.ids, self.names, strict=True))
         summed, turns = MODES[0], MODES[1]
         if pairs and pairs[0].fights:
             worst = pairs[0]
             where = worst.worst[0].place if worst.worst else "everywhere"
-            return turns, (
+            fight = (
                 f"“{name[worst.first]}” and “{name[worst.second]}” pull against each other, most of all in {where}: "
-                "added up, both lose. Taking turns lets each work at full strength."
+                "added up, both lose. "
             )
+            if mode == summed:
+                return turns, fight + "Taking turns lets each work at full strength."
+            return mode, fight + "As this mix is, neither stands in the other's way."
         if pairs and pairs[-1].same_way:
             most = pairs[-1]
-            return summed, (
-                f"“{name[most.first]}” and “{name[most.second]}” pull the same way and add up: lower their weights."
-            )
+            both = f"“{name[most.first]}” and “{name[most.second]}” pull the same way"
+            if mode == summed:
+                return summed, f"{both} and add up: lower their weights."
+            return mode, f"{both}; as this mix is, they don't add up."
         return summed, "These styles keep out of each other's way: they can simply be added."
 
 

@@ -6,7 +6,7 @@ import errno
 import os
 import shutil
 import unicodedata
-from collections.abc import Container, Iterator
+from collections.abc import Container, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import NamedTuple
@@ -37,16 +37,13 @@ class Place(NamedTuple):
 
     file: str
     where: str
+    name: str
     size: int
     mtime_ns: int
 
     @property
     def path(self) -> Path:
         return Path(self.file)
-
-    @property
-    def name(self) -> str:
-        return name_of(self.file)
 
     def same(self, other: Place) -> bool:
         """Whether the file is as it was, as far as size and time tell."""
@@ -56,7 +53,7 @@ class Place(NamedTuple):
 def name_of(file: str | Path) -> str:
     """Return the name that a style has by its file or folder."""
     name = os.path.basename(file)
-    return name[: -len(SUFFIX)] if name.lower().endswith(SUFFIX) else name
+    return name[: -len(SUFFIX)] if name[-len(SUFFIX) :].lower() == SUFFIX else name
 
 
 def is_peft(folder: Path) -> bool:
@@ -98,15 +95,17 @@ def places(root: Path) -> list[Place]:
                 here = {entry.name: entry for entry in entries if not entry.name.startswith(".")}
         except OSError as error:
             if inner or not isinstance(error, FileNotFoundError | NotADirectoryError):
-                found.append(Place(folder, inner.rstrip("/") or ".", -1, 0))
+                found.append(Place(folder, inner.rstrip("/") or ".", name_of(folder), -1, 0))
             continue
         if inner and not here.keys().isdisjoint((SETTINGS, *NETWORKS)) and is_peft(Path(folder)):
-            found.append(_place(folder, inner.rstrip("/"), parts_of(Path(folder)), text))
+            beside = [Path(text)] if text else []
+            found.append(_place(folder, inner.rstrip("/"), name_of(folder), parts_of(Path(folder)) + beside))
             continue
         for name, entry in here.items():
             if name[-len(SUFFIX) :].lower() == SUFFIX:
-                text = here.get(name[: -len(SUFFIX)] + TEXT_ENDING)
-                found.append(_place(entry.path, inner + name, [entry], text))
+                style = name[: -len(SUFFIX)]
+                text = here.get(style + TEXT_ENDING)
+                found.append(_place(entry.path, inner + name, style, [entry, text] if text else [entry]))
             elif _is_folder(entry) and inner.count("/") < DEEPEST and _leads_on(entry, root, linked):
                 todo.append((entry.path, f"{inner}{name}/", here.get(name + TEXT_ENDING)))
     return found
@@ -115,22 +114,22 @@ def places(root: Path) -> list[Place]:
 def place_at(path: Path, root: Path) -> Place:
     """Return what `places` says of one style; a size of -1 where it is gone."""
     where = path.relative_to(root).as_posix()
-    text = path.with_name(name_of(path) + TEXT_ENDING)
-    return _place(str(path), where, parts_of(path), text if text.is_file() else None)
+    name = name_of(path)
+    text = path.with_name(name + TEXT_ENDING)
+    return _place(str(path), where, name, parts_of(path) + ([text] if text.is_file() else []))
 
 
-def _place(
-    file: str, where: str, parts: list[Path] | list[os.DirEntry[str]], text: Path | os.DirEntry[str] | None
-) -> Place:
+def _place(file: str, where: str, name: str, parts: Sequence[Path | os.DirEntry[str]]) -> Place:
     size, mtime_ns = 0, 0
     try:
-        for part in (*parts, text) if text else parts:
+        for part in parts:
             stat = part.stat()
             size += stat.st_size
-            mtime_ns = max(mtime_ns, stat.st_mtime_ns)
+            if stat.st_mtime_ns > mtime_ns:
+                mtime_ns = stat.st_mtime_ns
     except OSError:
         size = -1
-    return Place(file, where, size, mtime_ns)
+    return Place(file, where, name, size, mtime_ns)
 
 
 def _is_folder(entry: os.DirEntry[str]) -> bool:

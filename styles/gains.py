@@ -38,11 +38,12 @@ class Gains:
     """
 
     def __init__(self, styles: Sequence[str]) -> None:
-        self.styles = list(styles)  # their keys, in the order of the sliders
-        self.values = torch.zeros(1, len(self.styles), dtype=torch.float64)  # (pictures, styles), as given
-        self.factors = torch.ones(len(GROUPS), 1, len(self.styles), dtype=torch.float64)
+        self.styles: list[str]  # their keys, in the order of the sliders
+        self.values: Tensor  # (pictures, styles), as given
+        self.factors: Tensor  # (groups, pictures, styles)
+        self.uniform: bool  # all pictures have the same gains
+        self.begin(styles)
         self.moves = 0  # counts what changed, so that whatever was computed from it knows that it is old
-        self.uniform = True  # all pictures have the same gains
         # Per device the gains (pictures, ranks of all layers), and which column of the table each is.
         self._rooms: dict[torch.device, tuple[Tensor, Tensor]] = {}
         self._stacks: list[Ranks] = []
@@ -129,7 +130,9 @@ class Gains:
         self._stacks = list(stacks)
         free = len(GROUPS) * len(self.styles)
         place = {style: column for column, style in enumerate(self.styles)}
-        for device in {stack.device for stack in stacks}:
+        devices = {stack.device for stack in stacks}
+        self._rooms = {device: room for device, room in self._rooms.items() if device in devices}
+        for device in devices:
             here = [stack for stack in stacks if stack.device == device]
             columns = [
                 GROUPS.index(stack.group) * len(self.styles) + place[owner] if owner else free
@@ -146,6 +149,30 @@ class Gains:
                 stack.weights = rows[:, start : start + len(stack.owners)]
                 start += len(stack.owners)
         self._write()
+
+    @property
+    def held(self) -> tuple[Any, ...]:
+        """All that `add`, `remove` and `lay_out` replace, for `hold` to go back to."""
+        return (
+            list(self.styles),
+            self.values,
+            self.factors,
+            self.uniform,
+            dict(self._rooms),
+            list(self._stacks),
+        )
+
+    def hold(self, held: tuple[Any, ...]) -> None:
+        """Go back to what was held; the stacks have to be as they were then."""
+        self.styles, self.values, self.factors, self.uniform, self._rooms, self._stacks = held
+        self._write()
+
+    @torch.inference_mode(False)
+    def begin(self, styles: Sequence[str]) -> None:
+        """Forget all weights, for these styles at weight 0, in this order; `lay_out` has to follow."""
+        self.styles, self.uniform = list(styles), True
+        self.values = torch.zeros(1, len(self.styles), dtype=torch.float64)
+        self.factors = torch.ones(len(GROUPS), 1, len(self.styles), dtype=torch.float64)
 
     @torch.inference_mode(False)
     def add(self, style: str) -> None:

@@ -12,10 +12,12 @@ from styles.base import Base
 from styles.denoise import StepDone, denoise
 from styles.errors import Cancelled, Failure, OutOfMemory, RecipeError
 from styles.finish import PictureDone, dtype_name, finish
+from styles.fitting import check_family
 from styles.from_picture import SourcePicture, encode_source
+from styles.memory import is_out_of_memory
 from styles.recipe import Recipe
 from styles.request import CreateRequest, Order, SecondPass, fill_in
-from styles.stacked import BlendedModel, blended, check_family
+from styles.stacked import BlendedModel
 from styles.style import Style
 
 LATENTS_AT_ONCE = {"cpu": 4 * 16 * 16, "accelerator": 8 * 64 * 64}  # summed over the pictures of a batch
@@ -32,7 +34,7 @@ def generate(
 ) -> Iterator[StepDone | PictureDone]:
     """Paint the request with the styles mixed as it says, yielding every step and every finished picture.
 
-    The base carries the styles only while this runs. One seed makes one picture, whatever its neighbours. Raises BadInput
+    The styles act on the base only while this runs. One seed makes one picture, whatever its neighbours. Raises BadInput
     before anything is computed, Cancelled between two steps, OutOfMemory, and Failure after the last picture if
     some were not numbers any more.
     """
@@ -89,7 +91,7 @@ def _paint(
     size = count if request.only is not None else request.batch or _automatic_batch(base, order)
     names = {key: style.name for key, style in zip(order.ids, styles, strict=True)}
     spoilt: list[int] = []
-    with blended(base, styles) as mix:
+    with base.carried.blended(base, styles) as mix:
         start = _start(base, order, cancelled)
         while first < count:
             pictures = range(first, min(first + size, count))
@@ -103,7 +105,7 @@ def _paint(
                         if isinstance(event, PictureDone):
                             first = event.index + 1
             except RuntimeError as error:  # of which torch's OutOfMemoryError is one
-                if not isinstance(error, torch.OutOfMemoryError) and "allocate memory" not in str(error):
+                if not is_out_of_memory(error):
                     raise
                 largest = order.runs[-1]
                 if fixed or len(pictures) == 1:

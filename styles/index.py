@@ -6,27 +6,21 @@ nothing can be written nothing is kept. Each use opens and closes it, so that no
 
 from __future__ import annotations
 
-import json
 import sqlite3
 import zlib
 from collections.abc import Callable, Iterable
-from dataclasses import MISSING, dataclass, fields, replace
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, NamedTuple, TypeVar
 
-from styles.bake_record import BakeRecord
-from styles.style import StyleCard
-
-VERSION = 1
+VERSION = 2
 PATIENCE_SECONDS = 5.0  # for another process to finish writing a few hundred rows
-NOT_PACKED = frozenset(("thumbnail", "path", "id"))
-DEFAULTS = {f.name: f.default for f in fields(StyleCard) if f.default is not MISSING}
-COLUMNS = "place, size, mtime_ns, reader, id, section, sample, claimed, card, problem, pictured, gone, sum"
+COLUMNS = (
+    "place, size, mtime_ns, reader, id, section, sample, claimed, card, words, problem, pictured, gone, sum"
+)
 T = TypeVar("T")
 
 
-@dataclass(frozen=True)
-class Row:
+class Row(NamedTuple):
     """What is known about one file, as it was when it had this size and time."""
 
     where: str
@@ -37,18 +31,11 @@ class Row:
     section: int  # bytes that the tensors take
     sample: str  # hash of the first of these bytes
     claimed: str  # the hash that the file itself names
-    card: str  # as `packed` makes it; empty where the file is no style
-    problem: str  # why it is none
+    card: str  # as `packed_cards.py` makes it; empty where the file is no style
+    words: str  # that a search looks through
+    problem: str  # why it is no style
     pictured: int = 0  # 1 where the file holds a thumbnail
     gone: float = 0.0  # when the file was missed, in unix seconds; 0 while it is there
-
-    @property
-    def values(self) -> tuple[Any, ...]:
-        values = (
-            self.where, self.size, self.mtime_ns, self.reader, self.id, self.section, self.sample, self.claimed,
-            self.card, self.problem, self.pictured, self.gone,
-        )  # fmt: skip
-        return (*values, _sum(values))
 
 
 class Index:
@@ -59,23 +46,17 @@ class Index:
 
     def rows(self, wheres: Iterable[str] | None = None) -> dict[str, Row]:
         """Return the rows of these places, or all; damaged ones are left out."""
+        if wheres is None:
+            return self._asked("", [()])
+        return self._asked("WHERE place = ?", [(where,) for where in wheres if _storable(where)])
 
-        def read(connection: sqlite3.Connection) -> list[tuple[Any, ...]]:
-            ask = f"SELECT {COLUMNS} FROM styles"
-            if wheres is None:
-                return connection.execute(ask).fetchall()
-            found = []
-            for where in filter(_storable, wheres):
-                found += connection.execute(f"{ask} WHERE place = ?", (where,)).fetchall()
-            return found
-
-        nothing: list[tuple[Any, ...]] = []
-        found = self._use(read, nothing, "BEGIN")
-        return {values[0]: Row(*values[:-1]) for values in found if _sum(values[:-1]) == values[-1]}
+    def gone(self) -> dict[str, Row]:
+        """Return the rows of the files that were missed."""
+        return self._asked("WHERE gone != 0", [()])
 
     def save(self, rows: Iterable[Row]) -> None:
         """Write rows over what was known of their places."""
-        values = [row.values for row in rows if _storable(row.where)]
+        values = [(*row, _sum(row)) for row in rows if _storable(row.where)]
         marks = ", ".join("?" * len(COLUMNS.split(",")))
 
         def write(connection: sqlite3.Connection) -> None:
@@ -99,7 +80,7 @@ class Index:
         values = []
         for row in rows:
             if _storable(row.where):
-                values.append((now, replace(row, gone=now).values[-1], row.where, row.values[-1]))
+                values.append((now, _sum(row._replace(gone=now)), row.where, _sum(row)))
 
         def write(connection: sqlite3.Connection) -> None:
             connection.executemany("UPDATE styles SET gone = ?, sum = ? WHERE place = ? AND sum = ?", values)
@@ -116,14 +97,26 @@ class Index:
                 known = connection.execute(
                     f"SELECT {COLUMNS} FROM styles WHERE place = ?", (row.where,)
                 ).fetchone()
-                if known and known[1:3] == (row.size, row.mtime_ns):
+                now = _believed(known) if known else None
+                if now and (now.size, now.mtime_ns) == (row.size, row.mtime_ns):
+                    now = now._replace(id=row.id)
                     connection.execute(
-                        "UPDATE styles SET id = ?, sum = ? WHERE place = ?",
-                        (row.id, _sum((*known[:4], row.id, *known[5:-1])), row.where),
+                        "UPDATE styles SET id = ?, sum = ? WHERE place = ?", (now.id, _sum(now), now.where)
                     )
 
         if storable:
             self._use(write, None)
+
+    def _asked(self, condition: str, parameters: list[tuple[str, ...]]) -> dict[str, Row]:
+        def read(connection: sqlite3.Connection) -> list[tuple[Any, ...]]:
+            found = []
+            for values in parameters:
+                found += connection.execute(f"SELECT {COLUMNS} FROM styles {condition}", values).fetchall()
+            return found
+
+        nothing: list[tuple[Any, ...]] = []
+        found = self._use(read, nothing, "BEGIN")
+        return {row.where: row for values in found if (row := _believed(values))}
 
     def _use(
         self, work: Callable[[sqlite3.Connection], T], otherwise: T, begin: str = "BEGIN IMMEDIATE"
@@ -155,33 +148,6 @@ class Index:
         return otherwise
 
 
-def packed(card: StyleCard) -> str:
-    """Return a card as JSON, without what the index keeps beside it; nothing that is as usual is written."""
-    values = {
-        field.name: getattr(card, field.name)
-        for field in fields(card)
-        if field.name not in NOT_PACKED and getattr(card, field.name) != field.default
-    }
-    if card.bake:
-        values["bake"] = card.bake.to_json()
-    return json.dumps(values, ensure_ascii=False, separators=(",", ":"))
-
-
-def unpacked(text: str, style_id: str, path: Path) -> StyleCard:
-    """Return the card that `packed` wrote."""
-    values = json.loads(text)
-    for name in ("problems", "tags", "tokens"):
-        if name in values:
-            values[name] = tuple(values[name])
-    if "bake" in values:
-        values["bake"] = BakeRecord.from_json(values["bake"])
-    # Not by its constructor: its text was cleaned when the file was read, and cleaning ten thousand takes a second.
-    card = object.__new__(StyleCard)
-    card.__dict__.update(DEFAULTS, **values)
-    card.__dict__.update(id=style_id, path=path)
-    return card
-
-
 def reader_number(folder: Path) -> int:
     """Return a number for the state of the code in a folder: a newer Atelier reads all headers again."""
     states = []
@@ -192,7 +158,7 @@ def reader_number(folder: Path) -> int:
 
 
 def _prepare(connection: sqlite3.Connection) -> None:
-    connection.execute("PRAGMA synchronous = OFF")  # a power cut may spoil it: see `_sum`
+    connection.execute("PRAGMA synchronous = OFF")  # a power cut may spoil it: see `_believed`
     if _version(connection) == VERSION:
         return
     connection.execute("BEGIN IMMEDIATE")
@@ -202,7 +168,7 @@ def _prepare(connection: sqlite3.Connection) -> None:
     connection.execute("DROP TABLE IF EXISTS styles")
     connection.execute(
         "CREATE TABLE styles (place TEXT PRIMARY KEY, size INTEGER, mtime_ns INTEGER, reader INTEGER, id TEXT, "
-        "section INTEGER, sample TEXT, claimed TEXT, card TEXT, problem TEXT, pictured INTEGER, gone REAL, sum INTEGER)"
+        "section INTEGER, sample TEXT, claimed TEXT, card TEXT, words TEXT, problem TEXT, pictured INTEGER, gone REAL, sum INTEGER)"
     )
     connection.execute(f"PRAGMA user_version = {VERSION}")
     connection.execute("COMMIT")
@@ -220,9 +186,19 @@ def _damaged(error: sqlite3.Error) -> bool:
     return (code & 0xFF) in (sqlite3.SQLITE_ERROR, sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB)
 
 
-def _sum(values: tuple[Any, ...]) -> int:
-    """A row's checksum: a damaged file can still hold rows that look right."""
-    return zlib.crc32(repr(values).encode("utf-8", "surrogatepass"))
+def _believed(values: tuple[Any, ...]) -> Row | None:
+    """Return a row as it was read with its checksum, None for a damaged one: it can still look right."""
+    row = Row._make(values[:-1])
+    try:
+        return row if _sum(row) == values[-1] else None
+    except TypeError:  # text where a number was, or nothing
+        return None
+
+
+def _sum(row: Row) -> int:
+    texts = (row.where, row.id, row.sample, row.claimed, row.card, row.words, row.problem)
+    numbers = row.size ^ row.mtime_ns ^ row.reader ^ row.section ^ row.pictured ^ hash(row.gone)
+    return zlib.crc32("\0".join(texts).encode("utf-8", "surrogatepass"), numbers & 0xFFFFFFFF)
 
 
 def _storable(where: str) -> bool:

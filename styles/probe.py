@@ -7,6 +7,8 @@ serves any number of styles. The first place, pure noise, is only walked: the no
 
 from __future__ import annotations
 
+import hashlib
+import json
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
@@ -14,9 +16,10 @@ import torch
 from torch import Tensor
 
 from styles.base import Base
+from styles.base_facts import sample
 from styles.errors import Cancelled, Failure
 from styles.prompts import encode_prompts
-from styles.sampling import make_scheduler
+from styles.sampling import TRAINED, make_scheduler
 from styles.stacked import blended
 from styles.strength import SKETCH, Effect
 from styles.style import Style
@@ -40,6 +43,27 @@ PROMPTS = (
 SEED = 20_231_122
 PLACES = 2  # that are compared, evenly over the noise levels
 AT_ONCE = 4  # pictures; more would need memory that a small graphics card lacks
+
+
+def effects_key(base: Base) -> str:
+    """Return a sha256 over all of a base that the effects of styles on it depend on.
+
+    Not only its UNet: how the words are cut and read, what is predicted, the noise levels and the size of the walk.
+    The text encoders count by samples as their numbers are in memory, so that each precision is measured on its own.
+    """
+    trained = {name: base.scheduler_config.get(name) for name in TRAINED}
+    facts = [base.fingerprint, base.prediction_type, base.zero_terminal_snr, base.native_size_px, trained]
+    read = [
+        tokenizer(
+            list(PROMPTS), padding="max_length", max_length=tokenizer.model_max_length, truncation=True
+        ).input_ids
+        for tokenizer in base.tokenizers
+    ]
+    digest = hashlib.sha256(json.dumps([facts, read], sort_keys=True, default=str).encode())
+    for encoder in base.text_encoders:
+        for values in encoder.parameters():
+            digest.update(sample(values))
+    return digest.hexdigest()
 
 
 @dataclass(frozen=True, eq=False)
@@ -123,11 +147,6 @@ def walk(
         found.append(Place(on_device, inputs, prediction, _share(base, latents, prediction, signal)))
         latents = scheduler.step(prediction, timestep, latents).prev_sample
     return Probe(base, tuple(prompts), states, tuple(found[1:]))
-
-
-def measure(base: Base, style: Style) -> float:
-    """Return the relative change of the base's prediction that the style makes at weight 1."""
-    return walk(base).effect(style).size
 
 
 @torch.no_grad()

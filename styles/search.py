@@ -3,41 +3,58 @@
 from __future__ import annotations
 
 import difflib
-from collections.abc import Callable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 
-from styles.catalogue import Catalogue, Entry
+from styles.catalogue import Catalogue
+from styles.entry import Entry
 from styles.errors import UnknownStyleError
 from styles.folder import SUFFIX
 from styles.marks import Mark
 from styles.names import clean_text
-from styles.style import FAMILY_NAMES, StyleCard
+from styles.packed_cards import MARKS, is_in
 
 SHORTEST_ID = 8  # digits
 HEX = frozenset("0123456789abcdef")
-FIELDS: dict[str, Callable[[StyleCard], tuple[str, ...]]] = {
-    "name": lambda card: (card.name,),
-    "trigger": lambda card: (card.trigger, *card.tokens),
-    "author": lambda card: (card.author,),
-    "tag": lambda card: card.tags,
-    "base": lambda card: (card.family, FAMILY_NAMES.get(card.family, ""), card.base_name),
-}
 
 
-def matches(entry: Entry, mark: Mark | None, words: str) -> bool:
-    """Whether a style has all words, in any case and order; tags of the artist's own count as the card's.
+def chosen(
+    entries: Iterable[Entry],
+    marks: Mapping[str, Mark],
+    words: str,
+    family: str,
+    favourites: bool,
+    newest: bool,
+) -> list[Entry]:
+    """Return the styles that have all words, are of a family, and are favourites, as far as these are given.
 
-    A word such as `tag:ink` is looked for in that field alone.
+    In the order given, or the newest first.
     """
-    if entry.card is None:
-        return False
-    own = "\n".join(mark.tags).casefold() if mark else ""
+    found = [entry for entry in entries if entry.readable]
+    if favourites:
+        found = [entry for entry in found if marks.get(entry.id, Mark()).favourite]
+    if wanted := _split(words):
+        found = [entry for entry in found if _matches(entry, marks.get(entry.id), wanted)]
+    if family:
+        found = [entry for entry in found if entry.card and entry.card.family == family]
+    if newest:
+        found.sort(key=lambda entry: entry.card.created if entry.card else "", reverse=True)
+    return found
+
+
+def _split(words: str) -> list[tuple[str, str]]:
+    """Return the words of a search, folded, each with the field that it is looked for in: empty for any."""
+    found = []
     for word in words.casefold().split():
         field, _, wanted = word.partition(":")
-        if wanted and field in FIELDS:
-            told = "\n".join(FIELDS[field](entry.card)).casefold()
-            if wanted not in told and not (field == "tag" and wanted in own):
-                return False
-        elif word not in entry.words and word not in own:
+        found.append((field, wanted) if wanted and field in MARKS else ("", word))
+    return found
+
+
+def _matches(entry: Entry, mark: Mark | None, words: Iterable[tuple[str, str]]) -> bool:
+    """Whether a style has all words, in any case and order; tags of the artist's own count as the card's."""
+    own = "\n".join(mark.tags).casefold() if mark else ""
+    for field, word in words:
+        if not is_in(field, word, entry.row.words) and (word not in own or field not in ("", "tag")):
             return False
     return True
 
@@ -83,10 +100,10 @@ def with_id(wanted: str, entries: Sequence[Entry], catalogue: Catalogue, thoroug
         raise UnknownStyleError(f"The ids of {len(known)} styles begin with {wanted}.", "Give more of it.")
     if known:
         return next(iter(known.values()))
-    unknown = [entry for entry in entries if entry.card and not entry.id]
-    unknown.sort(key=lambda entry: not entry.claimed.startswith(wanted))
+    unknown = [entry for entry in entries if entry.unhashed]
+    unknown.sort(key=lambda entry: not entry.row.claimed.startswith(wanted))
     if not thorough:
-        unknown = [entry for entry in unknown if entry.claimed.startswith(wanted)]
+        unknown = [entry for entry in unknown if entry.row.claimed.startswith(wanted)]
     return next((entry for entry in catalogue.identifying(unknown) if entry.id.startswith(wanted)), None)
 
 

@@ -7,6 +7,8 @@ modules/ui_extra_networks_user_metadata.py). What the style's own file says coun
 from __future__ import annotations
 
 import json
+import os
+from collections.abc import Iterable
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -48,6 +50,23 @@ def side_thumbnail(path: Path) -> bytes | None:
 def has_picture(path: Path) -> bool:
     """Whether a picture lies beside a style, without opening it."""
     return any(path.with_name(name_of(path) + ending).is_file() for ending in PICTURE_ENDINGS)
+
+
+def without_picture(files: Iterable[str]) -> set[str]:
+    """Return those of some styles beside which no picture lies, by one look into each folder."""
+    names: dict[str, set[str]] = {}
+    found = set()
+    for file in files:
+        folder = os.path.dirname(file)
+        if folder not in names:
+            try:
+                names[folder] = {os.path.normcase(name) for name in os.listdir(folder)}
+            except OSError:  # taken away since it was listed
+                names[folder] = set()
+        pictures = (os.path.normcase(name_of(file) + ending) for ending in PICTURE_ENDINGS)
+        if names[folder].isdisjoint(pictures):
+            found.add(file)
+    return found
 
 
 def thumbnail_of(picture: Path) -> bytes | None:

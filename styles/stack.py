@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from dataclasses import dataclass
 from typing import Any
 
@@ -70,35 +70,77 @@ class Stack:
 
     def reserve(self, ranks: int) -> None:
         """Make the budget at least that large, by doubling; what is there stays."""
-        budget = max(SMALLEST_BUDGET, len(self.owners))
-        while budget < ranks:
-            budget *= 2
-        more = budget - len(self.owners)
+        more = budget_for(ranks, len(self.owners)) - len(self.owners)
         if more > 0:
             self.down = torch.cat([self.down, self.down.new_zeros(more, *self.down.shape[1:])])
             self.up = torch.cat([self.up, self.up.new_zeros(more, self.up.shape[1])])
             self.owners = self.owners + [""] * more
+        self._choose()
+
+    def _choose(self) -> None:
+        """Decide whether the ranks may ever be multiplied out."""
         # Four times the stack's own memory is the most that such a weight may take. Exact only beside a plain one of
         # the same dtype: in half precision W + B g A would lose what is small in it.
         plain = self.fresh and self.conv is None and not self.weight.is_inference()
         plain = plain and self.weight.dtype == self.down.dtype
         self.full = plain and 4 * (self.down.numel() + self.up.numel()) >= self.weight.numel()
 
+    def tidy(self) -> None:
+        """Lay the ranks out by the styles' keys in the smallest budget, as if all had come at once to a bare layer."""
+        places = sorted((p for p, owner in enumerate(self.owners) if owner), key=lambda p: self.owners[p])
+        free = budget_for(len(places)) - len(places)
+        if places == list(range(len(places))) and free == len(self.owners) - len(places):
+            return
+        self.down = torch.cat([self.down[places], self.down.new_zeros(free, *self.down.shape[1:])])
+        self.up = torch.cat([self.up[places], self.up.new_zeros(free, self.up.shape[1])])
+        self.owners = [self.owners[place] for place in places] + [""] * free
+        self._choose()
+
     @property
     def taken(self) -> int:
         """How many ranks are in use."""
         return sum(1 for owner in self.owners if owner)
 
+    @property
+    def untouched(self) -> bool:
+        """Whether nobody has put another forward or weight into the layer since this stack was made for it."""
+        same = self.module.weight is self.weight and self.weight.device == self.device
+        return same and vars(self.module).get("forward") is self.before
+
+    def go_on(self) -> None:
+        """Stand before the layer's own forward."""
+        # On the instance: names in the state dict, hooks and the module's class stay as they are.
+        self.module.forward = self
+
+    def go_off(self) -> None:
+        """Give the layer its own forward back."""
+        if self.before is None:
+            vars(self.module).pop("forward", None)
+        else:
+            self.module.forward = self.before
+
+    @property
+    def held(self) -> tuple[Tensor, Tensor, list[str], bool, Tensor]:
+        """The ranks' memory and whose they are, for `hold` to go back to."""
+        return self.down, self.up, list(self.owners), self.full, self.weights
+
+    def hold(self, held: tuple[Tensor, Tensor, list[str], bool, Tensor], without: Collection[str]) -> None:
+        """Go back to what was held, where only ranks of the styles `without` may have been written since."""
+        if self.down is held[0]:
+            for style in without:
+                self.remove(style)
+        self.down, self.up, self.owners, self.full, self.weights = held
+
     def put(self, style: str, layer: StyleLayer) -> None:
         """Write a style's ranks into free places."""
         self.reserve(self.taken + layer.rank)
         places = [place for place, owner in enumerate(self.owners) if not owner][: layer.rank]
+        for place in places:  # first, so that `remove` cleans up after what breaks off below
+            self.owners[place] = style
         down = layer.down.to(self.device, self.down.dtype)
         up = layer.up.to(self.device, self.up.dtype).flatten(1) * layer.scale  # (out, r)
         self.down[places] = down.reshape(-1, *self.down.shape[1:])
         self.up[places] = up.T
-        for place in places:
-            self.owners[place] = style
 
     def remove(self, style: str) -> None:
         """Free a style's ranks."""
@@ -182,7 +224,7 @@ class Stack:
         self.mixed_at = -1
 
     def forget(self) -> None:
-        """Let go of all that was kept."""
+        """Let go of all that was kept of the prompt."""
         self.base_words = self.rank_words = self.mixed_words = None
 
     def _of_words(self, x: Tensor) -> Tensor:
@@ -203,6 +245,14 @@ class Stack:
         y: Tensor = self.base_words  # type: ignore[assignment]
         h = self.gains.spread(self.rank_words, self.weights, in_place=False)  # type: ignore[arg-type]
         return (y + h @ self.up).to(y.dtype)
+
+
+def budget_for(ranks: int, least: int = 0) -> int:
+    """Return how many ranks to make room for."""
+    budget = max(SMALLEST_BUDGET, least)
+    while budget < ranks:
+        budget *= 2
+    return budget
 
 
 def _into(memory: Tensor | None, values: Tensor) -> Tensor:

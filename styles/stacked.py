@@ -10,34 +10,18 @@ Convolutions are the same with a convolution `A` and a 1x1 convolution `B`.
 
 from __future__ import annotations
 
-import math
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
-from typing import Any, Protocol
 
 import torch
 from torch import Tensor, nn
 
-from styles.errors import BlendError, WrongFamilyError
+from styles.errors import BlendError, OutOfMemory
+from styles.fitting import OpenBase, check_family, fitting, inner_blocks, key_of, spot_of
 from styles.gains import Gains, Weights
+from styles.memory import is_out_of_memory
 from styles.stack import Stack, Words
-from styles.style import FAMILY_NAMES, Style, StyleLayer
-
-# transformers >= 5.6 has CLIPTextModel without this level, its other models with it; files come both ways.
-TEXT_LEVEL = "text_model."
-
-
-class OpenBase(Protocol):
-    """What a blend needs of an open base."""
-
-    @property
-    def name(self) -> str: ...
-    @property
-    def family(self) -> str: ...
-    @property
-    def unet(self) -> Any: ...
-    @property
-    def text_encoders(self) -> Sequence[Any]: ...
+from styles.style import Style, StyleLayer
 
 
 class BlendedModel:
@@ -96,27 +80,78 @@ class BlendedModel:
         if states is not None:
             self._words.states, self._words.version = states, states._version
 
+    def _forget(self) -> None:
+        """Keep nothing of any prompt."""
+        self._words.states = None
+        for stack in self.stacks.values():
+            stack.forget()
+
     def add(self, style: Style) -> None:
         """Put one more style on, as the last of `styles` and with weight 0; the others' ranks stay as they are.
 
-        Raises what `blended` raises, and then nothing has changed.
+        Raises what `blended` raises, and then nothing has changed, but that the prompt has to be told again.
         """
         check_family(self.base, [*self.styles, style])
-        self._put([style])
+        with _room_for([style]):
+            self._put([style])
 
     def remove(self, style_id: str) -> None:
         """Take a style off by its id; the others keep their weights and ranks. Raises BlendError if it isn't on."""
         found = [style for style in self.styles if key_of(style) == style_id]
         if not found:
             raise BlendError(f"The style {style_id} is not in this blend.")
-        self._remove(found[0])
+        self._remove(found)
+
+    @torch.inference_mode(False)
+    @torch.no_grad()
+    def change_to(self, styles: Sequence[Style]) -> None:
+        """Become a mix of exactly these styles, in this order and each with weight 0, and act, also after `rest`.
+
+        Only the ranks of styles that come or go are touched. Yet every number stands where it would on a bare base,
+        so that not a bit of a picture depends on those before it; this is why ranks may move, which `add` and
+        `remove` never let them. Raises what `blended` raises; then the mix has to be closed.
+        """
+        check_family(self.base, styles)
+        self._forget()
+        wanted = {key_of(style): style for style in styles}
+        # The id is the tensors' alone: with another header they may be other layers, or have another alpha.
+        gone = [s for s in self.styles if key_of(s) not in wanted or wanted[key_of(s)].layers is not s.layers]
+        self._remove(gone)
+        here = {key_of(style) for style in self.styles}
+        new = [style for key, style in wanted.items() if key not in here]
+        with _room_for(styles):
+            for stack in self.stacks.values():
+                stack.go_on()
+            self._put(new)
+            for spot in {spot_of(layer) for style in (*gone, *new) for layer in style.layers}:
+                if self.stacks[spot].taken:
+                    self.stacks[spot].tidy()
+                else:
+                    self.stacks.pop(spot).go_off()
+            self.styles = tuple(styles)
+            self.active = True
+            self.gains.begin(list(wanted))
+            self.gains.lay_out(list(self.stacks.values()))
+
+    def rest(self) -> None:
+        """Leave the base as it was, but keep the styles' ranks for `change_to`."""
+        self._forget()
+        for stack in self.stacks.values():
+            stack.mixed_weight = None
+            stack.go_off()
+
+    @property
+    def untouched(self) -> bool:
+        """Whether the base is, under the resting ranks, as it was when they were put on."""
+        return all(stack.untouched for stack in self.stacks.values())
 
     @torch.inference_mode(False)  # memory made inside inference mode could not be written outside it
     @torch.no_grad()
     def _put(self, styles: Sequence[Style]) -> None:
-        """Stack the styles' ranks, or leave everything as it was."""
+        """Stack the styles' ranks, or leave everything as it was, but for what was kept of the prompt."""
         pairs = {key_of(style): fitting(self.base, style) for style in styles}
-        before, active = list(self.stacks), self.active
+        active, on, gains = self.active, self.styles, self.gains.held
+        before = {name: (stack, stack.held) for name, stack in self.stacks.items()}
         ranks: dict[str, int] = {}
         try:
             for layer, module in (pair for fitted in pairs.values() for pair in fitted):
@@ -130,20 +165,20 @@ class BlendedModel:
             for style in sorted(styles, key=lambda style: style.id):
                 for layer in style.layers:
                     self.stacks[spot_of(layer)].put(key_of(style), layer)
-        except BaseException:
-            for name in ranks:
-                for key in pairs:
-                    self.stacks[name].remove(key)
-            self.stacks = {name: self.stacks[name] for name in before}
+            for key in pairs:
+                self.gains.add(key)
+            self.styles = (*on, *styles)
             self._settle(ranks)
+        except BaseException:
+            for stack, held in before.values():
+                stack.hold(held, pairs)
+            self.stacks = {name: stack for name, (stack, _) in before.items()}
+            self.styles = on
+            self.gains.hold(gains)
+            self._forget()
             raise
-        for style in styles:
-            self.gains.add(key_of(style))
-        self.styles = (*self.styles, *styles)
-        self._settle(ranks)
         for name in ranks:
-            # On the instance: names in the state dict, hooks and the module's class stay as they are.
-            self.stacks[name].module.forward = self.stacks[name]
+            self.stacks[name].go_on()
 
     def _stack(self, layer: StyleLayer, module: nn.Module, active: bool) -> Stack:
         group = "words" if layer.network != "unet" else "outer"
@@ -156,19 +191,21 @@ class BlendedModel:
 
     @torch.inference_mode(False)
     @torch.no_grad()
-    def _remove(self, style: Style) -> None:
-        for layer in style.layers:
-            self.stacks[spot_of(layer)].remove(key_of(style))
-        self.gains.remove(key_of(style))
-        self.styles = tuple(other for other in self.styles if other is not style)
-        self._settle([spot_of(layer) for layer in style.layers])
+    def _remove(self, styles: Sequence[Style]) -> None:
+        for style in styles:
+            for layer in style.layers:
+                self.stacks[spot_of(layer)].remove(key_of(style))
+            self.gains.remove(key_of(style))
+        gone = {key_of(style) for style in styles}
+        self.styles = tuple(style for style in self.styles if key_of(style) not in gone)
+        self._settle({spot_of(layer) for style in styles for layer in style.layers})
 
     def _settle(self, changed: Iterable[str]) -> None:
         """Bring the gains, and what is kept of the prompt, up to the ranks."""
         self.gains.lay_out(list(self.stacks.values()))
         states = self._words.states
         if states is not None and not self._words.are(states):
-            self.prompt(None)
+            self._forget()
         elif states is not None:
             for name in changed:
                 if name in self.stacks and self.stacks[name].reads(states):
@@ -177,10 +214,7 @@ class BlendedModel:
     def close(self) -> None:
         """Give every layer its own forward back."""
         for stack in self.stacks.values():
-            if stack.before is None:
-                vars(stack.module).pop("forward", None)
-            else:
-                stack.module.forward = stack.before
+            stack.go_off()
 
 
 @contextmanager
@@ -189,114 +223,29 @@ def blended(base: OpenBase, styles: Sequence[Style]) -> Iterator[BlendedModel]:
 
     Afterwards, also after an exception, the base is bit for bit what it was. Raises WrongFamilyError for a
     style of another family or with a layer that the base lacks (half a style is worse than none), and
-    BlendError for a style given twice.
+    BlendError for a style given twice, OutOfMemory.
     """
     check_family(base, styles)
     mix = BlendedModel(base)
     try:
-        mix._put(styles)
+        with _room_for(styles):
+            mix._put(styles)
         yield mix
     finally:
         mix.close()
 
 
-def key_of(style: Style) -> str:
-    """Return the style's id, or a name for the time being of one that was never written."""
-    return style.id or f"unsaved-{id(style)}"
-
-
-def spot_of(layer: StyleLayer) -> str:
-    """Name the module of a base that a layer is for, "network.path"; a text encoder's has several names in files."""
-    if layer.network == "unet":
-        return layer.name
-    network = "te2" if layer.network == "te2" else "te"
-    return f"{network}.{layer.path.removeprefix(TEXT_LEVEL)}"
-
-
-def inner_blocks(unet: Any) -> tuple[str, ...]:
-    """Return the paths of the UNet's inner blocks, which settle what is where; the outer ones paint the surface.
-
-    Inner are the middle, the lowest level with cross-attention, and all below it, on the way down and up: in Stable
-    Diffusion 1 and 2 down_blocks 2 and 3 and up_blocks 0 and 1,
-    in the starter down_blocks 2 and up_blocks 0.
-    """
-    down = list(getattr(unet, "down_blocks", ()))
-    crossed = [level for level, block in enumerate(down) if getattr(block, "has_cross_attention", False)]
-    first = max(crossed, default=len(down) - 1)
-    levels = range(max(first, 0), len(down))
-    up = [f"up_blocks.{len(down) - 1 - level}." for level in levels]
-    return ("mid_block.", *(f"down_blocks.{level}." for level in levels), *up)
-
-
-def check_family(base: OpenBase, styles: Sequence[Style]) -> None:
-    """Raise WrongFamilyError unless all styles are for the base's family, BlendError for one given twice."""
-    keys = [key_of(style) for style in styles]
-    for style in styles:
-        if keys.count(key_of(style)) > 1:
-            raise BlendError(f"The style “{style.name}” is in the blend twice.", "Give it once.")
-        if style.card.family not in ("unknown", base.family):
-            raise WrongFamilyError(
-                f"“{style.name}” is a {style.card.made_for}; the open base “{base.name}” is "
-                f"{FAMILY_NAMES.get(base.family, base.family)}.",
-                "Open a base of its family, or choose another style.",
-            )
-
-
-def fitting(base: OpenBase, style: Style) -> list[tuple[StyleLayer, nn.Module]]:
-    """Pair the style's layers with the base's.
-
-    Raises WrongFamilyError naming those that don't fit, BlendError for a rank of 0 or above the layer's width.
-    """
-    pairs, misfits = [], []
-    for layer in style.layers:
-        widest = max(math.prod(layer.down.shape[1:]), layer.up.shape[0])
-        if not 1 <= layer.rank <= widest or not math.isfinite(layer.scale):
-            raise BlendError(
-                f"“{style.name}” has rank {layer.rank} and alpha {layer.alpha:g} at {layer.name}, which is {widest} wide.",
-                "Such a layer can't be used; get or train the style anew.",
-            )
-        module = _module(base, layer)
-        if module is None or not _fits(layer, module):
-            misfits.append(layer.name)
-        else:
-            pairs.append((layer, module))
-    if misfits:
-        more = f" and {len(misfits) - 3} more" if len(misfits) > 3 else ""
-        raise WrongFamilyError(
-            f"“{style.name}” changes {len(misfits)} of {len(style.layers)} layers that the open base "
-            f"“{base.name}” doesn't have in that shape: {', '.join(misfits[:3])}{more}.",
-            f"It is a {style.card.made_for}; half a style is worse than none, so it was not used.",
-        )
-    return pairs
-
-
-def _module(base: OpenBase, layer: StyleLayer) -> nn.Module | None:
-    if layer.network == "unet":
-        root, paths = base.unet, [layer.path]
-    else:
-        which = 1 if layer.network == "te2" else 0
-        if which >= len(base.text_encoders):
-            return None
-        root = base.text_encoders[which]
-        bare = layer.path.removeprefix(TEXT_LEVEL)
-        paths = [bare, TEXT_LEVEL + bare]
-    for path in paths:
-        try:
-            return root.get_submodule(path)
-        except AttributeError:
-            continue
-    return None
-
-
-def _fits(layer: StyleLayer, module: nn.Module) -> bool:
-    down, up = tuple(layer.down.shape), tuple(layer.up.shape)
-    one_by_one = up[2:] in ((), (1, 1))
-    if isinstance(module, nn.Linear):
-        kernel: tuple[int, ...] = (1, 1)
-        size = (module.in_features, module.out_features)
-    elif isinstance(module, nn.Conv2d) and module.groups == 1 and module.padding_mode == "zeros":
-        kernel = tuple(module.kernel_size)
-        size = (module.in_channels, module.out_channels)
-    else:
-        return False
-    return one_by_one and (down[1], up[0]) == size and (down[2:] or (1, 1)) == kernel and up[1] == down[0]
+@contextmanager
+def _room_for(styles: Sequence[Style]) -> Iterator[None]:
+    """Say in words that memory has come to its end."""
+    try:
+        yield
+    except RuntimeError as error:
+        if not is_out_of_memory(error):
+            raise
+        names = ", ".join(f"“{style.name}”" for style in styles[:3])
+        more = f" and {len(styles) - 3} more" if len(styles) > 3 else ""
+        raise OutOfMemory(
+            f"There is too little memory to put {names}{more} on the base.",
+            "Mix fewer styles, or close other programs.",
+        ) from error

@@ -23,7 +23,7 @@ from styles.home import Home
 FULL = 0.18  # relative change of the predicted noise that counts as strength 1, the usual full effect
 MOST = 2.0  # strength in all that a picture takes before it burns
 SKETCH = 256  # numbers that keep a change's direction
-UNIT = 1  # number of the fixed set in styles.probe; what was measured with another is measured again
+UNIT = 2  # number of the fixed set in styles.probe; what was measured with another is measured again
 
 
 @dataclass(frozen=True)
@@ -116,16 +116,19 @@ def _alone(weight: float, effect: Effect | None) -> float:
 
 
 class Effects:
-    """The effects that were measured, kept in a home by style and base; a file that is damaged is begun anew."""
+    """The effects that were measured, kept in a home by style and base; a file that is damaged is begun anew.
+
+    A base is known by its `effects_key`.
+    """
 
     def __init__(self, home: Home) -> None:
         self.path = home.styles / ".effects.json"
         self._lock = home.styles / ".lock"  # the library's own
 
-    def known(self, base_fingerprint: str) -> dict[str, Effect]:
+    def known(self, effects_key: str) -> dict[str, Effect]:
         """Return what is known on a base, by style id."""
         found = {}
-        for style, values in self._read().get(base_fingerprint, {}).items():
+        for style, values in self._read().get(effects_key, {}).items():
             try:
                 size, sketch = float(values[0]), tuple(float(value) for value in values[1])
             except (TypeError, ValueError, IndexError, KeyError):
@@ -134,13 +137,13 @@ class Effects:
                 found[style] = Effect(size, sketch)
         return found
 
-    def add(self, base_fingerprint: str, effects: Mapping[str, Effect]) -> None:
+    def add(self, effects_key: str, effects: Mapping[str, Effect]) -> None:
         """Keep effects by style id; what other processes added stays."""
         with atomic.telling(self.path):
             self.path.parent.mkdir(parents=True, exist_ok=True)
         with FileLock(self._lock):
             values = self._read()
-            here = values.setdefault(base_fingerprint, {})
+            here = values.setdefault(effects_key, {})
             for style, effect in effects.items():
                 here[style] = [effect.size, [float(f"{value:.5g}") for value in effect.sketch]]
             atomic.write_text(self.path, json.dumps({"unit": UNIT, "effects": values}))

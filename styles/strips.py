@@ -10,12 +10,15 @@ import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from types import MappingProxyType
+from typing import TYPE_CHECKING
 
 from styles.blend import Blend
 from styles.errors import BlendError, RecipeError
-from styles.request import CreateRequest
 
-STRIP_WEIGHTS = (0.0, 0.25, 0.5, 0.75, 1.0)
+if TYPE_CHECKING:
+    from styles.request import CreateRequest
+
+STRIP_WEIGHTS = (0.0, 0.25, 0.5, 0.75, 1.0, 1.25, 1.5)  # from none to where most styles begin to burn
 MOST_WEIGHTS = 25  # of one strip
 MOST_A_SIDE = 9  # of a map
 NO_NAMES: Mapping[str, str] = MappingProxyType({})
@@ -44,11 +47,7 @@ def strength_strip(
 
     The style is heard even where the blend has it muted. `names` are the styles' by id. Raises BadInput.
     """
-    if not 2 <= len(weights) <= MOST_WEIGHTS:
-        raise BlendError(
-            f"A strip of {len(weights)} weights can't be made.",
-            f"Give 2 to {MOST_WEIGHTS}; 5 to 9 are usual.",
-        )
+    check_strip(weights)
     blend = _only_blend(request)
     blends = tuple(_heard(blend, {style: float(weight)}) for weight in weights)
     labels = tuple(_label({style: float(weight)}, names) for weight in weights)
@@ -69,13 +68,7 @@ def blend_map(
     four stand in the corners (top left, top right, bottom left, bottom right; of three the last corner is none of
     them) and fade towards the others; their weights sum to `strongest`. Raises BadInput.
     """
-    if not 2 <= len(styles) <= 4:
-        raise BlendError(f"A map of {len(styles)} styles can't be made.", "Choose two, three or four.")
-    if len(set(styles)) < len(styles):
-        raise BlendError("A style is in the map twice.", "Choose different ones.")
-    for name, count in (("columns", columns), ("rows", rows)):
-        if not 2 <= count <= MOST_A_SIDE:
-            raise BlendError(f"A map of {count} {name} can't be made.", f"Choose 2 to {MOST_A_SIDE}.")
+    check_map(styles, columns, rows)
     blend = _only_blend(request)
     cells = [
         _weights_at(styles, column / (columns - 1), row / (rows - 1), strongest)
@@ -96,6 +89,26 @@ def leave_one_out(request: CreateRequest, names: Mapping[str, str] = NO_NAMES) -
     blends = (blend, *(blend.changed(style, muted=True) for style in ids))
     labels = ("all", *(f"without {_name(style, names)}" for style in ids))
     return Sheet(_together(request, blends), labels, len(labels))
+
+
+def check_strip(weights: Sequence[float]) -> None:
+    """Raise BlendError for weights that make no strip."""
+    if not 2 <= len(weights) <= MOST_WEIGHTS:
+        raise BlendError(
+            f"A strip of {len(weights)} weights can't be made.",
+            f"Give 2 to {MOST_WEIGHTS}; 5 to 9 are usual.",
+        )
+
+
+def check_map(styles: Sequence[str], columns: int, rows: int) -> None:
+    """Raise BlendError for styles or a size that make no map."""
+    if not 2 <= len(styles) <= 4:
+        raise BlendError(f"A map of {len(styles)} styles can't be made.", "Choose two, three or four.")
+    if len(set(styles)) < len(styles):
+        raise BlendError("A style is in the map twice.", "Choose different ones.")
+    for name, count in (("columns", columns), ("rows", rows)):
+        if not 2 <= count <= MOST_A_SIDE:
+            raise BlendError(f"A map of {count} {name} can't be made.", f"Choose 2 to {MOST_A_SIDE}.")
 
 
 def _only_blend(request: CreateRequest) -> Blend:

@@ -9,8 +9,9 @@ from __future__ import annotations
 from pathlib import Path
 
 from styles import atomic
+from styles.judging import Judged, judge
 from styles.style import Style
-from styles.style_reading import Judged, judge, read_card, read_style, style_of_bytes
+from styles.style_reading import read_card, read_style, style_of_bytes
 from styles.style_writing import LARGEST_HEADER_WRITTEN, style_bytes
 
 __all__ = [

@@ -20,6 +20,7 @@ from styles.style import StyleCard
 from styles.thumbnail import LARGEST, public_thumbnail
 
 CARD_KEY = "atelier_card"
+NAMING_FAMILY = ("ss_base_model_version", "modelspec.architecture")
 KOHYA_VERSIONS = {"sd1": "sd_v1", "sd2": "sd_v2", "sdxl": "sdxl_base_v1-0", "starter": "atelier_starter"}
 ARCHITECTURES = {
     "sd1": "stable-diffusion-v1",
@@ -196,8 +197,7 @@ def card_texts(metadata: dict[str, str], stem: str) -> dict[str, Any]:
 
 def claimed_family(metadata: dict[str, str]) -> str:
     """Return the family that the metadata names, or empty; shapes are the better witness."""
-    version = metadata.get("ss_base_model_version", "")
-    architecture = metadata.get("modelspec.architecture", "")
+    version, architecture = (metadata.get(key, "") for key in NAMING_FAMILY)
     for family in ("sdxl", "sd2", "sd1", "starter"):
         if version.startswith(KOHYA_VERSIONS[family]) or architecture.startswith(
             ARCHITECTURES[family].removesuffix("-512").removesuffix("-base")

@@ -15,7 +15,9 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from styles import atomic
-from styles.catalogue import Catalogue, Entry, likeness_of
+from styles.beginnings import likeness_of
+from styles.catalogue import Catalogue
+from styles.entry import Entry
 from styles.errors import AtelierError, StyleFileError
 from styles.folder import (
     SUFFIX,
@@ -30,6 +32,7 @@ from styles.folder import (
     places,
     weights_of,
 )
+from styles.listing import Refused
 from styles.names import suggested_name
 from styles.side_files import LARGEST_TEXT, side_thumbnail
 from styles.style import StyleCard
@@ -39,14 +42,6 @@ from styles.trash import Hidden
 HALF_WRITTEN = ".part"  # in the hidden names of files that are being written
 ABANDONED_SECONDS = 24 * 3600
 TAKEN_AT_ONCE = 64  # files that are copied before the library is locked
-
-
-@dataclass(frozen=True)
-class Refused:
-    """A file that was not taken, with the reason in a sentence."""
-
-    file: Path
-    reason: str
 
 
 @dataclass(frozen=True)

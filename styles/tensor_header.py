@@ -15,6 +15,7 @@ import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from io import BufferedIOBase, BufferedReader
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, BinaryIO
 
@@ -61,13 +62,14 @@ def read_header(file: BinaryIO, size: int, name: str) -> Header:
     if size > LARGEST_FILE:
         raise _refused(name, f"it has {size / 2**30:.1f} GiB, a style at most {LARGEST_FILE >> 30}")
     start = file.read(8)
-    if start.startswith(PICKLE):
-        raise StyleFileError(
-            f"“{name}” is a pickle file (.pt, .ckpt, .bin), which could run code when it is opened.",
-            "Ask for the style as .safetensors, which holds only data.",
-        )
     length = int.from_bytes(start, "little")
     if len(start) < 8 or length < 2 or length > size - 8:
+        # Not earlier: a header of 640 bytes begins as a pickle does.
+        if start.startswith(PICKLE):
+            raise StyleFileError(
+                f"“{name}” is a pickle file (.pt, .ckpt, .bin), which could run code when it is opened.",
+                "Ask for the style as .safetensors, which holds only data.",
+            )
         raise _refused(name, "it is no safetensors file, or only part of one")
     if length > LARGEST_HEADER:
         raise _refused(name, f"its header claims {length} bytes, at most {LARGEST_HEADER} are read")
@@ -99,7 +101,7 @@ def open_header(path: Path) -> Header:
 
 
 @contextmanager
-def open_style_file(path: Path) -> Iterator[BinaryIO]:
+def open_style_file(path: Path) -> Iterator[BufferedReader]:
     """Open a file to read; raises StyleFileError where there is none, or it can't be read now or later on."""
     shown = clean_text(str(path), 300)
     try:
@@ -127,19 +129,24 @@ def tensor_hash(path: Path, header: Header) -> str:
     return digest.hexdigest()
 
 
-def read_tensors(file: BinaryIO, header: Header, name: str) -> Iterator[tuple[str, Tensor, bytearray]]:
+def read_tensors(file: BufferedIOBase, header: Header, name: str) -> Iterator[tuple[str, Tensor, bytearray]]:
     """Yield (key, tensor, its bytes) in the file's order, reading each when it is asked for.
 
     The tensor shares the bytes' memory. All bytes together are the tensor section, so that one pass reads and
-    hashes it. Raises StyleFileError where the file became shorter since its header was judged.
+    hashes it. Raises StyleFileError where the file became shorter since its header was judged, or memory is short.
     """
     import torch
 
     dtypes = {"F16": torch.float16, "BF16": torch.bfloat16, "F32": torch.float32, "F64": torch.float64}
     file.seek(header.data_start)
     for key, entry in sorted(header.tensors.items(), key=lambda item: item[1].begin):
-        data = bytearray(file.read(entry.end - entry.begin))
-        if len(data) != entry.end - entry.begin:
+        try:
+            data = bytearray(entry.end - entry.begin)
+        except MemoryError as error:
+            size = (entry.end - entry.begin) / 2**20
+            reason = f"{clean_text(key, 80)} takes {size:.0f} MiB, more memory than is free"
+            raise _refused(clean_text(name, 120), reason) from error
+        if file.readinto(data) != len(data):
             raise _refused(clean_text(name, 120), "it became shorter while it was read")
         yield key, torch.frombuffer(data, dtype=dtypes[entry.dtype]).reshape(entry.shape), data
 
@@ -151,7 +158,7 @@ def _values(data: bytes, name: str) -> dict[str, Any]:
         values = json.loads(data.decode("utf-8"), object_pairs_hook=_without_repeats)
         if b"\\ud" in data or b"\\uD" in data:  # half of a surrogate pair is no text, and raises a ValueError
             json.dumps(values, ensure_ascii=False).encode("utf-8")
-    except (ValueError, RecursionError) as error:
+    except (ValueError, RecursionError, MemoryError) as error:
         raise _refused(name, "its header can't be read") from error
     if not isinstance(values, dict) or not data.startswith(b"{"):
         raise _refused(name, "its header is not a table of tensors")

@@ -117,6 +117,11 @@ def _pictures_in(folder: Path) -> list[Path]:
     return files
 
 
+def in_natural_order(paths: Iterable[Path]) -> list[Path]:
+    """Return the paths by name, 2.png before 10.png."""
+    return sorted(paths, key=lambda path: _natural(path.name))
+
+
 def _natural(name: str) -> list[tuple[int, str]]:
     """Sort key in which 2.png comes before 10.png."""
     return [
@@ -156,6 +161,20 @@ def open_artwork(path: Path, least_px: int = 0) -> Image:
             f"{path.name} is damaged or cut off: {error}.",
             "Copy it again from where it came, or leave it out.",
         ) from error
+
+
+def full_size(path: Path, opened: Image) -> tuple[int, int]:
+    """Return the upright (width, height) in px of a picture that `open_artwork` may have decoded smaller."""
+    from PIL import Image as pillow
+
+    try:
+        with warnings.catch_warnings(), pillow.open(path, formats=("JPEG",)) as file:
+            warnings.simplefilter("ignore")
+            size = file.size
+    except (OSError, ValueError, SyntaxError, pillow.DecompressionBombError):
+        return opened.size  # no JPEG: it was decoded whole
+    lying = (size[0] > size[1]) != (opened.width > opened.height)
+    return (size[1], size[0]) if lying else size
 
 
 def _opened(path: Path, least_px: int) -> Image:

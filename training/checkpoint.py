@@ -90,14 +90,23 @@ def load(path: Path) -> Checkpoint:
 
 def latest(folder: Path) -> Checkpoint | None:
     """Return the newest checkpoint that can be read, None without any."""
+    # One that a failing disk has damaged is passed over: the one before is as good a start.
+    return next(filter(None, (at(folder, step) for step in reversed(steps_in(folder)))), None)
+
+
+def steps_in(folder: Path) -> list[int]:
+    """Return the steps that there are checkpoints of, in order."""
+    return [int(path.stem.removeprefix("step-")) for path in _files(folder)]
+
+
+def at(folder: Path, step: int) -> Checkpoint | None:
+    """Return the checkpoint after a step, None where there is none that can be read."""
     from safetensors import SafetensorError
 
-    for path in reversed(_files(folder)):
-        try:
-            return load(path)
-        except (OSError, ValueError, TypeError, SafetensorError):
-            continue  # damaged by a failing disk; the one before is as good a start
-    return None
+    try:
+        return load(folder / f"step-{step:06d}.safetensors")
+    except (OSError, ValueError, TypeError, SafetensorError):
+        return None
 
 
 def _files(folder: Path) -> list[Path]:

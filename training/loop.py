@@ -76,7 +76,7 @@ def train(
         else:
             yield Finished(0, "", "", job.name, 0.0, stopped=True)
     except (torch.OutOfMemoryError, MemoryError, RuntimeError) as error:
-        if not _is_out_of_memory(error):
+        if not is_out_of_memory(error):
             raise
         raise _advised(job.plan) from error
 
@@ -395,7 +395,8 @@ def _free_device(device: torch.device) -> None:
         torch.accelerator.empty_cache()
 
 
-def _is_out_of_memory(error: BaseException) -> bool:
+def is_out_of_memory(error: BaseException) -> bool:
+    """Say whether an error means that the device's memory, or the computer's, was too small."""
     if isinstance(error, torch.OutOfMemoryError | MemoryError):
         return True
     text = str(error).lower()  # the CPU's and MPS's allocators raise plain RuntimeErrors

@@ -1,19 +1,25 @@
-"""The end of a run: its last checkpoint becomes a style in the library."""
+"""The end of a run: its last checkpoint becomes a style in the library, and later another one if the artist likes."""
 
 from __future__ import annotations
 
 import time
+from dataclasses import replace
 from pathlib import Path
 
 from styles.atomic import write_text
+from styles.errors import JobError
 from styles.library import Library
 from styles.style import Style, StyleCard
 from styles.style_file import write_style
 from styles.thumbnail import thumbnail_jpeg
+from training import checkpoint as checkpoints
 from training.adapters import style_layers
 from training.checkpoint import Checkpoint
-from training.events import Finished
+from training.events import Finished, PreviewReady
 from training.job import Job
+
+# What an artist may have changed on the card since; all else is the checkpoint's own.
+WRITTEN = ("trigger", "author", "licence", "rights", "description", "suggested_weight", "tags")
 
 
 def finish(job: Job, last: Checkpoint) -> Finished:
@@ -33,6 +39,45 @@ def finish(job: Job, last: Checkpoint) -> Finished:
         seconds=progress.seconds,
         stopped=progress.step < plan.steps,
     )
+
+
+def choices(job: Job) -> list[int]:
+    """Return the steps that a style can be made from again: those with a checkpoint and a preview, and the last."""
+    steps = checkpoints.steps_in(job.folder / "checkpoints")
+    shown = {event.step for event in job.events() if isinstance(event, PreviewReady)}
+    return [step for step in steps if step and (step in shown or step == steps[-1])]
+
+
+def keep(job: Job, step: int) -> Finished:
+    """Make the style of a finished job anew from the checkpoint after `step`, and note that in its journal.
+
+    The style that it had goes to the trash; the new one takes over its name, and what was written on its card since.
+    Raises JobError where that checkpoint is gone or the job has no style, DiskFullError.
+    """
+    with job.held():
+        last = next((event for event in reversed(job.events()) if isinstance(event, Finished)), None)
+        if last is None or not last.style_path:
+            raise JobError(f"“{job.name}” has no style yet.", "Wait until its training is finished.")
+        chosen = checkpoints.at(job.folder / "checkpoints", step)
+        if chosen is None:
+            raise JobError(f"The checkpoint of step {step} is gone.", "Choose another one.")
+        library, note = Library(job.home), job.folder / "added.txt"
+        before = _noted(library, note, last.style_id)
+        style = style_of(job, chosen)
+        if before is not None:
+            kept = {name: getattr(before, name) for name in WRITTEN}
+            style = replace(style, card=replace(style.card, name=before.name, **kept))
+        style = write_style(style, job.folder / "style.safetensors")
+        if before is not None and before.id == style.id:
+            return last
+        card = library.add(style)
+        if before is not None:  # only now: a full disk must not leave the artist without any
+            library.delete(library.handle(before))
+            card = library.rename(library.handle(card), before.name)
+        write_text(note, str(card.path))
+        finished = replace(last, step=step, style_path=str(card.path), style_id=card.id, style_name=card.name)
+        job.append(finished)
+        return finished
 
 
 def _noted(library: Library, note: Path, style_id: str) -> StyleCard | None:
@@ -80,18 +125,18 @@ def style_of(job: Job, last: Checkpoint) -> Style:
         training=training,
         base_name=progress.base_name,
         base_fingerprint=progress.base_fingerprint,
-        thumbnail=_thumbnail(job.folder / "previews"),
+        thumbnail=_thumbnail(job.folder / "previews", progress.step),
         created=time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()),
     )
     return Style(card, layers)
 
 
-def _thumbnail(previews: Path) -> bytes | None:
-    """Make a small JPEG of the newest preview's first picture."""
+def _thumbnail(previews: Path, step: int) -> bytes | None:
+    """Make a small JPEG of the first picture of the newest preview that the style had come to by `step`."""
     from PIL import Image
 
-    newest = sorted(previews.glob("step-*-0.png"))[-1:]
-    if not newest or newest[0].name.startswith("step-000000"):
-        return None
-    with Image.open(newest[0]) as image:
-        return thumbnail_jpeg(image)
+    for path in sorted(previews.glob("step-*-0.png"), reverse=True):
+        if 0 < int(path.name.split("-")[1]) <= step:
+            with Image.open(path) as image:
+                return thumbnail_jpeg(image)
+    return None

@@ -12,6 +12,7 @@ import gradio as gr
 
 from app.log import surprise_message
 from app.studio import Studio
+from app.words import say, say_error, translated
 from styles.errors import AtelierError
 
 
@@ -21,8 +22,8 @@ def as_html(text: str) -> str:
 
 
 def warn(text: str) -> None:
-    """Show a warning on the page until it is closed."""
-    gr.Warning(as_html(text), duration=None)
+    """Show a warning on the page until it is closed; a text from below is put into the artist's language."""
+    gr.Warning(as_html(translated(text)), duration=None, title=say("Please note"))
 
 
 def answering(studio: Studio, doing: str) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
@@ -33,10 +34,15 @@ def answering(studio: Studio, doing: str) -> Callable[[Callable[..., Any]], Call
             return error
         if isinstance(error, AtelierError):
             return gr.Error(
-                as_html(str(error)), title="That did not work", duration=None, print_exception=False
+                as_html(say_error(error)),
+                title=say("That did not work"),
+                duration=None,
+                print_exception=False,
             )
         text = surprise_message(studio.home, error, doing)
-        return gr.Error(as_html(text), title="Something went wrong", duration=None, print_exception=False)
+        return gr.Error(
+            as_html(translated(text)), title=say("Something went wrong"), duration=None, print_exception=False
+        )
 
     def decorate(handler: Callable[..., Any]) -> Callable[..., Any]:
         if inspect.isgeneratorfunction(handler):

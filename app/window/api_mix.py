@@ -77,13 +77,22 @@ def add_mix_endpoints(studio: Studio) -> None:
         licence: str = "",
         base: str = "",
         mode: str | None = None,
+        agreed: bool = False,
     ) -> dict[str, Any]:
-        """Bake a mix into one new style: "exact", "squeezed" to a rank, "ties" or "dare"; its card."""
+        """Bake a mix into one new style: "exact", "squeezed" to a rank, "ties" or "dare"; its card.
+
+        `agreed` bakes it though a licence forbids to share the result.
+        """
         plan = bake_plan(name, method, rank, density=density, seed=seed, author=author, licence=licence)
         mix = mix_from(
             studio, weights=weights, composition=composition, texture=texture, in_strength=in_strength,
             balance=balance, blend=blend, mode=mode,
         )  # fmt: skip
+        forbidden = studio.bench.forbidden(mix)
+        if forbidden and not agreed:
+            raise BadInput(
+                " ".join(forbidden), "Call it with agreed=True to bake it all the same, for yourself."
+            )
         return card_facts(studio.bake(mix, plan, base))
 
     @told

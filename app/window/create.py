@@ -1,236 +1,183 @@
-"""The Create room: a prompt, a slider for each style, pictures."""
+"""The Create room: what to paint on the left, what comes of it on the right."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import json
+import time
 from pathlib import Path
 from typing import Any
 
 import gradio as gr
+from gradio.utils import get_upload_folder
 
-from app.drawing import as_markdown
-from app.orders import PictureOrder
-from app.painting import Notice, Painting, PictureSaved
+from app.create_form import CreateForm, first_form, kept_form, recalled, recalled_words
+from app.history import History
+from app.painter import ASKED, DRAFT, LIVE, Painter
 from app.studio import Studio
-from app.window.answers import answering, warn
-from app.window.mix import FIRST_STYLES, arranged, choices_of, mix_controls, paintable, present
-from app.window.numbers import number_field, real, shown, whole
-from styles.errors import Cancelled, OutOfMemory, RecipeError
+from app.window.answers import answering
+from app.window.create_pieces import mix_piece, paper_piece, stage_piece
+from app.words import say, say_error
+from styles.errors import AtelierError
 from styles.pictures import read_recipe
-from styles.recipe import SAMPLERS, Recipe
+from styles.recipe import SAMPLERS
 
-FIRST_PROMPT = "a red house in a meadow"
-SHOWN_PICTURES = 24
+MOST_STEPS = 100
+AT_ONCE: dict[str, Any] = {"queue": False, "show_progress": "hidden", "api_visibility": "private"}
+# Where a browser keeps the form: this tab for a reload, the last one for a new tab.
+KEPT = "atelier.create"
+KEEP = """(...values) => {
+  if (!window.atelierRestored) return;
+  const names = %s, form = JSON.stringify(Object.fromEntries(names.map((name, place) => [name, values[place]])));
+  sessionStorage.setItem("%s", form);
+  localStorage.setItem("%s", form);
+}"""
+FETCH = '() => [sessionStorage.getItem("%s") ?? localStorage.getItem("%s") ?? ""]'
+RESTORED = "() => { window.atelierRestored = true; }"
+VISITED = '() => { document.dispatchEvent(new Event("atelier:visited")); }'
+BASE = '(base) => { window.atelierBase = base ?? ""; document.dispatchEvent(new Event("atelier:base")); }'
 
 
 def create_room(studio: Studio, page: gr.Blocks, tab: gr.Tab) -> None:
     """Lay out the room and connect it."""
-    told = answering(studio, "painting")
-    greeted = gr.State(False)  # whether the first styles have been chosen for this page
-    with gr.Row(equal_height=False):
-        with gr.Column(scale=5, min_width=340):
-            prompt = gr.Textbox(label="Prompt", value=FIRST_PROMPT, lines=2, max_lines=8)
-            mix = mix_controls()
-            with gr.Row():
-                count = gr.Slider(1, 16, value=1, step=1, label="How many")
-                seed = number_field("Seed", "a new one each time")
-            with gr.Row():
-                go = gr.Button("Create", variant="primary", size="lg", scale=3)
-                stop = gr.Button("Stop", size="lg", scale=1)
-            with gr.Group(visible=False) as crowded:
-                crowded_words = gr.Markdown()
-                pause_and_go = gr.Button("Pause the training, paint, go on")
-            with gr.Accordion("More", open=False):
-                negative = gr.Textbox(label="Negative prompt", value="", info="What to keep out.", lines=1)
-                with gr.Row():
-                    width = number_field("Width in pixels", "the base's")
-                    height = number_field("Height in pixels", "the base's")
-                with gr.Row():
-                    steps = gr.Slider(1, 100, value=20, step=1, label="Steps")
-                    guidance = number_field("Guidance", "the base's")
-                sampler = gr.Dropdown(list(SAMPLERS), value=SAMPLERS[0], label="Sampler")
-                triggers = gr.Checkbox(True, label="Add the styles' trigger words to the prompt")
-                base = gr.Textbox(
-                    label="Base to paint with", value="", placeholder="the one in use", max_lines=1
-                )
-                dropped = gr.File(
-                    label="Drop a picture to get its recipe back", file_types=[".png"], height=140
-                )
-        with gr.Column(scale=6, min_width=380):
-            live = gr.Image(
-                label="Being painted", format="png", height=260, visible=False, interactive=False, buttons=[]
+    painter = Painter(studio)
+    with gr.Row(equal_height=False, elem_id="create"):
+        with gr.Column(scale=5, min_width=330):
+            fields, from_picture = form_fields(studio)
+        with gr.Column(scale=7, min_width=400):
+            stage = stage_piece(studio, painter)
+            restore = gr.UploadButton(
+                say("Settings from a picture …"), elem_id="create-restore", file_types=[".png"]
             )
-            said = gr.Markdown("", elem_classes="quiet")
-            gallery = gr.Gallery(
-                label="Pictures", columns=3, format="png", object_fit="contain", height=660,
-                buttons=["download", "fullscreen"],
-            )  # fmt: skip
+    form = list(fields.values())
+    _connect_painting(studio, painter, fields, stage)
+    _connect_recall(studio, fields, stage, restore, from_picture)
 
-    quiet: dict[str, Any] = {"show_progress": "hidden", "api_visibility": "private"}
-
-    @told
-    def fill(
-        source: str | None, again: bool, wanted: list[str] | None, ids: list[str], *values: float
-    ) -> list[Any]:
-        cards = paintable(studio, source or "")
-        choices = choices_of(studio, cards)
-        offered = [handle for _, handle in choices]
-        names = [style for style in wanted or [] if style in set(offered)]
-        if again and [card.id for card in present(studio, names)] == ids:
-            # A slider may be moved while this answer is under way.
-            return [True, gr.update(choices=choices), *[gr.skip()] * (len(mix.all) - 1)]
-        if not again:
-            names = names or offered[:FIRST_STYLES]
-        known = dict(zip(ids, values, strict=False))
-        return [bool(again or names), *arranged(studio, names, known, choices)]
-
-    @told
-    def choose(wanted: list[str] | None, ids: list[str], *values: float) -> list[Any]:
-        return arranged(studio, wanted or [], dict(zip(ids, values, strict=False)))
-
-    # A fresh page and a visit after a training both find the styles that are there now.
-    visits = [page.load, tab.select, base.blur, base.submit]
-    gr.on(visits, fill, [base, greeted, *mix.says], [greeted, *mix.all], **quiet)
-    page.load(told(lambda: recent(studio)), None, gallery, **quiet)
-    mix.chosen.input(choose, mix.says, mix.all, **quiet)
-
-    form = {
-        prompt, negative, mix.ids, *mix.sliders, count, seed, width, height, steps, guidance, sampler, triggers, base,
-    }  # fmt: skip
-    screen = [live, said, gallery, crowded, crowded_words]
-
-    def order_of(values: dict[Any, Any]) -> PictureOrder:
-        return PictureOrder(
-            prompt=values[prompt], negative=values[negative], base=values[base],
-            weights=mix.weights(values),
-            seed=whole(seed, values[seed]), count=int(values[count]), steps=int(values[steps]),
-            guidance=real(guidance, values[guidance]), sampler=values[sampler],
-            width_px=whole(width, values[width]), height_px=whole(height, values[height]),
-            add_triggers=values[triggers],
-        )  # fmt: skip
-
-    @told
-    def paint(values: dict[Any, Any]) -> Iterator[list[Any]]:
-        yield from _show(studio, order_of(values), pause_training=False)
-
-    @told
-    def paint_in_a_pause(values: dict[Any, Any]) -> Iterator[list[Any]]:
-        yield from _show(studio, order_of(values), pause_training=True)
-
-    one_at_a_time: dict[str, Any] = {"concurrency_id": "gpu", "concurrency_limit": 1, **quiet}
-    gr.on([go.click, prompt.submit], paint, form, screen, **one_at_a_time)
-    pause_and_go.click(paint_in_a_pause, form, screen, **one_at_a_time)
-    stop.click(told(lambda: studio.stop_rendering()), None, None, concurrency_limit=None, **quiet)
-
-    @told
-    def take_recipe(path: str | None) -> list[Any]:
-        if not path:
-            return [gr.skip()] * len(restored)
-        recipe = read_recipe(Path(path))
-        source = studio.source_for(recipe)
-        parts: dict[str, float] = {}
-        heard = {part.style for part in recipe.blend.sounding}
-        missing = []
-        for part in recipe.blend.parts:
-            match = present(studio, [part.style])
-            if not match:
-                missing.append(recipe.names.get(part.style, part.style[:12]))
-            else:
-                parts[match[0].id] = part.weight if part.style in heard else 0.0
-        if missing:
-            warn(f"These styles of the picture are not in the library: {', '.join(missing)}")
-        for note in recipe.notes:
-            warn(note)
-        lacking = no_control_for(recipe)
-        if lacking:
-            warn(
-                f"The picture was made with {', '.join(lacking)}; this page can't say that, and paints without."
-            )
-        usable = {card.path: card for card in [*paintable(studio, source), *present(studio, list(parts))]}
-        choices = choices_of(studio, list(usable.values()))
-        words = f"The picture's recipe is set, to be painted with {Path(source).name}."
-        if recipe.base not in ("", source, Path(source).name):
-            words += f" It was made with {recipe.base}."
-        return [
-            recipe.prompt, recipe.negative, shown(recipe.seed), shown(recipe.width_px), shown(recipe.height_px),
-            recipe.steps, shown(recipe.guidance), recipe.sampler, source, as_markdown(words),
-            *arranged(studio, list(parts), parts, choices),
-        ]  # fmt: skip
-
-    restored = [
-        prompt, negative, seed, width, height, steps, guidance, sampler, base, said, *mix.all,
-    ]  # fmt: skip
-    dropped.upload(take_recipe, dropped, restored, api_visibility="private")
-
-
-def no_control_for(recipe: Recipe) -> list[str]:
-    """What a picture was made with that the page can't say."""
-    parts = recipe.blend.sounding
-    found = {
-        f"the mode “{recipe.blend.mode}”": recipe.blend.mode != "sum" and len(parts) > 1,
-        "schedules": any(part.schedule for part in parts),
-        "composition and texture": any((part.composition, part.texture) != (1, 1) for part in parts),
-        "a picture to start from": bool(recipe.source),
-        "a second pass": recipe.second_scale > 0,
-    }
-    return [words for words, there in found.items() if there]
-
-
-def recent(studio: Studio) -> list[tuple[str, str]]:
-    """The newest pictures for the gallery, each with what it was made from."""
-    shown = []
-    for path in studio.recent_pictures(SHOWN_PICTURES):
+    @answering(studio, "opening the room")
+    def greet(saved: str) -> list[Any]:
         try:
-            recipe = read_recipe(path)
-        except RecipeError:
-            if path.is_file():  # and not deleted since
-                shown.append((str(path), path.stem))
-            continue
-        shown.append((str(path), f"seed {recipe.seed}: {recipe.prompt}"))
-    return shown
+            values = json.loads(saved) if saved else None
+        except ValueError:
+            values = None
+        known = kept_form(studio, values, Path(get_upload_folder())) if values else first_form(studio)
+        return filled(known, fields)
+
+    kept = gr.Textbox(visible=False)
+    greeted = page.load(greet, kept, form, js=FETCH % (KEPT, KEPT), **AT_ONCE)
+    greeted.then(None, None, None, js=RESTORED)
+    keep = KEEP % (json.dumps(list(fields)), KEPT, KEPT)
+    gr.on([field.change for field in form], None, form, None, js=keep)
+    fields["base"].change(None, fields["base"], None, js=BASE)
+    tab.select(None, None, None, js=VISITED)
+    tab.select(lambda: gr.update(choices=bases(studio)), None, fields["base"], **AT_ONCE)
 
 
-def _show(studio: Studio, order: PictureOrder, *, pause_training: bool) -> Iterator[list[Any]]:
-    """Paint, and yield what the screen shows after each event: live picture, words, gallery, and the crowded box."""
-    words = "Opening the base and preparing."
-    yield [gr.skip(), words, gr.skip(), gr.update(visible=False), ""]
-    notices: list[str] = []
-    try:
-        for event in studio.render(order, pause_training=pause_training).events():
-            match event:
-                case Notice():
-                    notices.append(event.text)
-                case Painting():
-                    previews = event.previews()
-                    picture = gr.update(value=_strip(previews), visible=True)
-                    yield [picture, f"Step {event.step} of {event.steps}", gr.skip(), gr.skip(), gr.skip()]
-                case PictureSaved():
-                    notices.append(f"Seed {event.seed}: saved as {event.path.name}")
-                    yield [gr.skip(), gr.skip(), recent(studio), gr.skip(), gr.skip()]
-    except Cancelled:
-        notices.append("Stopped. What was finished is kept.")
-    except OutOfMemory as error:
-        job = studio.trainings.running()
-        if job is None or pause_training:
-            yield [gr.update(visible=False), "", gr.skip(), gr.skip(), gr.skip()]
-            raise
-        yield [gr.update(visible=False), "", gr.skip(), gr.update(visible=True), as_markdown(str(error))]
-        return
-    except Exception:
-        yield [gr.update(visible=False), "", gr.skip(), gr.skip(), gr.skip()]
-        raise
-    notes = "\n\n".join(map(as_markdown, notices))
-    yield [gr.update(visible=False), notes, recent(studio), gr.skip(), gr.skip()]
+def form_fields(studio: Studio) -> tuple[dict[str, Any], gr.Accordion]:
+    """Lay out all that can be asked for, by the names that CreateForm has; and the fold of the picture to start from."""
+    fields: dict[str, Any] = {
+        "prompt": gr.Textbox(label=say("Prompt"), lines=2, max_lines=8),
+        "mix": mix_piece(studio),
+        "paper": paper_piece(),
+    }
+    with gr.Accordion(say("From a picture"), open=False) as from_picture:
+        fields["image"] = gr.Image(
+            label=say("Picture to start from"), type="filepath", format="png", image_mode=None,
+            sources=["upload", "clipboard"], height=200,
+        )  # fmt: skip
+        fields["denoise"] = gr.Slider(
+            0, 1, step=0.05, label=say("How far to go from it"),
+            info=say("0 leaves it as it is, 1 leaves next to nothing of it."),
+        )  # fmt: skip
+    with gr.Accordion(say("More settings"), open=False):
+        fields["negative"] = gr.Textbox(label=say("Keep out"), info=say("What must not be in the picture."))
+        fields["steps"] = gr.Slider(1, MOST_STEPS, step=1, label=say("Steps"))
+        fields["guidance"] = gr.Textbox(
+            label=say("Guidance"), info=say("How closely to follow the prompt."), placeholder=say("the base's"),
+            max_lines=1,
+        )  # fmt: skip
+        fields["sampler"] = gr.Dropdown(list(SAMPLERS), label=say("Sampler"))
+        fields["second_pass"] = gr.Dropdown(
+            [(say("none"), 0.0), ("1.5 ×", 1.5), ("2 ×", 2.0)], label=say("Second pass at a larger size"),
+            info=say("For final work: the picture is enlarged and painted over."),
+        )  # fmt: skip
+        fields["second_denoise"] = gr.Slider(0.05, 1, step=0.05, label=say("How far the second pass goes"))
+        fields["base"] = gr.Dropdown(
+            bases(studio), label=say("Base to paint with"), allow_custom_value=True, filterable=True
+        )
+    return fields, from_picture
 
 
-def _strip(previews: list[Any]) -> Any:
-    """The previews of one batch side by side, enlarged: one latent is one pixel."""
-    from PIL import Image
+def _connect_painting(studio: Studio, painter: Painter, fields: dict[str, Any], stage: gr.HTML) -> None:
+    inputs = set(fields.values())
 
-    side = max(previews[0].size)
-    scale = max(1, 256 // side)
-    width, height = previews[0].width * scale, previews[0].height * scale
-    strip = Image.new("RGB", (width * len(previews), height))
-    for place, preview in enumerate(previews):
-        strip.paste(preview.resize((width, height), Image.Resampling.BICUBIC), (width * place, 0))
-    return strip
+    def form_of(values: dict[Any, Any]) -> CreateForm:
+        return CreateForm.from_json({name: values[field] for name, field in fields.items()})
+
+    def asking(kind: str, pause: bool = False) -> Any:
+        def ask(values: dict[Any, Any]) -> None:
+            with painter.telling():
+                painter.ask(form_of(values).order(studio), kind, pause_training=pause)
+
+        return ask
+
+    def ask_sheet(values: dict[Any, Any], event: gr.EventData) -> None:
+        with painter.telling():
+            painter.ask(form_of(values).sheet(studio, event.kind, event.style))
+
+    mix = fields["mix"]
+    stage.paint(asking(ASKED), inputs, None, **AT_ONCE)
+    stage.pause(asking(ASKED, pause=True), inputs, None, **AT_ONCE)
+    mix.moved(asking(DRAFT), inputs, None, trigger_mode="always_last", **AT_ONCE)
+    mix.released(asking(LIVE), inputs, None, trigger_mode="always_last", **AT_ONCE)
+    mix.sheet(ask_sheet, inputs, None, **AT_ONCE)
+
+
+def _connect_recall(
+    studio: Studio,
+    fields: dict[str, Any],
+    stage: gr.HTML,
+    restore: gr.UploadButton,
+    from_picture: gr.Accordion,
+) -> None:
+    told, history = answering(studio, "taking the settings of a picture"), History(studio.home)
+
+    def recall(path: Path) -> list[Any]:
+        try:
+            done = recalled(studio, read_recipe(path))
+        except AtelierError as error:
+            return [*[gr.skip()] * len(fields), beside(problem=say_error(error))]
+        return [*filled(done.form, fields), beside(words=recalled_words(done))]
+
+    @told
+    def recall_dropped(path: str) -> list[Any]:
+        return recall(Path(path))
+
+    @told
+    def recall_kept(event: gr.EventData) -> list[Any]:
+        return recall(history.picture(event.name))
+
+    @told
+    def begin_from(event: gr.EventData) -> list[Any]:
+        return [str(history.picture(event.name)), gr.update(open=True)]
+
+    everything = [*fields.values(), stage]
+    restore.upload(recall_dropped, restore, everything, **AT_ONCE)
+    stage.recall(recall_kept, None, everything, **AT_ONCE)
+    stage.begin(begin_from, None, [fields["image"], from_picture], **AT_ONCE)
+
+
+def filled(form: CreateForm, fields: dict[str, Any]) -> list[Any]:
+    """What the fields show of a form."""
+    values = form.to_json() | {"image": form.image or None}
+    values["steps"] = gr.update(value=form.steps, maximum=max(MOST_STEPS, form.steps))
+    return [values[name] for name in fields]
+
+
+def beside(**told: str) -> dict[str, Any]:
+    """What the stage says beside the picture; the time makes the same words news again."""
+    return {**told, "at": time.time()}
+
+
+def bases(studio: Studio) -> list[tuple[str, str]]:
+    """The bases to choose from: the one in use, then all that are here."""
+    here = [entry for entry in studio.shelf.list() if entry.installed and not entry.problem]
+    return [(say("the one in use"), ""), *((entry.name, entry.name) for entry in here)]

@@ -1,114 +1,147 @@
-"""The Library room: cards of all styles, import, export, the trash."""
+"""The Library room: all styles on a shelf, a page for each, the door for new ones, and the trash."""
 
 from __future__ import annotations
 
-import tempfile
 from dataclasses import replace
+from html import escape
 from pathlib import Path
 from typing import Any
 
 import gradio as gr
 
-from app.drawing import as_markdown, style_card
+from app.drawing import as_markdown
 from app.studio import Studio
-from app.window.answers import answering, warn
-from app.window.editor import card_editor
+from app.style_drawing import BADGES, style_tile, vanished_list
+from app.window.answers import answering
+from app.window.arrivals import arrivals_door
+from app.window.baking import baking
+from app.window.desk import QUIET, Desk, opened
+from app.window.style_page import style_page
+from app.words import say, say_count, translated, unsaid
+from styles.catalogue import BUNDLED
 from styles.errors import BadInput
-from styles.export import Exported
+from styles.marks import Mark
+from styles.style import StyleCard
 
-SHOWN_CARDS = 60
-DOWNLOAD = "() => document.querySelector('#exported-file')?.click()"
+SHOWN_TILES = 24  # at first, and more each time that more are asked for
+SORTS = (
+    (unsaid("Name"), "name"),
+    (unsaid("Newest first"), "newest"),
+    (unsaid("Favourites first"), "favourites"),
+)
+LOST_JS = (
+    "element.addEventListener('click', event => { if (event.target.closest('button')) trigger('forget'); });"
+)
+SHELF_JS = Path(__file__).with_name("library_shelf.js").read_text(encoding="utf-8")
 
 
 def library_room(studio: Studio, page: gr.Blocks, tab: gr.Tab) -> None:
     """Lay out the room and connect it."""
     told = answering(studio, "looking after the library")
-    version = gr.State(0)  # counts changes, so that the cards are drawn anew
-    with gr.Row():
-        search = gr.Textbox(
-            label="Search", value="", placeholder="name, trigger word, author, tag:ink", max_lines=1, scale=3
-        )
-        files = gr.File(
-            label="Import styles", file_count="multiple", file_types=[".safetensors"], height=140, scale=2
-        )
-    said = gr.Markdown("", elem_classes="quiet")
-    cards_place = gr.Column()
-    card_editor(studio, page, tab, version)
-    with gr.Accordion("Trash", open=False):
-        trash = gr.Dropdown([], label="Deleted styles", info="Nothing is lost: they lie in the trash folder.")
-        restore = gr.Button("Restore")
-    exported = gr.DownloadButton("Exported file", visible="hidden", elem_id="exported-file")
-    quiet: dict[str, Any] = {"show_progress": "hidden", "api_visibility": "private"}
-
-    def trashed(latest: str = "") -> Any:
-        names = studio.library.trashed()
-        first = latest if latest in names else next(iter(names), None)
-        return gr.update(choices=names, value=first)
-
-    def export(name: str) -> Exported:
-        # Into the private folder of this window, whence the browser fetches it.
-        return studio.library.export(name, Path(tempfile.mkdtemp(prefix="export-", dir=Path.cwd().parent)))
+    library = studio.library
+    version, chosen, deleted = gr.State(0), gr.State(""), gr.State("")
+    with gr.Row(elem_classes="row-tight answer-row"):
+        said = gr.Markdown("", elem_classes="said grow")
+        undo = gr.Button(visible=False, size="sm", scale=0, min_width=140)
+    with gr.Column() as shelf:
+        with gr.Row(elem_classes="shelf-bar"):
+            search = gr.Textbox(
+                label=say("Search"), value="", placeholder=say("name, trigger word, author, tag:ink"),
+                max_lines=1, scale=4,
+            )  # fmt: skip
+            sort = gr.Dropdown(
+                [(say(words), value) for words, value in SORTS], value="newest", label=say("Order"),
+                filterable=False, min_width=150,
+            )  # fmt: skip
+            family = gr.Dropdown(
+                [(say("all bases"), ""), *((say(words), value) for value, words in BADGES.items())],
+                value="", label=say("For"), filterable=False, min_width=150,
+            )  # fmt: skip
+        arrivals_door(studio, page, tab, version, said)
+        lost = gr.HTML(js_on_load=LOST_JS, visible=False, elem_classes="bare")
+        count = gr.Markdown("", elem_classes="quiet")
+        tiles = gr.HTML(js_on_load=SHELF_JS, elem_id="shelf", elem_classes="bare")
+        shown = gr.State(SHOWN_TILES)
+        more = gr.Button(say("Show more"), visible=False)
+        unreadable = gr.HTML(elem_classes="bare")
+        baking(studio, page, tab, version)
+        with gr.Accordion(say("Trash"), open=False):
+            trash = gr.Dropdown(
+                [], label=say("Deleted styles"), info=say("Nothing is lost: they lie in the trash folder.")
+            )
+            restore = gr.Button(say("Restore"), scale=0, min_width=160)
+    with gr.Column(visible=False) as open_page:
+        desk = Desk(version, chosen, shelf, open_page, said, undo, deleted)
+        style_page(studio, desk)
+    drawn = [count, tiles, more, lost, unreadable, trash]
 
     @told
-    def take_in(paths: list[str] | None, now: int) -> list[Any]:
-        if not paths:
-            return [gr.skip(), gr.skip(), gr.skip()]
-        report = studio.library.import_files([Path(path) for path in paths])
-        words = [f"Imported {len(report.styles)} of {len(paths)}."] if paths else []
-        for refused in report.refused:
-            warn(f"{refused.file.name}: {refused.reason}")
-        return [None, " ".join(words), now + 1]
+    def draw(words: str, order: str, base: str, most: int) -> list[Any]:
+        marks = library.marks()
+        found = library.search(words or "", family=base, newest=order != "name")
+        if order != "name":  # what comes with Atelier has the date of its copying
+            found.sort(key=lambda card: library.handle(card).startswith(BUNDLED))
+        if order == "favourites":
+            found.sort(key=lambda card: not marks.get(card.id, Mark()).favourite)
+        listed = [_tile(studio, card, marks) for card in found[:most]]
+        vanished, names = library.vanished(), library.trashed()
+        return [
+            _count(len(found), bool(words or base)), f'<ul class="shelf">{"".join(listed)}</ul>' if listed else "",
+            gr.update(visible=len(found) > most),
+            gr.update(value=vanished_list(vanished), visible=bool(vanished)), _unreadable(studio),
+            gr.update(choices=names, value=next(iter(names), None)),
+        ]  # fmt: skip
+
+    @told
+    def open_it(event: gr.EventData) -> list[Any]:
+        return [*opened(event.style), "", gr.update(visible=False)]
+
+    @told
+    def star(now: int, event: gr.EventData) -> int:
+        library.mark(event.style, favourite=bool(event.on))
+        return now + 1
 
     @told
     def bring_back(name: str | None, now: int) -> list[Any]:
         if not name:
             raise BadInput("The trash is empty.")
-        return [as_markdown(f"{studio.library.restore(name).name} is back."), now + 1, trashed()]
+        card = library.restore(name)
+        return [as_markdown(say("{name} is back.", name=card.name)), gr.update(visible=False), now + 1]
 
-    with cards_place:
+    @told
+    def forget_them(now: int) -> int:
+        library.forget_vanished()
+        return now + 1
 
-        @gr.render(inputs=[search, version], triggers=[page.load, tab.select, search.change, version.change],
-                   show_progress="hidden")  # fmt: skip
-        @told
-        def draw_cards(words: str, now: int) -> None:
-            found = studio.library.search(words or "")
-            if not found:
-                gr.Markdown(
-                    "No style here yet. Train one, or import one." if not words else "No style matches."
-                )
-            for start in range(0, min(len(found), SHOWN_CARDS), 2):
-                with gr.Row(equal_height=True):
-                    for card in found[start : min(start + 2, SHOWN_CARDS)]:
-                        with gr.Column(elem_classes="card"):
-                            gr.HTML(style_card(replace(card, thumbnail=studio.library.thumbnail(card))))
-                            with gr.Row():
-                                save = gr.Button("Export", size="sm", elem_classes="export")
-                                drop = gr.Button("Delete", size="sm", variant="stop", elem_classes="delete")
-                        connect(studio.library.handle(card), card.name, save, drop)
-            if len(found) > SHOWN_CARDS:
-                gr.Markdown(f"{len(found) - SHOWN_CARDS} more: search to find them.", elem_classes="quiet")
-            if unreadable := studio.library.unreadable():
-                gr.Markdown(
-                    "Files in the styles folder that can't be used:\n\n"
-                    + "\n".join(f"- {as_markdown(f'{one.file.name}: {one.reason}')}" for one in unreadable),
-                    elem_classes="quiet",
-                )
+    asked = [search, sort, family, shown]
+    visits = [page.load, tab.select, version.change, shown.change]
+    gr.on([*visits, sort.change, family.change], draw, asked, drawn, **QUIET)
+    search.change(draw, asked, drawn, trigger_mode="always_last", **QUIET)
+    more.click(lambda most: most + SHOWN_TILES, shown, shown, **QUIET)
+    tiles.opened(open_it, None, [*desk.places, said, undo], **QUIET)
+    tiles.starred(star, version, version, **QUIET)
+    undo.click(bring_back, [deleted, version], [said, undo, version], **QUIET)
+    restore.click(bring_back, [trash, version], [said, undo, version], **QUIET)
+    lost.forget(forget_them, version, version, **QUIET)
 
-    def connect(style: str, name: str, save: gr.Button, drop: gr.Button) -> None:
-        @told
-        def hand_out() -> tuple[str, str]:
-            done = export(style)
-            lines = [one.words for one in done.opens] + list(done.notes)
-            return str(done.paths[0]), "\n".join(f"- {as_markdown(line)}" for line in lines)
 
-        @told
-        def throw_away(now: int) -> list[Any]:
-            studio.library.delete(style)
-            return [as_markdown(f"{name} is in the trash."), now + 1, trashed(name)]
+def _tile(studio: Studio, card: StyleCard, marks: dict[str, Mark]) -> str:
+    pictured = replace(card, thumbnail=studio.library.thumbnail(card))
+    mark = marks.get(card.id, Mark())
+    return style_tile(pictured, studio.library.handle(card), mark.favourite, mark.tags)
 
-        save.click(hand_out, None, [exported, said], **quiet).success(None, None, None, js=DOWNLOAD)
-        drop.click(throw_away, version, [said, version, trash], **quiet)
 
-    files.upload(take_in, [files, version], [files, said, version], api_visibility="private")
-    restore.click(bring_back, [trash, version], [said, version, trash], **quiet)
-    gr.on([tab.select, page.load], told(lambda: trashed()), None, trash, **quiet)
+def _count(found: int, narrowed: bool) -> str:
+    if found:
+        return say_count(found, "1 style", "{count} styles")
+    return say("No style matches.") if narrowed else say("No style here yet. Train one, or import one.")
+
+
+def _unreadable(studio: Studio) -> str:
+    """The files in the folder that are no styles that can be read, with the reasons."""
+    lines = "".join(
+        f"<li>{escape(f'{one.file.name}: {translated(one.reason)}')}</li>"
+        for one in studio.library.unreadable()
+    )
+    words = escape(say("Files in the styles folder that can't be used:"))
+    return f'<div class="notice quiet"><p>{words}</p><ul>{lines}</ul></div>' if lines else ""

@@ -8,37 +8,21 @@ from __future__ import annotations
 
 import gradio as gr
 
-from styles.errors import BadInput
+from app import create_form
 
 
 def number_field(label: str, empty: str, value: int | float | None = None) -> gr.Textbox:
     """A field for a number; `empty` says in grey what holds while nothing stands in it."""
-    return gr.Textbox(label=label, value=shown(value), placeholder=empty, max_lines=1, min_width=120)
-
-
-def shown(number: int | float | None) -> str:
-    """A number as it stands in its field."""
-    return "" if number is None else f"{number}"
+    return gr.Textbox(
+        label=label, value="" if value is None else f"{value}", placeholder=empty, max_lines=1, min_width=120
+    )
 
 
 def whole(field: gr.Textbox, text: str | None) -> int | None:
     """The whole number in a field, None where it is empty; raises BadInput."""
-    number = real(field, text)
-    if number is None or text is None:
-        return None
-    try:
-        return int(text.strip())
-    except ValueError:
-        raise BadInput(f"{field.label}: “{text.strip()}” is no whole number.", "Write digits only.") from None
+    return create_form.whole(field.label, text)
 
 
 def real(field: gr.Textbox, text: str | None) -> float | None:
     """The number in a field, None where it is empty; raises BadInput."""
-    if text is None or not text.strip():
-        return None
-    try:
-        return float(text.strip().replace(",", "."))
-    except ValueError:
-        raise BadInput(
-            f"{field.label}: “{text.strip()}” is no number.", "Write it like 512 or 0.5."
-        ) from None
+    return create_form.real(field.label, text)

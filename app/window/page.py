@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
+from html import escape
+
 import gradio as gr
 
 from app.studio import Studio
 from app.window.api import add_endpoints
 from app.window.create import create_room
 from app.window.library import library_room
+from app.window.look import SIGN
 from app.window.settings import settings_room
+from app.window.tour import connect_tour, tour_strip
 from app.window.train import train_room
+from app.words import say
 
 BEAT_SECONDS = 5.0
 
@@ -17,19 +22,18 @@ BEAT_SECONDS = 5.0
 def build(studio: Studio) -> gr.Blocks:
     """The whole page over one studio; served by `serve`, or by a test."""
     with gr.Blocks(title="Atelier", analytics_enabled=False, delete_cache=(3600, 86400)) as page:
-        gr.HTML(
-            "<h1>Atelier</h1><p>Train a style from a handful of pictures, mix styles, share them.</p>",
-            elem_id="masthead",
-        )
-        with gr.Tabs():
-            with gr.Tab("Train", id="train") as train_tab:
+        gr.HTML(masthead(), elem_id="masthead")
+        tour = tour_strip()
+        with gr.Tabs() as rooms:
+            with gr.Tab(say("Train"), id="train") as train_tab:
                 train_room(studio, page, train_tab)
-            with gr.Tab("Create", id="create") as create_tab:
+            with gr.Tab(say("Create"), id="create") as create_tab:
                 create_room(studio, page, create_tab)
-            with gr.Tab("Library", id="library") as library_tab:
+            with gr.Tab(say("Library"), id="library") as library_tab:
                 library_room(studio, page, library_tab)
-            with gr.Tab("Settings", id="settings") as settings_tab:
+            with gr.Tab(say("Settings"), id="settings") as settings_tab:
                 settings_room(studio, page, settings_tab)
+        connect_tour(tour, studio, page, rooms, [train_tab, create_tab], [library_tab, settings_tab])
         add_endpoints(studio)
         # Gradio closes the stream of answers when none is due; what is asked in that moment would wait for ever. The
         # next question opens the stream again, with all answers that wait, so the page asks for nothing now and then.
@@ -38,3 +42,10 @@ def build(studio: Studio) -> gr.Blocks:
         )
     page.queue(default_concurrency_limit=4)
     return page
+
+
+def masthead() -> str:
+    """The sign, the name and one line."""
+    line = escape(say("Train a style from a handful of pictures, mix styles, share them."))
+    sign = SIGN.read_text(encoding="utf-8")
+    return f'<div class="sign">{sign}<div><h1>Atelier</h1><p>{line}</p></div></div>'

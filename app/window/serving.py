@@ -1,10 +1,9 @@
-"""Serving the page to this machine only, and telling the launcher where it is."""
+"""Serving the page, to this machine only where nothing else was chosen, and telling the launcher where it is."""
 
 from __future__ import annotations
 
 import json
 import os
-import signal
 import socket
 import sys
 import tempfile
@@ -18,84 +17,78 @@ from typing import Any
 from filelock import FileLock, Timeout
 
 from app.studio import Studio
-from app.window.look import CSS, theme
+from app.window.door import EVERYWHERE, HERE, middleware
+from app.window.look import SIGN, css, theme
+from app.window.native import end_at_signal, refuse_without_webview, show_natively
 from app.window.page import build
+from app.words import say
 from styles.atomic import write_text
 from styles.errors import BadInput, Failure
 
-ADDRESS = "127.0.0.1"
 FIRST_PORT, PORTS_TRIED = 7860, 40
 LARGEST_UPLOAD = "500mb"
-# Nothing on the page may come from, or go to, anywhere else.
-CONTENT_POLICY = (
-    "default-src 'self'; script-src 'self' 'unsafe-inline' 'unsafe-eval'; style-src 'self' 'unsafe-inline'; "
-    "img-src 'self' data: blob:; media-src 'self' data: blob:; font-src 'self' data:; connect-src 'self'; "
-    "worker-src 'self' blob:; frame-ancestors 'none'; base-uri 'self'; form-action 'self'"
-)
-HEADERS = (
-    (b"content-security-policy", CONTENT_POLICY.encode("ascii")),
-    (b"x-content-type-options", b"nosniff"),
-    (b"referrer-policy", b"no-referrer"),
-)
 
 
-class SafetyHeaders:
-    """ASGI middleware that adds HEADERS to every answer."""
-
-    def __init__(self, app: Any) -> None:
-        self.app = app
-
-    async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
-        """Pass the request on, with the headers put on its answer."""
-
-        async def with_headers(message: Any) -> None:
-            if message["type"] == "http.response.start":
-                message["headers"] = [*message["headers"], *HEADERS]
-            await send(message)
-
-        await self.app(scope, receive, with_headers if scope["type"] == "http" else send)
-
-
-def serve(studio: Studio, port: int | None = None, open_browser: bool = True) -> None:
+def serve(studio: Studio, port: int | None = None, open_browser: bool = True, native: bool = False) -> None:
     """Serve the page until Ctrl+C or a termination signal; trainings go on after that.
 
-    Raises BadInput where `port` is taken, Failure where a window over this home is open already.
+    `native` shows it in a window of its own, by pywebview, and ends with that. Raises BadInput where `port` is taken
+    or pywebview is not installed, Failure where a window over this home is open already.
     """
+    if native:
+        refuse_without_webview()
+    settings = studio.settings
+    address = EVERYWHERE if settings.shared else HERE
     with _only_window(studio), _private_folder():
-        chosen = _free_port(port)
+        _free_port(port, address)  # a port that is taken is told before anything is built
         page = build(studio)
         ended = threading.Event()
         try:
             with _no_proxy_to_ourselves():
-                _, url, _ = page.launch(
-                    server_name=ADDRESS, server_port=chosen, prevent_thread_lock=True, quiet=True, inbrowser=False,
-                    share=False, ssr_mode=False, pwa=False, enable_monitoring=False, mcp_server=False,
+                chosen = _launch(
+                    page, port, server_name=address, prevent_thread_lock=True, quiet=True, inbrowser=False,
+                    share=False, ssr_mode=False, pwa=True, favicon_path=SIGN, enable_monitoring=False, mcp_server=False,
                     strict_cors=True, run_history=False, max_file_size=LARGEST_UPLOAD, show_error=False,
-                    footer_links=[], allowed_paths=[str(studio.home.pictures.absolute())], theme=theme(), css=CSS,
-                    app_kwargs={"middleware": _middleware()},
+                    footer_links=[], allowed_paths=[str(studio.home.pictures.absolute())], theme=theme(), css=css(),
+                    app_kwargs={"middleware": middleware(settings.password if settings.shared else "")},
                 )  # fmt: skip
             running = studio.home.root / "running.json"
             write_text(running, json.dumps({"port": chosen, "pid": os.getpid()}))
-            print(
-                f"Atelier is open at {url}  (Ctrl+C closes it; a training goes on)",
-                file=sys.stderr,
-                flush=True,
-            )
-            if open_browser:
+            url = f"http://{HERE}:{chosen}/"
+            words = say("Atelier is open at {url}  (Ctrl+C closes it; a training goes on)", url=url)
+            print(words, file=sys.stderr, flush=True)
+            if open_browser and not native:
                 threading.Thread(target=webbrowser.open, args=(url,), daemon=True).start()
             studio.warm_up()
-            _wait(ended)
+            studio.idle.start()
+            if native:
+                show_natively(url, ended)
+            else:
+                _wait(ended)
         finally:
             (studio.home.root / "running.json").unlink(missing_ok=True)
             page.close(verbose=False)
             studio.close()
 
 
+def _launch(page: Any, port: int | None, *, server_name: str, **options: Any) -> int:
+    """Launch the page and return its port; another one where a program takes the free port in between."""
+    for tries_left in reversed(range(PORTS_TRIED)):
+        chosen = _free_port(port, server_name)
+        try:
+            page.launch(server_name=server_name, server_port=chosen, **options)
+            return chosen
+        except OSError:
+            if port is not None or not tries_left:
+                raise
+    raise AssertionError("the last try returns or raises")
+
+
 @contextmanager
 def _no_proxy_to_ourselves() -> Iterator[None]:
     """Keep this machine's addresses from the proxy for as long as gradio looks whether its page answers."""
     before = {name: os.environ.get(name) for name in ("no_proxy", "NO_PROXY")}
-    ours = f"{ADDRESS},localhost"
+    ours = f"{HERE},localhost"
     listed = before["no_proxy"] or before["NO_PROXY"]  # whoever reads them looks at the lower case first
     os.environ.update(dict.fromkeys(before, f"{listed},{ours}" if listed else ours))
     try:
@@ -108,19 +101,9 @@ def _no_proxy_to_ourselves() -> Iterator[None]:
                 os.environ[name] = value
 
 
-def _middleware() -> list[Any]:
-    from starlette.middleware import Middleware
-    from starlette.middleware.trustedhost import TrustedHostMiddleware
-
-    # Another site whose name resolves to 127.0.0.1 must not reach the page (DNS rebinding).
-    hosts = Middleware(TrustedHostMiddleware, allowed_hosts=[ADDRESS, "localhost"])
-    return [hosts, Middleware(SafetyHeaders)]
-
-
 def _wait(ended: threading.Event) -> None:
     """Return at Ctrl+C or a termination signal."""
-    if threading.current_thread() is threading.main_thread():
-        signal.signal(signal.SIGTERM, lambda *_: ended.set())
+    end_at_signal(ended)
     try:
         while not ended.wait(timeout=1.0):  # with a timeout, so that Ctrl+C gets through on Windows
             pass
@@ -157,28 +140,28 @@ def _private_folder() -> Iterator[None]:
             os.chdir(before)
 
 
-def _free_port(wanted: int | None) -> int:
+def _free_port(wanted: int | None, address: str) -> int:
     if wanted is not None:
-        if not _is_free(wanted):
+        if not _is_free(wanted, address):
             raise BadInput(
                 f"Port {wanted} is in use by another program.",
                 "Choose another --port, or none: a free one is found.",
             )
         return wanted
     for port in range(FIRST_PORT, FIRST_PORT + PORTS_TRIED):
-        if _is_free(port):
+        if _is_free(port, address):
             return port
     raise Failure(
         f"All ports from {FIRST_PORT} to {FIRST_PORT + PORTS_TRIED - 1} are in use.", "Choose a --port."
     )
 
 
-def _is_free(port: int) -> bool:
+def _is_free(port: int, address: str) -> bool:
     with socket.socket(socket.AF_INET, socket.SOCK_STREAM) as probe:
         if os.name != "nt":  # on Windows this option would let us share a port that is in use
             probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         try:
-            probe.bind((ADDRESS, port))
+            probe.bind((address, port))
         except OSError:
             return False
     return True

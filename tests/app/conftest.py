@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -20,9 +21,11 @@ from PIL import Image, ImageDraw
 from styles.bases import BaseShelf
 from styles.home import Home
 from styles.library import Library
+from tests.app.browsing import found_browser, open_browser
 from tests.conftest import REPOSITORY
 from training.job import jobs_in
 
+ADDRESS = re.compile(r"http://127\.0\.0\.1:\d+/")  # said once the window is open, in whatever language
 COMMAND = (
     "import sys; sys.path.insert(0, sys.argv.pop(1)); from app.cli import main; sys.exit(main(sys.argv[1:]))"
 )
@@ -159,7 +162,7 @@ def window_over(home: Path) -> Iterator[str]:
         with server.stderr:
             for line in server.stderr:
                 said.append(line)
-                if "Atelier is open at " in line:
+                if ADDRESS.search(line):
                     opened.set()
         opened.set()
 
@@ -167,9 +170,9 @@ def window_over(home: Path) -> Iterator[str]:
     listener.start()
     try:
         opened.wait(300)
-        line = next((line for line in said if "Atelier is open at " in line), None)
-        assert line is not None, "the window did not open: " + "".join(said)
-        yield line.split("Atelier is open at ")[1].split()[0]
+        address = next(filter(None, map(ADDRESS.search, said)), None)
+        assert address is not None, "the window did not open: " + "".join(said)
+        yield address[0]
     finally:
         server.terminate()
         server.wait(120)
@@ -197,6 +200,17 @@ def served(trained: Trained, tiny_base: Path, tmp_path_factory: pytest.TempPathF
     shelf.use(shelf.add(tiny_base).name)
     with window_over(home) as url:
         yield Served(url, home)
+
+
+@pytest.fixture(scope="session")
+def browser() -> Iterator[Any]:
+    """The system's Chromium; without one this is a skip, and in CI a failure."""
+    if found_browser() is None:
+        if os.environ.get("CI"):
+            pytest.fail("CI needs a browser: .ci/run installs Chromium")
+        pytest.skip("no Chromium or Chrome on this machine: the window was not tested")
+    with open_browser() as browser:
+        yield browser
 
 
 @pytest.fixture(scope="module")

@@ -54,10 +54,10 @@ def test_what_goes_wrong_on_the_page_is_text_and_never_html(studio: Studio) -> N
 
 
 def test_a_page_lets_go_of_a_training_whose_folder_is_gone(studio: Studio) -> None:
-    from app.window.train import Watch, _look
+    from app.window.train_watch import Watch, _look
 
-    seen, *_, timer = _look(studio, Watch("20200101-000000 Gone"))
-    assert seen == Watch() and timer["active"] is False
+    seen, *_ = _look(studio, Watch(job_id="20200101-000000 Gone", chosen=True))
+    assert seen == Watch(blank=False)
 
 
 def test_the_gallery_leaves_out_what_is_still_being_written(studio: Studio) -> None:

@@ -12,10 +12,13 @@ from pathlib import Path
 import pytest
 from PIL import Image
 
+from styles.home import Home
 from styles.library import Library
 from styles.pictures import read_recipe
+from styles.tensor_header import open_header
 from tests.app.conftest import Atelier, Trained, process_over
 from tests.conftest import REPOSITORY
+from tests.styles.library_files import put
 
 
 def test_train_answers_with_one_json_object_and_a_style_in_the_library(trained: Trained) -> None:
@@ -63,14 +66,53 @@ def test_a_style_is_exported_deleted_restored_and_imported(
 
     text = tmp_path / "notes.safetensors"
     text.write_text("these are no tensors", encoding="utf-8")
+    shown = run("styles", "import", exported, text, "--dry-run", "--json")
+    assert shown.code == 2 and "Rings" not in [one.name for one in Library(Home(home_with_style)).cards()]
+    assert "as its layers show" in run("styles", "import", exported, "--dry-run").out
     report = run("styles", "import", exported, text, "--json")
     assert report.code == 2
     (card,) = report.json["styles"]
+    assert shown.json["styles"][0]["id"] == card["id"]
+    assert shown.json["refused"] == report.json["refused"]
     assert card["name"] == "Rings" and card["family"] == "starter" and card["rank"] == 8
     assert card["layers"]["unet"] > 0 and card["problems"] == []
     (refused,) = report.json["refused"]
     assert Path(refused["file"]) == text and refused["reason"]
     assert run("styles", "show", "rings", "--json").json["trigger"] == "rings"
+
+
+def test_a_style_without_a_picture_gets_one_when_it_is_asked_for(
+    home_with_style: Path, tiny_base: Path, atelier: Callable[[Path], Atelier]
+) -> None:
+    run, library = atelier(home_with_style), Library(Home(home_with_style))
+    library.edit("Rings", thumbnail=None)
+    put(library.folder / "For another.safetensors", 1, family="sd1")
+    made = run("styles", "picture", "--base", tiny_base, "--json")
+    assert made.code == 2 and [card["name"] for card in made.json["styles"]] == ["Rings"]
+    assert "Stable Diffusion 1" in made.json["refused"][0]["reason"]
+    assert library.find("Rings").thumbnail and (library.folder / "Rings.jpg").is_file()
+    assert "has a picture" in run("styles", "picture", "Rings", "--base", tiny_base).err
+
+
+def test_captions_go_along_only_if_the_artist_says_so(
+    home_with_style: Path, tmp_path: Path, atelier: Callable[[Path], Atelier]
+) -> None:
+    run = atelier(home_with_style)
+    (artwork,) = home_with_style.glob("jobs/*/artworks/000.png")
+    artwork.with_suffix(".txt").write_text("a wet cat, at sea", encoding="utf-8")
+
+    def counts(*options: str) -> dict[str, int]:
+        done = run("styles", "export", "Rings", tmp_path / "share", *options, "--json")
+        assert ("No captions are known" in done.err) is False
+        told = open_header(Path(done.json["style"])).metadata.get("ss_tag_frequency", "{}")
+        return next(iter(json.loads(told).values()), {})
+
+    assert counts() == {}
+    assert counts("--with-captions") == {"rings": 3, "a wet cat": 1, "at sea": 1}
+    seen = run("styles", "export", "Rings", ".", "--with-captions", "--only-show", "--json").json["seen"]
+    assert [one["key"] for one in seen if one["private"]] == ["ss_tag_frequency"]
+    shutil.rmtree(home_with_style / "jobs")
+    assert "No captions are known" in run("styles", "export", "Rings", tmp_path, "--with-captions").err
 
 
 def test_home_may_stand_before_or_after_the_command(

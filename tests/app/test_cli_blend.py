@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json
+import os
 import shutil
+import signal
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -12,7 +14,11 @@ import numpy
 import pytest
 from PIL import Image
 
+from app.bench import bake_plan
+from app.mix_orders import MixOrder, StyleOrder
+from app.studio import Studio
 from styles.base import open_base
+from styles.errors import Cancelled
 from styles.home import Home
 from styles.library import Library
 from styles.pictures import read_recipe
@@ -222,6 +228,34 @@ def test_a_mix_is_baked_into_a_style_that_paints_like_it(
     assert run("styles", "bake", "Turned", "--blend", "Turns", "--mode", "sum").code == 0, "as the hint says"
 
 
+def test_a_licence_that_forbids_it_is_told_before_the_bake(
+    mixing_home: Path, tmp_path: Path, atelier: Callable[[Path], Atelier], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pty = pytest.importorskip("pty", reason="Windows has no terminal that a test can open")
+    shutil.copytree(mixing_home, tmp_path / "home")
+    run, home = atelier(tmp_path / "home"), Home(tmp_path / "home")
+    run("styles", "edit", "Ink", "--licence", "CC-BY-ND-4.0")
+    bake = ("styles", "bake", "Both", "--style", "Ink=0.5", "--style", "Oil=0.5", "--rank", "2")
+    told = run(*bake, "--json")
+    assert told.code == 2 and "“Ink” (CC-BY-ND-4.0) forbids" in told.json["error"]["message"]
+    assert "--yes" in told.json["error"]["hint"]
+    ours, terminal = pty.openpty()
+    with open(terminal, encoding="utf-8") as typed:
+        monkeypatch.setattr("sys.stdin", typed)
+        os.write(ours, b"n\n")
+        told = run(*bake)
+        assert told.code != 0 and "forbids" in told.err and "Nothing was baked" in told.err
+        assert "Both" not in [card.name for card in Library(home).cards()]
+        os.write(ours, b"y\n")
+        assert run(*bake).code == 0
+    os.close(ours)
+    assert run("styles", "bake", "Third", "--style", "Both=1", "--style", "Oil=1", "--json").code == 2, (
+        "a parent's licence counts, too"
+    )
+    assert run(*bake, "--yes", "--json").code == 0
+    assert run("styles", "bake", "Small", "--style", "Oil=1", "--rank", "1", "--json").code == 0
+
+
 def test_conflicts_name_the_pair_that_fights_and_a_mode(run: Atelier) -> None:
     told = run("styles", "conflicts", "Ink", "Oil", "Anti", "--json").json
     worst = told["pairs"][0]
@@ -231,6 +265,49 @@ def test_conflicts_name_the_pair_that_fights_and_a_mode(run: Atelier) -> None:
     words = run("styles", "conflicts", "Ink", "Anti=-1").out
     assert "pull the same way" in words
     assert "pull the same way" in run("styles", "conflicts", "Ink", "Anti=0@0,-1@1").out
+
+
+def test_a_saved_blend_is_judged_with_all_that_it_says(run: Atelier) -> None:
+    assert run("blends", "save", "Foes", "--style", "Ink=1.5", "--style", "Anti=1", "--style", "Oil", "--mute", "Oil").code == 0  # fmt: skip
+    (pair,) = run("styles", "conflicts", "--blend", "Foes", "--json").json["pairs"]
+    assert pair["fights"] and sorted(pair["names"]) == ["Anti", "Ink"]
+    told = run("styles", "conflicts", "--blend", "Foes", "--mode", "average-guidance").out
+    assert "neither stands in the other's way" in told and told.rstrip().endswith("Mode: average guidance.")
+    assert run("styles", "conflicts", "--blend", "Foes", "Oil=0.5", "Anti=0").code == 2, "one is heard alone"
+    summed, turns = (
+        run("styles", "strength", "--blend", "Foes", "--mode", mode, "--json").json
+        for mode in ("sum", "take turns")
+    )
+    weights = {style["name"]: style["weight"] for style in summed["styles"]}
+    assert weights == {"Ink": 1.5, "Anti": 1, "Oil": 1}
+    by_name = {style["name"]: style for style in turns["styles"]}
+    assert turns["total"] == pytest.approx(1.5 * by_name["Ink"]["strength_at_1"], rel=1e-3)
+    assert summed["total"] > 1.1 * turns["total"]
+    run("blends", "delete", "Foes")
+
+
+@pytest.mark.parametrize("method", ["ties", "dare", "squeezed"])
+def test_a_bake_that_is_stopped_leaves_nothing(method: str, mixing_home: Path) -> None:
+    studio = Studio(Home(mixing_home))
+    order = MixOrder(tuple(StyleOrder(name, 0.5) for name in ("Ink", "Oil")))
+    plan = bake_plan("Broken off", method, 2)
+    before = sorted(mixing_home.rglob("*"))
+    shares: list[float] = []
+    with pytest.raises(Cancelled, match="Stopped after 3 of"):
+        studio.bake(order, plan, cancelled=lambda: len(shares) == 3, progress=shares.append)
+    assert shares[0] == 0 and shares == sorted(shares) and shares[-1] < 1
+
+    def interrupted(share: float) -> None:
+        if share > 0:
+            signal.raise_signal(signal.SIGINT)
+
+    before_us = signal.signal(signal.SIGINT, signal.default_int_handler)  # a worker of pytest ignores it
+    try:
+        with pytest.raises(KeyboardInterrupt):
+            studio.bake(order, plan, progress=interrupted)
+    finally:
+        signal.signal(signal.SIGINT, before_us)
+    assert sorted(mixing_home.rglob("*")) == before
 
 
 @pytest.mark.parametrize(
@@ -249,13 +326,15 @@ def test_conflicts_name_the_pair_that_fights_and_a_mode(run: Atelier) -> None:
         (["create", "x", "--strip", "Nobody"], "Nobody"),
         (["create", "x", "--strip", "Ink=1"], "1 weights"),
         (["create", "x", "--strip", "Ink=0,nan"], "finite"),
+        (["create", "x", "--strip", "Ink=" + ",".join(["1"] * 26), "--base", "nowhere"], "26 weights"),
+        (["create", "x", "--map", "Ink,Oil", "--grid", "99x3", "--base", "nowhere"], "99 columns"),
+        (["create", "x", "--map", "Ink,ink", "--base", "nowhere"], "twice"),
         (["create", "x", "--strip", "Ink", "--count", "2"], "one seed"),
         (["create", "x", "--strip", "Ink", "--balance"], "balanced"),
         (["create", "x", "--strip", "Ink", "--save-blend", "S"], "one blend"),
         (["create", "x", "--strip", "Ink", "--leave-one-out"], "one sheet"),
         (["create", "x", "--leave-one-out"], "leave out"),
         (["create", "x", "--map", "Ink"], "two"),
-        (["create", "x", "--map", "Ink,ink"], "twice"),
         (["create", "x", "--map", "Ink,Oil", "--grid", "3"], "3x3"),
         (["create", "x", "--map", "Ink,Oil", "--grid", "1x3"], "columns"),
         (["create", "x", "--grid", "2x2"], "map"),
@@ -278,6 +357,10 @@ def test_conflicts_name_the_pair_that_fights_and_a_mode(run: Atelier) -> None:
         (["styles", "bake", "New", "--style", "Ink=1", "--ties", "--dare"], "one way"),
         (["styles", "bake", "New", "--style", "Ink=1", "--density", "0.5"], "density"),
         (["styles", "conflicts", "Ink"], "two"),
+        (["styles", "conflicts"], "two"),
+        (["styles", "conflicts", "--blend", "Nothing"], "Nothing"),
+        (["styles", "strength"], "no style"),
+        (["styles", "strength", "Ink", "--mode", "shuffle"], "take turns"),
         (["styles", "strength", "Nobody"], "Nobody"),
     ],
     ids=lambda value: " ".join(value) if isinstance(value, list) else "",

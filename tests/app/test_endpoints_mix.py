@@ -61,6 +61,11 @@ def test_a_mix_is_judged_baked_and_kept(ask: Any, tmp_path: Path) -> None:
     card = ask(name="Both", weights={"Ink": 0.5, "Oil": 0.5}, rank=2, api_name="/bake")
     assert card["bake"]["method"] == "squeezed" and card["rank"] == 2
     ask(name="Both", api_name="/delete_style")
+    ask(name="Ink", changes={"licence": "no derivatives"}, api_name="/edit_style")
+    with pytest.raises(AppError, match="agreed=True"):
+        ask(name="Both", weights={"Ink": 0.5}, rank=2, api_name="/bake")
+    ask(name="Both", weights={"Ink": 0.5}, rank=2, agreed=True, api_name="/bake")
+    ask(name="Both", api_name="/delete_style")
 
     file = ask(name="Dusk", weights={"Ink": 0.7}, mute=["Ink"], api_name="/blends_save")
     assert Path(file).is_file()

@@ -15,10 +15,11 @@ from app.settings import Settings
 from app.sheet import SheetRow, draw_sheet
 from app.trainings import suggested_trigger
 from app.uploads import beside_each_other, look_at_artworks
-from styles.blend import Blend, BlendPart
 from styles.errors import BadInput, BlendError, PictureError, SettingsError
 from styles.home import Home
-from styles.recipe import Recipe
+from styles.import_card import ImportCard
+from styles.library import Vanished
+from styles.shown import Shown
 from styles.style import StyleCard
 from training.events import Failed, Finished, Paused, PhaseStarted, PreviewReady, RolledBack, StepDone
 
@@ -92,24 +93,6 @@ def test_trigger_words_are_added_once_and_only_for_positive_weights() -> None:
     assert suggested_trigger("Ink wash, no. 2") == "inkwashno2"
 
 
-def test_what_the_page_can_not_say_of_a_picture_is_said() -> None:
-    from app.window.create import no_control_for
-
-    plain = Recipe(
-        "a house", blend=Blend((BlendPart("a", 0.5), BlendPart("b", 1, schedule=((0, 1),), muted=True)))
-    )
-    assert no_control_for(plain) == []
-    parts = (BlendPart("a", 0.5, schedule=((0, 0), (1, 1))), BlendPart("b", 1, texture=0.5))
-    rich = replace(plain, blend=Blend(parts, "take turns"), source="0" * 64, second_scale=2.0)
-    assert [words.split()[-1] for words in no_control_for(rich)] == [
-        "turns”",
-        "schedules",
-        "texture",
-        "from",
-        "pass",
-    ]
-
-
 def test_a_sheet_holds_every_picture_whole() -> None:
     pictures = tuple(Image.new("RGB", size, "red") for size in ((40, 20), (20, 40)))
     sheet = draw_sheet("Title", ["first", "second"], [SheetRow("row", pictures)], cell_px=100)
@@ -133,9 +116,24 @@ def test_a_caption_stands_beside_its_picture(tmp_path: Path) -> None:
 
 
 def test_nothing_from_a_style_file_becomes_html() -> None:
-    from app.drawing import progress_card, style_card
+    from app.drawing import progress_card
+    from app.style_drawing import import_card, seen_list, style_facts, style_head, style_tile, vanished_list
 
     evil = "<img src=x onerror=alert(1)>"
-    card = StyleCard(evil, "starter", 4, trigger=evil, author=evil, description=evil, problems=(evil,))
-    assert "<img src=x" not in style_card(card)
+    card = StyleCard(
+        evil, "starter", 4, trigger=evil, author=evil, description=evil, problems=(evil,), tags=(evil,), tokens=(evil,),
+        training={"artworks": evil}, path=Path(evil), rights=evil, licence=evil, kind=evil,
+    )  # fmt: skip
+    offered = ImportCard(Path(evil), card, changes=(("other parts", 1),))
+    for drawn in (
+        style_tile(card, evil, tags=[evil]),
+        style_head(card),
+        style_facts(card),
+        import_card(1, offered, ""),
+        import_card(1, offered, evil),
+        import_card(1, replace(offered, card=None), evil),
+        seen_list([Shown(evil, evil, evil, "captions", 1), Shown("another", evil, evil, "file", 1)]),
+        vanished_list([Vanished(evil, Path(evil), "", "2026")]),
+    ):
+        assert "<img src=x" not in drawn and "&lt;img" in drawn
     assert "<img src=x" not in progress_card(Progress(phase=evil, warnings=(evil,)), evil)

@@ -5,9 +5,12 @@ from __future__ import annotations
 import shutil
 from pathlib import Path
 
+import pytest
+
 from app.studio import Studio
-from app.window.mix import arranged, choices_of, present
+from app.style_choices import choice, choices
 from styles.blend import Blend, BlendPart
+from styles.errors import UnknownStyleError
 from styles.home import Home
 from tests.styles.library_files import id_of, put
 
@@ -15,15 +18,15 @@ from tests.styles.library_files import id_of, put
 def test_choosing_a_style_makes_its_id(tmp_path: Path) -> None:
     studio = Studio(Home(tmp_path / "home"))
     path = put(studio.home.styles / "ours" / "Ink.safetensors", 1)
-    before = studio.library.search("name:ink")
-    assert [card.id for card in before] == [""]
-    choices = choices_of(studio, before)
-    chosen, ids, first, *_ = arranged(studio, [choices[0][1], "no such style"], {}, choices)
-    assert ids == [id_of(path)] and chosen["value"] == [choices[0][1]] and chosen["choices"] == choices
-    assert first["label"] == "Ink" and first["visible"]
-    # What the page offers stays the same, and so does what is chosen.
-    assert choices_of(studio, studio.library.search("name:ink")) == choices
-    assert present(studio, [choices[0][1], id_of(path)[:12], "Ink"]) == [studio.library.find("Ink")]
+    assert [card.id for card in studio.library.search("name:ink")] == [""]
+    (offered,) = choices(studio, "name:ink")["styles"]
+    chosen = choice(studio, offered["handle"])
+    assert chosen["id"] == id_of(path) and chosen["name"] == offered["name"] == "Ink"
+    # What the page offers stays the same, but for what is in the mix.
+    assert choices(studio, "name:ink") == {"styles": [offered], "more": 0}
+    assert choices(studio, "name:ink", without=[chosen["id"]]) == {"styles": [], "more": 0}
+    with pytest.raises(UnknownStyleError):
+        choice(studio, "no such style")
 
 
 def test_a_blend_finds_a_style_that_has_not_been_hashed(tmp_path: Path) -> None:

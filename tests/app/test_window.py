@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import os
-import shutil
+import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -11,16 +10,12 @@ from typing import Any
 
 import pytest
 
-from styles.pictures import read_recipe
 from styles.style_file import read_card
+from tests.app.browsing import PATIENCE_MS
 from tests.app.conftest import Served, draw_artworks
+from tests.styles.library_files import put_peft
 
 pytestmark = pytest.mark.browser
-PATIENCE_MS = 300_000
-ARGUMENTS = [
-    "--no-sandbox", "--disable-gpu", "--disable-background-networking", "--disable-component-update",
-    "--disable-sync", "--disable-default-apps", "--no-first-run",
-]  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -30,23 +25,6 @@ class Window:
     page: Any
     url: str
     home: Path
-
-
-@pytest.fixture(scope="module")
-def browser() -> Iterator[Any]:
-    """The system's Chromium; without one this is a skip, and in CI a failure."""
-    names = ("chromium", "chromium-browser", "google-chrome", "chrome", "msedge")
-    found = next(filter(None, map(shutil.which, names)), None)
-    if found is None:
-        if os.environ.get("CI"):
-            pytest.fail("CI needs a browser: .ci/run installs Chromium")
-        pytest.skip("no Chromium or Chrome on this machine: the window was not tested")
-    from playwright.sync_api import sync_playwright
-
-    with sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=found, args=ARGUMENTS)
-        yield browser
-        browser.close()
 
 
 @pytest.fixture(scope="module")
@@ -63,85 +41,103 @@ def window(browser: Any, served: Served) -> Iterator[Window]:
     page.close()
 
 
-def test_a_style_is_trained_and_a_reload_finds_the_running_training(window: Window, tmp_path: Path) -> None:
-    page = window.page
-    page.get_by_role("tab", name="Train").click()
-    files = sorted(draw_artworks(tmp_path / "art").iterdir())
-    page.locator("input[type=file]").first.set_input_files(files)
-    page.get_by_text("3 artworks.").wait_for()
-    page.get_by_label("Name of the style").fill("Mouse made")
-    page.get_by_role("button", name="Advanced").click()
-    # Whole names only: before the accordion's fields are there, the loss plot's name alone holds the word.
-    page.get_by_label("Steps", exact=True).fill("5000")
-    page.get_by_label("Resolution in pixels").fill("64")
-    page.get_by_role("button", name="Start training").click()
-    page.get_by_text("Mouse made: Training").wait_for()
-
-    page.reload()
-    page.get_by_text("Mouse made: Training").wait_for()
-    page.get_by_role("button", name="Stop and keep").click()
-    page.get_by_text("Mouse made: Stopped, the style is kept").wait_for()
-    assert (window.home / "styles" / "Mouse made.safetensors").is_file()
-
-
-def test_a_picture_is_painted_with_the_weight_of_the_slider(window: Window) -> None:
+def test_styles_are_trained_one_after_the_other_and_a_reload_loses_nothing(
+    window: Window, tmp_path: Path
+) -> None:
     from playwright.sync_api import expect
 
     page = window.page
-    page.get_by_role("tab", name="Create").click()
-    page.get_by_label("number input for Rings").fill("0.35")
-    page.get_by_label("number input for Rings").press("Enter")
-    page.get_by_role("button", name="More").click()
-    page.get_by_label("Seed", exact=True).fill("42")
-    steps = page.get_by_label("number input for Steps")
-    expect(steps).to_have_value("20", timeout=PATIENCE_MS)  # an accordion just opened still writes its values
-    steps.fill("2")
-    steps.press("Enter")
-    expect(page.get_by_label("range slider for Steps")).to_have_value("2", timeout=PATIENCE_MS)
-    page.get_by_role("button", name="Create", exact=True).click()
-    page.get_by_text("Seed 42: saved as").wait_for()
-    (picture,) = (window.home / "pictures").glob("*42.png")
-    recipe = read_recipe(picture)
-    weights = {recipe.names[part.style]: part.weight for part in recipe.blend.parts}
-    assert weights["Rings"] == 0.35 and recipe.steps == 2 and recipe.seed == 42
 
-    prompt = page.get_by_label("Prompt", exact=True)
-    prompt.fill("something else")
-    page.locator("input[type=file][accept*='.png']").set_input_files(picture)
-    expect(prompt).to_have_value(recipe.prompt, timeout=PATIENCE_MS)
+    def field(name: str) -> Any:
+        return page.get_by_role("textbox", name=re.compile(f"^{name}"))
+
+    def said(words: str) -> Any:
+        return page.locator("#train").get_by_role("status").filter(has_text=words)
+
+    page.get_by_role("tab", name="Train").click()
+    files = sorted(draw_artworks(tmp_path / "art").iterdir())
+    page.get_by_label("Choose pictures").set_input_files(files)
+    page.get_by_text("3 artworks.").wait_for()
+    page.get_by_label("Caption of 0.png").fill("rings on blue")
+    field("Name of the style").fill("Mouse made")
+    page.get_by_role("button", name="Advanced").click()
+    field("Steps").fill("5000")
+    page.get_by_role("tab", name="Memory").click()
+    field("Resolution").fill("64")
+    page.get_by_role("button", name="Start training").click()
+    page.get_by_role("button", name="Pause").wait_for()
+
+    page.get_by_role("tab", name="Length").click()
+    field("Steps").fill("4")
+    field("Name of the style").fill("Mouse second")
+    page.get_by_role("button", name="Add to the queue").click()
+    page.get_by_role("button", name="Take Mouse second out of the queue").wait_for()
+
+    page.reload()
+    expect(field("Name of the style")).to_have_value("Mouse second", timeout=PATIENCE_MS)
+    expect(page.get_by_label("Caption of 0.png")).to_have_value("rings on blue", timeout=PATIENCE_MS)
+    said("Training").wait_for()
+    page.get_by_role("button", name="Stop and keep").click()
+
+    # The next one starts by itself.
+    said("Finished").wait_for()
+    assert (window.home / "styles" / "Mouse made.safetensors").is_file()
+    page.get_by_role("button", name="Keep the style of step 2").click()
+    said("the style is that of step 2").wait_for()
+    assert read_card(window.home / "styles" / "Mouse second.safetensors").training["steps"] == 2
+    page.get_by_role("button", name="Paint with it").click()
+    expect(page.get_by_role("tab", name="Create")).to_have_attribute(
+        "aria-selected", "true", timeout=PATIENCE_MS
+    )
 
 
 def test_a_style_is_exported_deleted_and_restored(window: Window, tmp_path: Path) -> None:
     page, kept = window.page, window.home / "styles" / "Rings.safetensors"
     content = kept.read_bytes()
     page.get_by_role("tab", name="Library").click()
-    # First all cards: those of the search would else be clicked while they are being replaced.
-    page.get_by_role("heading", name="Mouse made").wait_for()
-    page.get_by_label("Search").fill("Rings")
-    page.get_by_role("heading", name="Mouse made").wait_for(state="hidden")
-    page.get_by_role("heading", name="Rings").wait_for()
+    # First all styles: those of the search would else be clicked while they are being replaced.
+    page.get_by_role("button", name="Mouse made", exact=True).wait_for()
+    page.get_by_label("Search", exact=True).fill("Rings")
+    page.get_by_role("button", name="Mouse made", exact=True).wait_for(state="hidden")
+    page.get_by_role("button", name="Rings", exact=True).click()
+    page.get_by_role("heading", name="Rings", level=2).wait_for()
     with page.expect_download() as download:
-        page.get_by_role("button", name="Export").first.click()
-    download.value.save_as(tmp_path / "shared.safetensors")
-    assert read_card(tmp_path / "shared.safetensors").id == read_card(kept).id
+        page.get_by_role("button", name="Export", exact=True).click()
+    shared = tmp_path / "shared.safetensors"
+    download.value.save_as(shared)
+    assert read_card(shared).id == read_card(kept).id
     page.get_by_text("diffusers: yes.").wait_for()
 
-    page.get_by_role("button", name="Delete").first.click()
+    page.get_by_role("button", name="Delete", exact=True).click()
     page.get_by_text("Rings is in the trash.").wait_for()
     assert not kept.exists()
-    page.get_by_role("button", name="Trash").click()
-    page.get_by_role("button", name="Restore").click()
+    page.get_by_role("button", name="Undo deleting Rings").click()
     page.get_by_text("Rings is back.").wait_for()
     assert kept.read_bytes() == content
+
+    (tmp_path / "notes.safetensors").write_text("these are no tensors", encoding="utf-8")
+    put_peft(tmp_path / "folder" / "Portrait", 1)
+    page.get_by_label("Styles to import", exact=True).set_input_files(
+        [shared, tmp_path / "notes.safetensors"]
+    )
+    page.get_by_text("already, as “Rings”").wait_for()
+    page.get_by_text("no safetensors file").wait_for()
+    page.get_by_label("Folder of styles to import").set_input_files(tmp_path / "folder")
+    page.get_by_role("button", name="Import: Portrait").click()
+    page.get_by_text("Portrait is in the library.").wait_for()
+    assert (window.home / "styles" / "Portrait" / "adapter_config.json").is_file()
+    page.get_by_role("button", name="Leave all").click()
+    page.get_by_text("already, as “Rings”").wait_for(state="hidden")
 
 
 def test_the_machine_is_described_and_bad_input_told_on_the_page(window: Window) -> None:
     page = window.page
     page.reload()
     page.get_by_role("tab", name="Settings").click()
-    page.get_by_role("button", name="Look at the device").click()
-    page.get_by_role("cell", name="torch", exact=True).wait_for()
+    page.get_by_role("tab", name="This machine").click()
+    page.get_by_text("The computer has").wait_for()
     page.get_by_role("tab", name="Train").click()
-    page.get_by_label("Name of the style").fill("Nothing")
+    page.get_by_role("button", name="Start over").click()
+    page.get_by_role("button", name="Undo").wait_for()
     page.get_by_role("button", name="Start training").click()
-    page.get_by_text("There are no artworks to learn from.").first.wait_for()
+    page.get_by_role("alert").filter(has_text="There are no artworks to learn from.").wait_for()

@@ -38,12 +38,10 @@ def test_a_blend_comes_back_exactly(mode: str, tmp_path: Path) -> None:
     assert "Other" not in path.read_text("utf-8")
 
 
-def test_a_name_that_is_taken_gets_a_number_or_is_replaced_when_asked(tmp_path: Path) -> None:
+def test_a_name_that_is_taken_gets_a_number(tmp_path: Path) -> None:
     first = save_blend(BLEND, "Dusk", CARDS, tmp_path)
     second = save_blend(Blend(BLEND.parts[:1]), "dusk", CARDS, tmp_path)
     assert second.name == "dusk 2.json" and load_blend(first).blend == BLEND
-    assert save_blend(Blend(BLEND.parts[:1]), "Dusk", CARDS, tmp_path, replace=True) == first
-    assert load_blend(first).blend == Blend(BLEND.parts[:1])
     assert saved_blends(tmp_path) == [first, second]
 
 

@@ -11,11 +11,13 @@ from pathlib import Path
 
 import pytest
 
-from styles import catalogue
+from styles import catalogue, hashing
+from styles import entry as entry_module
 from styles.errors import StyleFileError, UnknownStyleError
-from styles.folder import Place
+from styles.folder import Place, places
 from styles.library import Library
 from styles.like_headers import LikeHeaders
+from styles.style import StyleCard
 from styles.style_file import read_card
 from tests.styles.library_files import id_of, keep_time, library_at, put, style_bytes
 
@@ -45,9 +47,9 @@ def hashed(monkeypatch: pytest.MonkeyPatch) -> list[str]:
     names: list[str] = []
     original = catalogue.Catalogue._hash
 
-    def noted(self: catalogue.Catalogue, entry: catalogue.Entry) -> str:
+    def noted(self: catalogue.Catalogue, entry: catalogue.Entry, until: float) -> str:
         names.append(entry.name)
-        return original(self, entry)
+        return original(self, entry, until)
 
     monkeypatch.setattr(catalogue.Catalogue, "_hash", noted)
     return names
@@ -167,6 +169,56 @@ def test_idle_time_makes_ids_one_after_another(home: Path) -> None:
     entry = next(entry for entry in library._catalogue.entries() if entry.name == "style 0")
     put(path, 50, {"longer": "than before"})
     assert library._catalogue._hash(entry) == ""
+
+
+def test_idle_time_hashes_a_large_file_in_pieces(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(hashing, "BLOCK_BYTES", 100)
+    library = filled(home, 2)
+    calls = 0
+    while library.hash_some(1e-9):
+        calls += 1
+        assert calls < 99, "it begins anew each time"
+        if calls == 12:  # in the middle of the second: what was hashed until now is of another file
+            put(library.folder / "style 1.safetensors", 77, {"modelspec.author": "someone else"})
+            library.cards()
+    assert calls > 20  # a file has 1042 bytes of tensors
+    assert all(card.id == id_of(card.path) for card in library.cards() if card.path)
+    assert library.find("style 1").author == "someone else"
+
+
+def test_idle_time_does_not_look_at_the_folder_again_and_again(
+    home: Path, hashed: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    library, looks = filled(home, 2), []
+    monkeypatch.setattr(catalogue, "places", lambda folder: looks.append(folder) or places(folder))
+    assert library.hash_some(60) == library.hash_some(60) == library.hash_some(0) == 0
+    assert looks == [library.folder, library.bundled] and len(hashed) == 2
+    put(library.folder / "new.safetensors", 7)
+    (library.folder / "style 1.safetensors").unlink()
+    assert len(library.cards()) == 2 and library.hash_some(60) == 0
+    put(library.folder / "newer.safetensors", 8)
+    library.cards()
+    (library.folder / "newer.safetensors").unlink()
+    assert library.hash_some(60) == 0  # what has gone since is not waited for
+
+
+def test_only_what_is_shown_is_unpacked(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    filled(home).cards()
+    unpacked: list[str] = []
+    original = entry_module.unpacked
+
+    def noted(text: str, style_id: str, path: Path) -> StyleCard:
+        unpacked.append(path.stem)
+        return original(text, style_id, path)
+
+    monkeypatch.setattr(entry_module, "unpacked", noted)
+    library = library_at(home)
+    found = library.look("author:author style")
+    assert len(found) == 6 and unpacked == []
+    assert [card.name for card in found.first(2)] == unpacked == ["style 0", "style 1"]
+    assert library.look("author:5").cards == library.search("5 author")[-1:]
+    assert unpacked == ["style 0", "style 1", "style 5"]
+    assert library.look("tag:author").cards == [] and library.look("name:author").cards == []
 
 
 def test_a_vanished_file_is_said_and_forgotten_on_request(home: Path) -> None:

@@ -156,6 +156,40 @@ def test_small_files_that_stand_for_terabytes_are_refused(tmp_path: Path) -> Non
                 read(path)
 
 
+@pytest.mark.skipif(sys.platform != "linux", reason="only here can memory be taken away for a moment")
+def test_files_for_which_there_is_no_memory_are_refused(tmp_path: Path) -> None:
+    """A hole in a file takes no room on the disk, and a product of factors none in the file."""
+    import resource
+
+    import torch
+
+    name = "lora_unet_down_blocks_0_attentions_0_transformer_blocks_0_attn1_to_q"
+    halves = {"lora_down.weight": (8192, 65_536), "lora_up.weight": (65_536, 8192)}  # 1 GiB each
+    products = {f"hada_w{n}_{side}": (8192, 64) if side == "a" else (64, 8192) for n in "12" for side in "ab"}
+    for kind, parts in {"hole": halves, "product": products}.items():
+        entries: dict[str, object] = {}
+        position = 0
+        for part, shape in parts.items():
+            end = position + 2 * shape[0] * shape[1]
+            offsets = [position, end]
+            entries[f"{name}.{part}"] = {"dtype": "F16", "shape": list(shape), "data_offsets": offsets}
+            position = end
+        header = json.dumps(entries).encode()
+        with (tmp_path / kind).open("wb") as file:
+            file.write(len(header).to_bytes(8, "little") + header)
+            file.truncate(8 + len(header) + position)
+    assert torch.zeros(1).isfinite().all()  # what torch needs for itself it has now
+    pages = int(Path("/proc/self/statm").read_text().split()[0])
+    before = resource.getrlimit(resource.RLIMIT_AS)
+    resource.setrlimit(resource.RLIMIT_AS, (pages * resource.getpagesize() + (100 << 20), before[1]))
+    try:
+        for kind in ("hole", "product"):
+            with pytest.raises(StyleFileError, match="memory"):
+                read_style(tmp_path / kind)
+    finally:
+        resource.setrlimit(resource.RLIMIT_AS, before)
+
+
 def test_files_that_would_take_hours_are_refused_by_their_header() -> None:
     """To cut a product of factors to its nearest ranks takes the third power of the layer's width."""
     tensors, position = {}, 0

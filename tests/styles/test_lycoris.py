@@ -11,7 +11,7 @@ import torch.nn.functional as F
 from safetensors.torch import save_file
 from torch import Tensor, nn
 
-from styles import style_reading
+from styles import judging
 from styles.errors import StyleFileError
 from styles.style import Style, StyleLayer
 from styles.style_file import read_card, read_style, write_style
@@ -192,7 +192,8 @@ def test_a_change_too_large_is_cut_to_the_nearest_and_the_loss_is_said(
     path = file_of(tmp_path, layers)
     whole = opened(path)
     monkeypatch.setattr(
-        "styles.lycoris.ROOM", sum(4 * (layer.down[0].numel() + len(layer.up)) for layer in whole.values())
+        "styles.lycoris_shapes.ROOM",
+        sum(4 * (layer.down[0].numel() + len(layer.up)) for layer in whole.values()),
     )
     style = read_style(path)
     lost = wanted = 0.0
@@ -206,7 +207,7 @@ def test_a_change_too_large_is_cut_to_the_nearest_and_the_loss_is_said(
     assert f"leaves out {(lost / wanted) ** 0.5:.2%} of its change" in style.card.problems[-1]
     card = read_card(path)
     assert card.problems == style.card.problems[:-1] and "room for" in card.problems[-1]
-    monkeypatch.setattr("styles.lycoris.ROOM", 10)
+    monkeypatch.setattr("styles.lycoris_shapes.ROOM", 10)
     with pytest.raises(StyleFileError, match="more than"):
         read_card(path)
 
@@ -351,7 +352,7 @@ def test_dora_is_refused_with_the_reason(tmp_path: Path) -> None:
 
 
 def test_the_room_that_is_kept_is_the_files_largest_size() -> None:
-    from styles.lycoris import ROOM
+    from styles.lycoris_shapes import ROOM
     from styles.tensor_header import LARGEST_FILE
 
-    assert ROOM * 4 == LARGEST_FILE and style_reading.ROOM == ROOM
+    assert ROOM * 4 == LARGEST_FILE and judging.ROOM == ROOM

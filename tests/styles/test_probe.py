@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 from dataclasses import replace
 from pathlib import Path
 
@@ -11,7 +12,7 @@ import torch
 from styles.base import Base, open_base
 from styles.errors import Cancelled, Failure
 from styles.home import Home
-from styles.probe import Probe, measure, walk
+from styles.probe import Probe, walk
 from styles.sampling import make_scheduler
 from styles.stacked import blended
 from styles.strength import FULL
@@ -121,12 +122,24 @@ def test_stops_when_asked(bases: dict[str, Base], probes: dict[str, Probe]) -> N
         probes["sd1"].effect(gentle(bases["sd1"], 1), cancelled=lambda: True)
 
 
+def test_effects_are_kept_under_all_of_a_base_that_they_depend_on(bases: dict[str, Base]) -> None:
+    base, other = bases["sd1"], bases["starter"]
+    encoder = copy.deepcopy(base.text_encoders[0])
+    next(encoder.parameters()).data[0] += 1.0
+    changed = (
+        replace(base, fingerprint="0" * 64),
+        replace(base, text_encoders=(encoder,)),
+        replace(base, tokenizers=other.tokenizers),
+        replace(base, prediction_type="v_prediction"),
+        replace(base, zero_terminal_snr=True),
+        replace(base, native_size_px=128),
+        replace(base, scheduler_config=base.scheduler_config | {"beta_end": 0.02}),
+    )
+    assert len({one.effects_key for one in (base, *changed)}) == 1 + len(changed)
+    assert replace(base, name="another name", folder=None).effects_key == base.effects_key
+
+
 def test_a_style_that_gives_no_numbers_is_not_measured(probes: dict[str, Probe]) -> None:
     style = gentle(probes["sd1"].base, 1, factor=1e30)
     with pytest.raises(Failure, match=r"Style 1.*no numbers"):
         probes["sd1"].effect(style)
-
-
-def test_measure_is_the_short_way(bases: dict[str, Base]) -> None:
-    style = gentle(bases["starter"], 1)
-    assert measure(bases["starter"], style) == walk(bases["starter"]).effect(style).size

@@ -111,9 +111,9 @@ def test_what_was_measured_is_kept_by_style_and_base(tmp_path: Path) -> None:
         "[]",
         "null",
         "[" * 100_000,
-        '{"unit": 1, "effects": []}',
-        '{"unit": 0, "effects": {"base": {"a": [1, [1]]}}}',
-        '{"unit": 1, "effects": {"base": {"a": [1, [1, 2]], "b": 3, "c": ["x", []], "d": []}}}',
+        '{"unit": 2, "effects": []}',
+        '{"unit": 1, "effects": {"base": {"a": [1, [1]]}}}',
+        '{"unit": 2, "effects": {"base": {"a": [1, [1, 2]], "b": 3, "c": ["x", []], "d": []}}}',
     ],
 )
 def test_a_damaged_file_is_begun_anew(tmp_path: Path, text: str) -> None:

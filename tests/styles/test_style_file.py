@@ -6,6 +6,7 @@ import contextlib
 import hashlib
 import io
 import json
+import math
 import struct
 from dataclasses import replace
 from pathlib import Path
@@ -357,6 +358,23 @@ def refused(data: bytes, folder: Path) -> str:
     with pytest.raises(StyleFileError):
         read_style(path)
     return str(caught.value)
+
+
+@pytest.mark.parametrize("length", [0x280, 0x380, 0x480, 0x580])
+def test_a_header_of_any_length_is_a_header(length: int, tmp_path: Path) -> None:
+    """The first bytes of these are a pickle's, too."""
+    section = bytes(2 * (256 + 8) * 2 + 2)
+    key = "lora_unet_down_blocks_0_attentions_0_transformer_blocks_0_attn2_to_k"
+    shapes = {f"{key}.lora_down.weight": [2, 256], f"{key}.lora_up.weight": [8, 2], f"{key}.alpha": []}
+    header: dict[str, Any] = {}
+    end = 0
+    for name, shape in shapes.items():
+        begin, end = end, end + 2 * math.prod(shape)
+        header[name] = {"dtype": "F16", "shape": shape, "data_offsets": [begin, end]}
+    text = json.dumps(header).encode().ljust(length)
+    path = tmp_path / "style.safetensors"
+    path.write_bytes(struct.pack("<Q", length) + text + section)
+    assert read_card(path).family == "starter"
 
 
 def test_files_that_are_broken_are_refused_by_their_header(good: bytes, tmp_path: Path) -> None:

@@ -10,7 +10,7 @@ import pytest
 
 from styles.errors import StyleFileError
 from styles.families import LayerSize, layer_size
-from styles.style_reading import Judged, judge
+from styles.judging import Judged, judge
 from styles.tensor_header import Header, TensorEntry
 from tests.styles.key_lists import (
     BLOCKS,

@@ -80,6 +80,17 @@ def test_like_files_of_words_keep_their_own_names(tmp_path: Path) -> None:
         assert cards.card(tmp_path / f"{word}.safetensors").tokens == (word,)
 
 
+@pytest.mark.parametrize("word", ["ink", "ss_ink", "sshs_ink", "modelspec.ink", "atelier_card"])
+def test_like_files_are_told_apart_by_what_makes_a_tensor_a_word(tmp_path: Path, word: str) -> None:
+    cards, path = LikeHeaders(), tmp_path / "style.safetensors"
+    save_file(layer() | {word: torch.ones(2, 768)}, path, {word: FLAG})
+    assert cards.card(path).tokens == read_card(path).tokens == (word,)
+    save_file(layer() | {word: torch.ones(2, 768)}, path, {word: "other"})
+    for read in (cards.card, read_card):
+        with pytest.raises(StyleFileError):
+            read(path)
+
+
 def test_a_file_without_words_has_none(tmp_path: Path) -> None:
     assert token_keys(header(tmp_path, layer()), "x.safetensors") == {}
     bias = {"text_model.encoder.layers.0.bias": torch.zeros(768)}

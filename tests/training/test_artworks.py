@@ -9,7 +9,16 @@ import pytest
 from PIL import Image, ImageCms
 
 from styles.errors import PictureError
-from training.artworks import MOST_PIXELS, Artwork, caption_of, collect, full_caption, inspect, open_artwork
+from training.artworks import (
+    MOST_PIXELS,
+    Artwork,
+    caption_of,
+    collect,
+    full_caption,
+    full_size,
+    inspect,
+    open_artwork,
+)
 
 from .conftest import picture
 
@@ -241,3 +250,13 @@ def test_one_picture_and_tiny_ones_are_warned_about(tmp_path: Path) -> None:
     notes = inspect([tmp_path / "a.png"]).warnings
     assert any("only one picture" in note for note in notes)
     assert any("32 x 32" in note for note in notes)
+
+
+def test_the_full_size_of_a_picture_decoded_smaller_is_known(tmp_path: Path) -> None:
+    exif = Image.Exif()
+    exif[0x0112] = 6
+    flat(size=(1600, 800)).save(tmp_path / "a.jpg", exif=exif)
+    flat(size=(300, 200)).save(tmp_path / "b.png")
+    opened = open_artwork(tmp_path / "a.jpg", least_px=100)
+    assert opened.size == (100, 200) and full_size(tmp_path / "a.jpg", opened) == (800, 1600)
+    assert full_size(tmp_path / "b.png", open_artwork(tmp_path / "b.png")) == (300, 200)

@@ -11,7 +11,7 @@ import torch
 from PIL import Image
 
 from styles.base import Base, open_base
-from styles.errors import DiskFullError, OutOfMemory, PlanError, TrainingFailed
+from styles.errors import DiskFullError, JobError, OutOfMemory, PlanError, TrainingFailed
 from styles.home import Home
 from styles.library import Library
 from styles.style_file import read_style
@@ -30,6 +30,7 @@ from training.events import (
 )
 from training.job import Job
 from training.loop import train
+from training.result import choices, keep, style_of
 
 from .conftest import small_plan
 
@@ -393,6 +394,30 @@ def test_finishing_twice_writes_one_style(make_job: MakeJob, base: Base) -> None
     again = list(train(job, base=base))[-1]  # killed between the style and the journal's last line
     assert again == first
     assert len(list(job.home.styles.glob("*.safetensors"))) == 1
+
+
+def test_the_style_can_be_made_from_another_checkpoint_and_back(make_job: MakeJob, base: Base) -> None:
+    job = make_job(Path("unused"))
+    with pytest.raises(JobError, match="no style yet"):
+        keep(job, 6)
+    first = follow(job, base)[-1]
+    assert isinstance(first, Finished) and choices(job) == [3, 6]
+    library = Library(job.home)
+    library.edit("blocks", author="Ada")
+    chosen = keep(job, 3)
+    assert (chosen.step, chosen.style_name, chosen.stopped) == (3, "blocks", False)
+    card = library.find("blocks")
+    assert card.id == chosen.style_id != first.style_id
+    assert (card.training["steps"], card.author) == (3, "Ada")
+    want = style_of(job, checkpoint.load(job.folder / "checkpoints" / "step-000003.safetensors"))
+    assert card.thumbnail == want.card.thumbnail is not None
+    assert library.trashed() == ["blocks"] and job.events()[-1] == chosen and job.state() == "finished"
+    assert keep(job, 3) == chosen, "twice is once"
+
+    library.delete("blocks")  # what the artist threw away stays away; the new one is a new one
+    assert keep(job, 6).style_id == first.style_id == library.find("blocks").id
+    with pytest.raises(JobError, match="step 5 is gone"):
+        keep(job, 5)
 
 
 def test_the_same_training_under_another_name_is_another_style(make_job: MakeJob, base: Base) -> None:

@@ -1,0 +1,35 @@
+"""The password of other devices: kept as a hash only."""
+
+from __future__ import annotations
+
+import hashlib
+import hmac
+import secrets
+
+from styles.errors import BadInput
+
+SHORTEST = 8
+COST = 2**14  # scrypt's N: about 50 ms and 16 MB for each try
+
+
+def hashed(password: str) -> str:
+    """What is kept of a password: a salt and the scrypt hash, in hexadecimal. Raises BadInput for a short one."""
+    if len(password) < SHORTEST:
+        raise BadInput(
+            f"The password has {len(password)} characters.", f"Choose one with {SHORTEST} or more."
+        )
+    salt = secrets.token_bytes(16)
+    return f"{salt.hex()}:{_scrypt(password, salt).hex()}"
+
+
+def matches(password: str, kept: str) -> bool:
+    """Whether this is the password that was kept as `kept`."""
+    try:
+        salt, wanted = (bytes.fromhex(part) for part in kept.split(":"))
+    except ValueError:
+        return False
+    return hmac.compare_digest(_scrypt(password, salt), wanted)
+
+
+def _scrypt(password: str, salt: bytes) -> bytes:
+    return hashlib.scrypt(password.encode("utf-8"), salt=salt, n=COST, r=8, p=1, maxmem=2**26)

@@ -1,0 +1,120 @@
+"""What to send along with a question: the machine, the versions and the last errors, and nothing of the artist's."""
+
+from __future__ import annotations
+
+import getpass
+import re
+from collections.abc import Mapping
+from importlib.metadata import PackageNotFoundError, metadata
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from app.machine import look_at
+from app.words import language, say
+from styles.errors import AtelierError
+from styles.home import Home
+
+if TYPE_CHECKING:
+    from app.studio import Studio
+
+PROJECT = Path(__file__).resolve().parent.parent
+LAST_LINES = 60
+# Parts that a picture or a training goes through; their licences are told in the window.
+LIBRARIES = (
+    "torch", "diffusers", "transformers", "accelerate", "peft", "safetensors", "huggingface_hub", "numpy", "pillow",
+    "pillow-heif", "psd-tools", "gradio", "typer", "filelock", "psutil",
+)  # fmt: skip
+QUOTED = re.compile(r"“[^”]*”|«[^»]*»|'[^'\n]*'|\"[^\"\n]*\"")
+PATHS = re.compile(r"(?:[A-Za-z]:)?(?:[\\/][^\\/\s:*?\"<>|,;()]+){2,}")
+
+
+def report(studio: Studio) -> str:
+    """A text that can be shown to anybody: no names of styles and pictures, no prompts, no folders of the artist."""
+    lines = [f"Atelier {version()}"]
+    try:
+        lines += [f"{what}: {which}" for what, which in look_at(studio).rows()]
+    except AtelierError as error:
+        lines.append(f"device: {error.message}")
+    settings = studio.settings
+    lines += [
+        f"settings: device {settings.device}, precision {settings.precision}, low memory {settings.low_memory}, "
+        f"safety checker {settings.safety_checker}, other devices {settings.shared}, language {language()}",
+        f"base in use: {_base(studio)}",
+        f"counts: {len(studio.library.cards())} styles, {len(studio.jobs())} trainings",
+        "",
+        "last lines of the log:",
+        *last_lines(studio.home),
+    ]
+    return "\n".join(lines)
+
+
+def _base(studio: Studio) -> str:
+    """The family of the base in use: its name may be the artist's own."""
+    entry = next((entry for entry in studio.shelf.list() if entry.in_use), None)
+    return f"{entry.family or 'unknown'}, {entry.native_size_px} px" if entry else "none"
+
+
+def newest_log(home: Home) -> Path | None:
+    """The log of the last day on which something went wrong."""
+    return max(home.log.glob("*.log"), default=None, key=lambda path: path.name)
+
+
+def last_lines(home: Home) -> list[str]:
+    """The end of the log, cleaned of what is private."""
+    log = newest_log(home)
+    if log is None:
+        return ["(nothing has gone wrong yet)"]
+    lines = log.read_text(encoding="utf-8", errors="replace").splitlines()
+    return [without_private(line) for line in lines[-LAST_LINES:]]
+
+
+def without_private(line: str) -> str:
+    """A line of a log without folders, names in quotation marks, and the name of who is logged in."""
+    source = re.match(r'(\s*File )"([^"]+)"(, line \d+.*)', line)
+    if source:  # a line of the program, told by its place in the package
+        parts = Path(source[2].replace("\\", "/")).parts
+        return f"{source[1]}{'/'.join(parts[-3:])}{source[3]}"
+    if line.startswith("    "):  # the program's own text
+        return line
+    line = PATHS.sub("(path)", QUOTED.sub("“…”", line))
+    try:
+        name = getpass.getuser()
+    except (OSError, KeyError, ImportError):
+        return line
+    return re.sub(rf"\b{re.escape(name)}\b", "(user)", line) if len(name) > 2 else line
+
+
+def version() -> str:
+    """The commit that this copy of Atelier is at, or that it is a copy without one."""
+    git = PROJECT / ".git"
+    try:
+        head = (git / "HEAD").read_text(encoding="utf-8").strip()
+        if head.startswith("ref: "):
+            loose = git / head[5:]
+            packed = git / "packed-refs"
+            if loose.is_file():
+                head = loose.read_text(encoding="utf-8").strip()
+            else:
+                rows = packed.read_text(encoding="utf-8").splitlines()
+                head = next(row.split()[0] for row in rows if row.endswith(" " + head[5:]))
+        return head[:10]
+    except (OSError, StopIteration, UnicodeDecodeError):
+        return "(a copy without its history)"
+
+
+def libraries() -> list[tuple[str, str]]:
+    """(name and version, licence) of what Atelier is built on, as the packages themselves say."""
+    rows = []
+    for name in LIBRARIES:
+        try:
+            told = metadata(name).json
+        except PackageNotFoundError:
+            continue
+        rows.append((f"{told['name']} {told['version']}", _licence(told)))
+    return rows
+
+
+def _licence(told: Mapping[str, Any]) -> str:
+    text = told.get("license_expression") or str(told.get("license", "")).strip().split("\n")[0]
+    classed = [row.split("::")[-1].strip() for row in told.get("classifier", []) if row.startswith("License")]
+    return text if text and len(text) < 60 else ", ".join(classed) or say("in its package")

@@ -1,0 +1,56 @@
+"""Styles to choose from for a mix: found as one types, each as the page shows it."""
+
+from __future__ import annotations
+
+import base64
+from collections.abc import Collection
+from typing import TYPE_CHECKING, Any
+
+from styles.style import StyleCard
+
+if TYPE_CHECKING:
+    from app.studio import Studio
+
+MOST_SHOWN = 12
+
+
+def paintable(studio: Studio, base: str = "", words: str = "") -> list[StyleCard]:
+    """The styles that have all words, for the family of a base (empty: the one in use) as far as it is known.
+
+    The newest first.
+    """
+    source = studio.base_source(base)
+    family = next((entry.family for entry in studio.shelf.list() if source in (entry.name, entry.source)), "")
+    cards = studio.library.search(words, newest=True)
+    return [card for card in cards if not family or card.family in (family, "unknown")]
+
+
+def choices(studio: Studio, words: str = "", base: str = "", without: Collection[str] = ()) -> dict[str, Any]:
+    """The first of them but for some ids, and how many more there are, as plain JSON values."""
+    cards = [card for card in paintable(studio, base, words) if not card.id or card.id not in without]
+    shown = [
+        {
+            "handle": studio.library.handle(card),
+            "name": card.name,
+            "trigger": card.trigger,
+            "thumb": _data(studio.library.thumbnail(card)),
+        }
+        for card in cards[:MOST_SHOWN]
+    ]
+    return {"styles": shown, "more": max(0, len(cards) - MOST_SHOWN)}
+
+
+def choice(studio: Studio, style: str) -> dict[str, Any]:
+    """One style by handle, name or id; one that has no id yet gets it here. Raises UnknownStyleError."""
+    card = studio.library.find(style)
+    return {
+        "id": card.id,
+        "name": card.name,
+        "trigger": card.trigger,
+        "thumb": _data(card.thumbnail),
+        "weight": card.suggested_weight,
+    }
+
+
+def _data(jpeg: bytes | None) -> str:
+    return "data:image/jpeg;base64," + base64.b64encode(jpeg).decode("ascii") if jpeg else ""

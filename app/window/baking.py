@@ -1,0 +1,104 @@
+"""Baking in the Library: a few styles, each with a weight, made into one new style."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from contextlib import suppress
+from typing import Any
+
+import gradio as gr
+
+from app.bench import bake_plan
+from app.drawing import as_markdown
+from app.mix_orders import MixOrder, StyleOrder
+from app.studio import Studio
+from app.window.answers import answering
+from app.window.desk import QUIET
+from app.words import say, translated, unsaid
+from styles.errors import BadInput, StyleFileError, UnknownStyleError
+from styles.style import StyleCard
+
+MOST_BAKED = 4
+RANKS = ((unsaid("exact"), 0), ("8", 8), ("16", 16), ("32", 32))
+
+
+def baking(studio: Studio, page: gr.Blocks, tab: gr.Tab, version: gr.State) -> None:
+    """Lay out the bakery and connect it; `version` counts the library's changes."""
+    told = answering(studio, "baking styles")
+    library = studio.library
+    with gr.Accordion(say("Bake styles into one"), open=False):
+        gr.Markdown(
+            say(
+                "Makes a new style file of several, for other programs or a friend. It needs no Atelier to be used."
+            ),
+            elem_classes="quiet",
+        )
+        chosen = gr.Dropdown(
+            [], label=say("Styles to bake"), multiselect=True, max_choices=MOST_BAKED, info=say("Up to four, for one base.")
+        )  # fmt: skip
+        weights = [
+            gr.Slider(-1.0, 2.0, value=1.0, step=0.05, visible=False, interactive=True)
+            for _ in range(MOST_BAKED)
+        ]
+        with gr.Row():
+            name = gr.Textbox(label=say("Name of the new style"), value="", max_lines=1)
+            rank = gr.Radio(
+                [(say(words), value) for words, value in RANKS], value=0, label=say("Rank"),
+                info=say("Exact keeps all; a number makes a smaller file that comes near."),
+            )  # fmt: skip
+        bake = gr.Button(say("Bake"), scale=0, min_width=160)
+        with gr.Group(visible=False, elem_classes="notice warn") as forbidden:
+            forbidden_words = gr.Markdown()
+            agree = gr.Button(say("Bake it all the same"), scale=0, min_width=200)
+        said = gr.Markdown("", elem_classes="said")
+    says = [chosen, name, rank, *weights]
+    answer = [forbidden, forbidden_words, said, version]
+
+    def cards_of(handles: Sequence[str]) -> list[StyleCard]:
+        found = []
+        for handle in handles:
+            with suppress(UnknownStyleError, StyleFileError):  # deleted since the page offered it
+                found.append(library.find(handle))
+        return found
+
+    @told
+    def offer(handles: list[str] | None) -> Any:
+        choices = [(card.name, library.handle(card)) for card in library.cards()]
+        here = {handle for _, handle in choices}
+        return gr.update(choices=choices, value=[handle for handle in handles or [] if handle in here])
+
+    @told
+    def arrange(handles: list[str] | None) -> list[Any]:
+        cards = cards_of(handles or [])[:MOST_BAKED]
+        sliders = [gr.update(visible=True, label=card.name, value=card.suggested_weight) for card in cards]
+        hidden = [gr.update(visible=False)] * (MOST_BAKED - len(cards))
+        return [*sliders, *hidden, gr.update(visible=False)]
+
+    def baked(
+        handles: list[str] | None, name: str, rank: int, *weights: float, agreed: bool, now: int
+    ) -> list[Any]:
+        if not handles:
+            raise BadInput("There is nothing to bake.", "Choose the styles.")
+        plan = bake_plan(name, rank=rank or None)
+        parts = zip(handles, weights, strict=False)
+        order = MixOrder(styles=tuple(StyleOrder(handle, weight) for handle, weight in parts))
+        if not agreed and (told := studio.bench.forbidden(order)):
+            words = "\n\n".join(as_markdown(translated(sentence)) for sentence in told)
+            return [gr.update(visible=True), words, "", now]
+        card = studio.bake(order, plan)
+        words = say("{name} is in the library.", name=card.name)
+        return [gr.update(visible=False), "", as_markdown(f"{words} {translated(card.description)}"), now + 1]
+
+    @told
+    def bake_it(now: int, *values: Any) -> list[Any]:
+        return baked(*values, agreed=False, now=now)
+
+    @told
+    def bake_anyway(now: int, *values: Any) -> list[Any]:
+        return baked(*values, agreed=True, now=now)
+
+    gr.on([page.load, tab.select, version.change], offer, chosen, chosen, **QUIET)
+    chosen.change(arrange, chosen, [*weights, forbidden], **QUIET)
+    gpu: dict[str, Any] = {"concurrency_id": "gpu", "concurrency_limit": 1, "api_visibility": "private"}
+    bake.click(bake_it, [version, *says], answer, **gpu)
+    agree.click(bake_anyway, [version, *says], answer, **gpu)

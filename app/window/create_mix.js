@@ -1,0 +1,215 @@
+// The styles of the mix: chips of their words, a card with a slider each, what there is to say about the mix.
+// `props.value` is {rows: [...], mode}, as app/mix_form.py reads it.
+
+const { words, most_rows: MOST_ROWS } = props;
+const LEAST = -1, MOST = 2, STEP = 0.05;
+const DRAFT_EVERY_MS = 400, SETTLED_MS = 300, ADVICE_MS = 250;
+const known = new Map(); // the cards of styles, by id
+const VIEW = "atelier.create.view"; // how this browser shows the mix
+let state = { rows: [], mode: "sum" };
+let view = { live: true, strengths: false, ...JSON.parse(localStorage.getItem(VIEW) ?? "{}") };
+let advice = null;
+let opened = new Set(); // ids of the cards that show all their knobs
+
+const chips = el("div", { class: "chips", role: "group", "aria-label": words.chips });
+const cards = el("div", { class: "style-rows" });
+const said = el("div", { class: "advice", role: "status" });
+const pad = blendPad(words, (weights, done) => {
+  for (const row of state.rows) if (row.style in weights) row.weight = weights[row.style];
+  sliders();
+  done ? released() : moved();
+});
+
+// What the artist does
+
+function keep() {
+  props.value = JSON.parse(JSON.stringify(state));
+}
+
+let draftAt = 0, draftLater = 0, settling = 0;
+function moved() {
+  keep();
+  tell();
+  clearTimeout(settling);
+  clearTimeout(draftLater);
+  if (!view.live) return;
+  const wait = Math.max(0, draftAt + DRAFT_EVERY_MS - Date.now());
+  draftLater = setTimeout(() => {
+    draftAt = Date.now();
+    trigger("moved");
+    announce("asked");
+  }, wait);
+}
+
+function released() {
+  keep();
+  tell();
+  clearTimeout(draftLater);
+  clearTimeout(settling);
+  if (!view.live) return;
+  settling = setTimeout(() => {
+    trigger("released");
+    announce("asked");
+  }, SETTLED_MS);
+}
+
+function changed(paints = true) {
+  draw();
+  if (paints) return released();
+  keep();
+  tell();
+}
+
+function look(about) {
+  Object.assign(view, about);
+  localStorage.setItem(VIEW, JSON.stringify(view));
+}
+
+const heard = (row) => !row.muted && (row.solo || !state.rows.some((one) => one.solo)) && row.weight !== 0;
+const per = (row) => (view.strengths && advice && advice.at_1[row.style]) || 1; // what the slider counts in
+
+async function add(handle) {
+  const card = await asked(server.style, { style: handle });
+  if (!card || card.problem || state.rows.some((row) => row.style === card.id)) return;
+  known.set(card.id, card);
+  if (state.rows.length >= MOST_ROWS) return;
+  const weight = state.rows.length ? card.weight / 2 : card.weight;
+  state.rows.push({
+    style: card.id, weight, muted: false, solo: false, composition: 1, texture: 1, schedule: null, word: true,
+  });
+  changed();
+}
+
+// Drawing
+
+function draw() {
+  cards.replaceChildren(...state.rows.map(cardOf));
+  if (!state.rows.length) cards.append(el("p", { class: "quiet" }, words.nothing));
+  adder.hidden = state.rows.length >= MOST_ROWS;
+  mixing.hidden = state.rows.length < 2;
+  mode.value = state.mode;
+  live.checked = view.live;
+  strengths.checked = view.strengths;
+  sliders();
+}
+
+// What changes with each move of a slider.
+function sliders() {
+  for (const row of state.rows) {
+    const card = cards.querySelector(`[data-style="${row.style}"]`);
+    if (!card) continue;
+    card.classList.toggle("silent", !heard(row));
+    for (const input of card.querySelectorAll(".weight input")) {
+      if (input.type === "number" && input === document.activeElement && input.dataset.typing) continue;
+      input.value = number(row.weight * per(row));
+    }
+  }
+  drawChips();
+  pad.show(state.rows.filter((row) => !row.muted).map((row) => ({ ...row, name: nameOf(row) })));
+  announce("mix", { rows: state.rows.map((row) => ({ style: row.style, name: nameOf(row) })) });
+}
+
+const nameOf = (row) => known.get(row.style)?.name ?? row.style.slice(0, 12);
+
+function drawChips() {
+  const worded = state.rows.filter((row) => known.get(row.style)?.trigger);
+  chips.replaceChildren(
+    ...worded.map((row) => {
+      const on = row.word && heard(row) && row.weight > 0;
+      const about = {
+        type: "button", class: on ? "chip" : "chip off", "aria-pressed": String(row.word),
+        title: row.word ? words.chip_out : words.chip_in,
+        onclick: () => { row.word = !row.word; changed(); },
+      };
+      return el("button", about, known.get(row.style).trigger);
+    }),
+  );
+  chips.hidden = !worded.length;
+  if (worded.length) chips.prepend(el("span", { class: "quiet" }, words.chips));
+}
+
+function cardOf(row) {
+  const card = known.get(row.style);
+  const name = nameOf(row);
+  const knobs = opened.has(row.style) ? knobsOf(row, name) : null;
+  const toggle = (about) => { Object.assign(row, about); changed(); };
+  return el(
+    "article", { class: "style-row", "data-style": row.style, "aria-label": name },
+    card?.thumb ? el("img", { class: "thumb", alt: "", src: card.thumb }) : el("div", { class: "thumb" }),
+    el("div", { class: "row-head" },
+      el("strong", { title: name }, name),
+      iconButton(row.muted ? "muted" : "heard", filled(words.mute, { name }), () => toggle({ muted: !row.muted }),
+        { "aria-pressed": String(row.muted) }),
+      iconButton("solo", filled(words.solo, { name }), () => toggle({ solo: !row.solo }),
+        { "aria-pressed": String(row.solo) }),
+      iconButton("more", filled(words.more, { name }), () => {
+        opened.has(row.style) ? opened.delete(row.style) : opened.add(row.style);
+        draw();
+      }, { "aria-expanded": String(opened.has(row.style)) }),
+      iconButton("remove", filled(words.remove, { name }), () => {
+        state.rows = state.rows.filter((one) => one !== row);
+        changed();
+      }),
+    ),
+    card && card.problem ? el("p", { class: "bad" }, card.problem) : slider("weight", name, row),
+    knobs,
+  );
+}
+
+function sheet(kind, style = "") {
+  trigger("sheet", { kind, style });
+  announce("asked", { sheet: true });
+}
+
+// The frame around it all
+
+const adder = styleSearch(words, server, add, () => state.rows.map((row) => row.style));
+const live = el("input", { type: "checkbox", onchange: () => look({ live: live.checked }) });
+const strengths = el("input", {
+  type: "checkbox",
+  onchange: () => {
+    const show = () => { look({ strengths: strengths.checked }); draw(); };
+    strengths.checked && !(advice && state.rows.every((row) => row.style in advice.at_1)) ? measure(show) : show();
+  },
+});
+const mode = el("select", { "aria-label": words.mode, onchange: () => { state.mode = mode.value; changed(); } },
+  ...["sum", "take turns", "average guidance"].map((one) => el("option", { value: one }, words[`mode_${one.replace(" ", "_")}`])));
+const mixing = el("div", { class: "mixing" },
+  el("label", { class: "inline" }, el("span", {}, words.mode), mode),
+  pad.element,
+  el("div", { class: "compare", role: "group", "aria-label": words.compare },
+    el("span", { class: "quiet" }, words.compare),
+    el("button", { type: "button", class: "small", onclick: () => sheet("blend map") }, words.map),
+    el("button", { type: "button", class: "small", onclick: () => sheet("leave one out") }, words.leave_out)));
+element.classList.add("piece", "mix");
+element.replaceChildren(
+  chips,
+  el("div", { class: "mix-head" }, el("h2", {}, words.styles),
+    el("label", { class: "inline", title: words.strengths_help }, strengths, words.strengths),
+    el("label", { class: "inline", title: words.live_help }, live, words.live)),
+  cards, adder, said, mixing,
+);
+
+async function take() {
+  const given = props.value ?? {};
+  state = { ...state, ...given, rows: given.rows ?? [] };
+  const unknown = state.rows.map((row) => row.style).filter((style) => !known.has(style));
+  for (const style of unknown) known.set(style, { ...(await asked(server.style, { style })), id: style });
+  draw();
+  tell();
+}
+
+// A style that another room sends here, and styles that were taken away meanwhile.
+async function visited() {
+  const sent = sessionStorage.getItem("atelier.add-style");
+  sessionStorage.removeItem("atelier.add-style");
+  known.clear();
+  await take();
+  if (sent) await add(sent);
+}
+
+watch("value", take);
+document.addEventListener("atelier:add-style", visited);
+document.addEventListener("atelier:visited", visited);
+document.addEventListener("atelier:base", tell);
+visited();

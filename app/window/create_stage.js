@@ -1,0 +1,172 @@
+// The stage: what is being painted, and the pictures that are there. The server's canvas is the truth (app/painter.py);
+// this only looks at it, so that a reload or a second tab sees the same.
+
+const { words } = props;
+const LONG_LOOK = 4, IDLE_MS = 2500;
+let seen = -1, canvas = { state: "blank", number: 0, pictures: [] }, doneWith = -1, wake = () => {};
+
+const shown = el("div", { class: "canvas" });
+const badge = el("span", { class: "badge", hidden: true }, words.draft);
+const bar = el("div", { class: "bar", role: "progressbar", "aria-label": words.progress, "aria-valuemin": "0", "aria-valuemax": "100" }, el("span", {}));
+const said = el("p", { class: "state", role: "status" });
+const notes = el("ul", { class: "quiet notes" });
+const wrong = el("div", { class: "wrong", role: "alert", hidden: true });
+const goes = el("span", {}, words.go);
+const go = el("button", { type: "button", class: "go", title: words.go_help, onclick: paint }, goes, el("kbd", {}, "Ctrl ↵"));
+const stop = el("button", { type: "button", class: "stop", disabled: true, title: words.stop_help, onclick: halt }, words.stop, el("kbd", {}, "Esc"));
+
+const going = () => canvas.state === "preparing" || canvas.state === "painting";
+const inSight = () => element.isConnected && shown.offsetParent !== null;
+const fileUrl = (path) => new URL(`gradio_api/file=${encodeURIComponent(path)}`, document.baseURI).href;
+
+function paint() {
+  if (going() && canvas.kind === "asked") return;
+  announce("paint");
+  trigger("paint");
+  expect("asked");
+}
+
+function halt() {
+  if (!going()) return;
+  said.textContent = words.stopping;
+  asked(server.stop);
+}
+
+// A click is answered at once; what the server says follows.
+function expect(kind) {
+  canvas = { ...canvas, state: "preparing", kind, step: 0, steps: 0, share: 0, previews: [], notices: [], problem: "" };
+  show();
+  wake();
+}
+
+async function follow() {
+  while (element.isConnected) {
+    if (document.hidden || !inSight()) {
+      await pause(500);
+      continue;
+    }
+    const told = await asked(server.look, { seen, patience: going() ? LONG_LOOK : 0 });
+    if (told === null) {
+      complain(words.no_server);
+      await pause(IDLE_MS);
+      seen = -1;
+      continue;
+    }
+    if (told.serial !== seen) {
+      seen = told.serial;
+      canvas = told.canvas;
+      show();
+    }
+    if (!going()) await pause(IDLE_MS);
+  }
+}
+
+const pause = (milliseconds) => new Promise((done) => { wake = done; setTimeout(done, milliseconds); });
+
+function show() {
+  const draft = canvas.kind === "draft";
+  const busy = going() && canvas.kind === "asked";
+  goes.textContent = busy ? words.busy : words.go;
+  go.setAttribute("aria-disabled", String(busy));
+  stop.disabled = !going();
+  bar.classList.toggle("on", going());
+  bar.classList.toggle("unsure", canvas.state === "preparing");
+  bar.setAttribute("aria-valuenow", String(Math.round(100 * (canvas.share ?? 0))));
+  bar.firstChild.style.width = `${100 * (canvas.share ?? 0)}%`;
+  said.textContent = stateWords();
+  notes.replaceChildren(...(canvas.state === "resting" ? [] : canvas.notices ?? []).map((notice) => el("li", {}, notice)));
+  complain(canvas.problem);
+  if (canvas.crowded) wrong.append(el("button", { type: "button", class: "small", onclick: () => { trigger("pause"); expect("asked"); } }, words.pause));
+  // While a picture grows out of noise, the one before says more: the old one stays until the new one is better.
+  const early = !draft && canvas.kind === "live" && canvas.share < 0.5 && shown.querySelector("img");
+  if (going() && canvas.previews?.length && !early) lay(canvas.previews.map((src) => ({ src, alt: words.growing, small: true })), 0);
+  if (canvas.state === "preparing" && !shown.querySelector("img")) shown.replaceChildren(el("p", { class: "quiet" }, words.preparing));
+  if (canvas.pictures?.length && (!going() || canvas.kind !== "live")) finished(draft);
+  badge.hidden = !(draft && canvas.pictures?.length);
+  if (!going() && canvas.number !== doneWith && canvas.state !== "blank") {
+    doneWith = canvas.number;
+    if (!draft) pictures.refresh(canvas.pictures.map((one) => one.path));
+  }
+}
+
+function complain(problem) {
+  wrong.hidden = !problem;
+  wrong.replaceChildren(el("p", {}, problem ?? ""));
+}
+
+function finished(draft) {
+  const all = canvas.pictures.map((one, place) => ({
+    src: one.data || fileUrl(one.path), path: one.path, label: canvas.labels?.[place] ?? "",
+    alt: canvas.labels?.[place] || (draft ? words.draft : filled(words.picture, { seed: one.seed })),
+  }));
+  const growing = going() ? canvas.previews.map((src) => ({ src, alt: words.growing, small: true })) : [];
+  lay([...all, ...growing], canvas.columns);
+}
+
+function lay(items, columns) {
+  const across = columns || Math.ceil(Math.sqrt(items.length));
+  shown.style.setProperty("--across", across);
+  shown.classList.toggle("many", items.length > 1);
+  const tiles = items.map((item) => {
+    const image = el("img", { src: item.src, alt: item.alt, class: item.small ? "growing" : null });
+    if (items.length === 1) return image;
+    const inside = item.path ? el("button", { type: "button", "aria-label": item.alt, onclick: () => pictures.choose(item.path) }, image) : image;
+    return el("figure", {}, inside, item.label ? el("figcaption", {}, item.label) : null);
+  });
+  // One picture after another in the same place: the next is there before the last is gone.
+  const [before] = shown.children;
+  if (tiles.length === 1 && before?.tagName === "IMG" && shown.children.length === 1) {
+    Object.assign(before, { src: items[0].src, alt: items[0].alt, className: items[0].small ? "growing" : "" });
+  } else shown.replaceChildren(...tiles);
+}
+
+function stateWords() {
+  const places = { step: canvas.step, steps: canvas.steps };
+  switch (canvas.state) {
+    case "preparing": return words.preparing;
+    case "painting": return filled(canvas.kind === "draft" ? words.draft_step : words.step, places);
+    case "done": return canvas.kind === "draft" ? words.draft_done : words.done;
+    case "stopped": return words.stopped;
+    case "failed": return words.failed;
+    case "resting": return canvas.notices?.[0] ?? "";
+  }
+  return "";
+}
+
+document.addEventListener("keydown", (event) => {
+  if (!inSight() || event.defaultPrevented) return;
+  if (event.key === "Enter" && (event.ctrlKey || event.metaKey)) { event.preventDefault(); paint(); }
+  if (event.key === "Escape") halt();
+});
+document.addEventListener("atelier:asked", (event) => event.detail?.sheet ? expect("asked") : wake());
+
+const pictures = history(words, server, {
+  trigger, fileUrl,
+  show: (item) => { badge.hidden = true; lay([{ src: fileUrl(item.path), alt: item.title, path: item.path }], 0); },
+  say: (text) => { said.textContent = text; },
+});
+watch("value", () => {
+  const { words: told = "", problem = "" } = props.value ?? {};
+  said.textContent = told;
+  complain(problem);
+});
+
+// A PNG that is dropped on the stage gives its settings, by gradio's own way for files.
+function dropped(event) {
+  if (![...event.dataTransfer.types].includes("Files")) return;
+  event.preventDefault();
+  shown.classList.toggle("dropping", event.type === "dragover");
+  const input = document.querySelector("#create-restore input[type=file]");
+  if (event.type !== "drop" || !input) return;
+  input.files = event.dataTransfer.files;
+  input.dispatchEvent(new Event("change", { bubbles: true }));
+}
+for (const kind of ["dragover", "dragleave", "drop"]) element.closest(".column").addEventListener(kind, dropped);
+
+element.classList.add("piece", "stage");
+element.replaceChildren(
+  el("div", { class: "scene" }, el("div", { class: "do" }, go, stop), el("div", { class: "easel" }, shown, badge), bar, said),
+  wrong, notes, pictures.element,
+);
+shown.append(el("p", { class: "quiet" }, words.empty));
+follow();

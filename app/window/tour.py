@@ -1,0 +1,67 @@
+"""The tour of the first start: a strip above the Train and the Create room, until it is put away."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import gradio as gr
+
+from app.first_steps import lay_out_bundled, steps, steps_drawn
+from app.studio import Studio
+from app.window.answers import answering
+from app.words import say
+
+QUIET: dict[str, Any] = {"show_progress": "hidden", "api_visibility": "private"}
+RELOAD = "() => window.location.reload()"
+
+
+@dataclass(frozen=True)
+class Tour:
+    """Its pieces, laid out above the rooms and connected once these are there."""
+
+    strip: gr.Column
+    shown: gr.HTML
+    lay_out: gr.Button
+    to_create: gr.Button
+    put_away: gr.Button
+
+
+def tour_strip() -> Tour:
+    """Lay it out, hidden until it is known whether it was seen."""
+    with gr.Column(visible=False, elem_classes="card", elem_id="tour") as strip:
+        gr.Markdown("### " + say("Your first own style, in about three minutes"))
+        shown = gr.HTML()
+        with gr.Row(elem_classes="row-tight"):
+            lay_out = gr.Button(say("Lay out the bundled artworks"), size="sm", elem_classes="fit")
+            to_create = gr.Button(say("Go to the Create room"), size="sm", elem_classes="fit")
+            put_away = gr.Button(say("Put the tour away"), size="sm", elem_classes="fit")
+    return Tour(strip, shown, lay_out, to_create, put_away)
+
+
+def connect_tour(
+    tour: Tour, studio: Studio, page: gr.Blocks, rooms: gr.Tabs, inside: list[gr.Tab], outside: list[gr.Tab]
+) -> None:
+    """Let its buttons do what they say; it is shown above the rooms `inside` and not above those `outside`."""
+    told = answering(studio, "showing the tour")
+
+    @told
+    def look() -> list[Any]:
+        if studio.settings.tour_seen:
+            return [gr.update(visible=False), gr.skip(), gr.skip()]
+        now = steps(studio)
+        return [gr.update(visible=True), steps_drawn(now), gr.update(visible=not now[0].done)]
+
+    @told
+    def put_away() -> Any:
+        studio.change_settings(tour_seen=True)
+        return gr.update(visible=False)
+
+    places = [tour.strip, tour.shown, tour.lay_out]
+    gr.on([page.load, *(tab.select for tab in inside)], look, None, places, **QUIET)
+    gr.on([tab.select for tab in outside], lambda: gr.update(visible=False), None, tour.strip, **QUIET)
+    tour.put_away.click(put_away, None, tour.strip, **QUIET)
+    tour.to_create.click(lambda: gr.Tabs(selected="create"), None, rooms, **QUIET)
+    # The page finds the artworks, the name and the preset in the draft when it loads, in the Train room.
+    tour.lay_out.click(told(lambda: lay_out_bundled(studio)), None, None, show_progress="minimal",
+                       api_visibility="private").success(None, None, None, js=RELOAD)  # fmt: skip

@@ -1,0 +1,119 @@
+"""What the library holds, without the bundled styles that the artist hid: listed, found by a word, told in full."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from datetime import UTC, datetime
+from itertools import takewhile
+
+from styles.catalogue import Catalogue
+from styles.entry import BUNDLED, Entry
+from styles.errors import BadInput, StyleFileError, UnknownStyleError
+from styles.folder import folded, name_of
+from styles.listing import Vanished
+from styles.names import clean_text
+from styles.search import named, not_found, with_id
+from styles.side_files import side_thumbnail
+from styles.style import StyleCard
+from styles.style_file import read_card
+from styles.trash import Hidden
+
+
+class Holdings:
+    """The styles of a catalogue that are to be seen."""
+
+    def __init__(self, catalogue: Catalogue, hidden: Hidden) -> None:
+        self._catalogue = catalogue
+        self._hidden = hidden
+
+    def entries(self) -> list[Entry]:
+        """Return all but the hidden ones; bundled ones always have an id, by which they are hidden."""
+        entries = self._catalogue.entries()
+        bundled = _bundled_of(entries)
+        if any(entry.unhashed for entry in bundled):
+            list(self._catalogue.identifying(bundled))
+            entries = self._catalogue.entries()
+        hidden = self._hidden.ids() if bundled else set()
+        return (
+            [entry for entry in entries if not (entry.bundled and entry.id in hidden)] if hidden else entries
+        )
+
+    def bundled(self) -> list[Entry]:
+        """Return all bundled styles, also the hidden ones, with their ids."""
+        return list(self._catalogue.identifying(_bundled_of(self._catalogue.entries())))
+
+    def names(self) -> set[str]:
+        """Return the names that are taken, folded."""
+        return {folded(entry.name) for entry in self._catalogue.entries()}
+
+    def vanished(self) -> list[Vanished]:
+        """Return the styles that were in the folder and are gone, and lie nowhere else in it."""
+        return [
+            Vanished(name_of(row.where), self._catalogue.folder / row.where, row.id, _date(row.gone))
+            for row in self._catalogue.lost()
+        ]
+
+    def match(self, name_or_id: str) -> Entry:
+        """Return the style that a name, a place or the beginning of an id means; raises UnknownStyleError."""
+        wanted = name_or_id.strip()
+        if len(wanted) == 64 and (entry := self._catalogue.current(wanted.casefold())):
+            return entry
+        entries = [entry for entry in self.entries() if entry.readable]
+        if found := named(wanted, entries) or with_id(wanted, entries, self._catalogue, thorough=True):
+            return found
+        if wanted:
+            self._explain(wanted.casefold())
+        raise not_found(wanted, [entry.name for entry in entries])
+
+    def own(self, name_or_id: str, what: str) -> Entry:
+        """Return a style that may be changed; `what` a bundled one does instead. Raises BadInput for one."""
+        entry = self.match(name_or_id)
+        if entry.bundled:
+            raise BadInput(f"“{entry.name}” comes with Atelier and {what}.", "Export it to have a copy.")
+        return entry
+
+    def whole(self, entry: Entry) -> StyleCard:
+        """Return a style's card with its id and thumbnail; raises StyleFileError."""
+        if not entry.readable:
+            raise StyleFileError(entry.row.problem)
+        card = self._catalogue.identified(entry).card
+        assert card is not None
+        return replace(card, thumbnail=self.thumbnail(card))
+
+    def handle(self, card: StyleCard) -> str:
+        """Return a word by which `match` knows a listed style, and which stays the same when it is hashed."""
+        if card.path is None:
+            return card.id
+        if card.path.is_relative_to(self._catalogue.folder):
+            return card.path.relative_to(self._catalogue.folder).as_posix()
+        return BUNDLED + card.path.relative_to(self._catalogue.bundled).as_posix()
+
+    def thumbnail(self, card: StyleCard) -> bytes | None:
+        """Return a style's picture, a JPEG: the one beside its file, else the one in it, else none."""
+        if card.path is None:
+            return card.thumbnail
+        try:
+            return side_thumbnail(card.path) or read_card(card.path, hashed=False).thumbnail
+        except StyleFileError:  # taken away since it was listed
+            return None
+
+    def _explain(self, wanted: str) -> None:
+        """Raise UnknownStyleError for a style that was here, or is but can't be read."""
+        for entry in self._catalogue.entries():
+            if not entry.readable and wanted == entry.name.casefold():
+                raise UnknownStyleError(f"“{clean_text(entry.name, 80)}” can't be used: {entry.row.problem}")
+        for lost in self.vanished():
+            if wanted in (lost.name.casefold(), lost.id):
+                raise UnknownStyleError(
+                    f"“{clean_text(lost.name, 80)}” has vanished: {lost.file} was missed on {lost.missed[:10]}.",
+                    "Put the file back, or import the style again.",
+                )
+
+
+def _bundled_of(entries: list[Entry]) -> list[Entry]:
+    """Return the bundled ones of entries in their order, in which they come last."""
+    return list(takewhile(lambda entry: entry.bundled, reversed(entries)))[::-1]
+
+
+def _date(seconds: float) -> str:
+    return datetime.fromtimestamp(seconds, UTC).strftime("%Y-%m-%dT%H:%M:%SZ")

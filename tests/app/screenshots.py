@@ -1,0 +1,132 @@
+"""Pictures of every room, light and dark, at two sizes: `python -m tests.app.screenshots --out DIR`.
+
+They show a home with something in it: a training that is done, pictures that were painted. `--home DIR` shows another
+one, which is only looked at; `--language es` shows it in Spanish.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from app.demo import bundled_hands
+from app.orders import PictureOrder, TrainingOrder
+from app.studio import Studio
+from styles.home import Home
+from tests.app.browsing import PATIENCE_MS, open_browser
+from tests.app.conftest import window_over
+
+SIZES_PX = {"desk": (1280, 800), "tablet": (820, 1180)}
+# A room, or a part of it, by the names of its tabs.
+ROOMS = {
+    "en": {
+        "train": ("Train",),
+        "create": ("Create",),
+        "library": ("Library",),
+        "settings": ("Settings",),
+        "settings-machine": ("Settings", "This machine"),
+        "settings-files": ("Settings", "Files and disk"),
+        "settings-devices": ("Settings", "Language and other devices"),
+        "settings-about": ("Settings", "Help and about"),
+    },
+    "es": {
+        "train": ("Entrenar",),
+        "create": ("Crear",),
+        "library": ("Biblioteca",),
+        "settings": ("Ajustes",),
+        "settings-machine": ("Ajustes", "Este ordenador"),
+        "settings-files": ("Ajustes", "Archivos y disco"),
+        "settings-devices": ("Ajustes", "Idioma y otros dispositivos"),
+        "settings-about": ("Ajustes", "Ayuda e información"),
+    },
+}
+PAINTED = (
+    ("a red house in a meadow", {"ochre dabs": 1.0}),
+    ("a blue boat on the sea", {"cyanotype": 1.0}),
+    ("a green tree in the snow", {"ochre dabs": 0.6, "cyanotype": 0.5}),
+    ("a yellow fish on the sea", {"ochre dabs": 0.8}),
+)
+
+
+def main() -> None:
+    """Read the command line, then look and save."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else "")
+    parser.add_argument("--out", type=Path, required=True, help="folder for the pictures")
+    parser.add_argument("--home", type=Path, help="a home to show; one is made otherwise")
+    parser.add_argument("--steps", type=int, default=60, help="training steps in the home that is made")
+    parser.add_argument("--rooms", nargs="*", help="only these, such as train settings-about")
+    parser.add_argument("--language", choices=sorted(ROOMS), default="en")
+    chosen = parser.parse_args()
+    chosen.out.mkdir(parents=True, exist_ok=True)
+    with shown_home(chosen.home, chosen.steps) as home:
+        settings = home / "settings.json"
+        before = settings.read_text(encoding="utf-8") if settings.is_file() else "{}"
+        settings.write_text(json.dumps(json.loads(before) | {"language": chosen.language}), encoding="utf-8")
+        try:
+            with window_over(home) as url, open_browser() as browser:
+                for name in look(browser, url, chosen.out, ROOMS[chosen.language], chosen.rooms):
+                    print(name, flush=True)
+        finally:
+            settings.write_text(before, encoding="utf-8")
+
+
+@contextmanager
+def shown_home(given: Path | None, steps: int) -> Iterator[Path]:
+    """The home that is shown: the given one, or a new one with a training and some pictures in it."""
+    if given is not None:
+        yield given
+        return
+    with tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as folder:
+        home = Path(folder) / "Atelier"
+        studio = Studio(Home(home))
+        artworks = tuple(sorted(bundled_hands()[0].glob("*.png")))
+        order = TrainingOrder("My first style", artworks, preset="quick", steps=steps)
+        for _ in studio.follow(studio.start_training(order)):
+            pass
+        for seed, (prompt, weights) in enumerate(PAINTED, start=1):
+            for _ in studio.create(PictureOrder(prompt, weights=tuple(weights.items()), seed=seed)):
+                pass
+        studio.close()
+        yield home
+
+
+def look(
+    browser: Any, url: str, out: Path, rooms: dict[str, tuple[str, ...]], only: list[str] | None
+) -> Iterator[str]:
+    """Save a picture of each room in each look and size; yields their names."""
+    for scheme in ("light", "dark"):
+        for size, (width, height) in SIZES_PX.items():
+            page = browser.new_page(viewport={"width": width, "height": height}, color_scheme=scheme)
+            page.set_default_timeout(PATIENCE_MS)
+            page.goto(url)
+            for room, tabs in rooms.items():
+                if only and room not in only:
+                    continue
+                for tab in tabs:
+                    page.get_by_role("tab", name=tab, exact=True).click()
+                settle(page)
+                name = f"{room}-{scheme}-{size}.png"
+                page.screenshot(path=out / name, full_page=True)
+                yield name
+            page.close()
+
+
+def settle(page: Any) -> None:
+    """Wait until the page has been still for a second."""
+    page.evaluate(
+        """() => new Promise(done => {
+            let timer = setTimeout(done, 1000);
+            const watch = new MutationObserver(() => { clearTimeout(timer); timer = setTimeout(done, 1000); });
+            watch.observe(document.body, {subtree: true, childList: true, attributes: true, characterData: true});
+            setTimeout(done, 15000);
+        })"""
+    )
+
+
+if __name__ == "__main__":
+    main()

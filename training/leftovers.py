@@ -1,0 +1,62 @@
+"""What a finished training leaves in its folder and nothing needs any more: copies, latents, checkpoints."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Iterator
+from pathlib import Path
+
+from styles.atomic import telling
+from styles.errors import JobError
+from training.events import Finished
+from training.job import Job
+
+# The plan, the journal, the previews and the style stay: the history can be looked at, and the style be found.
+COPIES = ("artworks", "checkpoints", "prepared.safetensors")
+
+
+def leftovers(job: Job) -> int:
+    """The bytes that `clear` would free in a job: 0 for one that is not finished."""
+    return sum(size_of(path) for path in _copies(job)) if _done(job) else 0
+
+
+def clear(job: Job) -> int:
+    """Delete the copies that a finished training made for itself; return the bytes freed.
+
+    The artist's own pictures lie elsewhere and are not touched. Raises JobError for a job that is not finished:
+    it may be gone on with, and needs them.
+    """
+    if not _done(job):
+        raise JobError(
+            f"“{job.name}” is not finished.", "Its copies are needed to go on; stop it first, or keep them."
+        )
+    freed = 0
+    with job.held():
+        for path in _copies(job):
+            size = size_of(path)
+            with telling(path):
+                shutil.rmtree(path) if path.is_dir() else path.unlink()
+            freed += size
+    return freed
+
+
+def _done(job: Job) -> bool:
+    """Finished with a style: one that was stopped before it had learnt anything can be gone on with."""
+    if job.state() != "finished":
+        return False
+    last = next(event for event in reversed(job.events()) if isinstance(event, Finished))
+    return bool(last.style_path)
+
+
+def _copies(job: Job) -> Iterator[Path]:
+    # A link, put there by hand, is left alone: what it leads to is not ours.
+    return (path for name in COPIES if (path := job.folder / name).exists() and not path.is_symlink())
+
+
+def size_of(path: Path) -> int:
+    """The bytes in a file, or in all files of a folder; links are not followed."""
+    if path.is_symlink():
+        return 0
+    if path.is_dir():
+        return sum(size_of(inner) for inner in path.iterdir())
+    return path.stat().st_size

@@ -1,0 +1,192 @@
+"""What a training would take on this machine, told by a step of it: `python -m training.trial HOME PLAN`.
+
+In a process of its own, since a base takes memory and the first step compiles and fills caches. Nothing is kept: the
+one picture, the job folder and the layers are gone at the end. Prints one JSON object: a `Trial`, or what went wrong.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import shutil
+import sys
+import tempfile
+import time
+from collections.abc import Callable
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from styles.errors import AtelierError
+from styles.home import Home
+from training.plan import PREVIEW_PROMPTS, TrainingPlan
+
+if TYPE_CHECKING:
+    import torch
+
+SLOW_SECONDS = 5.0  # a first step that takes longer is the measure: the next one would hardly be faster
+
+
+@dataclass(frozen=True)
+class Trial:
+    """What was measured; times in seconds."""
+
+    opening: float  # starting a process and opening the base
+    artwork: float  # encoding one artwork
+    step: float  # one optimizer step of the plan's batch
+    denoising: float  # one denoising step of one preview picture
+    decoding: float  # the rest of one preview picture
+    memory_bytes: int  # most that the process held at once: the graphics card's, else the computer's
+    on_card: bool  # memory_bytes is a graphics card's
+
+    def seconds(self, plan: TrainingPlan, artworks: int) -> float:
+        """How long a training of so many artworks would take that differs from the tried one in its length only."""
+        shows = 1 + -(-plan.steps // plan.preview_every) if plan.preview_every else 0
+        picture = plan.preview_steps * self.denoising + self.decoding
+        encoded = artworks * (2 if plan.flip else 1)
+        previews = shows * len(plan.preview_prompts) * picture
+        return self.opening + encoded * self.artwork + plan.steps * self.step + previews
+
+
+def shape_of(plan: TrainingPlan) -> dict[str, Any]:
+    """Return what the time and the memory of a step depend on; plans that agree in it need one trial."""
+    names = (
+        "base", "base_family", "layers", "rank", "batch", "gradient_accumulation", "gradient_checkpointing",
+        "resolution_px",
+    )  # fmt: skip
+    return {name: getattr(plan, name) for name in names}
+
+
+def measure(plan: TrainingPlan, home: Home, device: str = "auto", began: float | None = None) -> Trial:
+    """Take a step or two of the plan on a picture of noise; `began` is `time.monotonic()` when the process started.
+
+    Raises what a training raises: BaseError, PlanError, OutOfMemory and torch's own.
+    """
+    began = time.monotonic() if began is None else began
+    for left in home.root.glob(".trial-*"):  # of a trial that was stopped
+        shutil.rmtree(left, ignore_errors=True)
+    with tempfile.TemporaryDirectory(prefix=".trial-", dir=home.root) as folder:
+        return _measured(plan, home, device, began, Path(folder))
+
+
+def _measured(plan: TrainingPlan, home: Home, device: str, began: float, folder: Path) -> Trial:
+    from styles.base import open_base
+    from training import encode
+    from training.adapters import adapted
+    from training.job import Job
+    from training.loop import begin
+    from training.preview import paint_previews
+
+    base = open_base(plan.base, home, device=device, safety_checker=False)
+    encode.check_trainable(base, plan)
+    opened = time.monotonic()
+    picture = folder / "noise.png"
+    _noise(plan.resolution_px or base.native_size_px).save(picture)
+    prompts = PREVIEW_PROMPTS[plan.base_family]
+    plan = replace(plan, continue_from="", flip=False, preview_prompts=prompts)
+    job = Job.create(folder, plan, [picture])
+    base.vae.float()
+    for _ in encode.prepare(base, job, plan, lambda: False):
+        pass
+    encoded = time.monotonic()
+    base = replace(base, text_encoders=(), tokenizers=())
+    if base.device.type != "cpu":
+        base.vae.to("cpu")
+    with adapted(base.unet, plan) as weights:
+        trainer = begin(job, plan, base, weights)
+        try:
+            step = _seconds(trainer)
+            if step < SLOW_SECONDS:
+                step = _seconds(trainer)
+
+            def preview(steps: int) -> float:
+                start, short = time.monotonic(), replace(plan, preview_steps=steps)
+                prepared = trainer.prepared
+                paint_previews(
+                    base, trainer.unet, prepared.previews, prepared.embeddings[:1], short, lambda: False
+                )
+                return time.monotonic() - start
+
+            denoising, decoding = _preview_seconds(preview)
+            memory, on_card = _peak_bytes(base.device)
+        finally:
+            trainer.close()
+    share = 1 / len(prompts)
+    return Trial(opened - began, encoded - opened, step, share * denoising, share * decoding, memory, on_card)
+
+
+def _seconds(trainer: Any) -> float:
+    start = time.monotonic()
+    trainer.take_step()
+    trainer.read_loss()  # waits for the device
+    return time.monotonic() - start
+
+
+def _preview_seconds(preview: Callable[[int], float]) -> tuple[float, float]:
+    """What a denoising step and the rest of the previews take, from previews of a single step and of two."""
+    once = preview(1)
+    if once >= SLOW_SECONDS:
+        return once, 0.0  # decoding counted in each step: too much rather than too little
+    once, twice = preview(1), preview(2)
+    step = max(0.0, twice - once)
+    return step, max(0.0, once - step)
+
+
+def _noise(side_px: int) -> Any:
+    import numpy as np
+    from PIL import Image
+
+    pixels = np.random.default_rng(0).integers(0, 256, (side_px, side_px, 3), dtype=np.uint8)
+    return Image.fromarray(pixels)
+
+
+def _peak_bytes(device: torch.device) -> tuple[int, bool]:
+    """The most memory that was held at once, and whether it is a graphics card's."""
+    import torch
+
+    if device.type == "cuda":
+        return torch.cuda.max_memory_reserved(device), True
+    if device.type == "mps":
+        return torch.mps.driver_allocated_memory(), True
+    if os.name == "nt":
+        import psutil
+
+        return int(psutil.Process().memory_info().peak_wset), False
+    import resource
+
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    return (peak if sys.platform == "darwin" else peak * 1024), False
+
+
+def main(argv: list[str] | None = None) -> int:
+    """Measure the plan in a file; prints one JSON object and returns the exit code."""
+    began = time.monotonic()
+    parser = argparse.ArgumentParser(
+        prog="python -m training.trial", description="Measure one training step."
+    )
+    parser.add_argument("home", type=Path)
+    parser.add_argument("plan", type=Path, help="a file with the plan")
+    parser.add_argument("--device", default="auto")
+    arguments = parser.parse_args(argv)
+    try:
+        plan = TrainingPlan.from_json(arguments.plan.read_text(encoding="utf-8"))
+        told: dict[str, Any] = asdict(measure(plan, Home(arguments.home), arguments.device, began))
+    except AtelierError as error:
+        told = {"error": error.message, "hint": error.hint}
+    except Exception as error:
+        from training.loop import is_out_of_memory
+
+        full = is_out_of_memory(error)
+        words = (
+            "There is too little free memory for one step." if full else f"{type(error).__name__}: {error}"
+        )
+        told = {"error": words, "hint": ""}
+    print(json.dumps(told))
+    return 1 if "error" in told else 0
+
+
+if __name__ == "__main__":
+    if hasattr(os, "nice"):
+        os.nice(5)  # the window comes first
+    sys.exit(main())
