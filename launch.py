@@ -257,9 +257,9 @@ def hand_over_here(root: Path, argv: list[str], command: str | None) -> int:
     if command == "test":
         run_instead([sys.executable, *PYTEST, *pytest_options(argv)], root, None)
     try:
-        from app.cli import main as command_line
+        from app.cli.main import main as command_line
     except ImportError as error:
-        from app.setup_venv import log_surprise
+        from app.setup.venv import log_surprise
 
         say(f"Atelier's packages don't load ({error}). The details are in {log_surprise(root)}.")
         say(f"Delete the folder {root / '.venv'} and start again: it will be made anew.")
@@ -269,8 +269,8 @@ def hand_over_here(root: Path, argv: list[str], command: str | None) -> int:
 
 def hand_over_to_venv(root: Path, argv: list[str], command: str | None, wants_help: bool) -> int:
     """Set up what isn't set up yet, then go on in the Python of `.venv`."""
-    from app.setup_pip import SetupProblem, child_environment, venv_python
-    from app.setup_venv import log_surprise, read_stamp, set_up
+    from app.setup.pip import SetupProblem, child_environment, venv_python
+    from app.setup.venv import log_surprise, read_stamp, set_up
 
     stamp = read_stamp(root)
     if not stamp and command is not None and command not in COMMANDS:

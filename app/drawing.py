@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from html import escape
 
-from app.progress import Progress, words_for_seconds
+from app.train.progress import Progress, words_for_seconds
 
 
 def progress_card(progress: Progress, title: str = "") -> str:

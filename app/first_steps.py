@@ -6,8 +6,8 @@ from dataclasses import dataclass
 from html import escape
 from typing import TYPE_CHECKING
 
-from app.demo import bundled_hands
-from app.training_form import form_of
+from app.cli.demo import bundled_hands
+from app.train.form import form_of
 from app.words import say
 
 if TYPE_CHECKING:

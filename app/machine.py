@@ -8,7 +8,7 @@ import sys
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from app.memory import ROOM_TO_WORK
+from app.create.memory import ROOM_TO_WORK
 from app.words import say
 from styles.bases import RECOMMENDED
 

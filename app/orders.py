@@ -7,7 +7,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
-from app.mix_orders import MixOrder, SheetOrder, StyleOrder
+from app.create.mix_orders import MixOrder, SheetOrder, StyleOrder
 from styles.errors import BadInput, BlendError, PromptError
 from styles.recipe import (
     MAX_GUIDANCE,

@@ -10,20 +10,20 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from app.bench import Bench
-from app.blends import Blends
-from app.easel import Easel, base_facts_of
-from app.idle import Idle
-from app.memory import refuse_if_crowded
-from app.mix_orders import MixOrder
+from app.create.bench import Bench
+from app.create.blends import Blends
+from app.create.easel import Easel, base_facts_of
+from app.create.memory import refuse_if_crowded
+from app.create.mix_orders import MixOrder
+from app.create.painting import PaintingEvent
+from app.create.rendering import Rendering
+from app.library.idle import Idle
 from app.orders import PictureOrder, TrainingOrder
-from app.painting import PaintingEvent
-from app.progress import Progress
-from app.rendering import Rendering
 from app.settings import Settings
-from app.training_desk import TrainingDesk, sparing
-from app.training_queue import TrainingQueue
-from app.trainings import JobCard, Trainings
+from app.train.desk import TrainingDesk, sparing
+from app.train.progress import Progress
+from app.train.queue import TrainingQueue
+from app.train.trainings import JobCard, Trainings
 from styles.bases import BaseShelf
 from styles.blend import Blend
 from styles.errors import Cancelled, JobError

@@ -7,7 +7,7 @@ from typing import Any
 
 import gradio as gr
 
-from app.cards import card_facts, export_facts, mark_facts, verified_facts
+from app.library.cards import card_facts, export_facts, mark_facts, verified_facts
 from app.orders import TrainingOrder
 from app.studio import Studio
 from app.window.answers import answering

@@ -9,11 +9,11 @@ from typing import Any
 
 import gradio as gr
 
-from app.bench import bake_plan
-from app.cards import card_facts
-from app.mix_orders import STRIP_WEIGHTS, MixOrder, SheetOrder, StyleOrder
+from app.create.bench import bake_plan
+from app.create.mix_orders import STRIP_WEIGHTS, MixOrder, SheetOrder, StyleOrder
+from app.create.painting import Painted
+from app.library.cards import card_facts
 from app.orders import PictureOrder
-from app.painting import Painted
 from app.studio import Studio
 from app.window.answers import answering
 from styles.blend import Blend

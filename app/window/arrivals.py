@@ -10,10 +10,10 @@ from typing import Any
 import gradio as gr
 from gradio.utils import get_upload_folder
 
-from app.arrivals import Arrivals
 from app.drawing import as_markdown
+from app.library.arrivals import Arrivals
+from app.library.drawing import import_card
 from app.studio import Studio
-from app.style_drawing import import_card
 from app.window.answers import answering, warn
 from app.words import say, say_count, translated
 from styles.errors import BadInput

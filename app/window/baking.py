@@ -8,9 +8,9 @@ from typing import Any
 
 import gradio as gr
 
-from app.bench import bake_plan
+from app.create.bench import bake_plan
+from app.create.mix_orders import MixOrder, StyleOrder
 from app.drawing import as_markdown
-from app.mix_orders import MixOrder, StyleOrder
 from app.studio import Studio
 from app.window.answers import answering
 from app.window.desk import QUIET

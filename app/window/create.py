@@ -10,9 +10,9 @@ from typing import Any
 import gradio as gr
 from gradio.utils import get_upload_folder
 
-from app.create_form import CreateForm, first_form, kept_form, recalled, recalled_words
-from app.history import History
-from app.painter import ASKED, DRAFT, LIVE, Painter
+from app.create.form import CreateForm, first_form, kept_form, recalled, recalled_words
+from app.create.history import History
+from app.create.painter import ASKED, DRAFT, LIVE, Painter
 from app.studio import Studio
 from app.window.answers import answering
 from app.window.create_pieces import mix_piece, paper_piece, stage_piece

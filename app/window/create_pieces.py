@@ -13,13 +13,13 @@ from typing import Any
 
 import gradio as gr
 
-from app.advice import Advice
-from app.history import History
+from app.create.advice import Advice
+from app.create.history import History
+from app.create.mix_form import MOST_ROWS, MixForm
+from app.create.painter import Painter
+from app.create.style_choices import choice, choices
 from app.log import surprise_message
-from app.mix_form import MOST_ROWS, MixForm
-from app.painter import Painter
 from app.studio import Studio
-from app.style_choices import choice, choices
 from app.window.create_words import mix_words, paper_words, stage_words
 from app.words import say_error, translated
 from styles.errors import AtelierError

@@ -9,10 +9,10 @@ from typing import Any
 
 import gradio as gr
 
-from app.captions import captions_of
 from app.drawing import as_markdown
+from app.library.drawing import seen_list
 from app.studio import Studio
-from app.style_drawing import seen_list
+from app.train.captions import captions_of
 from app.window.answers import answering
 from app.window.desk import QUIET, Desk
 from app.words import say, say_count, translated

@@ -10,8 +10,8 @@ from typing import Any
 import gradio as gr
 
 from app.drawing import as_markdown
+from app.library.drawing import BADGES, style_tile, vanished_list
 from app.studio import Studio
-from app.style_drawing import BADGES, style_tile, vanished_list
 from app.window.answers import answering
 from app.window.arrivals import arrivals_door
 from app.window.baking import baking

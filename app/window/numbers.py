@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import gradio as gr
 
-from app import create_form
+from app.create import form as create_form
 
 
 def number_field(label: str, empty: str, value: int | float | None = None) -> gr.Textbox:

@@ -8,10 +8,10 @@ from typing import Any
 
 import gradio as gr
 
-from app.cards import verified_words
 from app.drawing import as_markdown
+from app.library.cards import verified_words
+from app.library.drawing import style_facts, style_head
 from app.studio import Studio
-from app.style_drawing import style_facts, style_head
 from app.window.answers import answering
 from app.window.desk import QUIET, Desk, closed
 from app.window.export_tab import export_tab

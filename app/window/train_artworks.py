@@ -11,11 +11,11 @@ from typing import Any
 import gradio as gr
 from gradio.utils import get_upload_folder
 
-from app.artwork_cards import added_said, artwork_cards, artworks_door, artworks_said
-from app.captioning import Described
-from app.draft import Added
 from app.studio import Studio
-from app.training_form import form_of, resolution_of, trigger_of
+from app.train.artwork_cards import added_said, artwork_cards, artworks_door, artworks_said
+from app.train.captioning import Described
+from app.train.draft import Added
+from app.train.form import form_of, resolution_of, trigger_of
 from app.window.answers import answering
 from app.window.scripts import script
 from app.words import say, say_count, translated

@@ -7,9 +7,9 @@ from typing import Any
 
 import gradio as gr
 
-from app.preset_cards import costs_said, preset_choices
 from app.studio import Studio
-from app.training_form import FRESH, GROUPS, NUMBERS, Number, form_of, order_of, shown_of, trigger_of
+from app.train.form import FRESH, GROUPS, NUMBERS, Number, form_of, order_of, shown_of, trigger_of
+from app.train.preset_cards import costs_said, preset_choices
 from app.window.answers import answering
 from app.window.train_artworks import Artworks
 from app.words import say, say_error

@@ -7,10 +7,10 @@ from typing import Any, Literal
 
 import gradio as gr
 
-from app.progress import Progress
 from app.studio import Studio
-from app.training_drawing import film, job_words, no_training, progress_card, queue_list
-from app.trainings import can_resume
+from app.train.drawing import film, job_words, no_training, progress_card, queue_list
+from app.train.progress import Progress
+from app.train.trainings import can_resume
 from app.window.answers import answering
 from app.window.scripts import script
 from app.words import say

@@ -26,9 +26,7 @@ from tests.conftest import REPOSITORY
 from training.job import jobs_in
 
 ADDRESS = re.compile(r"http://127\.0\.0\.1:\d+/")  # said once the window is open, in whatever language
-COMMAND = (
-    "import sys; sys.path.insert(0, sys.argv.pop(1)); from app.cli import main; sys.exit(main(sys.argv[1:]))"
-)
+COMMAND = "import sys; sys.path.insert(0, sys.argv.pop(1)); from app.cli.main import main; sys.exit(main(sys.argv[1:]))"
 
 
 @dataclass(frozen=True)
@@ -55,7 +53,7 @@ def atelier(
     tmp_path: Path, capfd: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> Callable[[Path], Atelier]:
     """The command line over a home, run in this process: starting torch for each command would take too long."""
-    from app.cli import main
+    from app.cli.main import main
 
     monkeypatch.chdir(tmp_path)
 

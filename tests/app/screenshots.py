@@ -14,7 +14,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from app.demo import bundled_hands
+from app.cli.demo import bundled_hands
 from app.orders import PictureOrder, TrainingOrder
 from app.studio import Studio
 from styles.home import Home

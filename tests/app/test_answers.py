@@ -9,10 +9,10 @@ from pathlib import Path
 
 import pytest
 
-from app.cli import main
+from app.cli.main import main
+from app.create.painting import Notice, PaintingEvent
+from app.create.rendering import Rendering
 from app.drawing import as_markdown
-from app.painting import Notice, PaintingEvent
-from app.rendering import Rendering
 from app.studio import Studio
 from styles.blend import Blend, BlendPart
 from styles.errors import Cancelled, UnknownStyleError

@@ -18,8 +18,8 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from app.at_hand import SETTLED_SECONDS
-from app.mix_orders import MixOrder, StyleOrder
+from app.create.at_hand import SETTLED_SECONDS
+from app.create.mix_orders import MixOrder, StyleOrder
 from app.orders import PictureOrder
 from app.studio import Studio
 from styles.home import Home

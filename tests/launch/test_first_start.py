@@ -12,9 +12,9 @@ from pathlib import Path
 
 import pytest
 
-from app.setup_pip import SetupProblem, venv_python
-from app.setup_torch import TORCH_VERSION
-from app.setup_venv import STAMP, check_disk, read_stamp
+from app.setup.pip import SetupProblem, venv_python
+from app.setup.torch_choice import TORCH_VERSION
+from app.setup.venv import STAMP, check_disk, read_stamp
 from tests.launch import recorded
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -53,16 +53,21 @@ class Clone:
             folder / "programs",
         )
         for made in (
-            self.root / "app",
+            self.root / "app" / "setup",
+            self.root / "app" / "cli",
             self.root / "styles",
             self.root / "tests",
             self.packages,
             self.programs,
         ):
             made.mkdir(parents=True)
-        for file in [ROOT / "launch.py", *(ROOT / "app").glob("setup_*.py"), *(ROOT / "styles").glob("*.py")]:
+        for file in [
+            ROOT / "launch.py",
+            *(ROOT / "app" / "setup").glob("*.py"),
+            *(ROOT / "styles").glob("*.py"),
+        ]:
             shutil.copy(file, self.root / file.relative_to(ROOT))
-        (self.root / "app" / "cli.py").write_text(COMMAND_LINE)
+        (self.root / "app" / "cli" / "main.py").write_text(COMMAND_LINE)
         (self.root / "app" / "log.py").write_text("")
         (self.root / "requirements.txt").write_text("brush~=1.0  # to paint\n")
         (self.root / "tests" / "requirements.txt").write_text("pytest~=1.0\n")

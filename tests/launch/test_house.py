@@ -49,7 +49,9 @@ def test_imports_go_one_way(package: str) -> None:
     assert wrong == []
 
 
-@pytest.mark.parametrize("file", ["launch.py", "app/setup_torch.py", "app/setup_pip.py", "app/setup_venv.py"])
+@pytest.mark.parametrize(
+    "file", ["launch.py", "app/setup/torch_choice.py", "app/setup/pip.py", "app/setup/venv.py"]
+)
 def test_setting_up_needs_the_standard_library_only(file: str) -> None:
     allowed = sys.stdlib_module_names | {"app", "styles"}
     assert [name for name in _imports(ROOT / file) if name.split(".")[0] not in allowed] == []
@@ -57,7 +59,7 @@ def test_setting_up_needs_the_standard_library_only(file: str) -> None:
 
 def test_the_command_line_is_light() -> None:
     """`--help` must answer at once: nothing heavy is imported until a command needs it."""
-    script = "import sys, app.cli; print([m for m in ('torch', 'diffusers', 'transformers', 'gradio') if m in sys.modules])"
+    script = "import sys, app.cli.main; print([m for m in ('torch', 'diffusers', 'transformers', 'gradio') if m in sys.modules])"
     answer = subprocess.run(
         [sys.executable, "-c", script], cwd=ROOT, capture_output=True, text=True, check=True
     )

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from app.setup_pip import can_reach, progress_words, requirement_lines, words_for_failure
+from app.setup.pip import can_reach, progress_words, requirement_lines, words_for_failure
 from tests.launch import recorded
 
 NAMES = ["torch", "diffusers", "filelock", "huggingface-hub", "gradio"]

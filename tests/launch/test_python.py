@@ -130,9 +130,11 @@ def _copy_launcher(folder: Path) -> None:
     """launch.py and all that it may use before anything is installed."""
     shutil.copy(ROOT / "launch.py", folder)
     shutil.copy(ROOT / "requirements.txt", folder)
-    for package, modules in {"app": "setup_*.py", "styles": "*.py"}.items():
+    (folder / "app").mkdir()
+    shutil.copy(ROOT / "app" / "__init__.py", folder / "app")
+    for package in ("app/setup", "styles"):
         (folder / package).mkdir()
-        for module in [ROOT / package / "__init__.py", *(ROOT / package).glob(modules)]:
+        for module in (ROOT / package).glob("*.py"):
             shutil.copy(module, folder / package)
 
 

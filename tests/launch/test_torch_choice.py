@@ -8,7 +8,14 @@ from pathlib import Path
 
 import pytest
 
-from app.setup_torch import TORCH_VERSION, TorchChoice, choose_torch, next_choice, plain_choice, prove_on_card
+from app.setup.torch_choice import (
+    TORCH_VERSION,
+    TorchChoice,
+    choose_torch,
+    next_choice,
+    plain_choice,
+    prove_on_card,
+)
 from tests.launch import recorded
 
 

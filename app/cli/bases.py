@@ -1,0 +1,76 @@
+"""The commands `bases ...`: what to train on and paint with."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import typer
+
+from app.cli.options import HomeOption, JsonOption, console_of, open_studio
+
+bases_commands = typer.Typer(
+    help="The bases to train on and paint with.", no_args_is_help=True, rich_markup_mode=None
+)
+
+
+@bases_commands.command("list")
+def bases_list(context: typer.Context, home: HomeOption = None, as_json: JsonOption = False) -> None:
+    """List the bases that are here, and those that can be fetched."""
+    from app.library.cards import base_facts, base_line
+
+    entries = open_studio(context, home).shelf.list()
+    words = "\n".join(base_line(entry) for entry in entries)
+    console_of(context).answer({"bases": [base_facts(entry) for entry in entries]}, words)
+
+
+@bases_commands.command("add")
+def bases_add(
+    context: typer.Context,
+    source: Annotated[str, typer.Argument(help="A folder, a .safetensors checkpoint, or a Hub id.")],
+    name: Annotated[str, typer.Option(help="What to call it.", show_default="as its file")] = "",
+    prediction_type: Annotated[
+        str | None,
+        typer.Option(help="epsilon or v_prediction, where the base does not say.", show_default="the base's"),
+    ] = None,
+    home: HomeOption = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Add a base from this machine or from the Hub."""
+    from app.library.cards import base_facts
+    from styles.bases import RECOMMENDED
+
+    console = console_of(context)
+    for base in RECOMMENDED:
+        if source.strip() == base.hub_id:
+            console.say(f"{base.title}, {base.size_gb:g} GB. By fetching it you accept its licence:")
+            console.say(f"{base.licence}, {base.licence_url}")
+    entry = open_studio(context, home).shelf.add(
+        source,
+        progress=lambda text, share: console.step(f"{share:4.0%} {text}"),
+        name=name,
+        prediction_type=prediction_type,
+    )
+    console.step_end()
+    console.answer(
+        base_facts(entry), f"{entry.name} is added. `bases use {entry.name}` makes it the one in use."
+    )
+
+
+@bases_commands.command("use")
+def bases_use(
+    context: typer.Context, name: str, home: HomeOption = None, as_json: JsonOption = False
+) -> None:
+    """Make a base the one in use."""
+    from app.library.cards import base_facts
+
+    entry = open_studio(context, home).shelf.use(name)
+    console_of(context).answer(base_facts(entry), f"{entry.name} is in use now.")
+
+
+@bases_commands.command("remove")
+def bases_remove(
+    context: typer.Context, name: str, home: HomeOption = None, as_json: JsonOption = False
+) -> None:
+    """Take a base off the shelf."""
+    open_studio(context, home).shelf.remove(name)
+    console_of(context).answer({"removed": name}, f"{name} is off the shelf.")

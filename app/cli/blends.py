@@ -1,0 +1,233 @@
+"""The commands `blends ...`, and what `styles` can tell of a mix and make of it."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from app.cli.console import Console
+from app.cli.mix import (
+    BalanceOption,
+    BlendOption,
+    CompositionOption,
+    ModeOption,
+    MuteOption,
+    SoloOption,
+    StrengthOption,
+    StyleOption,
+    TextureOption,
+    mix_order,
+)
+from app.cli.options import BaseOption, HomeOption, JsonOption, console_of, open_studio
+from styles.errors import BadInput, Cancelled
+from styles.names import safe_name
+
+blends_commands = typer.Typer(help="The blends that you keep.", no_args_is_help=True, rich_markup_mode=None)
+BlendName = Annotated[str, typer.Argument(metavar="NAME", help="The blend's name.")]
+Weighed = Annotated[
+    list[str] | None,
+    typer.Argument(metavar="[NAME[=WEIGHT]]…", help="Styles, with those of --blend.", show_default=False),
+]
+
+
+@blends_commands.command("list")
+def blends_list(context: typer.Context, home: HomeOption = None, as_json: JsonOption = False) -> None:
+    """List the saved blends, and say what is missing of them."""
+    blends = open_studio(context, home).blends
+    saved, refused = blends.all()
+    unreadable = [{"file": str(one.file), "reason": one.reason} for one in refused]
+    lines = [blends.words(one) for one in saved] or ["No blend has been kept yet."]
+    lines += [f"Can't be used: {one['file']}: {one['reason']}" for one in unreadable]
+    console_of(context).answer(
+        {"blends": [blends.facts(one) for one in saved], "unreadable": unreadable}, "\n".join(lines)
+    )
+
+
+@blends_commands.command("show")
+def blends_show(
+    context: typer.Context, name: BlendName, home: HomeOption = None, as_json: JsonOption = False
+) -> None:
+    """Show a blend: its styles with their weights, authors and licences."""
+    blends = open_studio(context, home).blends
+    saved = blends.find(name)
+    lines = [blends.words(saved), *(f"  {style.words}" for style in saved.styles)]
+    console_of(context).answer(blends.facts(saved), "\n".join(lines))
+
+
+@blends_commands.command("save")
+def blends_save(
+    context: typer.Context,
+    name: Annotated[str, typer.Argument(help="What the blend is called.")],
+    style: StyleOption = None,
+    blend: BlendOption = "",
+    composition: CompositionOption = None,
+    texture: TextureOption = None,
+    mute: MuteOption = None,
+    solo: SoloOption = None,
+    mode: ModeOption = None,
+    in_strength: StrengthOption = False,
+    balance: BalanceOption = False,
+    base: BaseOption = "",
+    home: HomeOption = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Keep a mix of styles under a name."""
+    safe_name(name, "blend")
+    console, studio = console_of(context), open_studio(context, home)
+    order = mix_order(
+        studio.blends, style=style, blend=blend, composition=composition, texture=texture, mute=mute, solo=solo,
+        mode=mode, in_strength=in_strength, balance=balance,
+    )  # fmt: skip
+    path = studio.blends.save(name, studio.mix(order, base, console.say))
+    console.answer({"name": path.stem, "blend": str(path)}, f"Kept as {path}")
+
+
+@blends_commands.command("export")
+def blends_export(
+    context: typer.Context,
+    name: BlendName,
+    folder: Path,
+    home: HomeOption = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Write a blend's file into a folder, to share it; it names its styles, and does not hold them."""
+    path = open_studio(context, home).blends.export(name, folder.expanduser().absolute())
+    console_of(context).answer({"blend": str(path)}, f"Exported to {path}")
+
+
+@blends_commands.command("import")
+def blends_import(
+    context: typer.Context, file: Path, home: HomeOption = None, as_json: JsonOption = False
+) -> None:
+    """Bring a blend's file in, and say which of its styles are missing."""
+    blends = open_studio(context, home).blends
+    saved = blends.bring(file.expanduser())
+    facts = blends.facts(saved)
+    missing = [style.words for style in saved.styles if style.id in facts["missing"]]
+    lines = [blends.words(saved)]
+    if missing:
+        lines.append(f"Not in the library, so import them first: {', '.join(missing)}")
+    console_of(context).answer(facts, "\n".join(lines))
+
+
+@blends_commands.command("delete")
+def blends_delete(
+    context: typer.Context, name: BlendName, home: HomeOption = None, as_json: JsonOption = False
+) -> None:
+    """Move a blend to the trash."""
+    path = open_studio(context, home).blends.delete(name)
+    console_of(context).answer(
+        {"trash": str(path)}, f"{name} is in the trash; `blends import` brings {path} back."
+    )
+
+
+def styles_bake(
+    context: typer.Context,
+    name: Annotated[str, typer.Argument(help="What the new style is called.")],
+    style: StyleOption = None,
+    blend: BlendOption = "",
+    composition: CompositionOption = None,
+    texture: TextureOption = None,
+    mode: ModeOption = None,
+    in_strength: StrengthOption = False,
+    balance: BalanceOption = False,
+    rank: Annotated[
+        int | None, typer.Option(help="Squeeze it to this rank.", show_default="exact, all ranks")
+    ] = None,
+    ties: Annotated[bool, typer.Option("--ties", help="Merge by TIES, arXiv 2306.01708.")] = False,
+    dare: Annotated[bool, typer.Option("--dare", help="Merge by DARE, arXiv 2311.03099.")] = False,
+    density: Annotated[
+        float | None, typer.Option(help="TIES, DARE: share of the values that is kept.", show_default="0.5")
+    ] = None,
+    seed: Annotated[int | None, typer.Option(help="DARE: seed of its chance.", show_default="0")] = None,
+    author: Annotated[str, typer.Option(help="Written into the style file.")] = "",
+    licence: Annotated[
+        str,
+        typer.Option(
+            "--licence", "--license", help="Written into the style file.", show_default="the styles'"
+        ),
+    ] = "",
+    yes: Annotated[
+        bool, typer.Option("--yes", help="Bake it though a licence forbids to share the result.")
+    ] = False,
+    base: BaseOption = "",
+    home: HomeOption = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Bake a mix into one new style, which needs no Atelier to be used."""
+    from app.create.bench import bake_plan
+    from app.library.cards import card_facts, card_line
+
+    if ties and dare:
+        raise BadInput("A mix is baked in one way.", hint="Choose --ties or --dare.")
+    method = "ties" if ties else "dare" if dare else ""
+    plan = bake_plan(name, method, rank, density=density, seed=seed, author=author, licence=licence)
+    console, studio = console_of(context), open_studio(context, home)
+    order = mix_order(
+        studio.blends, style=style, blend=blend, composition=composition, texture=texture, mode=mode,
+        in_strength=in_strength, balance=balance,
+    )  # fmt: skip
+    forbidden = studio.bench.forbidden(order)
+    if forbidden and not yes:
+        _agree(console, forbidden)
+    card = studio.bake(
+        order, plan, base, console.say, progress=lambda share: console.step(f"{share:4.0%} baked")
+    )
+    console.step_end()
+    words = f"{card_line(card)}\n{card.description}"
+    console.answer(card_facts(card), words)
+
+
+def _agree(console: Console, forbidden: Sequence[str]) -> None:
+    """Ask whether to bake all the same; raises BadInput where nobody can be asked, Cancelled for a no."""
+    if console.json or not sys.stdin.isatty():
+        raise BadInput(" ".join(forbidden), hint="Add --yes to bake it all the same, for yourself.")
+    for sentence in forbidden:
+        console.say(sentence)
+    if not typer.confirm("Bake it all the same?", err=True):
+        raise Cancelled("Nothing was baked.")
+
+
+def styles_conflicts(
+    context: typer.Context,
+    names: Weighed = None,
+    blend: BlendOption = "",
+    mode: ModeOption = None,
+    home: HomeOption = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Say which styles of a mix fight, and where, before anything is painted."""
+    from app.create.bench import conflict_words
+
+    studio = open_studio(context, home)
+    facts = studio.bench.conflicts(mix_order(studio.blends, style=names, blend=blend, mode=mode))
+    console_of(context).answer(facts, conflict_words(facts))
+
+
+def styles_strength(
+    context: typer.Context,
+    names: Weighed = None,
+    blend: BlendOption = "",
+    mode: ModeOption = None,
+    base: BaseOption = "",
+    home: HomeOption = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Say how strong the styles of a mix are on a base, and whether they burn together; each is measured once."""
+    from app.create.bench import strength_words
+
+    studio = open_studio(context, home)
+    order = mix_order(studio.blends, style=names, blend=blend, mode=mode)
+    facts = studio.strengths(order, base)
+    console_of(context).answer(facts, strength_words(facts))
+
+
+def add_mix_commands(styles_commands: typer.Typer) -> None:
+    """Put bake, conflicts and strength among the commands of the library."""
+    styles_commands.command("bake")(styles_bake)
+    styles_commands.command("conflicts")(styles_conflicts)
+    styles_commands.command("strength")(styles_strength)

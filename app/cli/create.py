@@ -1,0 +1,181 @@
+"""The command `create`: pictures with a blend of styles, and sheets that compare its weights."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from app.cli.console import Console
+from app.cli.mix import (
+    BalanceOption,
+    BlendOption,
+    CompositionOption,
+    ModeOption,
+    MuteOption,
+    SoloOption,
+    StrengthOption,
+    StyleOption,
+    TextureOption,
+    mix_order,
+    names_and_weights,
+)
+from app.cli.options import BaseOption, HomeOption, JsonOption, console_of, open_studio
+from app.create.mix_orders import SheetOrder
+from app.create.painting import Notice, Painted, Painting, PictureSaved
+from app.orders import PictureOrder
+from styles.errors import BadInput
+from styles.names import safe_name
+from styles.strips import STRIP_WEIGHTS
+
+
+def create(
+    context: typer.Context,
+    prompt: Annotated[str | None, typer.Argument(help="What to paint.", show_default=False)] = None,
+    style: StyleOption = None,
+    blend: BlendOption = "",
+    composition: CompositionOption = None,
+    texture: TextureOption = None,
+    mute: MuteOption = None,
+    solo: SoloOption = None,
+    mode: ModeOption = None,
+    in_strength: StrengthOption = False,
+    balance: BalanceOption = False,
+    save_blend: Annotated[
+        str | None, typer.Option("--save-blend", metavar="NAME", help="Keep the blend under this name.")
+    ] = None,
+    strip: Annotated[
+        str | None,
+        typer.Option(
+            "--strip",
+            metavar="NAME[=W,W,…]",
+            help="One style at several weights, and a sheet that shows them.",
+            show_default=f"at {', '.join(f'{weight:g}' for weight in STRIP_WEIGHTS)}",
+        ),
+    ] = None,
+    blend_map: Annotated[
+        str | None,
+        typer.Option("--map", metavar="A,B[,C[,D]]", help="Two to four styles over a grid, on a sheet."),
+    ] = None,
+    grid: Annotated[
+        str | None, typer.Option("--grid", help="Columns and rows of the map.", show_default="3x3")
+    ] = None,
+    leave_one_out: Annotated[
+        bool, typer.Option("--leave-one-out", help="The mix, and again without each style, on a sheet.")
+    ] = False,
+    image: Annotated[Path | None, typer.Option("--image", help="Start from this picture.")] = None,
+    denoise: Annotated[
+        float | None,
+        typer.Option(
+            help="How far to go from it: 0 leaves it as it is, 1 next to nothing.", show_default="0.6"
+        ),
+    ] = None,
+    second_pass: Annotated[
+        str | None, typer.Option("--second-pass", metavar="1.5x|2x", help="Paint again, larger.")
+    ] = None,
+    second_denoise: Annotated[
+        float | None, typer.Option(help="How far the second pass goes from the first.", show_default="0.5")
+    ] = None,
+    negative: Annotated[str | None, typer.Option(help="What to keep out.")] = None,
+    base: BaseOption = "",
+    seed: Annotated[int | None, typer.Option(help="Seed of the first picture.", show_default="drawn")] = None,
+    count: Annotated[int | None, typer.Option(help="How many pictures.", show_default="1")] = None,
+    steps: Annotated[int | None, typer.Option(help="Denoising steps.", show_default="the base's")] = None,
+    guidance: Annotated[float | None, typer.Option(help="How closely to follow the prompt.")] = None,
+    sampler: Annotated[str | None, typer.Option(help='"dpm++ 2m", "ddim" or "euler a".')] = None,
+    width: Annotated[int | None, typer.Option(help="Width in pixels.", show_default="the base's")] = None,
+    height: Annotated[int | None, typer.Option(help="Height in pixels.", show_default="the base's")] = None,
+    out: Annotated[
+        Path | None, typer.Option(help="Folder for the pictures.", show_default="the home's")
+    ] = None,
+    again: Annotated[
+        Path | None, typer.Option("--from", help="Make this picture again.", show_default=False)
+    ] = None,
+    plain_prompt: Annotated[bool, typer.Option("--plain-prompt", help="Don't add trigger words.")] = False,
+    home: HomeOption = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Paint pictures with a blend of styles."""
+    if prompt is None and again is None:
+        raise BadInput("There is no prompt.", hint="Say what to paint, or name a picture with --from.")
+    sheet = _sheet(strip, blend_map, grid, leave_one_out)
+    if save_blend is not None:
+        safe_name(save_blend, "blend")
+        if sheet is not None and sheet.varies:
+            raise BadInput(
+                f"The pictures of a {sheet.kind} have not one blend to save.", hint="Save it without one."
+            )
+    console, studio = console_of(context), open_studio(context, home)
+    mixed = {
+        "style": style, "blend": blend, "composition": composition, "texture": texture, "mute": mute, "solo": solo,
+        "mode": mode, "in_strength": in_strength, "balance": balance,
+    }  # fmt: skip
+    wanted = {
+        "prompt": prompt, "negative": negative, "base": base or None, "seed": seed, "count": count, "steps": steps,
+        "guidance": guidance, "sampler": sampler, "width_px": width, "height_px": height,
+        "mix": mix_order(studio.blends, **mixed) if any(mixed.values()) else None,  # type: ignore[arg-type]
+        "sheet": sheet, "image": image, "denoise": denoise, "second_pass": _times(second_pass),
+        "second_denoise": second_denoise, "add_triggers": False if plain_prompt else None,
+    }  # fmt: skip
+    chosen: dict[str, Any] = {key: value for key, value in wanted.items() if value is not None}
+    if again is None:
+        done = _paint(console, studio.create(PictureOrder(**chosen), out))
+    elif set(chosen) - {"base"}:
+        done = _paint(console, studio.create(studio.order_like(again, **chosen), out))
+    else:
+        done = _paint(console, studio.create_again(again, out, base=base))
+    told = done.facts()
+    if save_blend is not None:
+        told["blend"] = str(studio.blends.save(save_blend, done.pictures[0].recipe.blend))
+    lines = [*told["pictures"], *(told[key] for key in ("sheet", "blend") if key in told)]
+    console.answer(told, "\n".join(lines))
+
+
+def _sheet(
+    strip: str | None, blend_map: str | None, grid: str | None, leave_one_out: bool
+) -> SheetOrder | None:
+    """Read which sheet is wished, None for none; raises BadInput."""
+    if (strip is not None) + (blend_map is not None) + leave_one_out > 1:
+        raise BadInput(
+            "Only one sheet can be made at once.", hint="Choose --strip, --map or --leave-one-out."
+        )
+    if grid is not None and blend_map is None:
+        raise BadInput(
+            "There is no map to lay out.", hint="Say which styles with --map, or leave --grid away."
+        )
+    if strip is not None:
+        name, weights = names_and_weights(strip)
+        return SheetOrder("strength strip", (name,), weights or STRIP_WEIGHTS)
+    if blend_map is not None:
+        names = tuple(name.strip() for name in blend_map.split(",") if name.strip())
+        columns, x, rows = (grid or "3x3").lower().partition("x")
+        if not (x and columns.strip().isdecimal() and rows.strip().isdecimal()):
+            raise BadInput(f"{grid!r} is no grid.", hint="Write it as 3x3, columns first.")
+        return SheetOrder("blend map", names, columns=int(columns), rows=int(rows))
+    return SheetOrder("leave one out") if leave_one_out else None
+
+
+def _times(text: str | None) -> float | None:
+    """`1.5x` or `2` as a number; raises BadInput."""
+    if text is None:
+        return None
+    try:
+        return float(text.strip().lower().removesuffix("x"))
+    except ValueError as error:
+        raise BadInput(f"{text!r} is no size for a second pass.", hint="Write it as 1.5x or 2x.") from error
+
+
+def _paint(console: Console, events: Iterable[Any]) -> Painted:
+    """Drain a render, saying each step."""
+    done = Painted()
+    for event in events:
+        done.take(event)
+        if isinstance(event, Painting):
+            console.step(f"{event.share:4.0%}  step {event.step} of {event.steps}")
+        elif isinstance(event, Notice):
+            console.say(event.text)
+        elif isinstance(event, PictureSaved):
+            console.step_end()
+    return done

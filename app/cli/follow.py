@@ -1,0 +1,61 @@
+"""Following a training from the command line: progress in words, Ctrl+C pauses."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from app.cli.console import Console
+from app.studio import Studio
+from app.train.progress import Progress, words_for_seconds
+from styles.errors import BadInput, Cancelled, TrainingFailed
+from training.job import Job
+
+
+def follow_on_console(studio: Studio, job: Job, console: Console) -> dict[str, Any]:
+    """Say how `job` comes along until it ends; the facts of the style that it made.
+
+    Raises TrainingFailed, or Cancelled when it was paused: by Ctrl+C here, or from elsewhere.
+    """
+    said_phase, said_warnings, progress = "", 0, Progress()
+    try:
+        for progress in studio.follow(job):
+            for warning in progress.warnings[said_warnings:]:
+                console.say(warning)
+            said_warnings = len(progress.warnings)
+            if progress.phase != said_phase:
+                console.step_end()
+                console.say(progress.phase)
+                said_phase = progress.phase
+            if progress.steps and progress.seconds_left is not None:
+                left = words_for_seconds(progress.seconds_left)
+                loss = progress.losses[-1][1] if progress.losses else 0.0
+                console.step(f"Step {progress.step} of {progress.steps}, loss {loss:.3f}, {left} left")
+    except KeyboardInterrupt:
+        console.step_end()
+        console.say("Pausing; this takes a moment.")
+        studio.pause_training(job.folder.name)
+    finally:
+        console.step_end()
+    if progress.failed is not None:
+        log = f" The details are in {progress.failed.log}." if progress.failed.log else ""
+        kind = BadInput if progress.failed.exit_code == BadInput.exit_code else TrainingFailed
+        raise kind(progress.failed.message + log, hint=progress.failed.hint)
+    again = f"launch.py jobs resume {job.folder.name}"
+    if progress.finished is None:
+        raise Cancelled("The training is paused; nothing is lost.", hint=f"Go on with `{again}`.")
+    done = progress.finished
+    if not done.style_path:
+        raise Cancelled(
+            "The training was stopped before its first step, so there is no style.",
+            hint=f"Begin it again with `{again}`.",
+        )
+    return {
+        "style": done.style_path,
+        "id": done.style_id,
+        "name": done.style_name,
+        "steps": done.step,
+        "seconds": round(done.seconds, 3),
+        "stopped": done.stopped,
+        "job": job.folder.name,
+        "warnings": list(progress.warnings),
+    }

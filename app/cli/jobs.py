@@ -1,0 +1,63 @@
+"""The commands `jobs ...`: trainings, running and past."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import typer
+
+from app.cli.options import HomeOption, JsonOption, console_of, open_studio
+
+JobId = Annotated[str, typer.Argument(help="The job's id, as `jobs list` shows it.")]
+jobs_commands = typer.Typer(help="Trainings, running and past.", no_args_is_help=True, rich_markup_mode=None)
+
+
+@jobs_commands.command("list")
+def jobs_list(context: typer.Context, home: HomeOption = None, as_json: JsonOption = False) -> None:
+    """List the trainings, newest first."""
+    jobs = open_studio(context, home).jobs()
+    words = (
+        "\n".join(f"{job.id}  {job.state:<12} {job.words}" for job in jobs) or "There are no trainings yet."
+    )
+    console_of(context).answer({"jobs": [job.facts() for job in jobs]}, words)
+
+
+@jobs_commands.command("resume")
+def jobs_resume(
+    context: typer.Context,
+    job: JobId,
+    home: HomeOption = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Go on with a paused or interrupted training."""
+    from app.cli.follow import follow_on_console
+
+    console, studio = console_of(context), open_studio(context, home)
+    result = follow_on_console(studio, studio.resume_training(job), console)
+    console.answer(result, f"{result['name']} is ready: {result['style']}")
+
+
+@jobs_commands.command("stop")
+def jobs_stop(
+    context: typer.Context,
+    job: JobId,
+    home: HomeOption = None,
+    as_json: JsonOption = False,
+) -> None:
+    """End a training early and keep the style as far as it has come."""
+    open_studio(context, home).stop_training(job)
+    console_of(context).answer(
+        {"job": job, "requested": "stop"}, "The training will stop and keep its style."
+    )
+
+
+@jobs_commands.command("pause")
+def jobs_pause(
+    context: typer.Context,
+    job: JobId,
+    home: HomeOption = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Pause a training; `jobs resume` goes on with it."""
+    open_studio(context, home).pause_training(job)
+    console_of(context).answer({"job": job, "requested": "pause"}, "The training will pause.")

@@ -1,0 +1,221 @@
+"""The command line: each command reads its arguments, asks the studio, and says the answer.
+
+Without a subcommand the window opens. `main` never lets a traceback reach the artist; it returns 0 when all is well,
+2 for bad input, 1 for a failure.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import sys
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from app.cli.bases import bases_commands
+from app.cli.blends import add_mix_commands, blends_commands
+from app.cli.console import open_console
+from app.cli.create import create
+from app.cli.jobs import jobs_commands
+from app.cli.library import styles_commands
+from app.cli.options import BaseOption, HomeOption, JsonOption, console_of, home_folder, open_studio
+from app.log import surprise_message
+from app.orders import TrainingOrder
+from app.settings import Settings
+from app.words import speak
+from styles.errors import AtelierError, BadInput, Cancelled, Failure
+from styles.home import Home
+
+commands = typer.Typer(
+    name="launch.py",
+    help="Train a style from a handful of pictures, mix styles with sliders, share them as one small file.",
+    add_completion=False,
+    no_args_is_help=False,
+    rich_markup_mode=None,
+    pretty_exceptions_enable=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+INTERRUPTED = 130  # what typer makes of Ctrl+C
+
+add_mix_commands(styles_commands)
+commands.command("create")(create)
+commands.add_typer(styles_commands, name="styles")
+commands.add_typer(blends_commands, name="blends")
+commands.add_typer(bases_commands, name="bases")
+commands.add_typer(jobs_commands, name="jobs")
+
+
+def main(argv: list[str]) -> int:
+    """Run one command line (without the program's name) and return its exit code."""
+    as_json = "--json" in argv
+    console = open_console(as_json)
+    home = _home_of(argv)
+    speak(_language_of(home))
+    try:
+        # What a library prints must not mix with the answer.
+        with contextlib.redirect_stdout(sys.stderr) if as_json else contextlib.nullcontext():
+            code = commands(args=argv, prog_name="launch.py", standalone_mode=False, obj=console)
+        if code == INTERRUPTED:
+            console.step_end()
+            console.refuse(Cancelled("Stopped."))
+            return Cancelled.exit_code
+        return code if isinstance(code, int) else 0
+    except AtelierError as error:
+        console.step_end()
+        console.refuse(error)
+        return error.exit_code
+    except typer.Abort:
+        return 1
+    except Exception as error:
+        if type(error).__module__.startswith(("typer", "click")):
+            console.refuse(BadInput(_usage_message(error), hint="Add --help to see what can be given."))
+            return BadInput.exit_code
+        console.step_end()
+        doing = "running " + " ".join(argument for argument in argv[:2] if not argument.startswith("-"))
+        console.refuse(Failure(surprise_message(home, error, doing.strip())))
+        return Failure.exit_code
+
+
+def _language_of(home: Home) -> str:
+    """The language that was chosen in this home; whoever opens the studio is told what is wrong with its settings."""
+    try:
+        return Settings.load(home).language
+    except AtelierError:
+        return "auto"
+
+
+def _usage_message(error: Exception) -> str:
+    told = getattr(error, "format_message", lambda: str(error))()
+    return told if told.endswith(".") else f"{told}."
+
+
+def _home_of(argv: list[str]) -> Home:
+    """The home named in `argv`, else in the environment: the log must be found even when parsing fails."""
+    for place, argument in enumerate(argv):
+        if argument == "--home" and place + 1 < len(argv):
+            return home_folder(Path(argv[place + 1]))
+        if argument.startswith("--home="):
+            return home_folder(Path(argument.removeprefix("--home=")))
+    return home_folder(None)
+
+
+@commands.callback(invoke_without_command=True)
+def window(
+    context: typer.Context,
+    home: HomeOption = None,
+    port: Annotated[int | None, typer.Option("--port", min=1, max=65535, help="Port of the page.")] = None,
+    no_browser: Annotated[bool, typer.Option("--no-browser", help="Don't open the browser.")] = False,
+    native: Annotated[
+        bool,
+        typer.Option("--window", help="Open a window of its own instead of the browser (needs pywebview)."),
+    ] = False,
+    as_json: JsonOption = False,
+) -> None:
+    """Open the window, or run one command."""
+    if context.invoked_subcommand is not None:
+        return
+    from app.window import serve
+
+    serve(open_studio(context, home), port=port, open_browser=not no_browser, native=native)
+
+
+@commands.command()
+def setup(context: typer.Context, home: HomeOption = None, as_json: JsonOption = False) -> None:
+    """Only set up: launch.py has installed what is needed by the time that this runs."""
+    studio = open_studio(context, home)
+    console_of(context).answer(
+        {"home": str(studio.home.root)}, f"Atelier is set up. Your files live in {studio.home.root}."
+    )
+
+
+@commands.command()
+def train(
+    context: typer.Context,
+    name: Annotated[str, typer.Argument(help="What the style is called.")],
+    pictures: Annotated[list[Path], typer.Argument(help="Artworks, or folders of them.", show_default=False)],
+    base: BaseOption = "",
+    preset: Annotated[str, typer.Option(help="quick, balanced or thorough.")] = "balanced",
+    trigger: Annotated[
+        str, typer.Option(help="The word that calls the style.", show_default="made from NAME")
+    ] = "",
+    steps: Annotated[int | None, typer.Option(help="Training steps.", show_default="the preset's")] = None,
+    rank: Annotated[int | None, typer.Option(help="Rank of the style.", show_default="the preset's")] = None,
+    seed: Annotated[int | None, typer.Option(help="Seed of the training.")] = None,
+    resolution: Annotated[
+        int | None, typer.Option(help="Side of the training pictures in pixels.", show_default="the base's")
+    ] = None,
+    layers: Annotated[
+        str | None, typer.Option(help="cross, or cross+self attention.", show_default="cross")
+    ] = None,
+    learning_rate: Annotated[
+        float | None, typer.Option(help="Learning rate at its highest.", show_default="the preset's")
+    ] = None,
+    batch: Annotated[
+        int | None, typer.Option(help="Pictures per forward pass.", show_default="the preset's")
+    ] = None,
+    accumulate: Annotated[
+        int | None, typer.Option(help="Forward passes per step: less memory.", show_default="1")
+    ] = None,
+    checkpointing: Annotated[
+        bool | None,
+        typer.Option(
+            "--checkpointing/--no-checkpointing", help="Less memory, but slower.", show_default="no"
+        ),
+    ] = None,
+    flip: Annotated[
+        bool | None,
+        typer.Option(
+            "--flip/--no-flip", help="Show the artworks mirrored, too; not with lettering.", show_default="no"
+        ),
+    ] = None,
+    begun: Annotated[
+        str, typer.Option("--continue", metavar="STYLE", help="Go on from this finished style.")
+    ] = "",
+    author: Annotated[str, typer.Option(help="Written into the style file.")] = "",
+    licence: Annotated[str, typer.Option("--licence", "--license", help="Written into the style file.")] = "",
+    rights: Annotated[
+        str, typer.Option(help="Your statement of the right to the artworks, written into the style file.")
+    ] = "",
+    home: HomeOption = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Train a style from a handful of pictures."""
+    from app.cli.follow import follow_on_console
+
+    order = TrainingOrder(
+        name=name, pictures=tuple(pictures), base=base, preset=preset, trigger=trigger, steps=steps, rank=rank,
+        seed=seed, resolution_px=resolution, layers=layers, author=author, licence=licence, continue_from=begun, rights=rights,
+        learning_rate=learning_rate, batch=batch, gradient_accumulation=accumulate, gradient_checkpointing=checkpointing,
+        flip=flip,
+    )  # fmt: skip
+    console, studio = console_of(context), open_studio(context, home)
+    job = studio.start_training(order)
+    result = follow_on_console(studio, job, console)
+    console.answer(result, f"{result['name']} is ready: {result['style']}")
+
+
+@commands.command()
+def demo(
+    context: typer.Context,
+    out: Annotated[
+        Path | None,
+        typer.Option(
+            help="Folder for the sheet, the styles and the report.", show_default="demo in your home folder"
+        ),
+    ] = None,
+    base: Annotated[str, typer.Option("--base", help="The base to show it on.")] = "starter",
+    steps: Annotated[
+        int | None, typer.Option(help="Training steps of each style.", show_default="quick")
+    ] = None,
+    home: HomeOption = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Train two styles, mix them, and draw one sheet that shows it."""
+    from app.cli.demo import DemoPlan, run_demo
+
+    console, studio = console_of(context), open_studio(context, home)
+    plan = DemoPlan(base=base, steps=steps)
+    folder = out.expanduser().absolute() if out else studio.home.root / "demo"
+    report = run_demo(studio, folder, plan, say=console.say)
+    console.answer(report, f"The sheet is {report['sheet']}")

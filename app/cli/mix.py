@@ -1,0 +1,131 @@
+"""How the command line says a mix: the options that several commands share, and their reading."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from app.create.mix_orders import MixOrder, StyleOrder
+from styles.blend import MODES, Blend
+from styles.errors import BlendError
+
+if TYPE_CHECKING:
+    from app.create.blends import Blends
+
+StyleOption = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--style",
+        metavar="NAME=WEIGHT",
+        help="A style, as often as you like; NAME=0@0,1@0.5 is a schedule: weight 0 at the first step, growing to 1 "
+        "at half of the steps.",
+    ),
+]
+BlendOption = Annotated[
+    str, typer.Option("--blend", metavar="NAME", help="Begin with a saved blend.", show_default=False)
+]
+CompositionOption = Annotated[
+    list[str] | None,
+    typer.Option("--composition", metavar="NAME=X", help="How much a style lays out; 1 as trained."),
+]
+TextureOption = Annotated[
+    list[str] | None,
+    typer.Option("--texture", metavar="NAME=X", help="How much a style does to surfaces; 1 as trained."),
+]
+MuteOption = Annotated[
+    list[str] | None, typer.Option("--mute", metavar="NAME", help="Silence a style of the mix.")
+]
+SoloOption = Annotated[
+    list[str] | None, typer.Option("--solo", metavar="NAME", help="Hear only this style of the mix.")
+]
+ModeOption = Annotated[
+    str | None,
+    typer.Option(
+        "--mode",
+        help=f"{', '.join(mode.replace(' ', '-') for mode in MODES)}; the last costs a pass for each style.",
+        show_default="sum",
+    ),
+]
+StrengthOption = Annotated[
+    bool,
+    typer.Option(
+        "--in-strength",
+        help="The numbers of the styles are strengths: 1 is the usual full effect, whatever the style. A style is "
+        "measured once for each base.",
+    ),
+]
+BalanceOption = Annotated[
+    bool, typer.Option("--balance", help="Scale the weights back where the mix would burn.")
+]
+
+
+def mix_order(
+    blends: Blends,
+    *,
+    style: Sequence[str] | None = None,
+    blend: str = "",
+    composition: Sequence[str] | None = None,
+    texture: Sequence[str] | None = None,
+    mute: Sequence[str] | None = None,
+    solo: Sequence[str] | None = None,
+    mode: str | None = None,
+    in_strength: bool = False,
+    balance: bool = False,
+) -> MixOrder:
+    """Read the options of a mix; raises BlendError, UnknownStyleError for a saved blend that can't be used."""
+    return MixOrder(
+        styles=tuple(style_order(text) for text in style or ()),
+        start=blends.usable(blend) if blend else Blend(),
+        composition=tuple(_pair(text) for text in composition or ()),
+        texture=tuple(_pair(text) for text in texture or ()),
+        mute=tuple(mute or ()),
+        solo=tuple(solo or ()),
+        mode=mode,
+        in_strength=in_strength,
+        balance=balance,
+    )
+
+
+def style_order(text: str) -> StyleOrder:
+    """`NAME=WEIGHT`, or `NAME=WEIGHT@SHARE,…`; a bare NAME takes the weight that its card suggests."""
+    if "=" not in text:
+        return StyleOrder(text)
+    name, _, numbers = text.rpartition("=")
+    if "@" not in numbers:
+        return StyleOrder(*_pair(text))
+    points = []
+    for point in numbers.split(","):
+        weight, _, share = point.partition("@")
+        points.append((_number(share, text), _number(weight, text)))
+    return StyleOrder(name, schedule=tuple(points))
+
+
+def names_and_weights(text: str) -> tuple[str, tuple[float, ...]]:
+    """`NAME`, or `NAME=0,0.5,1`."""
+    if "=" not in text:
+        return text, ()
+    name, _, numbers = text.rpartition("=")
+    return name, tuple(_number(number, text) for number in numbers.split(","))
+
+
+def _pair(text: str) -> tuple[str, float]:
+    name, _, number = text.rpartition("=")
+    if not name:
+        raise BlendError(f"{text!r} is no style with a number.", hint="Write it as NAME=0.7.")
+    return name, _number(number, text)
+
+
+def _number(number: str, text: str) -> float:
+    try:
+        value = float(number)
+    except ValueError:
+        value = math.nan
+    if not math.isfinite(value):
+        raise BlendError(
+            f"{text!r} is no style with a weight.",
+            hint="Write it as NAME=0.7, with a finite number, or as NAME=0@0,1@0.5.",
+        )
+    return value

@@ -1,0 +1,42 @@
+"""What the commands share: their common options, the studio and the console of this run."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from app.cli.console import Console
+from styles.home import Home
+
+if TYPE_CHECKING:
+    from app.studio import Studio
+
+HomeOption = Annotated[
+    Path | None,
+    typer.Option("--home", help="The folder of your styles and pictures.", show_default="~/Atelier"),
+]
+JsonOption = Annotated[bool, typer.Option("--json", help="Answer with one JSON object on standard output.")]
+BaseOption = Annotated[
+    str, typer.Option("--base", help="A base's name, folder, file or Hub id.", show_default="the one in use")
+]
+
+
+def home_folder(folder: Path | None) -> Home:
+    """The home in `folder`, else the one that the environment names."""
+    return Home(folder.expanduser().absolute()) if folder else Home.default(os.environ)
+
+
+def open_studio(context: typer.Context, home: Path | None) -> Studio:
+    """The studio of this run; `--home` may stand before the command or after it."""
+    from app.studio import Studio
+
+    return Studio(home_folder(home or context.find_root().params.get("home")))
+
+
+def console_of(context: typer.Context) -> Console:
+    """The console that `main` opened for this run."""
+    console: Console = context.obj
+    return console

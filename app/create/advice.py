@@ -1,0 +1,98 @@
+"""What can be told of a mix while its sliders move: how strong it is in all, and which styles fight. Nothing is opened."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
+
+from app.create.mix_form import MixForm
+from app.words import say
+from styles.blend import MODES
+from styles.strength import Effects, balanced, budget
+
+if TYPE_CHECKING:
+    from app.studio import Studio
+    from styles.conflict import Overlap, Pair
+
+SUM = MODES[0]
+UP_BLOCK = re.compile(r"^unet\.up_blocks\.(\d+)")
+
+
+class Advice:
+    """Judges mixes; how styles overlap is kept for the last ones, since it does not depend on the weights."""
+
+    def __init__(self, studio: Studio) -> None:
+        self.studio = studio
+        self._last: tuple[tuple[str, ...], Overlap] | None = None
+
+    def tell(self, mix: MixForm, base: str = "") -> dict[str, Any]:
+        """Strength and hints as plain JSON values; raises UnknownStyleError for a style that is gone."""
+        key = self.studio.easel.effects_key_of(self.studio.base_source(base))
+        effects = Effects(self.studio.home).known(key) if key else {}
+        blend = mix.blend
+        asked = budget(blend, effects)
+        hints = []
+        if asked.burns:
+            words = say("Together they are stronger than a picture takes: it will probably burn.")
+            hints.append({"words": words, "action": "balance"})
+        elif fight := self._fight(mix):
+            hints.append(fight)
+        fitted = balanced(blend, effects)
+        return {
+            "total": asked.total,
+            "limit": asked.limit,
+            "burns": asked.burns,
+            "measured": not asked.unknown,
+            "at_1": {row.style: effects[row.style].strength for row in mix.rows if row.style in effects},
+            "balanced": {part.style: part.weight for part in fitted.parts},
+            "hints": hints,
+        }
+
+    def measure(self, mix: MixForm, base: str = "") -> dict[str, Any]:
+        """The same once the strength of each style has been measured on the base, which takes a while the first time."""
+        self.studio.strengths(mix.order, base)
+        return self.tell(mix, base)
+
+    def _fight(self, mix: MixForm) -> dict[str, Any] | None:
+        """The two styles of the mix that pull against each other most, or add up most; None where none do."""
+        sounding = mix.blend.sounding
+        if len(sounding) < 2 or mix.mode != SUM:  # only what is added up can be lost
+            return None
+        found = self._overlap(tuple(part.style for part in sounding))
+        verdict = found.judge([mix.highest(part.style) or part.weight for part in sounding])
+        names = dict(zip(found.ids, found.names, strict=True))
+        worst, most = verdict.pairs[0], verdict.pairs[-1]
+        if worst.fights:
+            words = say(
+                "“{first}” and “{second}” pull against each other, most of all in {place}: try taking turns.",
+                first=names[worst.first], second=names[worst.second], place=_place(worst, found.layers),
+            )  # fmt: skip
+            return {"words": words, "action": "turns"}
+        if most.same_way:
+            words = say(
+                "“{first}” and “{second}” pull the same way and add up: lower their weights.",
+                first=names[most.first], second=names[most.second],
+            )  # fmt: skip
+            return {"words": words, "action": ""}
+        return None
+
+    def _overlap(self, ids: tuple[str, ...]) -> Overlap:
+        if self._last is None or self._last[0] != ids:
+            from styles.conflict import overlap
+
+            self._last = (ids, overlap([self.studio.library.open(style) for style in ids]))
+        return self._last[1]
+
+
+def _place(pair: Pair, layers: Sequence[str]) -> str:
+    """Where most of a fight happens, in the words of the knobs that a style has."""
+    network, _, path = pair.worst[0].layer.partition(".")
+    if network != "unet":
+        return say("the reading of the words")
+    levels = 1 + max((int(found[1]) for found in map(UP_BLOCK.search, layers) if found), default=0)
+    kind, _, rest = path.partition(".")
+    number = int(rest.partition(".")[0]) if kind.endswith("_blocks") else 0
+    # Inner are the lowest level with cross-attention and all below it: see styles.fitting.inner_blocks.
+    inner = {"down_blocks": number >= 2, "up_blocks": number <= levels - 3}.get(kind, kind == "mid_block")
+    return say("the composition") if inner else say("the texture")

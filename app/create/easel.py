@@ -1,0 +1,342 @@
+"""The easel: the base that is open, and the one place where pictures are painted with it."""
+
+from __future__ import annotations
+
+import json
+import secrets
+import threading
+import time
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from app.create.at_hand import StylesAtHand
+from app.create.mixing import Mix, effects_of, mix_of, sheet_of, sheet_title, weighed, within_budget
+from app.create.painting import Notice, PaintingEvent, painted, sheet_painted
+from app.orders import DEFAULT_SAMPLER, DEFAULT_STEPS, PictureOrder
+from app.settings import Settings
+from styles.atomic import write_text
+from styles.blend import Blend
+from styles.errors import BaseError, UnknownStyleError
+from styles.from_picture import SourcePicture, keep_source, kept_source
+from styles.home import Home
+from styles.library import Library
+from styles.names import clean_text
+from styles.recipe import Recipe
+from styles.strength import Effect, Effects
+from styles.triggers import with_trigger
+
+if TYPE_CHECKING:
+    from styles.base import Base
+    from styles.generate import CreateRequest
+    from styles.strips import Sheet
+    from styles.style import Style, StyleCard
+
+DRAWN_SEEDS = 2**32  # short enough to be typed
+
+
+class Easel:
+    """Keeps one base open. A lock lets one painting at a time use it."""
+
+    def __init__(self, home: Home, library: Library) -> None:
+        self.home = home
+        self.library = library
+        self.styles = StylesAtHand(library)
+        self.used_at = time.monotonic()  # when somebody had it last
+        self._in_use = threading.Lock()
+        self._waiting: list[None] = []  # one for each who waits for it
+        self._base: Base | None = None
+        self._opened_for: tuple[Any, ...] = ()
+
+    @property
+    def on_accelerator(self) -> bool:
+        """A base lies in a graphics card's memory, or whatever else is not this computer's own."""
+        base = self._base
+        return base is not None and base.device.type != "cpu"
+
+    def warm(self, source: str, settings: Settings) -> None:
+        """Open the base ahead of the first picture."""
+        with self._turn():
+            self._open(source, settings)
+
+    def put_away(self) -> None:
+        """Close the base and give its memory back; waits for a painting to end."""
+        with self._turn():
+            self._close()
+
+    @contextmanager
+    def opened(self, source: str, settings: Settings) -> Iterator[Base]:
+        """Lend the base `source`; nobody else has the easel meanwhile."""
+        with self._turn():
+            yield self._open(source, settings)
+
+    @property
+    def in_use(self) -> bool:
+        """Somebody has it."""
+        return self._in_use.locked()
+
+    @property
+    def wanted(self) -> bool:
+        """Somebody waits for it."""
+        return bool(self._waiting)
+
+    @contextmanager
+    def spare(self) -> Iterator[Base | None]:
+        """Lend the base that is open to work that nobody waits for, which ends once it is `wanted`; None for none."""
+        if not self._in_use.acquire(blocking=False):
+            yield None
+            return
+        try:
+            yield self._base
+        finally:
+            self._in_use.release()
+
+    @contextmanager
+    def _turn(self) -> Iterator[None]:
+        self._waiting.append(None)
+        try:
+            self._in_use.acquire()
+        finally:
+            self._waiting.pop()
+        try:
+            yield
+        finally:
+            self.used_at = time.monotonic()
+            self._in_use.release()
+
+    def paint(
+        self,
+        order: PictureOrder,
+        source: str,
+        folder: Path,
+        settings: Settings,
+        cancelled: Callable[[], bool],
+    ) -> Iterator[PaintingEvent]:
+        """Paint the pictures of `order` on the base `source` into `folder`; raises what `generate` raises.
+
+        With a sheet, its pictures and then the page that shows them.
+        """
+        # Names and files are checked before anything heavy loads.
+        mix = mix_of(order.whole_mix, self.library, order.sheet)
+        picture = _picture_of(order.image)
+        styles = self.styles.open(mix.ids)
+        with self.opened(source, settings) as base:
+            effects = Effects(self.home).known(base.effects_key)
+            if mix.asks_effects:
+                if any(style.id not in effects for style in styles):
+                    yield Notice("Measuring how strong the styles are on this base, which is done once.")
+                effects = effects_of(base, styles, self.home, cancelled)
+            request, sheet, notes = _planned(order, mix, effects, styles, picture, settings)
+            yield from map(Notice, dict.fromkeys(notes))
+            if sheet is None or order.sheet is None:
+                events = painted(base, request, styles, folder, cancelled)
+            else:
+                events = sheet_painted(base, sheet, sheet_title(order.sheet, mix), styles, folder, cancelled)
+            yield from _keeping(picture, self.home, events)
+
+    def paint_again(
+        self, recipe: Recipe, source: str, folder: Path, settings: Settings, cancelled: Callable[[], bool]
+    ) -> Iterator[PaintingEvent]:
+        """Paint the picture of `recipe` once more."""
+        recipe = replace(recipe, blend=self.blend_again(recipe))
+        picture = kept_source(recipe.source, self.home) if recipe.source else None
+        styles = self.styles.open([part.style for part in recipe.blend.parts])
+        with self.opened(source, settings) as base:
+            from styles.generate import request_again
+
+            if recipe.base_fingerprint not in ("", base.fingerprint):
+                yield Notice(
+                    f"This picture was made on another base ({recipe.base}); on {base.name} it will differ."
+                )
+            elif recipe.device not in ("", base.device.type):
+                yield Notice(
+                    f"This picture was made on {recipe.device}; on {base.device.type} it may differ slightly."
+                )
+            for note in recipe.notes:
+                yield Notice(note)
+            request = request_again(recipe, styles, picture)
+            yield from painted(base, request, styles, folder, cancelled)
+
+    def blend_again(self, recipe: Recipe) -> Blend:
+        """The blend of a recipe by the ids that styles have here; raises UnknownStyleError for one that is not here."""
+        parts = []
+        for part in recipe.blend.parts:
+            try:
+                # Other programs name a style by the beginning of its id, or by its name.
+                parts.append(replace(part, style=self.library.card(part.style).id))
+            except UnknownStyleError as error:
+                name = recipe.names.get(part.style, part.style)
+                if name == part.style:
+                    raise
+                raise UnknownStyleError(
+                    f"The style “{clean_text(name, 80)}” of this picture is not in the library.",
+                    f"Import it: the one whose id begins with {part.style[:12]}.",
+                ) from error
+        return Blend(tuple(parts), recipe.blend.mode)
+
+    def source_of(self, recipe: Recipe) -> str | None:
+        """Where the base of a recipe lay when it was last open here."""
+        source, _ = self._places().get(recipe.base_fingerprint, (None, ""))
+        return source if source == "starter" or (source and Path(source).exists()) else None
+
+    def effects_key_of(self, source: str) -> str:
+        """The key of a base that was open here before, as it then was, to look up effects; empty for another."""
+        keys = [key for known, key in self._places().values() if known == source]
+        return keys[-1] if keys else ""
+
+    # Called with the lock held
+
+    def _open(self, source: str, settings: Settings) -> Base:
+        wanted = (source, settings.device, settings.precision, settings.safety_checker, settings.low_memory)
+        if self._base is None or self._opened_for != wanted:
+            from styles.base import open_base
+
+            self._close()
+            self._base = open_base(
+                source,
+                self.home,
+                device=settings.device,
+                dtype=settings.precision,
+                safety_checker=settings.safety_checker,
+            )
+            if settings.low_memory:
+                self._base.vae.enable_tiling()
+            self._opened_for = wanted
+            places, here = self._places(), (source, self._base.effects_key)
+            if places.get(self._base.fingerprint) != here:
+                places.pop(self._base.fingerprint, None)  # the last one comes last
+                write_text(self._places_file, json.dumps(places | {self._base.fingerprint: here}, indent=2))
+        return self._base
+
+    def _close(self) -> None:
+        if self._base is None:
+            return
+        import gc
+
+        import torch
+
+        on_accelerator = self.on_accelerator
+        self._base, self._opened_for = None, ()
+        self.styles.put_away()
+        gc.collect()
+        if on_accelerator:
+            torch.accelerator.empty_cache()
+
+    @property
+    def _places_file(self) -> Path:
+        return self.home.bases / "opened.json"
+
+    def _places(self) -> dict[str, tuple[str, str]]:
+        """Where each base was opened from, and its effects' key, by fingerprint; the last one last.
+
+        A picture says only which base, not where it lies.
+        """
+        try:
+            places = json.loads(self._places_file.read_text(encoding="utf-8"))
+            # Before there were keys, only the source stood there.
+            pairs = {str(known): (at, "") if isinstance(at, str) else at for known, at in places.items()}
+            return {known: (str(source), str(key)) for known, (source, key) in pairs.items()}
+        except (OSError, ValueError, TypeError, AttributeError):
+            return {}
+
+
+def _picture_of(path: Path | None) -> SourcePicture | None:
+    """Read a picture to start from, in any form that artworks can have; raises PictureError."""
+    if path is None:
+        return None
+    from training.artworks import open_artwork
+
+    return SourcePicture.of(open_artwork(path.expanduser()))
+
+
+def _keeping(
+    picture: SourcePicture | None, home: Home, events: Iterator[PaintingEvent]
+) -> Iterator[PaintingEvent]:
+    """Hand the events over, and keep the picture that they start from as soon as there is a first one."""
+    for event in events:
+        if picture is not None:
+            keep_source(picture, home)
+            picture = None
+        yield event
+
+
+def _planned(
+    order: PictureOrder,
+    mix: Mix,
+    effects: Mapping[str, Effect],
+    styles: Sequence[Style],
+    picture: SourcePicture | None,
+    settings: Settings,
+) -> tuple[CreateRequest, Sheet | None, list[str]]:
+    """What to paint with weights for all strengths, the sheet that it is laid out on, and what is to be said."""
+    blend, notes = weighed(mix.blend, sorted(mix.strengths.difference(mix.varied)), effects, mix.names)
+    if order.sheet is None or not order.sheet.varies:
+        blend, more = within_budget(mix, blend, effects)
+        notes += more
+    request = _request_of(order, blend, picture, settings)
+    sheet = None
+    if order.sheet is not None:
+        sheet, more = sheet_of(order.sheet, mix, request, effects)
+        notes += more
+        request = sheet.request
+    if order.add_triggers:
+        prompt = prompt_with_triggers(order.prompt, _acting(request.blends, styles))
+        if prompt != order.prompt:
+            notes.append(f"The prompt with its trigger words: {prompt}")
+            request = replace(request, prompt=prompt)
+    return request, replace(sheet, request=request) if sheet else None, notes
+
+
+def _request_of(
+    order: PictureOrder, blend: Blend, picture: SourcePicture | None, settings: Settings
+) -> CreateRequest:
+    from styles.generate import CreateRequest, SecondPass
+
+    seed = secrets.randbelow(DRAWN_SEEDS) if order.seed is None else order.seed
+    wanted: dict[str, Any] = {"batch": 1} if settings.low_memory else {}
+    if order.denoise is not None:
+        wanted["strength"] = order.denoise
+    if order.second_pass is not None:
+        denoise = order.second_denoise or SecondPass.strength
+        wanted["second_pass"] = SecondPass(order.second_pass, denoise)
+    return CreateRequest(
+        prompt=order.prompt, negative=order.negative, blends=(blend,), source=picture,
+        seeds=tuple(seed + number for number in range(order.count)),
+        steps=order.steps or DEFAULT_STEPS, guidance=order.guidance, sampler=order.sampler or DEFAULT_SAMPLER,
+        width_px=order.width_px or 0, height_px=order.height_px or 0, safety_checker=settings.safety_checker,
+        **wanted,
+    )  # fmt: skip
+
+
+def _acting(blends: Sequence[Blend], styles: Sequence[Style]) -> list[tuple[StyleCard, float]]:
+    """Each style's card with its highest weight in any of the blends at any step; 0 where none lets it be heard."""
+    highest: dict[str, float] = {}
+    for part in (part for blend in blends for part in blend.sounding):
+        factors = [factor for _, factor in part.schedule or ((0.0, 1.0),)]
+        weight = max(part.weight * factor for factor in factors)
+        highest[part.style] = max(weight, highest.get(part.style, 0.0))
+    return [(style.card, highest.get(style.id, 0.0)) for style in styles]
+
+
+def prompt_with_triggers(prompt: str, parts: Iterable[tuple[StyleCard, float]]) -> str:
+    """The prompt behind the trigger word of each style that has a positive weight, where it is not in it yet."""
+    for card, weight in reversed(list(parts)):
+        if weight > 0:
+            prompt = with_trigger(prompt, card.trigger)
+    return prompt
+
+
+def base_facts_of(source: str, home: Home) -> tuple[str, str]:
+    """(source, family) of a base, read from its files without opening it; raises BaseError."""
+    from styles.base_facts import inspect_base
+    from styles.bases import find_source
+
+    path, prediction_type = find_source(source, home)
+    family = inspect_base(path, prediction_type).family
+    if family == "sdxl":
+        raise BaseError(
+            f"{source} is a Stable Diffusion XL.", "This version trains on Stable Diffusion 1 and 2."
+        )
+    return source, family

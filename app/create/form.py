@@ -1,0 +1,267 @@
+"""All that the Create room asks of an artist, as plain values: to an order, and back from a picture's recipe."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from contextlib import suppress
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from app.create.easel import prompt_with_triggers
+from app.create.mix_form import MixForm, MixRow
+from app.create.mix_orders import SheetOrder
+from app.create.style_choices import paintable
+from app.orders import DEFAULT_SAMPLER, DEFAULT_STEPS, PictureOrder
+from app.words import say
+from styles.blend import BlendPart
+from styles.errors import BadInput, StyleFileError, UnknownStyleError
+from styles.from_picture import source_path
+from styles.recipe import Recipe
+from styles.triggers import holds_trigger
+
+if TYPE_CHECKING:
+    from app.studio import Studio
+    from styles.style import StyleCard
+
+USUAL_SIDE_PX = 512  # of a base that does not tell
+SHAPES = ("square", "portrait", "landscape", "own")
+KINDS: dict[str, type | tuple[type, ...]] = {  # of the plain values of a form
+    "prompt": str, "negative": str, "steps": int, "guidance": str, "sampler": str, "base": str, "image": str,
+    "denoise": (int, float), "second_pass": (int, float), "second_denoise": (int, float),
+}  # fmt: skip
+FIRST_PROMPT = "a red house in a meadow"
+FIRST_STYLES = 2  # that a fresh page begins with
+
+
+@dataclass(frozen=True)
+class Paper:
+    """Size, number and seed; texts as they were typed."""
+
+    shape: str = SHAPES[0]
+    width: str = ""
+    height: str = ""
+    count: int = 1
+    seed: str = ""
+    locked: bool = False
+
+    @classmethod
+    def from_json(cls, values: Any) -> Paper:
+        """Read what a page sends or a browser kept; what can't be used is as on a fresh page."""
+        given = values if isinstance(values, Mapping) else {}
+        count = given.get("count", 1)
+        return cls(
+            shape=given["shape"] if given.get("shape") in SHAPES else SHAPES[0],
+            width=str(given.get("width") or ""),
+            height=str(given.get("height") or ""),
+            count=count if isinstance(count, int) and not isinstance(count, bool) else 1,
+            seed=str(given.get("seed") or "") if given.get("seed") != 0 else "0",
+            locked=given.get("locked") is True,
+        )
+
+    def to_json(self) -> dict[str, Any]:
+        """What `from_json` reads."""
+        return {
+            "shape": self.shape, "width": self.width, "height": self.height, "count": self.count,
+            "seed": self.seed, "locked": self.locked,
+        }  # fmt: skip
+
+    def size_px(self, native_px: int) -> tuple[int | None, int | None]:
+        """Width and height on a base of that native side, None where the base decides; raises BadInput."""
+        if self.shape == "own":
+            return whole(say("Width"), self.width), whole(say("Height"), self.height)
+        if self.shape == "square":
+            return None, None
+        long = native_px or USUAL_SIDE_PX
+        short = long * 3 // 4
+        return (short, long) if self.shape == "portrait" else (long, short)
+
+
+@dataclass(frozen=True)
+class CreateForm:
+    """The whole form; empty texts are decided by the base."""
+
+    prompt: str = ""
+    negative: str = ""
+    mix: MixForm = field(default_factory=MixForm)
+    paper: Paper = field(default_factory=Paper)
+    steps: int = DEFAULT_STEPS
+    guidance: str = ""
+    sampler: str = DEFAULT_SAMPLER
+    base: str = ""
+    image: str = ""  # the path of a picture to start from
+    denoise: float = 0.6
+    second_pass: float = 0.0  # times the size; 0: none
+    second_denoise: float = 0.5
+
+    @classmethod
+    def from_json(cls, values: Any) -> CreateForm:
+        """Read what a page sends or a browser kept; what can't be used is as on a fresh page."""
+        given = values if isinstance(values, Mapping) else {}
+        plain = {
+            name: given[name]
+            for name, kind in KINDS.items()
+            if isinstance(given.get(name), kind) and not isinstance(given[name], bool)
+        }
+        return cls(
+            mix=MixForm.from_json(given.get("mix")), paper=Paper.from_json(given.get("paper")), **plain
+        )
+
+    def to_json(self) -> dict[str, Any]:
+        """What `from_json` reads."""
+        plain = {name: getattr(self, name) for name in KINDS}
+        return plain | {"mix": self.mix.to_json(), "paper": self.paper.to_json()}
+
+    def order(self, studio: Studio, sheet: SheetOrder | None = None) -> PictureOrder:
+        """What to paint; raises BadInput for a number that is none, UnknownStyleError for a style that is gone."""
+        native = native_side(studio, self.base)
+        width, height = self.paper.size_px(0 if self.image and self.paper.shape == "square" else native)
+        return PictureOrder(
+            prompt=self.whole_prompt(studio, sheet), negative=self.negative, base=self.base,
+            mix=self.mix.order, sheet=sheet,
+            seed=whole(say("Seed"), self.paper.seed), count=1 if sheet else self.paper.count, steps=self.steps,
+            guidance=real(say("Guidance"), self.guidance), sampler=self.sampler, width_px=width, height_px=height,
+            add_triggers=False,
+            image=Path(self.image) if self.image else None, denoise=self.denoise if self.image else None,
+            second_pass=self.second_pass or None,
+            second_denoise=self.second_denoise if self.second_pass else None,
+        )  # fmt: skip
+
+    def sheet(self, studio: Studio, kind: str, style: str = "") -> PictureOrder:
+        """A sheet of the mix: a strength strip of one style, a map of all that are not muted, each left out in turn."""
+        styles = {
+            "strength strip": (style,),
+            "blend map": tuple(row.style for row in self.mix.rows if not row.part.muted),
+        }.get(kind, ())
+        return self.order(studio, SheetOrder(kind, styles))
+
+    def whole_prompt(self, studio: Studio, sheet: SheetOrder | None = None) -> str:
+        """The prompt behind the trigger words that the chips show."""
+        shown = set(sheet.styles if sheet else ())
+        acting = []
+        for row in self.mix.rows:
+            card = studio.library.find(row.style)
+            heard = 1.0 if row.style in shown else self.mix.highest(row.style)
+            acting.append((card, heard if row.word else 0.0))
+        return prompt_with_triggers(self.prompt.strip(), acting)
+
+
+def first_form(studio: Studio) -> CreateForm:
+    """What a fresh page begins with: the newest styles, each as strong as its card suggests, halved beside another."""
+    rows: dict[str, MixRow] = {}
+    for listed in paintable(studio)[:FIRST_STYLES]:
+        with suppress(UnknownStyleError, StyleFileError):  # taken away since it was listed
+            card = studio.library.find(studio.library.handle(listed))
+            rows[card.id] = MixRow(BlendPart(card.id, card.suggested_weight * (0.5 if rows else 1.0)))
+    # English, since that is what the starter reads.
+    return CreateForm(prompt=FIRST_PROMPT, mix=MixForm(tuple(rows.values())))
+
+
+def kept_form(studio: Studio, values: Any, uploads: Path) -> CreateForm:
+    """The form that a browser kept; its picture only where that lies among the home's or in the folder of uploads."""
+    if isinstance(values, Mapping) and isinstance(values.get("image"), Mapping):
+        values = {**values, "image": values["image"].get("path")}
+    form = CreateForm.from_json(values)
+    image = Path(form.image)
+    ours = any(image.resolve().is_relative_to(place.resolve()) for place in (uploads, studio.home.pictures))
+    return form if not form.image or (ours and image.is_file()) else replace(form, image="")
+
+
+@dataclass(frozen=True)
+class Recalled:
+    """A form made from a picture's recipe, and what there is to say about it."""
+
+    form: CreateForm
+    missing: tuple[str, ...]  # names of styles that are not in the library
+    notes: tuple[str, ...]
+
+
+def recalled(studio: Studio, recipe: Recipe) -> Recalled:
+    """The form that makes a recipe's picture, as far as its styles and its source are here."""
+    cards: dict[str, StyleCard] = {}
+    missing = []
+    for part in recipe.blend.parts:
+        try:
+            # Other programs name a style by the beginning of its id, or by its name.
+            cards[part.style] = studio.library.find(part.style)
+        except (UnknownStyleError, StyleFileError):
+            missing.append(recipe.names.get(part.style) or part.style[:12])
+    whole_form = MixForm.of_blend(recipe.blend)
+    rows = {
+        cards[row.style].id: MixRow(
+            replace(row.part, style=cards[row.style].id),
+            # What its prompt did not say is not put in front of it now.
+            word=holds_trigger(recipe.prompt, cards[row.style].trigger),
+        )
+        for row in whole_form.rows
+        if row.style in cards
+    }
+    notes = list(recipe.notes)
+    image = ""
+    if recipe.source:
+        kept = source_path(recipe.source, studio.home)
+        image = str(kept) if kept.is_file() else ""
+        if not image:
+            notes.append(say("The picture that it was painted from is not here: it starts from nothing now."))
+    source = studio.source_for(recipe)
+    base = "" if source == studio.base_source("") else source
+    if recipe.base not in ("", source, Path(source).name):
+        notes.append(say("It was made on {base}, which is not here.", base=recipe.base))
+    form = CreateForm(
+        prompt=recipe.prompt, negative=recipe.negative, mix=MixForm(tuple(rows.values()), whole_form.mode),
+        paper=_paper_of(recipe, native_side(studio, base)),
+        steps=recipe.steps, guidance=f"{recipe.guidance:g}", sampler=recipe.sampler, base=base, image=image,
+        denoise=recipe.source_strength if image else CreateForm.denoise, second_pass=recipe.second_scale,
+        second_denoise=recipe.second_strength or CreateForm.second_denoise,
+    )  # fmt: skip
+    return Recalled(form, tuple(missing), tuple(notes))
+
+
+def recalled_words(done: Recalled) -> str:
+    """What the room says once the form is filled."""
+    words = [say("The settings of the picture are set.")]
+    if done.missing:
+        names = ", ".join(f"“{name}”" for name in done.missing)
+        words.append(say("These styles of it are not in your library: {names}.", names=names))
+        words.append(say("Import them, or paint without."))
+    return " ".join([*words, *done.notes])
+
+
+def _paper_of(recipe: Recipe, native_px: int) -> Paper:
+    """Size and seed of a recipe; the seed stays until the artist rolls another."""
+    size = (recipe.width_px, recipe.height_px)
+    paper = Paper(width=str(size[0]), height=str(size[1]), seed=str(recipe.seed), locked=True)
+    for shape in ("portrait", "landscape"):
+        if replace(paper, shape=shape).size_px(native_px) == size:
+            return replace(paper, shape=shape, width="", height="")
+    if size == (native_px, native_px):
+        return replace(paper, width="", height="")
+    return replace(paper, shape="own")
+
+
+def native_side(studio: Studio, base: str) -> int:
+    """The native side of a base in pixels, as far as the shelf knows it; 0 where it does not."""
+    source = studio.base_source(base)
+    known = (entry for entry in studio.shelf.list() if source in (entry.name, entry.source))
+    return next((entry.native_size_px for entry in known), 0)
+
+
+def whole(label: str, text: str | None) -> int | None:
+    """The whole number that was typed, None where nothing was; raises BadInput."""
+    number = real(label, text)
+    if number is None or text is None:
+        return None
+    try:
+        return int(text.strip())  # JavaScript would round a seed above 2**53, so it stays a text until here
+    except ValueError:
+        raise BadInput(f"{label}: “{text.strip()}” is no whole number.", "Write digits only.") from None
+
+
+def real(label: str, text: str | None) -> float | None:
+    """The number that was typed, None where nothing was; raises BadInput."""
+    if text is None or not text.strip():
+        return None
+    try:
+        return float(text.strip().replace(",", "."))
+    except ValueError:
+        raise BadInput(f"{label}: “{text.strip()}” is no number.", "Write it like 512 or 0.5.") from None

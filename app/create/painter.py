@@ -1,0 +1,258 @@
+"""The painter of the Create room: one thing at a time, the latest wish first, and anyone may look on.
+
+A page asks and returns at once; whoever wants to see how it comes along looks at the canvas. So a reload, a second tab
+and a page that was away see the same picture.
+"""
+
+from __future__ import annotations
+
+import base64
+import io
+import tempfile
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+from app.create.painting import Notice, Painting, PaintingEvent, SheetSaved
+from app.create.rendering import Rendering
+from app.log import surprise_message
+from app.orders import PictureOrder
+from app.studio import Studio
+from app.words import say, say_error, translated
+from styles.errors import AtelierError, Cancelled, JobError, OutOfMemory
+
+DRAFT_STEPS = 6
+LONGEST_DRAFT_SECONDS = 20.0  # a base on which it takes longer is not one to watch while a slider moves
+ASKED, DRAFT, LIVE = "asked", "draft", "live"  # by the artist; while a slider moves; when it is let go
+
+
+@dataclass(frozen=True)
+class Shown:
+    """A finished picture: its file, or for a draft, which has none, its PNG."""
+
+    path: str
+    seed: int
+    data: bytes = b""
+
+
+@dataclass(frozen=True)
+class Canvas:
+    """What is being painted, or was last."""
+
+    number: int = 0  # of the painting, counted up
+    kind: str = ""  # ASKED, DRAFT, LIVE
+    state: str = "blank"  # then preparing, painting, and one of: done, stopped, failed, resting
+    at: Painting | None = None
+    pictures: tuple[Shown, ...] = ()
+    sheet: SheetSaved | None = None
+    notices: tuple[str, ...] = ()
+    problem: str = ""
+    crowded: bool = False  # a training fills the memory: it could be paused
+
+    @property
+    def going(self) -> bool:
+        """Something is being painted."""
+        return self.state in ("preparing", "painting")
+
+    def after(self, event: PaintingEvent) -> Canvas:
+        """The canvas once `event` has happened."""
+        match event:
+            case Notice():
+                return replace(self, notices=(*self.notices, event.text))
+            case Painting():
+                return replace(self, state="painting", at=event)
+            case SheetSaved():
+                return replace(self, sheet=event)
+        if self.kind != DRAFT:
+            return replace(self, pictures=(*self.pictures, Shown(str(event.path), event.seed)))
+        data = event.path.read_bytes()
+        event.path.unlink()
+        return replace(self, pictures=(Shown("", event.seed, data),))
+
+    def to_json(self) -> dict[str, Any]:
+        """What a page shows, as plain JSON values; pictures that have no file come along as data."""
+        at = self.at if self.going else None
+        return {
+            "number": self.number,
+            "kind": self.kind,
+            "state": self.state,
+            "step": at.step if at else 0,
+            "steps": at.steps if at else 0,
+            "share": at.share if at else 0.0,
+            "previews": [_png(preview) for preview in at.previews()] if at else [],
+            "pictures": [
+                {"path": one.path, "seed": str(one.seed), "data": _data(one.data) if one.data else ""}
+                for one in self.pictures
+            ],
+            "labels": list(self.sheet.labels) if self.sheet else [],
+            "columns": self.sheet.columns if self.sheet else 0,
+            "sheet": str(self.sheet.path) if self.sheet else "",
+            "notices": [translated(notice) for notice in self.notices],
+            "problem": self.problem,
+            "crowded": self.crowded,
+        }
+
+
+class Painter:
+    """Paints what it is asked for in a thread; drafts lie in a folder that nobody else sees."""
+
+    def __init__(self, studio: Studio, longest_draft_seconds: float = LONGEST_DRAFT_SECONDS) -> None:
+        self.studio = studio
+        self.longest_draft_seconds = longest_draft_seconds
+        self._changed = threading.Condition()
+        self._turn = threading.Lock()
+        self._canvas = Canvas()
+        self._serial = 0  # of what can be seen
+        self._rendering: Rendering | None = None
+        self._stopped = False
+        self._next: tuple[PictureOrder, str] | None = None
+        self._step_seconds = 0.0
+
+    def ask(self, order: PictureOrder, kind: str = ASKED, *, pause_training: bool = False) -> Canvas:
+        """Begin to paint, and return at once.
+
+        What a slider asked for is given up for whatever comes next; what the artist asked for is finished first.
+        Raises JobError where that is already being painted and more is asked for.
+        """
+        if kind == DRAFT:
+            order = replace(
+                order, steps=min(DRAFT_STEPS, order.steps or DRAFT_STEPS), count=1, second_pass=None,
+                second_denoise=None,
+            )  # fmt: skip
+        with self._changed:
+            before = self._canvas
+            if before.going and before.kind == ASKED:
+                if kind == ASKED:
+                    raise JobError("Another picture is being painted.", "Wait until it is done, or stop it.")
+                self._next = (order, kind)
+                return before
+            self._stop()
+            canvas = Canvas(before.number + 1, kind, "preparing")
+            if kind != ASKED and self._step_seconds * DRAFT_STEPS > self.longest_draft_seconds:
+                return self._show(replace(canvas, state="resting", notices=(self._rests(),)))
+            self._next, self._stopped = None, False
+            threading.Thread(
+                target=self._paint, args=(canvas.number, order, pause_training), name="painter", daemon=True
+            ).start()
+            return self._show(canvas)
+
+    @contextmanager
+    def telling(self) -> Iterator[None]:
+        """Say on the canvas why something can't be painted, where the wish itself can't be read."""
+        try:
+            yield
+        except Exception as error:
+            with self._changed:
+                if not self._canvas.going:
+                    number = self._canvas.number + 1
+                    self._show(Canvas(number, ASKED, "failed", **self._told(error, paused=True)))
+                else:
+                    self._show(replace(self._canvas, problem=self._told(error, paused=True)["problem"]))
+
+    def stop(self) -> None:
+        """Stop between two steps; what is finished stays."""
+        with self._changed:
+            self._next = None
+            self._stop()
+
+    def look(self, seen: int, patience_seconds: float = 0.0) -> tuple[int, Canvas]:
+        """The canvas with its serial number, as soon as that is another than `seen`, or patience ends."""
+        with self._changed:
+            self._changed.wait_for(lambda: self._serial != seen, patience_seconds)
+            return self._serial, self._canvas
+
+    # Called with the lock held
+
+    def _show(self, canvas: Canvas) -> Canvas:
+        self._canvas = canvas
+        self._serial += 1
+        self._changed.notify_all()
+        return canvas
+
+    def _stop(self) -> None:
+        self._stopped = True
+        if self._rendering is not None:
+            self._rendering.stop()
+
+    def _rests(self) -> str:
+        seconds = max(1, round(self._step_seconds * DRAFT_STEPS))
+        return say(
+            "A draft would take about {seconds} s on this base, so moving a slider paints none. Press Create.",
+            seconds=seconds,
+        )
+
+    # In the painter's thread
+
+    def _paint(self, number: int, order: PictureOrder, pause_training: bool) -> None:
+        with self._turn, ExitStack() as kept:
+            if not self._is_wanted(number):
+                return
+            try:
+                folder = None
+                if self._canvas.kind == DRAFT:
+                    folder = Path(kept.enter_context(tempfile.TemporaryDirectory(prefix="atelier-draft-")))
+                rendering = self.studio.render(order, folder, pause_training=pause_training)
+                with self._changed:
+                    self._rendering = rendering
+                    if self._stopped or self._canvas.number != number:
+                        rendering.stop()
+                self._follow(number, rendering)
+                self._end(number, state="done")
+            except Cancelled:
+                self._end(number, state="stopped")
+            except Exception as error:
+                self._end(number, state="failed", **self._told(error, pause_training))
+        self._go_on(number)
+
+    def _follow(self, number: int, rendering: Rendering) -> None:
+        since = 0.0  # the end of a step; what comes before the first is no measure
+        for event in rendering.events():
+            now = time.monotonic() if isinstance(event, Painting) else 0.0
+            if since and now:
+                self._step_seconds = now - since
+            since = now
+            with self._changed:
+                if self._canvas.number == number:
+                    self._show(self._canvas.after(event))
+
+    def _is_wanted(self, number: int) -> bool:
+        with self._changed:
+            if self._canvas.number == number and self._stopped:
+                self._show(replace(self._canvas, state="stopped"))
+            return self._canvas.number == number and not self._stopped
+
+    def _end(self, number: int, **changes: Any) -> None:
+        with self._changed:
+            self._rendering = None
+            if self._canvas.number == number:
+                self._show(replace(self._canvas, at=None, **changes))
+
+    def _go_on(self, number: int) -> None:
+        """Paint what a slider asked for meanwhile."""
+        with self._changed:
+            waiting = self._next
+        if waiting is not None:
+            self.ask(*waiting)
+
+    def _told(self, error: Exception, paused: bool) -> dict[str, Any]:
+        if not isinstance(error, AtelierError):
+            return {"problem": translated(surprise_message(self.studio.home, error, "painting"))}
+        crowded = isinstance(error, OutOfMemory) and not paused
+        return {
+            "problem": say_error(error),
+            "crowded": crowded and self.studio.trainings.running() is not None,
+        }
+
+
+def _png(image: Any) -> str:
+    buffer = io.BytesIO()
+    image.save(buffer, format="PNG")
+    return _data(buffer.getvalue())
+
+
+def _data(png: bytes) -> str:
+    return "data:image/png;base64," + base64.b64encode(png).decode("ascii")

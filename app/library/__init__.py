@@ -1,0 +1,1 @@
+"""What the library's page and its idle hours need besides the library itself."""

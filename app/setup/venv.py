@@ -1,0 +1,334 @@
+"""The first start: makes `.venv` beside launch.py and installs what Atelier needs, told in plain words.
+
+Standard library only. Nothing is installed while the stamp in `.venv`, written last, matches the requirements and
+the choice of torch; a `.venv` without a stamp is half-made and is made again.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import importlib.util
+import json
+import os
+import platform
+import re
+import shutil
+import sys
+import tempfile
+import time
+import traceback
+from collections.abc import Iterator
+from pathlib import Path
+
+from app.setup.pip import (
+    PipFailed,
+    Say,
+    SetupProblem,
+    can_reach,
+    child_environment,
+    has_own_index,
+    name_of,
+    pip_install,
+    requirement_lines,
+    run_logged,
+    venv_python,
+)
+from app.setup.torch_choice import (
+    TORCH_VERSION,
+    TorchChoice,
+    choose_torch,
+    cpu_choice,
+    next_choice,
+    plain_choice,
+    prove_on_card,
+    read_nvidia_smi,
+    read_other_cards,
+)
+
+STAMP = "atelier.json"  # written last; without it a .venv is half-made
+BEGUN = "atelier-made-this"  # written first; without it a .venv is somebody else's
+REST_GB = 2.0  # unpacked and downloaded: all requirements but torch
+
+
+def set_up(root: Path, say: Say, *, with_tests: bool = False, again: bool = False) -> Path:
+    """Make sure that `root/.venv` has everything, and return its Python.
+
+    `with_tests` adds tests/requirements.txt; `again` gives a graphics card that could not be used another chance.
+    Raises SetupProblem.
+    """
+    asked = choose_torch(platform.system(), read_nvidia_smi(), read_other_cards())
+    if _is_current(root, asked, with_tests, again):
+        if not asked.uses_cuda and read_stamp(root)["torch_installed"].startswith("cu"):
+            say(asked.words)
+        return venv_python(root)
+    with _setup_lock(root, say):
+        if _is_current(root, asked, with_tests, again):  # another setup has just finished
+            return venv_python(root)
+        _install_all(root, asked, say, with_tests, again)
+        say("Atelier is set up.")
+    return venv_python(root)
+
+
+def read_stamp(root: Path) -> dict[str, str]:
+    """What the finished `.venv` was made for; empty when there is none or it is half-made."""
+    try:
+        stamp = json.loads((root / ".venv" / STAMP).read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return {}
+    return stamp if isinstance(stamp, dict) and _venv_runs(root) else {}
+
+
+def log_surprise(root: Path) -> Path:
+    """Write the traceback of the exception that is being handled to a log file, and say which."""
+    log = root / ".venv" / "setup.log"
+    if not log.parent.is_dir():
+        log = Path(tempfile.gettempdir()) / "atelier-setup.log"
+    with log.open("a", encoding="utf-8") as file:
+        traceback.print_exc(file=file)
+    return log
+
+
+def _is_current(root: Path, asked: TorchChoice, with_tests: bool, again: bool) -> bool:
+    stamp = read_stamp(root)
+    return (
+        stamp.get("requirements") == _digest(root / "requirements.txt")
+        and _torch_fits(stamp, asked, again)
+        and (not with_tests or stamp.get("tests") == _digest(root / "tests" / "requirements.txt"))
+    )
+
+
+def _torch_fits(stamp: dict[str, str], asked: TorchChoice, again: bool) -> bool:
+    if stamp.get("torch_version") != TORCH_VERSION:
+        return False
+    if stamp.get("torch_asked") == asked.build:
+        return not again or stamp.get("torch_installed") == asked.build
+    # A card that is away (a driver that waits for a restart) installs nothing: CUDA builds run without it, too.
+    return asked.build == "cpu" and stamp.get("torch_installed", "").startswith("cu")
+
+
+def _digest(file: Path) -> str:
+    return hashlib.sha256("\n".join(requirement_lines(file)).encode()).hexdigest()[:16]
+
+
+def _venv_runs(root: Path) -> bool:
+    """Whether the Python of `.venv` is there, and also the one that it was made from (an update may remove it)."""
+    try:
+        settings = (root / ".venv" / "pyvenv.cfg").read_text(encoding="utf-8")
+    except OSError:
+        return False
+    made_from = re.search(r"^home\s*=\s*(.+)$", settings, re.MULTILINE)
+    return venv_python(root).exists() and made_from is not None and Path(made_from[1].strip()).is_dir()
+
+
+def _install_all(root: Path, asked: TorchChoice, say: Say, with_tests: bool, again: bool) -> None:
+    stamp = read_stamp(root)
+    files = [root / "requirements.txt"]
+    if with_tests or stamp.get("tests"):
+        files.append(root / "tests" / "requirements.txt")
+    names = ["torch", *(name_of(line) for file in files for line in requirement_lines(file))]
+    wanted = {
+        "requirements": _digest(files[0]),
+        "tests": _digest(files[1]) if len(files) > 1 else "",
+        "torch_version": TORCH_VERSION,
+    }
+    if _torch_fits(stamp, asked, again):
+        say("Bringing Atelier's packages up to date ...")
+        check_disk(root, REST_GB)
+        # An update that is killed leaves no stamp, so that all is made again; one that fails leaves the old one.
+        (root / ".venv" / STAMP).unlink()
+        try:
+            _install_files(root, files, names, say)
+        except SetupProblem:
+            _write_stamp(root, stamp)
+            raise
+        _write_stamp(root, {**stamp, **wanted})
+    else:
+        say("Setting up Atelier. This happens once and takes a few minutes, longer on a slow connection.")
+        say(asked.words)
+        check_disk(
+            root, asked.disk_gb + 2 * asked.download_gb + REST_GB
+        )  # pip keeps a copy of what it downloads
+        with _previous_kept(root):
+            installed = _install_torch(root, asked, names, say)
+            _install_files(root, files, names, say)
+        _write_stamp(root, {**wanted, "torch_asked": asked.build, "torch_installed": installed})
+
+
+def _install_files(root: Path, files: list[Path], names: list[str], say: Say) -> None:
+    arguments = [f"torch=={TORCH_VERSION}"]  # named again, so that no requirement may replace it
+    for file in files:
+        arguments += ["-r", str(file)]
+    pip_install(root, arguments, names, say, done=1)
+
+
+def _write_stamp(root: Path, stamp: dict[str, str]) -> None:
+    partial = root / ".venv" / f"{STAMP}.partial"
+    partial.write_text(json.dumps(stamp, indent=1), encoding="utf-8")
+    os.replace(partial, root / ".venv" / STAMP)
+
+
+@contextlib.contextmanager
+def _previous_kept(root: Path) -> Iterator[None]:
+    """Put a finished `.venv` aside while another is made in its place, and back if that one is not finished."""
+    folder, aside = root / ".venv", root / ".venv-old-previous"
+    if not read_stamp(root):
+        yield
+        return
+    try:
+        shutil.rmtree(aside, ignore_errors=True)
+        folder.rename(aside)
+    except OSError as error:
+        raise SetupProblem(
+            f"{folder} is in use ({error.strerror}). Close Atelier, then start it again."
+        ) from error
+    try:
+        yield
+    except BaseException:
+        if folder.exists():
+            os.replace(folder / "setup.log", aside / "setup.log")  # the message names it
+            shutil.rmtree(folder, ignore_errors=True)
+        aside.rename(folder)
+        raise
+    shutil.rmtree(aside, ignore_errors=True)
+
+
+def _install_torch(root: Path, asked: TorchChoice, names: list[str], say: Say) -> str:
+    """Install the best torch that can be had and that calculates on the card; the build that it became."""
+    system = platform.system()
+    choice: TorchChoice | None = asked
+    fresh = False
+    while choice is not None:
+        if not fresh:  # also after a torch that failed: the libraries of two CUDA versions share folders
+            _make_venv(root, say)
+            fresh = True
+        choice = _obtainable(root, choice, system, say)
+        index = ["--extra-index-url", choice.index_url] if choice.index_url else []
+        try:
+            pip_install(root, [choice.requirement, *index], names, say, done=0)
+        except PipFailed as failure:
+            if choice.index_url is None or "No matching distribution" not in failure.output:
+                raise
+            say(f"The PyTorch project has no {choice.build} build for this machine.")
+            choice = next_choice(choice, system) or plain_choice(choice, "")
+            say(choice.words)
+            continue
+        if not choice.uses_cuda:
+            return choice.build
+        works, said = prove_on_card(venv_python(root), child_environment())
+        if works:
+            say(f"{said} has passed a test calculation and will do the work.")
+            return choice.build
+        fresh = False
+        say(f"PyTorch can't calculate on the graphics card ({said}).")
+        choice = next_choice(choice, system)
+        if choice is not None:
+            say(choice.words)
+    raise AssertionError("next_choice ends with the processor, which needs no proof")
+
+
+def _obtainable(root: Path, choice: TorchChoice, system: str, say: Say) -> TorchChoice:
+    """`choice` if its index can be reached, else the best build that the ordinary index has."""
+    if choice.index_url is None:
+        return choice
+    if choice.build == "cpu" and has_own_index(venv_python(root)):
+        # A company's or a school's own packages: the artist's settings know best where torch comes from.
+        return plain_choice(choice, "")
+    if can_reach(f"{choice.index_url}/torch/"):
+        return choice
+    plain = plain_choice(cpu_choice(system, ""), "")
+    say(
+        "The PyTorch project's own packages can't be reached, so the ordinary build is taken"
+        + (
+            " and the processor does the work; run `python launch.py setup` again later."
+            if choice.uses_cuda
+            else "."
+        )
+    )
+    return plain
+
+
+def check_disk(folder: Path, needed_gb: float) -> None:
+    """Raise SetupProblem when the disk of `folder` has less than `needed_gb` GB free."""
+    free_gb = shutil.disk_usage(folder).free / 1e9
+    if free_gb < needed_gb:
+        raise SetupProblem(
+            f"Setting up needs about {needed_gb:.1f} GB of free disk space and {folder} has {free_gb:.1f} GB. "
+            "Make room, or move this folder to a larger disk, then run the same command again."
+        )
+
+
+def _make_venv(root: Path, say: Say) -> None:
+    """An empty `.venv` with pip; what was half-made before goes, what is somebody else's moves aside."""
+    folder = root / ".venv"
+    version = f"{sys.version_info[0]}.{sys.version_info[1]}"
+    if importlib.util.find_spec("ensurepip") is None or importlib.util.find_spec("venv") is None:
+        raise SetupProblem(
+            f"This Python can't make a virtual environment. On Debian and Ubuntu, run "
+            f"`sudo apt install python{version}-venv`, then the same command again."
+        )
+    if Path(sys.prefix).resolve() == folder.resolve():
+        raise SetupProblem(
+            "The .venv must be made again, but is in use: run `deactivate`, then the same command again."
+        )
+    try:
+        if folder.is_dir() and (folder / BEGUN).exists():
+            say("Clearing an unfinished or outdated .venv ...")
+            shutil.rmtree(folder)
+        elif folder.exists() and not (folder.is_dir() and not any(folder.iterdir())):
+            aside = next(path for n in range(1, 1000) if not (path := root / f".venv-old-{n}").exists())
+            folder.rename(aside)
+            say(f"There was a .venv that Atelier did not finish making; it is now called {aside.name}.")
+        folder.mkdir(exist_ok=True)
+        (folder / BEGUN).touch()
+    except OSError as error:
+        raise SetupProblem(
+            f"{folder} can't be made ({error.strerror or error}). Close programs that use it, or move this folder to "
+            "a place where you may write, then run the same command again."
+        ) from error
+    say("Making a place for Atelier's own packages (.venv) ...")
+    code, output = run_logged(root, [sys.executable, "-m", "venv", str(folder)], lambda lines: None)
+    if code != 0:
+        apt = (
+            f" On Debian and Ubuntu, `sudo apt install python{version}-venv` cures it."
+            if "ensurepip" in output
+            else ""
+        )
+        raise SetupProblem(f"Python could not make {folder}.{apt} The details are in {folder / 'setup.log'}.")
+
+
+@contextlib.contextmanager
+def _setup_lock(root: Path, say: Say) -> Iterator[None]:
+    """Only one setup at a time in `root`; the system takes the lock back when the process ends in any way."""
+    try:
+        file = (root / ".setup.lock").open("a+b")
+    except OSError as error:
+        raise SetupProblem(
+            f"{root} can't be written to ({error.strerror}). Move this folder to a place where you may write, "
+            "then run the same command again."
+        ) from error
+    with file:
+        waited = False
+        while not _try_lock(file.fileno()):
+            if not waited:
+                say("Another start is setting up in this folder; waiting for it ...")
+                waited = True
+            time.sleep(0.5)
+        yield
+
+
+def _try_lock(descriptor: int) -> bool:
+    # filelock isn't installed yet, so both systems' own calls.
+    try:
+        if sys.platform == "win32":
+            import msvcrt
+
+            os.lseek(descriptor, 0, os.SEEK_SET)
+            msvcrt.locking(descriptor, msvcrt.LK_NBLCK, 1)
+        else:
+            import fcntl
+
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except OSError:
+        return False
+    return True

@@ -1,0 +1,1 @@
+"""Trainings: preparing, measuring, starting and following them."""

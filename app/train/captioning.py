@@ -1,0 +1,101 @@
+"""Having the draft's artworks described by a captioner on this machine, in a process of its own."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+import threading
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from app.train.draft import Draft
+from app.train.runner import PROJECT
+from styles.errors import BadInput, JobError
+from styles.home import Home
+from training.captioner import Captioner, captioners
+
+
+@dataclass(frozen=True)
+class Described:
+    """How far the describing is."""
+
+    running: bool = False
+    done: int = 0
+    total: int = 0
+    problem: str = ""  # why it ended early, in a sentence
+
+
+class Captioning:
+    """Describes what has no caption yet; one captioner at a time."""
+
+    def __init__(self, home: Home, draft: Draft) -> None:
+        self.home = home
+        self.draft = draft
+        self._found: list[Captioner] | None = None
+        self._process: subprocess.Popen[str] | None = None
+        self._thread: threading.Thread | None = None
+        self.progress = Described()
+
+    def available(self, *, again: bool = False) -> list[Captioner]:
+        """The captioners on this machine; looked for once, or `again`."""
+        if self._found is None or again:
+            self._found = captioners(self.home)
+        return self._found
+
+    def start(self, name: str = "") -> None:
+        """Describe every artwork without a caption, with the captioner of that name or the first; raises BadInput."""
+        if self.progress.running:
+            raise JobError(
+                "The artworks are being described already.", "Wait until that is done, or stop it."
+            )
+        found = [one for one in self.available(again=True) if name in ("", one.name)]
+        if not found:
+            raise BadInput(
+                "There is no captioning model on this machine.", "Write the captions, or leave them."
+            )
+        captioned = {path.stem for path in self.draft.artworks_folder.glob("*.txt")}
+        pictures = [path for path in self.draft.paths() if path.stem not in captioned]
+        if not pictures:
+            raise BadInput("Every artwork has a caption.", "Remove those that are to be written anew.")
+        self._process = subprocess.Popen(
+            [sys.executable, "-m", "training.captioner", str(found[0].folder), *map(str, pictures)],
+            cwd=PROJECT,
+            env=os.environ | {"PYTHONIOENCODING": "utf-8"},
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.DEVNULL,
+            text=True,
+            encoding="utf-8",
+            creationflags=getattr(subprocess, "CREATE_NO_WINDOW", 0),
+        )
+        self.progress = Described(True, 0, len(pictures))
+        self._thread = threading.Thread(
+            target=self._take, args=(self._process,), name="captions", daemon=True
+        )
+        self._thread.start()
+
+    def stop(self) -> None:
+        """End the describing; the captions that are written stay."""
+        if self._process is not None:
+            self._process.kill()
+        if self._thread is not None:
+            self._thread.join()
+        self._process = None
+
+    def _take(self, process: subprocess.Popen[str]) -> None:
+        """Put each caption beside its picture as it comes."""
+        problem = ""
+        assert process.stdout is not None
+        with process.stdout:
+            for line in process.stdout:
+                told = json.loads(line)
+                problem = str(told.get("error", ""))
+                if not problem:
+                    self.draft.caption_missing(Path(told["picture"]).name, told["caption"])
+                    self.progress = replace(self.progress, done=self.progress.done + 1)
+        code = process.wait()
+        if code > 0 and not problem:  # below 0: it was stopped
+            problem = f"The captioner ended without a word (exit code {code})."
+        self.progress = replace(self.progress, running=False, problem=problem)

@@ -1,0 +1,158 @@
+"""All that the Train room asks of an artist, as plain values: to an order, and what each number is for."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+from app.orders import TrainingOrder
+from app.train.trainings import suggested_trigger
+from app.words import say, unsaid
+from styles.errors import BadInput
+from training.plan import TrainingPlan
+
+Kind = Literal["whole", "real", "yes", "layers", "prompts"]
+OFF = ("off", "0", "0.0")  # for the one number that can be none
+
+
+@dataclass(frozen=True)
+class Number:
+    """One value of the plan under Advanced: its name there, what it is called, with its unit, and one line of help."""
+
+    name: str
+    kind: Kind
+    label: str
+    help: str
+
+
+GROUPS: tuple[tuple[str, tuple[Number, ...]], ...] = (
+    (
+        unsaid("Length"),
+        (
+            Number("steps", "whole", unsaid("Steps of training"), unsaid("How often the style is corrected. Too many copy the artworks.")),
+            Number("learning_rate", "real", unsaid("Learning rate, 0 to 0.1"), unsaid("How large each correction is. Halve it if the pictures fall apart.")),
+            Number("rank", "whole", unsaid("Rank, 1 to 128"), unsaid("How much the style can hold. More makes a larger file.")),
+            Number("alpha", "real", unsaid("Alpha"), unsaid("The style's strength is alpha divided by rank; usually both are equal.")),
+            Number("layers", "layers", unsaid("Layers to train"), unsaid("Cross-attention follows the words; with self-attention it follows the artworks more closely.")),
+            Number("seed", "whole", unsaid("Training seed"), unsaid("The same seed gives the same style again.")),
+        ),
+    ),
+    (
+        unsaid("Memory"),
+        (
+            Number("batch", "whole", unsaid("Batch in pictures"), unsaid("How many are looked at together. More is steadier and takes more memory.")),
+            Number("gradient_accumulation", "whole", unsaid("Gradient accumulation in batches"), unsaid("Batches to one step: as steady as a large batch, without its memory.")),
+            Number("resolution_px", "whole", unsaid("Resolution in pixels"), unsaid("Side of the square whose area every artwork gets; the base's own is best.")),
+            Number("gradient_checkpointing", "yes", unsaid("Gradient checkpointing"), unsaid("Much less memory, a third slower.")),
+        ),
+    ),
+    (
+        unsaid("Finer points"),
+        (
+            Number("flip", "yes", unsaid("Show the artworks mirrored, too"), unsaid("Not with lettering or signatures.")),
+            Number("caption_dropout", "real", unsaid("Caption dropout, 0 to 1"), unsaid("Share of pictures shown without their caption.")),
+            Number("noise_offset", "real", unsaid("Noise offset, 0 to 0.5"), unsaid("Teaches very dark and very light pictures; only bases that predict noise.")),
+            Number("min_snr_gamma", "real", unsaid("Min-SNR gamma"), unsaid("Weighs light and heavy noise alike; “off” for the plain loss.")),
+            Number("warmup_fraction", "real", unsaid("Warm-up, 0 to 0.5 of all steps"), unsaid("How long the learning rate rises before it falls.")),
+            Number("final_rate_fraction", "real", unsaid("Last learning rate, 0 to 1 of the highest"), unsaid("Where the learning rate ends.")),
+            Number("weight_decay", "real", unsaid("Weight decay, 0 to 1"), unsaid("Pulls the style back towards nothing.")),
+            Number("grad_clip", "real", unsaid("Gradient clipping, norm"), unsaid("The largest correction that is let through.")),
+        ),
+    ),
+    (
+        unsaid("Previews"),
+        (
+            Number("preview_prompts", "prompts", unsaid("Preview prompts, one on each line"), unsaid("At most 8; each costs time at every preview.")),
+            Number("preview_every", "whole", unsaid("Previews every so many steps"), unsaid("0 for none.")),
+            Number("preview_steps", "whole", unsaid("Denoising steps of a preview"), unsaid("1 to 100.")),
+            Number("preview_seed", "whole", unsaid("Seed of the first preview"), unsaid("The next prompt has the next seed.")),
+            Number("checkpoint_every", "whole", unsaid("Checkpoints every so many steps"), unsaid("What a power cut can cost at most.")),
+            Number("report_every", "whole", unsaid("Loss read every so many steps"), unsaid("Reading it waits for the device.")),
+        ),
+    ),
+)  # fmt: skip
+NUMBERS = {number.name: number for _, numbers in GROUPS for number in numbers}
+# The rest of the plan: asked for above Advanced or on the card, or decided by the base.
+ELSEWHERE = (
+    "name",
+    "trigger",
+    "preset",
+    "base",
+    "base_family",
+    "continue_from",
+    "author",
+    "licence",
+    "rights",
+)
+WORDS = ("name", "trigger", "preset", "base", "continue_from", "author", "licence", "rights")
+EMPTY: dict[str, Any] = {name: "" for name in WORDS} | {
+    number.name: False if number.kind == "yes" else "" for number in NUMBERS.values()
+}  # fmt: skip
+FRESH = EMPTY | {"preset": "balanced", "layers": "cross"}
+
+
+def form_of(kept: Mapping[str, Any]) -> dict[str, Any]:
+    """A form as it was kept, whole: what is missing or of another kind is as on a fresh page."""
+    return {
+        name: kept[name] if type(kept.get(name)) is type(fresh) else fresh for name, fresh in FRESH.items()
+    }
+
+
+def resolution_of(form: Mapping[str, Any]) -> int | None:
+    """The resolution in px that a form asks for; None where it says none, or nothing of sense yet."""
+    text = str(form["resolution_px"]).strip()
+    return int(text) if text.isdecimal() and 64 <= int(text) <= 2048 else None
+
+
+def trigger_of(form: Mapping[str, Any]) -> str:
+    """The trigger word that a form comes to; empty before there is a name."""
+    name, trigger = str(form["name"]).strip(), str(form["trigger"]).strip()
+    return trigger or (suggested_trigger(name) if name else "")
+
+
+def order_of(form: Mapping[str, Any], pictures: Sequence[Path]) -> TrainingOrder:
+    """The order that a form comes to; raises BadInput for what is no number and for an empty draft."""
+    begun = str(form["continue_from"] or "")
+    numbers = {
+        number.name: value for number in NUMBERS.values() if (value := value_of(number, form)) is not None
+    }
+    if begun:
+        numbers.pop("layers", None)  # it has its own
+    if form["min_snr_gamma"].strip().casefold() in OFF:
+        numbers["min_snr_gamma"] = None
+    return TrainingOrder(
+        name=form["name"], pictures=tuple(pictures), base=form["base"].strip(), preset=form["preset"],
+        trigger=form["trigger"], author=form["author"], licence=form["licence"], rights=form["rights"],
+        continue_from=begun, numbers=numbers,
+    )  # fmt: skip
+
+
+def value_of(number: Number, form: Mapping[str, Any]) -> Any:
+    """What a form says of one number, None where the preset decides; raises BadInput."""
+    given = form[number.name]
+    if number.kind == "yes":
+        return True if given else None
+    text = str(given or "").strip()
+    if not text or (number.name == "min_snr_gamma" and text.casefold() in OFF):
+        return None
+    if number.kind == "layers":
+        return text
+    if number.kind == "prompts":
+        return tuple(line.strip() for line in text.splitlines() if line.strip())
+    try:
+        return int(text) if number.kind == "whole" else float(text.replace(",", "."))
+    except ValueError:
+        hint = "Write digits only." if number.kind == "whole" else "Write it like 512 or 0.5."
+        raise BadInput(f"{say(number.label)}: “{text[:40]}” is no such number.", hint) from None
+
+
+def shown_of(plan: TrainingPlan, number: Number) -> str:
+    """What the plan of a preset says, in grey where nothing is written."""
+    value = getattr(plan, number.name)
+    if number.name == "resolution_px" and not value:
+        return say("the base's own")
+    if number.kind == "prompts":
+        return "\n".join(value)
+    return "off" if value is None else f"{value:g}" if isinstance(value, float) else f"{value}"

@@ -1,0 +1,134 @@
+"""What trainings take on this machine: tried once for each base and kind of plan, remembered in the home."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import platform
+import subprocess
+import sys
+import threading
+from dataclasses import asdict, dataclass
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any, Literal
+
+from app.train.runner import PROJECT
+from styles.atomic import write_text
+from styles.home import Home
+from training.plan import TrainingPlan
+from training.trial import Trial, shape_of
+
+State = Literal["measured", "measuring", "failed", "waiting"]
+
+
+@dataclass(frozen=True)
+class Measured:
+    """What is known of a plan's cost."""
+
+    state: State  # waiting: something is training, and a trial beside it would say too much
+    trial: Trial | None = None
+    problem: str = ""  # why it failed, in a sentence
+
+
+class Measuring:
+    """The trials of one home: one process at a time, each kind of plan once."""
+
+    def __init__(self, home: Home) -> None:
+        self.home = home
+        self._file = home.root / "measured.json"
+        self._asking = threading.Lock()
+        self._process: subprocess.Popen[str] | None = None
+        self._key = ""  # that the process works on
+        self._failed: dict[str, str] = {}  # why, by key; tried again by the next start of the window
+
+    def ask(self, plan: TrainingPlan, device: str, busy: bool) -> Measured:
+        """Say what is known of a plan; where that is nothing, begin a trial unless the machine is busy."""
+        key = _key(plan, device)
+        with self._asking:
+            self._collect()
+            known = self._known().get(key)
+            if known is not None:
+                return Measured("measured", known)
+            if key in self._failed:
+                return Measured("failed", problem=self._failed[key])
+            if busy:
+                self._stop()
+                return Measured("waiting")
+            if self._key != key:
+                self._stop()
+                self._start(plan, device, key)
+            return Measured("measuring")
+
+    def forget(self) -> None:
+        """Measure everything again when it is next asked for: something else kept the machine busy, perhaps."""
+        with self._asking:
+            self._failed.clear()
+            self._file.unlink(missing_ok=True)
+
+    def stop(self) -> None:
+        """End the trial that is going on, if any: a training needs the machine, or the window closes."""
+        with self._asking:
+            self._stop()
+
+    def _start(self, plan: TrainingPlan, device: str, key: str) -> None:
+        file = self.home.root / "cache" / "trial.json"
+        write_text(file, plan.to_json())
+        self._key = key
+        self._process = subprocess.Popen(
+            [sys.executable, "-m", "training.trial", str(self.home.root), str(file), "--device", device],
+            cwd=PROJECT,
+            env=os.environ | {"PYTHONIOENCODING": "utf-8"},
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.DEVNULL,
+            text=True,
+            encoding="utf-8",
+            creationflags=getattr(subprocess, "CREATE_NO_WINDOW", 0),
+        )
+
+    def _collect(self) -> None:
+        """Take what a trial that has ended has to say."""
+        process = self._process
+        if process is None or process.poll() is None:
+            return
+        said, _ = process.communicate()  # a line: it never fills the pipe
+        key, self._process, self._key = self._key, None, ""
+        try:
+            told = json.loads(said)
+            if "error" in told:
+                self._failed[key] = str(told["error"])
+            else:
+                known = {name: asdict(trial) for name, trial in self._known().items()}
+                write_text(self._file, json.dumps(known | {key: asdict(Trial(**told))}, indent=1))
+        except (ValueError, TypeError):
+            self._failed[key] = f"The trial ended without a word (exit code {process.returncode})."
+
+    def _stop(self) -> None:
+        if self._process is not None:
+            self._process.kill()
+            self._process.communicate()
+        self._process, self._key = None, ""
+
+    def _known(self) -> dict[str, Trial]:
+        try:
+            kept: dict[str, dict[str, Any]] = json.loads(self._file.read_text(encoding="utf-8"))
+            return {key: Trial(**trial) for key, trial in kept.items()}
+        except (OSError, ValueError, TypeError, AttributeError):
+            return {}
+
+
+def _key(plan: TrainingPlan, device: str) -> str:
+    """Name the machine and what a step's cost depends on."""
+    machine = [platform.node(), platform.machine(), os.cpu_count(), device, version("torch")]
+    facts = json.dumps([machine, shape_of(plan), _changed(plan.base)], sort_keys=True)
+    return hashlib.sha256(facts.encode()).hexdigest()[:16]
+
+
+def _changed(base: str) -> int:
+    """When a base that is named by its path was changed last."""
+    try:
+        return Path(base).stat().st_mtime_ns
+    except OSError:
+        return 0

@@ -1,0 +1,246 @@
+"""Trainings: made from an order, started, followed, paused, stopped and resumed."""
+
+from __future__ import annotations
+
+import re
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Any
+
+from app.orders import TrainingOrder
+from app.train.progress import Progress, words_for_seconds
+from app.train.runner import OUTPUT_NAME, Runner
+from styles.errors import AtelierError, BadInput, JobError, WrongFamilyError
+from styles.home import Home
+from styles.names import safe_name
+from styles.style import FAMILY_NAMES
+from training.artworks import collect
+from training.events import Failed, Finished
+from training.job import Job, State, jobs_in
+from training.plan import plan_for
+from training.result import keep
+
+if TYPE_CHECKING:
+    from styles.style import Style
+
+LOOK_EVERY_SECONDS = 0.2
+# What an order may say of the plan; the preset says the rest.
+PLANNED = (
+    "steps", "rank", "seed", "resolution_px", "layers", "learning_rate", "batch", "gradient_accumulation",
+    "gradient_checkpointing", "flip",
+)  # fmt: skip
+STATE_WORDS: dict[State, str] = {
+    "waiting": "waiting",
+    "running": "training",
+    "paused": "paused",
+    "finished": "finished",
+    "failed": "failed",
+    "interrupted": "interrupted",
+}
+
+
+@dataclass(frozen=True)
+class JobCard:
+    """One training in the list of all."""
+
+    id: str  # the name of its folder
+    name: str  # of the style
+    state: State
+    progress: Progress
+
+    @property
+    def resumable(self) -> bool:
+        return can_resume(self.state, self.progress)
+
+    @property
+    def words(self) -> str:
+        """How it stands, on one line."""
+        far = f"{self.progress.share:.0%}" if self.progress.steps and self.state != "finished" else ""
+        left = self.progress.seconds_left
+        soon = f"about {words_for_seconds(left)} left" if self.state == "running" and left is not None else ""
+        state = "stopped before it began" if self.progress.nothing_learnt else STATE_WORDS[self.state]
+        return " · ".join(text for text in (self.name, state, far, soon) if text)
+
+    def facts(self) -> dict[str, Any]:
+        """The same as plain JSON values."""
+        finished, failed = self.progress.finished, self.progress.failed
+        return {
+            "id": self.id,
+            "name": self.name,
+            "state": self.state,
+            "step": self.progress.step,
+            "steps": self.progress.steps,
+            "seconds_left": self.progress.seconds_left,
+            "style": (finished.style_path or None) if finished else None,
+            "error": failed.message if failed and self.state == "failed" else None,
+        }
+
+
+class Trainings:
+    """All job folders of one home, and the trainers that work on them."""
+
+    def __init__(self, home: Home) -> None:
+        self.home = home
+        self.runner = Runner()
+
+    def prepare(
+        self, order: TrainingOrder, base: Callable[[], tuple[str, str]], begun: Style | None = None
+    ) -> Job:
+        """Write the job folder of `order`; `base` names the base and its family, once the cheaper checks are done.
+
+        `begun` is the style to go on from: it lends what the order leaves open. Raises BadInput, JobError.
+        """
+        name = safe_name(order.name)
+        # The job is given these as they are: a broken picture is refused when it was named, left out of a folder.
+        artworks = [path.expanduser().absolute() for path in order.pictures]
+        count = len(collect(artworks))
+        source, family = base()
+        given = numbers_of(order)
+        words = {"trigger": order.trigger.strip(), "author": order.author, "licence": order.licence}
+        words["rights"] = order.rights
+        if begun is not None:
+            if begun.card.family not in ("unknown", family):
+                raise WrongFamilyError(
+                    f"“{begun.name}” is a {begun.card.made_for}; the base is {FAMILY_NAMES.get(family, family)}.",
+                    "Go on from it on the base that it is for.",
+                )
+            given = {"rank": max(layer.rank for layer in begun.layers), "layers": layers_of(begun)} | given
+            given["continue_from"] = begun.id
+            words = {key: word or getattr(begun.card, key) for key, word in words.items()}
+        words["trigger"] = words["trigger"] or suggested_trigger(name)
+        plan = plan_for(order.preset, family, count, name=name, base=source, **words, **given)
+        return Job.create(self.home.jobs, plan, artworks)
+
+    def start(self, job: Job, device: str) -> None:
+        """Start a trainer on a job that waits or has been paused."""
+        job.request("resume")
+        self.runner.start(job.folder, device)
+
+    def refuse_second(self) -> None:
+        """Raise JobError while another training runs: two at once would each take more than twice as long."""
+        running = self.running()
+        if running is not None:
+            raise JobError(
+                f"“{running.name}” is still training.", "Wait until it is done, or pause or stop it first."
+            )
+
+    def resumable(self, job_id: str) -> Job:
+        """The job of that id, if a trainer can go on with it; raises BadInput, JobError."""
+        job = self.job(job_id)
+        state = self.state(job)
+        if state == "running":
+            raise JobError(f"“{job.name}” is training already.")
+        if not can_resume(state, self.card(job).progress):
+            raise JobError(f"“{job.name}” is finished.", "Its style is in the library.")
+        self.refuse_second()
+        return job
+
+    def newest(self) -> str:
+        """The id of the job that was made last; empty where there is none."""
+        jobs = jobs_in(self.home.jobs)
+        return jobs[-1].folder.name if jobs else ""
+
+    def keep(self, job_id: str, step: int) -> Finished:
+        """Make the style of a finished training anew from one of its checkpoints; raises BadInput, JobError."""
+        return keep(self.job(job_id), step)
+
+    def job(self, job_id: str) -> Job:
+        """The job whose folder has this name, or the only one whose name contains it; raises BadInput."""
+        jobs = jobs_in(self.home.jobs)
+        found = [job for job in jobs if job.folder.name == job_id]
+        found = found or [job for job in jobs if job_id and job_id.casefold() in job.folder.name.casefold()]
+        if len(found) != 1:
+            why = "There is no training" if not found else f"There are {len(found)} trainings"
+            raise BadInput(f"{why} “{job_id}”.", "`launch.py jobs list` shows them all.")
+        return found[0]
+
+    def state(self, job: Job) -> State:
+        """How a job stands, also in the moment between starting its trainer and the trainer's taking hold."""
+        if self.runner.starting(job.folder):
+            return "running"
+        state = job.state()
+        # A trainer that died before its first event left nothing in the journal to tell it by.
+        died = self.runner.exit_code(job.folder) not in (None, 0)
+        return "interrupted" if died and state in ("waiting", "paused") else state
+
+    def running(self) -> Job | None:
+        """The job that is training now, if any."""
+        jobs = reversed(jobs_in(self.home.jobs))
+        return next((job for job in jobs if self.runner.starting(job.folder) or job.alive()), None)
+
+    def cards(self) -> list[JobCard]:
+        """All trainings, newest first; a job folder that can't be read is left out."""
+        cards = []
+        for job in reversed(jobs_in(self.home.jobs)):
+            try:
+                cards.append(self.card(job))
+            except AtelierError:
+                continue
+        return cards
+
+    def card(self, job: Job) -> JobCard:
+        """What the list shows of one job."""
+        progress = Progress()
+        for event in job.events():
+            progress = progress.after(event)
+        return JobCard(job.folder.name, job.name, self.state(job), progress)
+
+    def look(self, job: Job, progress: Progress, offset: int) -> tuple[Progress, int, State]:
+        """Take `progress`, read up to byte `offset` of the journal, as far as it goes now; with the job's state."""
+        alive = (
+            self.runner.starting(job.folder) or job.alive()
+        )  # asked before reading, so that no event is missed
+        events, offset = job.events_since(offset)
+        for event in events:
+            progress = progress.after(event)
+        if alive:
+            return progress, offset, "running"
+        state = self.state(job)
+        return (self._interrupted(job, progress) if state == "interrupted" else progress), offset, state
+
+    def follow(self, job: Job) -> Iterator[Progress]:
+        """Yield the progress of a job whenever there is more of it, until its trainer has ended."""
+        progress, offset, seen = Progress(), 0, -1
+        while True:
+            progress, offset, state = self.look(job, progress, offset)
+            if offset != seen or state != "running":
+                seen = offset
+                yield progress
+            if state != "running":
+                return
+            time.sleep(LOOK_EVERY_SECONDS)
+
+    def _interrupted(self, job: Job, progress: Progress) -> Progress:
+        """What there is to say of a trainer that has gone without a last word."""
+        code = self.runner.exit_code(job.folder)
+        how = (
+            f"The trainer ended without a word (exit code {code})."
+            if code
+            else "The training was interrupted."
+        )
+        failed = Failed(how, "Resume it: it goes on from its last checkpoint.", str(job.folder / OUTPUT_NAME))
+        return replace(progress, phase="Interrupted", failed=failed, seconds_left=None)
+
+
+def numbers_of(order: TrainingOrder) -> dict[str, Any]:
+    """What an order says of the plan's numbers."""
+    named = {name: getattr(order, name) for name in PLANNED}
+    return {name: value for name, value in named.items() if value is not None} | dict(order.numbers)
+
+
+def can_resume(state: State, progress: Progress) -> bool:
+    """Say whether a trainer can go on with a job; also with one that was stopped before it had learnt anything."""
+    return state in ("waiting", "paused", "failed", "interrupted") or (
+        state == "finished" and progress.nothing_learnt
+    )
+
+
+def layers_of(style: Style) -> str:
+    """What a plan calls the layers of a style: "cross", or "cross+self" where it changes self-attention too."""
+    return "cross+self" if any(".attn1." in layer.path for layer in style.layers) else "cross"
+
+
+def suggested_trigger(name: str) -> str:
+    """The trigger word for a style of this name: its letters and digits as one word."""
+    return re.sub(r"[\W_]+", "", name.casefold()) or "mystyle"

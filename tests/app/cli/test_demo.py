@@ -1,0 +1,33 @@
+"""The demonstration, on a tiny base with artworks of its own."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+from PIL import Image
+
+from app.cli.demo import DemoPlan, run_demo
+from app.studio import Studio
+from styles.home import Home
+from styles.style_file import read_card
+from tests.app.conftest import draw_artworks
+
+
+def test_the_demo_draws_a_sheet_and_leaves_two_styles(tmp_path: Path, tiny_base: Path) -> None:
+    studio = Studio(Home(tmp_path / "home"))
+    hands = [draw_artworks(tmp_path / name, 2) for name in ("rings", "hoops")]
+    plan = DemoPlan(
+        base=str(tiny_base), steps=2, resolution_px=64, picture_steps=2, prompts=("a house", "a cat")
+    )
+    said: list[str] = []
+    report = run_demo(studio, tmp_path / "out", plan, say=said.append, hands=hands)
+    assert json.loads((tmp_path / "out" / "report.json").read_text(encoding="utf-8")) == report
+    assert [read_card(tmp_path / "out" / f"{name}.safetensors").family for name in ("rings", "hoops")] == [
+        "starter"
+    ] * 2
+    assert next(row["row"] for row in report["pictures"]) == "no style" and len(report["pictures"]) == 4
+    assert all(len(row["files"]) == 2 for row in report["pictures"])
+    with Image.open(report["sheet"]) as sheet:
+        assert sheet.width > 400 and sheet.height > 800
+    assert said

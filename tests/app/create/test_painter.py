@@ -1,0 +1,107 @@
+"""What the Create room asks of its painter: drafts that nobody keeps, the latest wish first, and a truthful canvas."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from app.create.painter import ASKED, DRAFT, DRAFT_STEPS, LIVE, Canvas, Painter
+from app.orders import PictureOrder
+from app.studio import Studio
+from styles.bases import BaseShelf
+from styles.errors import JobError
+from styles.home import Home
+from styles.pictures import read_recipe
+
+PATIENCE_SECONDS = 300
+ORDER = PictureOrder("a house", steps=1, seed=5, width_px=32, height_px=32)
+LONG = replace(ORDER, steps=1000, seed=6)
+
+
+@pytest.fixture
+def painter(tiny_base: Path, tmp_path: Path) -> Painter:
+    """A painter over an empty home whose base is the tiny one."""
+    home = Home(tmp_path / "home").create()
+    shelf = BaseShelf(home)
+    shelf.use(shelf.add(tiny_base).name)
+    return Painter(Studio(home))
+
+
+def ended(painter: Painter, number: int) -> Canvas:
+    """The canvas once the painting of that number, or a later one, has ended."""
+    return seen(painter, lambda canvas: canvas.number >= number and not canvas.going)
+
+
+def seen(painter: Painter, wanted) -> Canvas:  # type: ignore[no-untyped-def]
+    """The first canvas that is as wanted."""
+    serial, canvas = painter.look(-1)
+    while not wanted(canvas):
+        before = serial
+        serial, canvas = painter.look(serial, PATIENCE_SECONDS)
+        assert serial != before, f"nothing happened any more at {canvas}"
+    return canvas
+
+
+def kept(painter: Painter) -> list[Path]:
+    return painter.studio.recent_pictures(99)
+
+
+def test_a_draft_has_few_steps_and_is_kept_nowhere(painter: Painter) -> None:
+    canvas = ended(painter, painter.ask(replace(LONG, count=3, second_pass=2.0), DRAFT).number)
+    assert canvas.state == "done" and canvas.problem == ""
+    (picture,) = canvas.pictures
+    assert picture.path == "" and picture.data.startswith(b"\x89PNG") and kept(painter) == []
+    told = canvas.to_json()
+    assert told["pictures"][0]["data"].startswith("data:image/png;base64,") and told["previews"] == []
+
+    canvas = ended(painter, painter.ask(ORDER, LIVE).number)
+    assert [Path(one.path) for one in canvas.pictures] == kept(painter)
+    assert read_recipe(kept(painter)[0]).steps == ORDER.steps
+
+
+def test_moving_on_gives_up_the_old_draft_and_the_picture_behind_it(painter: Painter) -> None:
+    first = painter.ask(LONG, LIVE)
+    seen(painter, lambda canvas: canvas.at is not None)
+    painter.ask(LONG, DRAFT)
+    last = painter.ask(ORDER, DRAFT)
+    canvas = ended(painter, last.number)
+    assert last.number == first.number + 2 and canvas.number == last.number and canvas.state == "done"
+    assert canvas.pictures[0].seed == ORDER.seed and kept(painter) == []
+
+
+def test_what_the_artist_asked_for_is_finished_before_a_slider_is_heard(painter: Painter) -> None:
+    asked = painter.ask(replace(LONG, steps=40))
+    with pytest.raises(JobError, match="Another picture"):
+        painter.ask(ORDER)
+    assert painter.ask(LONG, DRAFT) == painter.ask(ORDER, LIVE) == painter.look(-1)[1]
+    canvas = seen(painter, lambda canvas: canvas.kind == LIVE and not canvas.going)
+    assert canvas.number == asked.number + 1
+    assert [read_recipe(path).steps for path in kept(painter)] == [1, 40]
+
+
+def test_stopping_keeps_what_is_finished_and_never_calls_it_a_success(painter: Painter) -> None:
+    asked = painter.ask(LONG)
+    canvas = seen(painter, lambda canvas: canvas.at is not None)
+    told = canvas.to_json()
+    assert canvas.kind == ASKED and told["steps"] == 1000 and 0 < told["share"] < 1 and told["previews"]
+    painter.stop()
+    canvas = ended(painter, asked.number)
+    assert canvas.state == "stopped" and canvas.pictures == () and kept(painter) == []
+
+
+def test_a_painting_that_fails_says_what_happened(painter: Painter) -> None:
+    canvas = ended(painter, painter.ask(replace(ORDER, base="nowhere")).number)
+    assert canvas.state == "failed" and "nowhere" in canvas.problem and not canvas.crowded
+    assert ended(painter, painter.ask(ORDER).number).state == "done"
+
+
+def test_a_base_on_which_a_draft_takes_long_is_left_alone_by_sliders(painter: Painter) -> None:
+    painter.longest_draft_seconds = 0.0
+    asked = painter.ask(replace(ORDER, steps=DRAFT_STEPS), DRAFT)  # how long a step takes is not known yet
+    assert ended(painter, asked.number).state == "done"
+    for kind in (DRAFT, LIVE):
+        canvas = painter.ask(ORDER, kind)
+        assert canvas.state == "resting" and "Press Create" in canvas.notices[0]
+    assert ended(painter, painter.ask(ORDER).number).state == "done"

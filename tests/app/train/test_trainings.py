@@ -1,0 +1,87 @@
+"""Trainings as the app sees them: what is left out, what can go on, and a trainer that dies without a word."""
+
+from __future__ import annotations
+
+import time
+from pathlib import Path
+
+import pytest
+from PIL import Image
+
+from app.orders import TrainingOrder
+from app.train.progress import Progress
+from app.train.trainings import Trainings
+from styles.errors import JobError, PictureError
+from styles.home import Home
+from training.events import Finished, PhaseStarted, Warned
+from training.job import Job
+
+
+@pytest.fixture
+def trainings(tmp_path: Path) -> Trainings:
+    """The trainings of an empty home."""
+    return Trainings(Home(tmp_path / "home").create())
+
+
+@pytest.fixture
+def pictures(tmp_path: Path) -> Path:
+    """A folder with one picture, and one text file that calls itself a picture."""
+    folder = tmp_path / "pictures"
+    folder.mkdir()
+    Image.new("RGB", (80, 80), "teal").save(folder / "one.png")
+    (folder / "two.jpg").write_text("no picture at all", encoding="utf-8")
+    return folder
+
+
+def ordered(trainings: Trainings, *paths: Path, **wishes: object) -> Job:
+    """A job for the starter; its files are not needed for that."""
+    order = TrainingOrder(name="Rings", pictures=paths, **wishes)  # type: ignore[arg-type]
+    return trainings.prepare(order, lambda: ("starter", "starter"))
+
+
+def test_a_broken_picture_is_left_out_of_a_folder_and_refused_by_name(
+    trainings: Trainings, pictures: Path
+) -> None:
+    job = ordered(trainings, pictures)
+    assert len(job.artworks()) == 1
+    assert any("two.jpg" in event.message for event in job.events() if isinstance(event, Warned))
+    with pytest.raises(PictureError, match=r"two\.jpg"):
+        ordered(trainings, pictures / "one.png", pictures / "two.jpg")
+
+
+def test_an_order_decides_what_it_names_and_the_preset_the_rest(trainings: Trainings, pictures: Path) -> None:
+    preset = ordered(trainings, pictures).plan
+    plan = ordered(
+        trainings, pictures, batch=2, gradient_accumulation=3, gradient_checkpointing=True, flip=True,
+        learning_rate=1e-4,
+    ).plan  # fmt: skip
+    assert (plan.batch, plan.gradient_accumulation, plan.learning_rate) == (2, 3, 1e-4)
+    assert plan.gradient_checkpointing and plan.flip and not preset.flip
+    assert (plan.steps, plan.rank) == (preset.steps, preset.rank)
+
+
+def test_a_training_stopped_before_its_first_step_can_go_on(trainings: Trainings, pictures: Path) -> None:
+    job = ordered(trainings, pictures)
+    job.append(Finished(0, "", "", job.name, 0.0, stopped=True))
+    card = trainings.card(job)
+    assert card.resumable and "before" in card.words and card.facts()["style"] is None
+    assert trainings.resumable(job.folder.name) == job
+    assert not card.progress.after(PhaseStarted("base")).ended
+    job.append(Finished(4, "Rings.safetensors", "id", job.name, 1.0))
+    with pytest.raises(JobError, match="finished"):
+        trainings.resumable(job.folder.name)
+
+
+def test_a_trainer_that_dies_before_its_first_word_is_told(trainings: Trainings, pictures: Path) -> None:
+    job = ordered(trainings, pictures)
+    plan = job.folder / "plan.json"
+    hidden = plan.rename(job.folder / "hidden.json")
+    trainings.runner.start(job.folder, "cpu")
+    while trainings.runner.starting(job.folder):
+        time.sleep(0.1)
+    hidden.rename(plan)
+    progress, _, state = trainings.look(job, Progress(), 0)
+    assert state == "interrupted" and progress.failed is not None
+    assert "exit code" in progress.failed.message
+    assert trainings.card(job).resumable
+    assert [seen.phase for seen in trainings.follow(job)] == ["Interrupted"]

@@ -1,0 +1,139 @@
+"""The parts of the app that need no browser and no model."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+from PIL import Image
+
+from app.cli.sheet import SheetRow, draw_sheet
+from app.create.easel import prompt_with_triggers
+from app.library.uploads import beside_each_other, look_at_artworks
+from app.orders import SAMPLERS, PictureOrder
+from app.settings import Settings
+from app.train.progress import Progress, words_for_seconds
+from app.train.trainings import suggested_trigger
+from styles.errors import BadInput, BlendError, PictureError, SettingsError
+from styles.home import Home
+from styles.import_card import ImportCard
+from styles.library import Vanished
+from styles.shown import Shown
+from styles.style import StyleCard
+from training.events import Failed, Finished, Paused, PhaseStarted, PreviewReady, RolledBack, StepDone
+
+
+def test_progress_folds_the_journal() -> None:
+    progress = Progress()
+    for event in (
+        PhaseStarted("latents", 2, 5),
+        StepDone(5, 20, 0.5, 1e-3, 1.0, 3.0),
+        StepDone(10, 20, 0.4, 1e-3, 2.0, 2.0),
+        PreviewReady(10, ("a.png",), ("a house",)),
+        RolledBack(10, 5, 0.5, "the loss was no number"),
+    ):
+        progress = progress.after(event)
+    assert progress.step == 5 and progress.losses == ((5, 0.5),)
+    assert progress.warnings and not progress.ended
+    assert progress.after(Paused(5)).ended
+    resumed = progress.after(Paused(5)).after(PhaseStarted("base"))
+    assert not resumed.ended and resumed.losses == progress.losses
+    assert progress.after(Failed("x", "y")).after(PhaseStarted("base")).failed is None
+    finished = progress.after(Finished(20, "a.safetensors", "id", "a", 4.0))
+    assert finished.ended and finished.phase == "Finished"
+
+
+@pytest.mark.parametrize(
+    ("seconds", "words"), [(4, "4 s"), (32, "30 s"), (90, "2 min"), (3900, "1 h 05 min")]
+)
+def test_times_are_told_as_people_tell_them(seconds: float, words: str) -> None:
+    assert words_for_seconds(seconds) == words
+
+
+def test_settings_survive_and_odd_ones_are_refused(tmp_path: Path) -> None:
+    home = Home(tmp_path)
+    assert Settings.load(home) == Settings()
+    Settings(safety_checker=False, device="cpu").save(home)
+    assert Settings.load(home) == Settings(safety_checker=False, device="cpu")
+    Settings.path(home).write_text('{"device": "abacus"}', encoding="utf-8")
+    with pytest.raises(SettingsError, match="abacus"):
+        Settings.load(home)
+    Settings.path(home).write_text("{", encoding="utf-8")
+    with pytest.raises(SettingsError, match="can't be read"):
+        Settings.load(home)
+
+
+def test_orders_are_checked_before_anything_loads() -> None:
+    for odd in (
+        {"width_px": 65},
+        {"count": 0},
+        {"seed": -1},
+        {"guidance": float("nan")},
+        {"sampler": "magic"},
+    ):
+        with pytest.raises(BadInput):
+            PictureOrder("a house", **odd)
+    for weight in (float("nan"), float("inf"), 99.0):
+        with pytest.raises(BlendError):
+            PictureOrder("a house", weights=(("Rings", weight),))
+
+
+def test_samplers_are_those_of_styles() -> None:
+    from styles.sampling import SAMPLERS as KNOWN
+
+    assert SAMPLERS == KNOWN
+
+
+def test_trigger_words_are_added_once_and_only_for_positive_weights() -> None:
+    rings, dots = (StyleCard(name, "starter", 4, trigger=name) for name in ("rings", "dots"))
+    assert prompt_with_triggers("a house", [(rings, 1.0), (dots, 0.5)]) == "rings, dots, a house"
+    assert prompt_with_triggers("Rings on a house", [(rings, 1.0)]) == "Rings on a house"
+    assert prompt_with_triggers("a house", [(rings, 0.0), (dots, -1.0)]) == "a house"
+    assert suggested_trigger("Ink wash, no. 2") == "inkwashno2"
+
+
+def test_a_sheet_holds_every_picture_whole() -> None:
+    pictures = tuple(Image.new("RGB", size, "red") for size in ((40, 20), (20, 40)))
+    sheet = draw_sheet("Title", ["first", "second"], [SheetRow("row", pictures)], cell_px=100)
+    red = sum(count for count, colour in sheet.getcolors(1 << 20) or [] if colour == (255, 0, 0))
+    assert red == 2 * 100 * 50
+
+
+def test_a_caption_stands_beside_its_picture(tmp_path: Path) -> None:
+    for folder, name in (("a", "one.png"), ("b", "one.txt"), ("c", "two.jpg")):
+        (tmp_path / folder).mkdir()
+        (tmp_path / folder / name).write_text("a boat", encoding="utf-8")
+    Image.new("RGB", (32, 32), "navy").save(tmp_path / "a" / "one.png")
+    files = [tmp_path / "a" / "one.png", tmp_path / "b" / "one.txt", tmp_path / "c" / "two.jpg"]
+    thumbs, words = look_at_artworks(files)
+    assert len(thumbs) == 1 and "1 caption" in words and "two.jpg" in words
+    with beside_each_other(files) as pictures:
+        assert [path.name for path in pictures] == ["one.png"]
+        assert pictures[0].with_suffix(".txt").read_text(encoding="utf-8") == "a boat"
+    with pytest.raises(PictureError, match=r"two\.jpg"), beside_each_other(files[2:]):
+        pass
+
+
+def test_nothing_from_a_style_file_becomes_html() -> None:
+    from app.drawing import progress_card
+    from app.library.drawing import import_card, seen_list, style_facts, style_head, style_tile, vanished_list
+
+    evil = "<img src=x onerror=alert(1)>"
+    card = StyleCard(
+        evil, "starter", 4, trigger=evil, author=evil, description=evil, problems=(evil,), tags=(evil,), tokens=(evil,),
+        training={"artworks": evil}, path=Path(evil), rights=evil, licence=evil, kind=evil,
+    )  # fmt: skip
+    offered = ImportCard(Path(evil), card, changes=(("other parts", 1),))
+    for drawn in (
+        style_tile(card, evil, tags=[evil]),
+        style_head(card),
+        style_facts(card),
+        import_card(1, offered, ""),
+        import_card(1, offered, evil),
+        import_card(1, replace(offered, card=None), evil),
+        seen_list([Shown(evil, evil, evil, "captions", 1), Shown("another", evil, evil, "file", 1)]),
+        vanished_list([Vanished(evil, Path(evil), "", "2026")]),
+    ):
+        assert "<img src=x" not in drawn and "&lt;img" in drawn
+    assert "<img src=x" not in progress_card(Progress(phase=evil, warnings=(evil,)), evil)

@@ -1,0 +1,144 @@
+"""The window in a real browser: the main job with the mouse, on a tiny base."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from styles.style_file import read_card
+from tests.app.browsing import PATIENCE_MS
+from tests.app.conftest import Served, draw_artworks
+from tests.styles.library_files import put_peft
+
+pytestmark = pytest.mark.browser
+
+
+@dataclass(frozen=True)
+class Window:
+    """An open page and the home behind it."""
+
+    page: Any
+    url: str
+    home: Path
+
+
+@pytest.fixture(scope="module")
+def window(browser: Any, served: Served) -> Iterator[Window]:
+    """One page for all flows."""
+    page = browser.new_page(viewport={"width": 1280, "height": 1000}, accept_downloads=True)
+    page.set_default_timeout(PATIENCE_MS)
+    asked: list[str] = []
+    page.on("request", lambda request: asked.append(request.url))
+    page.goto(served.url)
+    yield Window(page, served.url, served.home)
+    outside = [ask for ask in asked if not ask.startswith((served.url, "data:", "blob:"))]
+    assert not outside, f"the page asked for something from elsewhere: {outside}"
+    page.close()
+
+
+def test_styles_are_trained_one_after_the_other_and_a_reload_loses_nothing(
+    window: Window, tmp_path: Path
+) -> None:
+    from playwright.sync_api import expect
+
+    page = window.page
+
+    def field(name: str) -> Any:
+        return page.get_by_role("textbox", name=re.compile(f"^{name}"))
+
+    def said(words: str) -> Any:
+        return page.locator("#train").get_by_role("status").filter(has_text=words)
+
+    page.get_by_role("tab", name="Train").click()
+    files = sorted(draw_artworks(tmp_path / "art").iterdir())
+    page.get_by_label("Choose pictures").set_input_files(files)
+    page.get_by_text("3 artworks.").wait_for()
+    page.get_by_label("Caption of 0.png").fill("rings on blue")
+    field("Name of the style").fill("Mouse made")
+    page.get_by_role("button", name="Advanced").click()
+    field("Steps").fill("5000")
+    page.get_by_role("tab", name="Memory").click()
+    field("Resolution").fill("64")
+    page.get_by_role("button", name="Start training").click()
+    page.get_by_role("button", name="Pause").wait_for()
+
+    page.get_by_role("tab", name="Length").click()
+    field("Steps").fill("4")
+    field("Name of the style").fill("Mouse second")
+    page.get_by_role("button", name="Add to the queue").click()
+    page.get_by_role("button", name="Take Mouse second out of the queue").wait_for()
+
+    page.reload()
+    expect(field("Name of the style")).to_have_value("Mouse second", timeout=PATIENCE_MS)
+    expect(page.get_by_label("Caption of 0.png")).to_have_value("rings on blue", timeout=PATIENCE_MS)
+    # Before its first step there is nothing to keep.
+    page.locator("#train").get_by_text(re.compile(r"^Step [1-9]\d* of 5000")).wait_for()
+    page.get_by_role("button", name="Stop and keep").click()
+
+    # The next one starts by itself.
+    said("Finished").wait_for()
+    assert (window.home / "styles" / "Mouse made.safetensors").is_file()
+    page.get_by_role("button", name="Keep the style of step 2").click()
+    said("the style is that of step 2").wait_for()
+    assert read_card(window.home / "styles" / "Mouse second.safetensors").training["steps"] == 2
+    page.get_by_role("button", name="Paint with it").click()
+    expect(page.get_by_role("tab", name="Create")).to_have_attribute(
+        "aria-selected", "true", timeout=PATIENCE_MS
+    )
+
+
+def test_a_style_is_exported_deleted_and_restored(window: Window, tmp_path: Path) -> None:
+    page, kept = window.page, window.home / "styles" / "Rings.safetensors"
+    content = kept.read_bytes()
+    page.get_by_role("tab", name="Library").click()
+    # First all styles: those of the search would else be clicked while they are being replaced.
+    page.get_by_role("button", name="Mouse made", exact=True).wait_for()
+    page.get_by_label("Search", exact=True).fill("Rings")
+    page.get_by_role("button", name="Mouse made", exact=True).wait_for(state="hidden")
+    page.get_by_role("button", name="Rings", exact=True).click()
+    page.get_by_role("heading", name="Rings", level=2).wait_for()
+    with page.expect_download() as download:
+        page.get_by_role("button", name="Export", exact=True).click()
+    shared = tmp_path / "shared.safetensors"
+    download.value.save_as(shared)
+    assert read_card(shared).id == read_card(kept).id
+    page.get_by_text("diffusers: yes.").wait_for()
+
+    page.get_by_role("button", name="Delete", exact=True).click()
+    page.get_by_text("Rings is in the trash.").wait_for()
+    assert not kept.exists()
+    page.get_by_role("button", name="Undo deleting Rings").click()
+    page.get_by_text("Rings is back.").wait_for()
+    assert kept.read_bytes() == content
+
+    (tmp_path / "notes.safetensors").write_text("these are no tensors", encoding="utf-8")
+    put_peft(tmp_path / "folder" / "Portrait", 1)
+    page.get_by_label("Styles to import", exact=True).set_input_files(
+        [shared, tmp_path / "notes.safetensors"]
+    )
+    page.get_by_text("already, as “Rings”").wait_for()
+    page.get_by_text("no safetensors file").wait_for()
+    page.get_by_label("Folder of styles to import").set_input_files(tmp_path / "folder")
+    page.get_by_role("button", name="Import: Portrait").click()
+    page.get_by_text("Portrait is in the library.").wait_for()
+    assert (window.home / "styles" / "Portrait" / "adapter_config.json").is_file()
+    page.get_by_role("button", name="Leave all").click()
+    page.get_by_text("already, as “Rings”").wait_for(state="hidden")
+
+
+def test_the_machine_is_described_and_bad_input_told_on_the_page(window: Window) -> None:
+    page = window.page
+    page.reload()
+    page.get_by_role("tab", name="Settings").click()
+    page.get_by_role("tab", name="This machine").click()
+    page.get_by_text("The computer has").wait_for()
+    page.get_by_role("tab", name="Train").click()
+    page.get_by_role("button", name="Start over").click()
+    page.get_by_role("button", name="Undo").wait_for()
+    page.get_by_role("button", name="Start training").click()
+    page.get_by_role("alert").filter(has_text="There are no artworks to learn from.").wait_for()
