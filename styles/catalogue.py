@@ -136,10 +136,19 @@ class Catalogue:
                     return entry if place_at(entry.path, self.folder).same(entry.place) else None
         return None
 
-    def lost(self) -> list[Row]:
-        """Return what is known of the files that vanished and are not here under another name."""
+    def at(self, where: str) -> Entry | None:
+        """Return the style at a place without looking at the rest of the folder; None where it is not what it was."""
         with self._lock:
-            entries = self.entries()
+            entry = (self._entries or {}).get(where)
+        if entry is None or not entry.readable:
+            return None
+        root = self.bundled if entry.bundled else self.folder
+        return entry if entry.still(place_at(entry.path, root)) else None
+
+    def lost(self) -> list[Row]:
+        """Return what is known of the files that at the last look had vanished and were not here under another name."""
+        with self._lock:
+            entries = self.seen()
             gone = self._index.gone().values()
         if not gone:
             return []
@@ -155,6 +164,7 @@ class Catalogue:
 
     def forget_lost(self) -> int:
         """Say no more of what vanished until now; return how many there were."""
+        self.entries()
         rows = self.lost()
         self._index.forget(row.where for row in rows)
         return len(rows)

@@ -27,12 +27,19 @@ class Holdings:
         self._hidden = hidden
 
     def entries(self) -> list[Entry]:
-        """Return all but the hidden ones; bundled ones always have an id, by which they are hidden."""
-        entries = self._catalogue.entries()
+        """Look at the folder and return all but the hidden ones."""
+        return self._shown(self._catalogue.entries())
+
+    def seen(self) -> list[Entry]:
+        """Return the same as of the last look; looks only where there was none."""
+        return self._shown(self._catalogue.seen())
+
+    def _shown(self, entries: list[Entry]) -> list[Entry]:
+        """Leave the hidden ones out; bundled ones always have an id, by which they are hidden."""
         bundled = _bundled_of(entries)
         if any(entry.unhashed for entry in bundled):
             list(self._catalogue.identifying(bundled))
-            entries = self._catalogue.entries()
+            entries = self._catalogue.seen()
         hidden = self._hidden.ids() if bundled else set()
         return (
             [entry for entry in entries if not (entry.bundled and entry.id in hidden)] if hidden else entries
@@ -40,14 +47,14 @@ class Holdings:
 
     def bundled(self) -> list[Entry]:
         """Return all bundled styles, also the hidden ones, with their ids."""
-        return list(self._catalogue.identifying(_bundled_of(self._catalogue.entries())))
+        return list(self._catalogue.identifying(_bundled_of(self._catalogue.seen())))
 
     def names(self) -> set[str]:
         """Return the names that are taken, folded."""
         return {folded(entry.name) for entry in self._catalogue.entries()}
 
     def vanished(self) -> list[Vanished]:
-        """Return the styles that were in the folder and are gone, and lie nowhere else in it."""
+        """Return the styles that at the last look were gone, and lay nowhere else in the folder."""
         return [
             Vanished(name_of(row.where), self._catalogue.folder / row.where, row.id, _date(row.gone))
             for row in self._catalogue.lost()
@@ -58,12 +65,20 @@ class Holdings:
         wanted = name_or_id.strip()
         if len(wanted) == 64 and (entry := self._catalogue.current(wanted.casefold())):
             return entry
+        if (entry := self._catalogue.at(wanted)) and self._shown([entry]):
+            return entry
         entries = [entry for entry in self.entries() if entry.readable]
         if found := named(wanted, entries) or with_id(wanted, entries, self._catalogue, thorough=True):
             return found
         if wanted:
             self._explain(wanted.casefold())
         raise not_found(wanted, [entry.name for entry in entries])
+
+    def twin(self, style_id: str, likeness: tuple[int, str]) -> StyleCard | None:
+        """Return the style with these tensors that was here at the last look; hashes what may be it."""
+        alike = [one for one in self.seen() if (one.id == style_id if one.id else one.likeness == likeness)]
+        found = self._catalogue.identifying(alike)
+        return next((one.card for one in found if one.id == style_id), None)
 
     def own(self, name_or_id: str, what: str) -> Entry:
         """Return a style that may be changed; `what` a bundled one does instead. Raises BadInput for one."""
@@ -99,7 +114,7 @@ class Holdings:
 
     def _explain(self, wanted: str) -> None:
         """Raise UnknownStyleError for a style that was here, or is but can't be read."""
-        for entry in self._catalogue.entries():
+        for entry in self._catalogue.seen():
             if not entry.readable and wanted == entry.name.casefold():
                 raise UnknownStyleError(f"“{clean_text(entry.name, 80)}” can't be used: {entry.row.problem}")
         for lost in self.vanished():

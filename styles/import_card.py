@@ -42,27 +42,27 @@ def import_cards(paths: Iterable[Path], library: Library) -> Iterator[ImportCard
     Nothing is written. Every style is read whole, so that nothing is promised that the import then refuses.
     """
     look = library.look()
-    taken = {folded(card.name) for card in look.cards} | {
-        folded(name_of(one.file)) for one in look.unreadable
-    }
+    taken = {folded(entry.name) for entry in look.entries}
+    taken |= {folded(name_of(one.file)) for one in look.unreadable}
     seen: dict[str, str] = {}  # names by id, of those before it
     for path, source in sources(paths):
         try:
             if source is None:
                 raise StyleFileError(f"There is no style file in {path}.", f"Styles end in {SUFFIX}.")
-            yield _looked_at(source, library, look.cards, taken, seen)
+            yield _looked_at(source, library, taken, seen)
         except AtelierError as error:
             yield ImportCard(path, None, str(error))
+        except OSError as error:  # taken away meanwhile
+            yield ImportCard(path, None, f"{path} can't be read: {error.strerror}.")
 
 
-def _looked_at(
-    source: Source, library: Library, here: list[StyleCard], taken: set[str], seen: dict[str, str]
-) -> ImportCard:
+def _looked_at(source: Source, library: Library, taken: set[str], seen: dict[str, str]) -> ImportCard:
     path = source.path
     judged = judged_at(path)
     card = with_side_text(read_style(path).card, path)
     name = suggested_name(name_of(path))
-    known = seen.get(card.id) or _known(path, card, library, here)
+    twin = library.twin(card.id, likeness_of(path))
+    known = seen.get(card.id) or (twin.name if twin else "")
     reason = f"This style is in the library already, as “{known}”." if known else ""
     if not reason:
         suffix = "" if path.is_dir() else SUFFIX
@@ -71,23 +71,6 @@ def _looked_at(
         seen[card.id] = name
     shown = replace(card, name=name, thumbnail=side_thumbnail(path) or card.thumbnail)
     return ImportCard(path, shown, reason, bool(judged.family), _changes(judged))
-
-
-def _known(path: Path, card: StyleCard, library: Library, here: list[StyleCard]) -> str:
-    """The name that the same style has in the library, empty where it is not there."""
-    for one in library.with_ids([card.id], thorough=False):
-        return one.name
-    likeness = likeness_of(path)
-    for one in here:
-        alike = (one.id, one.family, one.rank, one.layers) == ("", card.family, card.rank, card.layers)
-        if not alike or one.path is None:
-            continue
-        try:
-            if likeness_of(one.path) == likeness and library.find(library.handle(one)).id == card.id:
-                return one.name
-        except (AtelierError, OSError):  # taken away meanwhile
-            continue
-    return ""
 
 
 def _changes(judged: Judged) -> tuple[tuple[str, int], ...]:

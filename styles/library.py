@@ -58,10 +58,10 @@ class Library:
     def look(
         self, words: str = "", *, family: str = "", favourites: bool = False, newest: bool = False
     ) -> Listing:
-        """Return what `search` finds, and the files in the folder that can't be read."""
+        """Return what `search` finds, the files in the folder that can't be read, and the styles that vanished."""
         entries = self._holdings.entries()
         found = chosen(entries, self._marks.all(), words, family, favourites, newest)
-        return Listing(found, self._unreadable(entries))
+        return Listing(found, self._unreadable(entries), self._holdings.vanished())
 
     def search(
         self, words: str = "", *, family: str = "", favourites: bool = False, newest: bool = False
@@ -69,7 +69,7 @@ class Library:
         """Return the cards that have all words in name, trigger, author, description, tags or base.
 
         A word such as `tag:ink`, `author:`, `name:`, `trigger:` or `base:` is looked for in that field alone. By
-        name, the artist's own before bundled ones, or the newest first.
+        name, or the newest first, the artist's own before bundled ones.
         """
         return self.look(words, family=family, favourites=favourites, newest=newest).cards
 
@@ -79,7 +79,7 @@ class Library:
 
     def unreadable(self) -> list[Refused]:
         """Return the files in the folder that are no styles that can be read."""
-        return self._unreadable(self._holdings.entries())
+        return self.look().unreadable
 
     def _unreadable(self, entries: list[Entry]) -> list[Refused]:
         refused = [Refused(entry.path, entry.row.problem) for entry in entries if not entry.readable]
@@ -87,7 +87,7 @@ class Library:
 
     def vanished(self) -> list[Vanished]:
         """Return the styles that were in the folder and are gone, and lie nowhere else in it."""
-        return self._holdings.vanished()
+        return self.look().vanished
 
     def forget_vanished(self) -> int:
         """Say no more of the styles that vanished until now; return how many there were."""
@@ -118,6 +118,13 @@ class Library:
             if entry and entry.card:
                 found.append(entry.card)
         return found
+
+    def twin(self, style_id: str, likeness: tuple[int, str]) -> StyleCard | None:
+        """Return the style with the same tensors that was here at the last look, None where there was none.
+
+        What may be it is hashed: `likeness` is as `likeness_of` gives it.
+        """
+        return self._holdings.twin(style_id, likeness)
 
     def handle(self, card: StyleCard) -> str:
         """Return a word by which `find` knows a listed style, and which stays the same when it is hashed."""

@@ -30,13 +30,15 @@ class Vanished:
 
 @dataclass(frozen=True)
 class Listing:
-    """What a look into the library found, unpacked when it is asked for: of ten thousand styles few are shown.
+    """What one look into the library found, unpacked when it is asked for: of ten thousand styles few are shown.
 
-    The cards have no thumbnail, and an id only where it has been made.
+    The cards have no thumbnail, and an id only where it has been made. What can't be read and what vanished is told
+    whatever was searched for.
     """
 
     entries: list[Entry]
     unreadable: list[Refused]
+    vanished: list[Vanished]
 
     def __len__(self) -> int:
         return len(self.entries)

@@ -27,7 +27,7 @@ def chosen(
 ) -> list[Entry]:
     """Return the styles that have all words, are of a family, and are favourites, as far as these are given.
 
-    In the order given, or the newest first.
+    In the order given, or the newest first; bundled ones last, as their dates are those of their copying.
     """
     found = [entry for entry in entries if entry.readable]
     if favourites:
@@ -38,6 +38,7 @@ def chosen(
         found = [entry for entry in found if entry.card and entry.card.family == family]
     if newest:
         found.sort(key=lambda entry: entry.card.created if entry.card else "", reverse=True)
+        found.sort(key=lambda entry: entry.bundled)
     return found
 
 

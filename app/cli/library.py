@@ -26,9 +26,10 @@ def styles_list(
     from app.library.cards import card_facts, card_line
 
     library = open_studio(context, home).library
-    cards = library.search(family=family, favourites=favourites, newest=newest)
-    unreadable = [{"file": str(one.file), "reason": one.reason} for one in library.unreadable()]
-    vanished = [{"name": one.name, "file": str(one.file), "missed": one.missed} for one in library.vanished()]
+    listing = library.look(family=family, favourites=favourites, newest=newest)
+    cards = listing.cards
+    unreadable = [{"file": str(one.file), "reason": one.reason} for one in listing.unreadable]
+    vanished = [{"name": one.name, "file": str(one.file), "missed": one.missed} for one in listing.vanished]
     nothing = (
         "No style is like that."
         if favourites or family
@@ -121,17 +122,18 @@ def styles_export(
     """Write a style for others into a folder, read it back, and say where it opens and what others will see."""
     from app.library.cards import export_facts, export_words, seen_facts, seen_words
     from app.train.captions import captions_of
-    from styles.export import ExportOrder, Sharing, what_others_will_see
+    from styles.export import ExportOrder, Sharing, export_style, what_others_will_see
 
     library = open_studio(context, home).library
-    described = captions_of(library.home, library.find(name).id) if captions else {}
+    style = library.open(name)
+    described = captions_of(library.home, style.id) if captions else {}
     order = ExportOrder(form, side_files, Sharing(captions, names, dates), file_name, described)
     console = console_of(context)
     if only_show:
-        seen = what_others_will_see(library.open(name), order)
+        seen = what_others_will_see(style, order)
         console.answer({"seen": seen_facts(seen)}, seen_words(seen))
     else:
-        done = library.export(name, folder.expanduser().absolute(), order)
+        done = export_style(style, folder.expanduser().absolute(), order)
         seen = done.shown
         console.answer(export_facts(done), export_words(done))
     if captions and not any(one.kind == "captions" for one in seen):
@@ -231,7 +233,8 @@ def styles_verify(
     if styles:
         paths = [Path(one) if Path(one).exists() else library.find(one).path for one in styles]
     else:
-        paths = [card.path for card in library.cards()] + [one.file for one in library.unreadable()]
+        listing = library.look()
+        paths = [card.path for card in listing.cards] + [one.file for one in listing.unreadable]
     reports = [verify(path) for path in paths if path is not None]
     console_of(context).answer(
         {"verified": [verified_facts(report) for report in reports]},

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import replace
 from html import escape
 from pathlib import Path
@@ -18,8 +19,8 @@ from app.window.baking import baking
 from app.window.desk import QUIET, Desk, opened
 from app.window.style_page import style_page
 from app.words import say, say_count, translated, unsaid
-from styles.catalogue import BUNDLED
 from styles.errors import BadInput
+from styles.listing import Refused, cards_of
 from styles.marks import Mark
 from styles.style import StyleCard
 
@@ -78,17 +79,17 @@ def library_room(studio: Studio, page: gr.Blocks, tab: gr.Tab) -> None:
     @told
     def draw(words: str, order: str, base: str, most: int) -> list[Any]:
         marks = library.marks()
-        found = library.search(words or "", family=base, newest=order != "name")
-        if order != "name":  # what comes with Atelier has the date of its copying
-            found.sort(key=lambda card: library.handle(card).startswith(BUNDLED))
+        look = library.look(words or "", family=base, newest=order != "name")
+        found = look.entries
         if order == "favourites":
-            found.sort(key=lambda card: not marks.get(card.id, Mark()).favourite)
-        listed = [_tile(studio, card, marks) for card in found[:most]]
-        vanished, names = library.vanished(), library.trashed()
+            found = sorted(found, key=lambda entry: not marks.get(entry.id, Mark()).favourite)
+        listed = [_tile(studio, card, marks) for card in cards_of(found[:most])]
+        names = library.trashed()
         return [
             _count(len(found), bool(words or base)), f'<ul class="shelf">{"".join(listed)}</ul>' if listed else "",
             gr.update(visible=len(found) > most),
-            gr.update(value=vanished_list(vanished), visible=bool(vanished)), _unreadable(studio),
+            gr.update(value=vanished_list(look.vanished), visible=bool(look.vanished)),
+            _unreadable(look.unreadable),
             gr.update(choices=names, value=next(iter(names), None)),
         ]  # fmt: skip
 
@@ -137,11 +138,8 @@ def _count(found: int, narrowed: bool) -> str:
     return say("No style matches.") if narrowed else say("No style here yet. Train one, or import one.")
 
 
-def _unreadable(studio: Studio) -> str:
+def _unreadable(refused: Iterable[Refused]) -> str:
     """The files in the folder that are no styles that can be read, with the reasons."""
-    lines = "".join(
-        f"<li>{escape(f'{one.file.name}: {translated(one.reason)}')}</li>"
-        for one in studio.library.unreadable()
-    )
+    lines = "".join(f"<li>{escape(f'{one.file.name}: {translated(one.reason)}')}</li>" for one in refused)
     words = escape(say("Files in the styles folder that can't be used:"))
     return f'<div class="notice quiet"><p>{words}</p><ul>{lines}</ul></div>' if lines else ""
