@@ -50,15 +50,22 @@ def add_mix_endpoints(studio: Studio) -> None:
 
     @told
     def strength(
-        weights: dict[str, float | None], base: str = "", in_strength: bool = False
+        weights: dict[str, float | None] | None = None,
+        base: str = "",
+        in_strength: bool = False,
+        blend: str = "",
+        mode: str | None = None,
     ) -> dict[str, Any]:
         """How strong styles are on a base, the budget of the mix, and its weights when balanced."""
-        return studio.strengths(mix_from(studio, weights=weights, in_strength=in_strength), base)
+        mix = mix_from(studio, weights=weights, in_strength=in_strength, blend=blend, mode=mode)
+        return studio.strengths(mix, base)
 
     @told
-    def conflicts(weights: dict[str, float | None], blend: str = "") -> dict[str, Any]:
+    def conflicts(
+        weights: dict[str, float | None] | None = None, blend: str = "", mode: str | None = None
+    ) -> dict[str, Any]:
         """Which styles of a mix fight, and where; nothing is painted."""
-        return studio.bench.conflicts(mix_from(studio, weights=weights, blend=blend))
+        return studio.bench.conflicts(mix_from(studio, weights=weights, blend=blend, mode=mode))
 
     @told
     def bake(

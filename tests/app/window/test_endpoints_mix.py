@@ -74,6 +74,11 @@ def test_a_mix_is_judged_baked_and_kept(ask: Any, tmp_path: Path) -> None:
     assert ask(api_name="/blends_list") == []
     assert ask(file=exported, api_name="/blends_import")["missing"] == []
     assert ask(name="dusk", api_name="/blends_show")["styles"][0]["muted"] is True
+    ask(name="Pair", weights={"Ink": 1, "Oil": 0.5}, mode="take turns", api_name="/blends_save")
+    turns, added = (ask(blend="Pair", mode=mode, api_name="/strength")["total"] for mode in (None, "sum"))
+    assert 0 < turns < added  # each step hears only one of them
+    assert len(ask(blend="Pair", mode="average guidance", api_name="/conflicts")["pairs"]) == 1
+    ask(name="Pair", api_name="/blends_delete")
     with pytest.raises(AppError, match="no blend"):
         ask(name="Nothing", api_name="/blends_show")
     ask(name="Dusk", api_name="/blends_delete")
