@@ -15,7 +15,7 @@ from pathlib import Path
 
 from styles import atomic
 from styles.alphas import even_alphas
-from styles.errors import BadInput, Failure
+from styles.errors import BadInput, Failure, StyleFileError
 from styles.hub import HUB_ID
 from styles.kohya import kohya_name
 from styles.licences import spdx_name
@@ -36,9 +36,11 @@ from styles.style_metadata import shown_metadata, told
 from styles.style_writing import style_bytes
 from styles.tensor_header import Header, open_header
 from styles.thumbnail import public_thumbnail, thumbnail_png
+from styles.tokens import word_files
 
 FORMS = ("file", "peft")
 SUFFIX = ".safetensors"
+WORDS = "-words"  # ends the name of the folder in which a style's words are, where they are apart
 SD_VERSIONS = {"sd1": "SD1", "sd2": "SD2", "sdxl": "SDXL"}  # the words of A1111's cards
 ROUNDING = 2.0**-10  # relative; fp16 rounds each of two factors by 2^-11 at most
 
@@ -65,10 +67,18 @@ class ExportOrder:
     sharing: Sharing = Sharing()
     name: str = ""
     captions: Mapping[str, int] = field(default_factory=dict)
+    words_apart: bool = (
+        False  # the words that it brings along in NAME-words; a PEFT folder can't hold them anyway
+    )
 
     def __post_init__(self) -> None:
         if self.form not in FORMS:
             raise BadInput(f"“{self.form}” is no form of a style.", f"Choose one of: {', '.join(FORMS)}.")
+
+    @property
+    def holds_words(self) -> bool:
+        """Whether words are written into the style's own file."""
+        return self.form == "file" and not self.words_apart
 
 
 @dataclass(frozen=True)
@@ -111,7 +121,11 @@ def export_style(style: Style, folder: Path, order: ExportOrder = ExportOrder())
         for path, data in files.items():
             atomic.write_bytes(waiting / path, data)
         main = waiting / (name if order.form == "peft" else name + SUFFIX)
-        difference = compare(style, read_style(main))
+        back = read_style(main)
+        for path in files:
+            if path.startswith(name + WORDS):
+                back.embeddings.update(read_style(waiting / path).embeddings)
+        difference = compare(style, back)
         opens = opens_in(main)
         paths = _arrive(waiting, folder, files)
     finally:
@@ -124,12 +138,15 @@ def export_style(style: Style, folder: Path, order: ExportOrder = ExportOrder())
         difference=difference,
         opens=opens,
         shown=shown_files(files),
-        notes=_notes(style, difference),
+        notes=_notes(style, order, name, difference),
     )
 
 
 def compare(style: Style, written: Style) -> float:
-    """Return |written - style| / |style| over all layers; raises Failure where more than rounding differs."""
+    """Return |written - style| / |style| over all layers; raises Failure where more than rounding differs.
+
+    Words are never rounded.
+    """
     from styles.factors import Factors
 
     def by_name(layers: tuple[StyleLayer, ...]) -> dict[str, StyleLayer]:
@@ -138,6 +155,11 @@ def compare(style: Style, written: Style) -> float:
     def factors(layer: StyleLayer) -> Factors:
         return Factors(layer.down.double().flatten(1), layer.up.double().flatten(1) * layer.scale)
 
+    words = style.embeddings
+    if words.keys() != written.embeddings.keys() or any(
+        not words[word].equal(rows) for word, rows in written.embeddings.items()
+    ):
+        raise _differs(style, "its words are not the same")
     mine, theirs = by_name(style.layers), by_name(written.layers)
     if mine.keys() != theirs.keys():
         raise _differs(style, f"{len(mine.keys() ^ theirs.keys())} layers are missing or too many")
@@ -153,9 +175,15 @@ def compare(style: Style, written: Style) -> float:
 
 def _files(style: Style, order: ExportOrder, name: str) -> dict[str, bytes]:
     """All files of an export by their path in its folder; nothing private in them that may not be seen."""
+    if not style.layers and style.embeddings:
+        raise StyleFileError(
+            f"“{style.name}” is words for prompts alone, which need no export.",
+            f"Hand on its file itself, {style.card.path}: other programs read it from their folder of embeddings.",
+        )
     card = _public_card(style.card, order.sharing)
     extra = _private_metadata(style.card.path, order, name)
-    style = replace(style, card=card)
+    words = {} if order.holds_words else style.embeddings
+    style = replace(style, card=card, embeddings={} if words else style.embeddings)
     files: dict[str, bytes] = {}
     if order.form == "file":
         extra["ss_output_name"] = name  # A1111 and Forge put it into the prompt's tag
@@ -164,6 +192,7 @@ def _files(style: Style, order: ExportOrder, name: str) -> dict[str, bytes]:
         shared = told(card, order.sharing.dates)
         peft = peft_files(style, lambda sha256: shown_metadata(shared, sha256) | extra)
         files |= {f"{name}/{path}": data for path, data in peft.items()}
+    files |= {f"{name}{WORDS}/{path}": data for path, data in word_files(words).items()}
     if order.side_files:
         files[f"{name}.json"] = side_text(card)
         thumbnail = public_thumbnail(card.thumbnail)
@@ -221,6 +250,7 @@ def _free_name(folder: Path, name: str, order: ExportOrder) -> str:
     """The name, or with a number, under which none of an export's files stands in the folder."""
     taken = {entry.name.casefold() for entry in folder.iterdir()} if folder.is_dir() else set()
     endings = [SUFFIX if order.form == "file" else ""] + [".json", ".png"] * order.side_files
+    endings += [] if order.holds_words else [WORDS]
     number, free = 1, name
     while any((free + ending).casefold() in taken for ending in endings):
         number += 1
@@ -247,7 +277,7 @@ def _arrive(waiting: Path, folder: Path, files: Mapping[str, bytes]) -> list[Pat
     return arrived
 
 
-def _notes(style: Style, difference: float) -> tuple[str, ...]:
+def _notes(style: Style, order: ExportOrder, name: str, difference: float) -> tuple[str, ...]:
     """What the artist should know of this export beside the lists."""
     card = style.card
     told = list(card.problems)
@@ -259,7 +289,12 @@ def _notes(style: Style, difference: float) -> tuple[str, ...]:
         told.extend(card.bake.warnings)
     if style.embeddings:
         words = ", ".join(style.embeddings)
-        told.append(f"Its own words ({words}) stay here: a style file that opens everywhere can't hold them.")
+        told.append(
+            f"Its own words ({words}) are in the file. For programs that can't use them there, export it with its words apart."
+            if order.holds_words
+            else f"Its own words ({words}) are in {name}{WORDS}, a file for each: other programs read them from their "
+            "folder of embeddings."
+        )
     if card.kind not in ("LoRA", "LoCon"):
         told.append(f"It came as {card.kind} and is written as a LoRA that does the same.")
     if even_alphas(style.layers) != style.layers:

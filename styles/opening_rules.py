@@ -55,7 +55,8 @@ class File:
     metadata: Mapping[str, str]
     layers: Mapping[str, Mapping[str, TensorEntry]]
     alphas: Mapping[str, float]
-    odd: tuple[str, ...]  # tensors that belong to no layer in the kohya form
+    odd: tuple[str, ...]  # tensors that belong to no layer in the kohya form, and are no words
+    words: tuple[str, ...]  # that it brings along for prompts, as `bundle_emb.<word>.string_to_param.*`
     family: str
 
     def having(self, *marks: str) -> list[str]:
@@ -86,6 +87,12 @@ def a1111(file: File) -> list[Check]:
             f"A1111 changes this text encoder's attention only where q, k, v and out are all there: {_some(torn)}.",
             "part",
         ),
+        Check(
+            "words",
+            not any("." in word for word in file.words),
+            f"A1111 knows words only up to their first dot: {_some([one for one in file.words if '.' in one])}.",
+            "note",
+        ),
         _tag(file, "A1111"),
         _listed(file, "A1111", a1111_family(file.metadata)),
     ]
@@ -94,7 +101,7 @@ def a1111(file: File) -> list[Check]:
 def forge(file: File) -> list[Check]:
     """Forge: ComfyUI's names; more than 12 tensors that match none, and the whole file is left."""
     missed = [name for name in file.layers if not _comfy_names(file).fullmatch(name)]
-    tensors = sum(len(file.layers[name]) for name in missed) + len(file.odd)
+    tensors = sum(len(file.layers[name]) for name in missed) + len(file.odd) + len(file.words)
     return [
         *_in_kohya_form(file, "Forge"),
         _base(file, "Forge"),
@@ -103,6 +110,7 @@ def forge(file: File) -> list[Check]:
             tensors <= MOST_UNMATCHED,
             f"Forge leaves a file with more than {MOST_UNMATCHED} tensors that it has no layer for; here are {tensors}.",
         ),
+        _words(file, "Forge"),
         _names(file, "Forge", _comfy_names(file)),
         _whole(file, "Forge", "leaves out", _comfy_names(file)),
         _tag(file, "Forge"),
@@ -115,6 +123,13 @@ def comfyui(file: File) -> list[Check]:
     return [
         *_in_kohya_form(file, "ComfyUI"),
         _base(file, "ComfyUI"),
+        Check(
+            "words",
+            not file.words,
+            f"ComfyUI has its words ({_some(file.words)}) only as `embedding:{file.name}`, all at once, from a copy of "
+            "the file in its folder of embeddings.",
+            "part",
+        ),
         _names(file, "ComfyUI", _comfy_names(file)),
         _whole(file, "ComfyUI", "leaves out", _comfy_names(file)),
         Check(
@@ -142,6 +157,7 @@ def invokeai(file: File) -> list[Check]:
             not taken or taken == file.family or file.family in ("starter", "unknown"),
             f"InvokeAI takes it for a style for {FAMILY_NAMES.get(taken, taken)}.",
         ),
+        _words(file, "InvokeAI"),
         _names(file, "InvokeAI", known),
         _whole(file, "InvokeAI", "refuses"),
     ]
@@ -180,6 +196,11 @@ def diffusers(file: File) -> list[Check]:
             "only layers",
             not file.odd,
             f"diffusers refuses a file with other tensors in it: {_some(file.odd)}.",
+        ),
+        Check(
+            "words",
+            not file.words,
+            f"diffusers refuses a file with words in it ({_some(file.words)}): export it with its words apart.",
         ),
         Check("kinds", not others, f"diffusers opens plain LoRA only, not {_some(others)}."),
         Check(
@@ -245,6 +266,11 @@ def _base(file: File, tool: str) -> Check:
     return Check(
         "base", file.family != "starter", f"{tool} can't open the starter model, which this style is for."
     )
+
+
+def _words(file: File, tool: str) -> Check:
+    says = f"{tool} leaves out its words ({_some(file.words)}): export it with its words apart."
+    return Check("words", not file.words, says, "part")
 
 
 def _names(file: File, tool: str, known: re.Pattern[str]) -> Check:

@@ -1,7 +1,8 @@
 """Where a style opens: the rules by which other programs take or leave a file, kept here as checks with a reason.
 
 Each rule was read in the program's own source: A1111 1.10 (extensions-builtin/Lora), Forge (sd_forge_lora,
-backend/patcher/lora.py), ComfyUI (comfy/lora.py, server.py), InvokeAI 6 (model_manager/configs/lora.py, backend/patches),
+backend/patcher/lora.py), ComfyUI (comfy/lora.py, comfy/sd1_clip.py, server.py), InvokeAI 6
+(model_manager/configs/lora.py, model_manager/load/model_loaders/lora.py, backend/patches),
 diffusers 0.42 (loaders/lora_pipeline.py, utils/peft_utils.py), PEFT 0.21. Only the header is read, and the alphas.
 """
 
@@ -19,6 +20,7 @@ from styles.opening_rules import TOOLS, Check, File
 from styles.style import FAMILY_OF_WIDTH
 from styles.style_metadata import claimed_family
 from styles.tensor_header import Header, TensorEntry, open_header, open_style_file
+from styles.tokens import BUNDLED
 
 YES, PARTLY, NO, UNKNOWN = "yes", "partly", "no", "unknown"
 PREFIXES = ("lora_unet_", "lora_te_", "lora_te1_", "lora_te2_")
@@ -94,12 +96,14 @@ def _folder_opens(path: Path) -> tuple[Opening, ...]:
 def _look(header: Header, start: bytes, name: str, read: Callable[[TensorEntry], float | None]) -> File:
     """Sort a header's tensors into layers, in the order in which they stand in the file."""
     layers: dict[str, dict[str, TensorEntry]] = {}
-    odd = []
+    odd, words = [], []
     ordered = sorted(header.tensors.items(), key=lambda item: (item[1].begin, item[1].end))
     for key, entry in ordered:
         stem, dot, part = key.partition(".")
         if dot and key.startswith(PREFIXES):
             layers.setdefault(stem, {})[part] = entry
+        elif word := BUNDLED.fullmatch(key):
+            words.append(word[1])
         else:
             odd.append(key)
     alphas = {stem: read(parts["alpha"]) for stem, parts in layers.items() if "alpha" in parts}
@@ -111,6 +115,7 @@ def _look(header: Header, start: bytes, name: str, read: Callable[[TensorEntry],
         layers=layers,
         alphas={stem: alpha for stem, alpha in alphas.items() if alpha is not None},
         odd=tuple(odd),
+        words=tuple(words),
         family=_family(layers, header.metadata),
     )
 

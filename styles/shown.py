@@ -10,6 +10,7 @@ from typing import Any
 
 from styles.names import clean_text
 from styles.style_metadata import CARD_KEY
+from styles.tokens import words_among
 
 KINDS = {
     "file": "what other programs need to open it",
@@ -89,6 +90,8 @@ def shown_files(files: Mapping[str, bytes]) -> tuple[Shown, ...]:
             length = int.from_bytes(data[:8], "little")
             header = json.loads(data[8 : 8 + length])
             rows.extend(shown_metadata_of(header.pop("__metadata__", {}), path))
+            if words := words_among(header):
+                rows.append(_row(path, "words", ", ".join(words), "card"))
             size = f"{len(header)} tensors, {(len(data) - 8 - length) / 1e6:.1f} MB: the style itself"
             rows.append(_row(path, "tensors", size, "file"))
         elif path.endswith(".json"):

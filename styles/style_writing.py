@@ -1,7 +1,7 @@
 """Writing the style file: kohya's names, fp16, one real alpha for each layer, and metadata that every tool reads.
 
-Nothing but `lora_unet_*` and `lora_te*` tensors, as diffusers takes a file for kohya's only then, and a header of at
-most 1 MiB, as ComfyUI shows no metadata beyond.
+Nothing but `lora_unet_*` and `lora_te*` tensors, as diffusers takes a file for kohya's only then, save for the words
+that a style brings along; and a header of at most 1 MiB, as ComfyUI shows no metadata beyond.
 """
 
 from __future__ import annotations
@@ -18,6 +18,7 @@ from styles.errors import StyleFileError
 from styles.kohya import ALPHA, DOWN, UP, kohya_name
 from styles.style import FAMILY_OF_WIDTH, Style, StyleLayer
 from styles.style_metadata import kohya_metadata, shown_metadata, told
+from styles.tokens import bundled
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -26,7 +27,7 @@ LARGEST_HEADER_WRITTEN = 1 << 20  # bytes
 
 
 def style_bytes(style: Style, *, with_date: bool = False, extra: Mapping[str, str] | None = None) -> bytes:
-    """Return the file of a style, with `extra` metadata, such as what the artist lets others see.
+    """Return the file of a style and its words, with `extra` metadata, such as what the artist lets others see.
 
     Raises StyleFileError for a style that can't be written.
     """
@@ -45,7 +46,7 @@ def style_bytes(style: Style, *, with_date: bool = False, extra: Mapping[str, st
         tensors[name + ALPHA] = half if half.to(torch.float32) == alpha else alpha
     if not tensors:
         raise StyleFileError("A style without layers can't be written.")
-    plain = save(tensors)
+    plain = save(tensors | bundled(style.embeddings))
     start = 8 + int.from_bytes(plain[:8], "little")
     entries, section = json.loads(plain[8:start]), plain[start:]
 

@@ -16,7 +16,7 @@ from pathlib import PurePath
 from typing import TYPE_CHECKING
 
 from styles.errors import StyleFileError
-from styles.names import clean_text
+from styles.names import clean_text, tag_name
 from styles.style import FAMILY_OF_WIDTH, LONGEST_TAG, MOST_TAGS
 from styles.tensor_header import Header
 
@@ -69,6 +69,12 @@ def token_keys(header: Header, name: str) -> dict[str, str]:
     return dict(sorted(found))
 
 
+def words_among(keys: Iterable[str]) -> list[str]:
+    """Return the words that tensors of a file of ours are named after."""
+    others = [key for key in keys if not key.startswith(("lora_", "base_model."))]
+    return [match[1] if (match := BUNDLED.fullmatch(key)) else key for key in others]
+
+
 def family_of_tokens(header: Header, tokens: Mapping[str, str]) -> str:
     """Return the family whose text encoder has rows as wide as the words', empty without words."""
     return next((WIDTHS[header.tensors[key].shape[-1]] for key in tokens.values()), "")
@@ -90,14 +96,36 @@ def embeddings(tensors: Mapping[str, Tensor], tokens: Mapping[str, str], name: s
     return rows
 
 
-def word_file(word: str, rows: Tensor) -> bytes:
-    """Return a file of one word: diffusers and A1111 read it, the latter by the file's name; rows (vectors, width).
+def bundled(words: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """Return words as the tensors that a style file holds beside its layers; rows (vectors, width)."""
+    return {f"bundle_emb.{word}.string_to_param.*": _short(rows) for word, rows in words.items()}
 
-    A style file that opens everywhere holds layers alone, so that words leave in files of their own.
-    """
+
+def word_files(words: Mapping[str, Tensor]) -> dict[str, bytes]:
+    """Return files of one word each by their names: diffusers and A1111 read them, the latter by the file's name."""
+    files: dict[str, bytes] = {}
+    for number, (word, rows) in enumerate(words.items(), 1):
+        name = tag_name(bare(word), f"word_{number}")
+        if f"{name}.safetensors" in files:
+            name = f"{name}_{number}"
+        files[f"{name}.safetensors"] = word_file(word, rows)
+    return files
+
+
+def word_file(word: str, rows: Tensor) -> bytes:
+    """Return a file of one word, rows (vectors, width)."""
     from safetensors.torch import save
 
-    return save({word: rows.detach().to("cpu").contiguous()})
+    return save({word: _short(rows)} if _may_stand_alone(word) else bundled({word: rows}))
+
+
+def _short(rows: Tensor) -> Tensor:
+    """Rows in fp16 where that loses nothing, else in fp32."""
+    import torch
+
+    rows = rows.detach().to("cpu", torch.float32).contiguous()
+    half = rows.to(torch.float16)
+    return half if torch.equal(half.to(torch.float32), rows) else rows
 
 
 def _check_names(words: list[str]) -> None:
@@ -142,10 +170,16 @@ def _check_shape(header: Header, word: str, key: str) -> None:
 def _is_word_alone(key: str, header: Header) -> bool:
     """Whether this may be one word of a file of nothing but words: no module's path, and rows of a known width."""
     shape = header.tensors[key].shape
-    named = bare(key) != key or not set(key) & set(".:/")
     return (
-        named and len(shape) in (1, 2) and shape[-1] in WIDTHS and len(shape[:-1]) * shape[0] <= MOST_VECTORS
+        _may_stand_alone(key)
+        and len(shape) in (1, 2)
+        and shape[-1] in WIDTHS
+        and len(shape[:-1]) * shape[0] <= MOST_VECTORS
     )
+
+
+def _may_stand_alone(word: str) -> bool:
+    return bare(word) != word or not set(word) & set(".:/")
 
 
 def _listed(numbers: Iterable[int]) -> str:

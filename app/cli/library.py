@@ -115,6 +115,7 @@ def styles_export(
     captions: Annotated[bool, typer.Option("--with-captions", help="Let others see the words that the artworks were described with.")] = False,
     names: Annotated[bool, typer.Option("--with-names", help="Let others see names of files and folders.")] = False,
     dates: Annotated[bool, typer.Option("--with-dates", help="Let others see when it was made.")] = False,
+    words_apart: Annotated[bool, typer.Option("--words-apart", help="The words that it brings for prompts in NAME-words, for diffusers and ComfyUI.")] = False,
     only_show: Annotated[bool, typer.Option("--only-show", help="Write nothing: list what others would see.")] = False,
     home: HomeOption = None,
     as_json: JsonOption = False,
@@ -127,7 +128,7 @@ def styles_export(
     library = open_studio(context, home).library
     style = library.open(name)
     described = captions_of(library.home, style.id) if captions else {}
-    order = ExportOrder(form, side_files, Sharing(captions, names, dates), file_name, described)
+    order = ExportOrder(form, side_files, Sharing(captions, names, dates), file_name, described, words_apart)
     console = console_of(context)
     if only_show:
         seen = what_others_will_see(style, order)

@@ -16,7 +16,7 @@ from app.train.captions import captions_of
 from app.window.answers import answering
 from app.window.desk import QUIET, Desk
 from app.words import say, say_count, translated
-from styles.export import Exported, ExportOrder, Sharing, what_others_will_see
+from styles.export import Exported, ExportOrder, Sharing, export_style, what_others_will_see
 
 DOWNLOAD = "() => document.querySelector('#exported-file')?.click()"
 
@@ -39,39 +39,48 @@ def export_tab(studio: Studio, desk: Desk, export: gr.Button, exported: gr.Downl
                 value=[], label=say("Others may also see"),
             )  # fmt: skip
         sides = gr.Checkbox(False, label=say("With a picture and a text beside it, for A1111 and InvokeAI"))
+        apart = gr.Checkbox(
+            False, label=say("With its words in files of their own, for diffusers and ComfyUI"), visible=False
+        )
         seen_words = gr.Markdown("", elem_classes="quiet")
         seen = gr.HTML()
-    says = [desk.chosen, form, share, sides]
+    says = [desk.chosen, form, share, sides, apart]
 
-    def order_of(handle: str, form: str, share: list[str], sides: bool) -> ExportOrder:
-        captions = captions_of(studio.home, library.find(handle).id) if "captions" in share else {}
-        return ExportOrder(form, sides, Sharing(**dict.fromkeys(share, True)), captions=captions)
+    def order_of(style_id: str, form: str, share: list[str], sides: bool, apart: bool) -> ExportOrder:
+        captions = captions_of(studio.home, style_id) if "captions" in share else {}
+        sharing = Sharing(**dict.fromkeys(share, True))
+        return ExportOrder(form, sides, sharing, captions=captions, words_apart=apart)
 
     @told
     def look(handle: str, *values: Any) -> list[Any]:
         if not handle:
-            return [gr.skip(), gr.skip()]
-        order = order_of(handle, *values)
-        rows = what_others_will_see(library.open(handle), order)
+            return [gr.skip()] * 3
+        style = library.open(handle)
+        order = order_of(style.id, *values)
+        rows = what_others_will_see(style, order)
         private = sum(one.private for one in rows)
         words = say_count(len(rows), "Others will see 1 entry", "Others will see {count} entries")
         words += say_count(private, ", 1 of them private.", ", {count} of them private.") if private else "."
         if order.sharing.captions and not any(one.kind == "captions" for one in rows):
             words += " " + say("No captions are known of it.")
-        return [words, seen_list(rows)]
+        return [words, seen_list(rows), gr.update(visible=bool(style.embeddings) and order.form == "file")]
 
     @told
     def hand_out(handle: str, *values: Any) -> list[str]:
         # Into the private folder of this window, whence the browser fetches it.
         folder = Path(tempfile.mkdtemp(prefix="export-", dir=Path.cwd().parent))
-        done = library.export(handle, folder, order_of(handle, *values))
+        style = library.open(handle)
+        done = export_style(style, folder, order_of(style.id, *values))
         lines = [
             f"- {as_markdown(translated(line))}" for line in (*(one.words for one in done.opens), *done.notes)
         ]
         return [str(_one_file(done)), "\n".join(lines)]
 
-    gr.on([tab.select, form.change, share.change, sides.change], look, says, [seen_words, seen], **QUIET)
-    desk.chosen.change(lambda: ["", ""], None, [seen_words, seen], **QUIET)
+    changes = [tab.select, form.change, share.change, sides.change, apart.change]
+    gr.on(changes, look, says, [seen_words, seen, apart], **QUIET)
+    desk.chosen.change(
+        lambda: ["", "", gr.update(value=False, visible=False)], None, [seen_words, seen, apart], **QUIET
+    )
     export.click(hand_out, says, [exported, desk.said], **QUIET).success(None, None, None, js=DOWNLOAD)
 
 

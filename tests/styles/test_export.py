@@ -21,12 +21,13 @@ from safetensors.torch import load_file, save_file
 
 from styles.alphas import even_alphas
 from styles.bake_record import BakeRecord, Parent
-from styles.errors import BadInput, DiskFullError, Failure
+from styles.errors import BadInput, DiskFullError, Failure, StyleFileError
 from styles.export import ExportOrder, Sharing, compare, export_style, what_others_will_see
 from styles.stacked import blended
 from styles.style import Style, StyleCard
 from styles.style_file import read_style, write_style
 from styles.thumbnail import thumbnail_jpeg
+from styles.tokens import word_file
 from tests.styles.making import PlainBase, random_layer
 
 SECRETS = {
@@ -295,6 +296,63 @@ def test_what_the_artist_should_know_is_told(style: Style, tmp_path: Path) -> No
     words = {"<s1>": torch.zeros(1, 768)}
     notes = " ".join(export_style(replace(style, card=bare, embeddings=words), tmp_path).notes)
     assert "no licence" in notes and "forbids to share" in notes and "<s1>" in notes
+
+
+@pytest.mark.parametrize(
+    ("order", "words_in"),
+    [
+        (ExportOrder(), []),
+        (ExportOrder(words_apart=True, side_files=True), ["s1.safetensors", "v1.5_ink.safetensors"]),
+        (ExportOrder("peft"), ["s1.safetensors", "v1.5_ink.safetensors"]),
+    ],
+)
+def test_words_leave_in_the_file_or_beside_it(
+    style: Style, pipe: Any, tmp_path: Path, order: ExportOrder, words_in: list[str]
+) -> None:
+    words = {"<s1>": torch.randn(3, 768), "v1.5 ink": torch.randn(768).half().float()[None]}
+    style = replace(style, embeddings=words)
+    done = export_style(style, tmp_path, replace(order, name="Ink"))
+    back = dict(read_style(done.paths[0]).embeddings)
+    assert bool(back) is not bool(words_in)
+    apart = tmp_path / "Ink-words"
+    assert sorted(path.name for path in apart.glob("*")) == words_in
+    for path in apart.glob("*"):
+        assert apart in done.paths
+        back |= read_style(path).embeddings
+    assert back.keys() == words.keys() and all(torch.equal(back[word], words[word]) for word in words)
+    seen = {(one.where, one.value) for one in done.shown if one.key == "words"}
+    assert len(seen) == (len(words_in) or 1) and all("s1" in value or "ink" in value for _, value in seen)
+    assert any("<s1>, v1.5 ink" in note and ("Ink-words" in note) is bool(words_in) for note in done.notes)
+    # Where another name or file of the same export stands already, it gets a number with all that belongs to it.
+    again = export_style(style, tmp_path, replace(order, name="Ink"))
+    assert again.paths[0].name.startswith("Ink-2") and not {*again.paths} & {*done.paths}
+    opens = {one.tool: one.opens for one in done.opens}
+    if order == ExportOrder():
+        assert opens["A1111"] == "yes" and opens["ComfyUI"] == "partly" and opens["diffusers"] == "no"
+        with pytest.raises(ValueError):
+            pipe.load_lora_weights(tmp_path, weight_name="Ink.safetensors", use_safetensors=True)
+        damaged = replace(style, embeddings=words | {"<s1>": words["<s1>"] + 1e-7})
+        with pytest.raises(Failure, match="words are not the same"):
+            compare(damaged, read_style(done.paths[0]))
+        with pytest.raises(Failure, match="words are not the same"):
+            compare(replace(style, embeddings={}), read_style(done.paths[0]))
+    elif order.form == "file":
+        assert opens["diffusers"] == opens["A1111"] == "yes"
+        rows = pipe.text_encoder.get_input_embeddings().weight
+        pipe.load_textual_inversion(str(apart / "s1.safetensors"))
+        rows = pipe.text_encoder.get_input_embeddings().weight
+        number = pipe.tokenizer.convert_tokens_to_ids("<s1>")
+        assert torch.allclose(rows[number : number + 3].float(), words["<s1>"], atol=1e-6)
+        pipe.unload_textual_inversion()
+
+
+def test_words_without_layers_are_handed_on_as_they_are(style: Style, tmp_path: Path) -> None:
+    path = tmp_path / "s1.safetensors"
+    path.write_bytes(word_file("<s1>", torch.randn(2, 768)))
+    for form in ("file", "peft"):
+        with pytest.raises(StyleFileError, match="words for prompts alone") as refused:
+            export_style(read_style(path), tmp_path / "out", ExportOrder(form))
+        assert str(path) in refused.value.hint and not list((tmp_path / "out").glob("*"))
 
 
 def test_one_alpha_changes_nothing_that_a_style_does() -> None:

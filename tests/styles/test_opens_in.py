@@ -119,6 +119,18 @@ def as_diffusers(tensors: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]:
             dict.fromkeys(ALL, "partly") | {"diffusers": "no"},
             "bundle_emb",
         ),
+        (
+            "sd1",
+            lambda tensors: tensors | {"bundle_emb.ink.string_to_param.*": torch.ones(1, 768)},
+            dict.fromkeys(ALL, "partly") | {"A1111": "yes", "diffusers": "no"},
+            "words apart",
+        ),
+        (
+            "sd1",
+            lambda tensors: tensors | {"bundle_emb.ink.v2.string_to_param.*": torch.ones(1, 768)},
+            dict.fromkeys(ALL, "partly") | {"A1111": "yes", "diffusers": "no"},
+            "A1111 knows words only up to their first dot: ink.v2",
+        ),
         ("sd1", as_loha, {"diffusers": "no"}, "plain LoRA only"),
         ("sd1", with_more(**{f"{NAME}__dora_scale": torch.ones(32, 1)}), {"diffusers": "partly"}, "DoRA"),
         ("sd1", with_more(**{f"{NAME}__lora_mid__weight": torch.ones(4, 4)}), {"diffusers": "no"}, "LoCon"),
@@ -266,6 +278,11 @@ def real(pipe: Any) -> Style:
     [
         ("as it is", lambda tensors: tensors, "yes"),
         ("a strange tensor", with_more(bundle_emb=torch.ones(1)), "no"),
+        (
+            "a word",
+            lambda tensors: tensors | {"bundle_emb.ink.string_to_param.*": torch.ones(1, 768)},
+            "no",
+        ),
         ("LoHa", as_loha, "no"),
         ("half", without(f"{NAME}.lora_up"), "no"),
         ("a middle", with_more(**{f"{NAME}__lora_mid__weight": torch.ones(4, 4)}), "no"),
