@@ -62,7 +62,10 @@ def lay_out_bundled(studio: Studio) -> None:
 
 
 def steps_drawn(now: list[Step]) -> str:
-    """The steps as HTML, a tick on each that is done."""
+    """The steps as HTML, a tick on each that is done; one line once there is nothing left to do."""
+    if all(step.done for step in now):
+        words = say("You have trained a style of your own and painted with it. That is all there is to know.")
+        return f'<p class="all-done">{escape(words)}</p>'
     rows = []
     for number, step in enumerate(now, start=1):
         mark = f'<span class="mark" aria-label="{escape(say("done"))}">✓</span>' if step.done else str(number)

@@ -7,12 +7,13 @@ from typing import Any
 
 import gradio as gr
 
-from app.first_steps import lay_out_bundled, steps, steps_drawn
+from app.first_steps import Step, lay_out_bundled, steps, steps_drawn
 from app.studio import Studio
 from app.window.answers import answering
 from app.words import say
 
 QUIET: dict[str, Any] = {"show_progress": "hidden", "api_visibility": "private"}
+LOOK_SECONDS = 3.0
 RELOAD = "() => window.location.reload()"
 
 
@@ -21,6 +22,7 @@ class Tour:
     """Its pieces, laid out above the rooms and connected once these are there."""
 
     strip: gr.Column
+    title: gr.Markdown
     shown: gr.HTML
     lay_out: gr.Button
     to_create: gr.Button
@@ -30,13 +32,13 @@ class Tour:
 def tour_strip() -> Tour:
     """Lay it out, hidden until it is known whether it was seen."""
     with gr.Column(visible=False, elem_classes="card", elem_id="tour") as strip:
-        gr.Markdown("### " + say("Your first own style, in about three minutes"))
+        title = gr.Markdown("### " + say("Your first own style, in about three minutes"))
         shown = gr.HTML()
         with gr.Row(elem_classes="row-tight"):
             lay_out = gr.Button(say("Lay out the bundled artworks"), size="sm", elem_classes="fit")
             to_create = gr.Button(say("Go to the Create room"), size="sm", elem_classes="fit")
             put_away = gr.Button(say("Put the tour away"), size="sm", elem_classes="fit")
-    return Tour(strip, shown, lay_out, to_create, put_away)
+    return Tour(strip, title, shown, lay_out, to_create, put_away)
 
 
 def connect_tour(
@@ -45,20 +47,31 @@ def connect_tour(
     """Let its buttons do what they say; it is shown above the rooms `inside` and not above those `outside`."""
     told = answering(studio, "showing the tour")
 
+    seen = gr.State([])  # the steps that are drawn
+
+    def drawn(now: list[Step]) -> list[Any]:
+        left = gr.update(visible=not all(step.done for step in now))
+        return [now, left, steps_drawn(now), gr.update(visible=not now[0].done), left]
+
     @told
     def look() -> list[Any]:
         if studio.settings.tour_seen:
-            return [gr.update(visible=False), gr.skip(), gr.skip()]
-        now = steps(studio)
-        return [gr.update(visible=True), steps_drawn(now), gr.update(visible=not now[0].done)]
+            return [gr.update(visible=False), *[gr.skip()] * len(pieces)]
+        return [gr.update(visible=True), *drawn(steps(studio))]
+
+    @told
+    def follow(before: list[Step]) -> list[Any]:
+        now = before if studio.settings.tour_seen else steps(studio)
+        return [gr.skip()] * len(pieces) if now == before else drawn(now)
 
     @told
     def put_away() -> Any:
         studio.change_settings(tour_seen=True)
         return gr.update(visible=False)
 
-    places = [tour.strip, tour.shown, tour.lay_out]
-    gr.on([page.load, *(tab.select for tab in inside)], look, None, places, **QUIET)
+    pieces = [seen, tour.title, tour.shown, tour.lay_out, tour.to_create]
+    gr.on([page.load, *(tab.select for tab in inside)], look, None, [tour.strip, *pieces], **QUIET)
+    gr.Timer(LOOK_SECONDS).tick(follow, seen, pieces, **QUIET)
     gr.on([tab.select for tab in outside], lambda: gr.update(visible=False), None, tour.strip, **QUIET)
     tour.put_away.click(put_away, None, tour.strip, **QUIET)
     tour.to_create.click(lambda: gr.Tabs(selected="create"), None, rooms, **QUIET)

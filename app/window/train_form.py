@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from html import escape
 from typing import Any
 
@@ -57,7 +58,7 @@ def form_section(
         again = gr.Button(say("Measure again"), size="sm", elem_classes="fit", visible=False)
     with gr.Row(elem_classes="row-tight"):
         start = gr.Button(say("Start training"), variant="primary", size="lg", scale=3)
-        fresh = gr.Button(say("Start over"), size="lg", scale=1, min_width=120)
+        fresh = gr.Button(say("Start over"), size="lg", elem_classes="fit")
     answer = gr.HTML(elem_classes="answer")
     form = list(fields.values())
     grey = [number.name for number in NUMBERS.values() if number.kind not in ("yes", "layers")]
@@ -65,13 +66,21 @@ def form_section(
     def read(values: tuple[Any, ...]) -> dict[str, Any]:
         return form_of(dict(zip(fields, values, strict=True)))
 
+    def suggested(form: dict[str, Any]) -> str:
+        return trigger_of(form | {"trigger": ""}) or say("made from the name")
+
     def shown(kept: dict[str, Any]) -> list[Any]:
         begun = _styles_to_go_on_from(studio, kept["continue_from"])
         return [begun if name == "continue_from" else kept[name] for name in fields]
 
     @told
     def restore() -> list[Any]:
-        return [True, *shown(form_of(draft.form()))]
+        kept = form_of(draft.form())
+        values = dict(zip(fields, shown(kept), strict=True))
+        return [
+            True,
+            *(values | {"trigger": gr.update(value=values["trigger"], placeholder=suggested(kept))}).values(),
+        ]
 
     @told
     def keep(ready: bool, *values: Any) -> Any:
@@ -81,7 +90,7 @@ def form_section(
         draft.remember(now)
         if any(now[name] != before[name] for name in SHOWN_ON_CARDS):
             draft.touch()
-        return gr.update(placeholder=trigger_of(now | {"trigger": ""}) or say("made from the name"))
+        return gr.update(placeholder=suggested(now))
 
     @told
     def estimate(known: str, *values: Any) -> list[Any]:
@@ -135,6 +144,9 @@ def form_section(
     estimated = [measured, fields["preset"], again, *(fields[name] for name in grey)]
     gr.Timer(LOOK_SECONDS).tick(estimate, [measured, *form], estimated, **QUIET)
     again.click(forget, None, None, **QUIET)
+    # The first word comes from the page itself: preparing a training takes a moment.
+    wait = json.dumps(f'<p role="status">{escape(say("Preparing the training…"))}</p>')
+    start.click(None, None, answer, js=f"() => {wait}", **QUIET)
     gr.on([start.click, fields["name"].submit], begin, form, [started, answer], **QUIET)
     fresh.click(start_over, None, [answer, *form], **QUIET).then(artworks.draw, None, artworks.shown, **QUIET)
     return started, start

@@ -50,9 +50,9 @@ def watch_section(studio: Studio, page: gr.Blocks, tab: gr.Tab, started: gr.Stat
     with gr.Column(elem_classes="card watch"):
         card = gr.HTML(no_training())
         with gr.Row(elem_classes="row-tight"):
-            pause = gr.Button(say("Pause"), size="sm", visible=False)
-            stop = gr.Button(say("Stop and keep"), size="sm", visible=False)
-            resume = gr.Button(say("Resume"), size="sm", visible=False)
+            pause = gr.Button(say("Pause"), size="sm", min_width=110, visible=False)
+            stop = gr.Button(say("Stop and keep"), size="sm", min_width=110, visible=False)
+            resume = gr.Button(say("Resume"), size="sm", min_width=110, visible=False)
             create = gr.Button(say("Paint with it"), variant="primary", size="sm", visible=False)
         strip = gr.HTML(js_on_load=script("train_asked"))
     queue = gr.HTML(js_on_load=script("train_asked"))
@@ -105,19 +105,25 @@ def watch_section(studio: Studio, page: gr.Blocks, tab: gr.Tab, started: gr.Stat
                 studio.queue.release()
         return _look(studio, seen)
 
+    # A click is answered at once, also while a training takes the machine's time.
+    asking: dict[str, Any] = {
+        "show_progress": "minimal",
+        "show_progress_on": card,
+        "api_visibility": "private",
+    }
     # A clock rather than a stream: it survives a lost connection and a sleeping computer, and one listener serves all.
     gr.Timer(LOOK_SECONDS).tick(look, watch, shown, **QUIET)
     gr.on([page.load, tab.select], show_all, None, shown, **QUIET)
     started.change(show_all, None, shown, **QUIET)
-    jobs.input(choose, jobs, shown, **QUIET)
-    pause.click(request_pause, watch, shown, concurrency_limit=None, **QUIET)
-    stop.click(request_stop, watch, shown, concurrency_limit=None, **QUIET)
-    resume.click(go_on, watch, shown, **QUIET)
+    jobs.input(choose, jobs, shown, **asking)
+    pause.click(request_pause, watch, shown, concurrency_limit=None, **asking)
+    stop.click(request_stop, watch, shown, concurrency_limit=None, **asking)
+    resume.click(go_on, watch, shown, **asking)
     create.click(told(lambda seen: seen.progress.finished.style_id), watch, made, **QUIET).success(
         None, made, None, js=PAINT
     )
-    strip.asked(keep, watch, shown, **QUIET)
-    queue.asked(change_queue, watch, shown, **QUIET)
+    strip.asked(keep, watch, shown, **asking)
+    queue.asked(change_queue, watch, shown, **asking)
 
 
 def _look(studio: Studio, seen: Watch) -> list[Any]:
@@ -126,7 +132,12 @@ def _look(studio: Studio, seen: Watch) -> list[Any]:
     if now == seen:
         return [gr.skip()] * 10
     another = seen.blank or now.job_id != seen.job_id
-    turned = another or now.state != seen.state or now.asked != seen.asked
+    turned = (
+        another
+        or now.state != seen.state
+        or now.asked != seen.asked
+        or now.progress.ended != seen.progress.ended
+    )
     return [
         now,
         _card(job, now) if turned or now.progress != seen.progress else gr.skip(),
@@ -175,16 +186,18 @@ def _card(job: Job | None, now: Watch) -> str:
 
 def _strip_and_buttons(job: Job | None, seen: Watch, now: Watch, turned: bool) -> list[Any]:
     """The previews, and the buttons that do something now: pause, stop, resume, paint."""
-    finished = now.progress.finished if now.state == "finished" else None
+    # A trainer that has said its last word may take seconds to leave; nothing can be asked of it any more.
+    leaving = now.state == "running" and now.progress.ended
+    finished = now.progress.finished if now.state == "finished" or leaving else None
     made = finished is not None and bool(finished.style_path)
     strip: Any = gr.skip()
     if turned or finished != seen.progress.finished or now.progress.previews != seen.progress.previews:
-        offered = choices(job) if job and made else []
+        offered = choices(job) if job and made and not leaving else []
         kept = finished.step if finished and made else None
         strip = film(job, now.progress.previews, offered, kept) if job else ""
     if not turned:
         return [strip, *[gr.skip()] * 4]
-    running = now.state == "running" and now.asked is None
+    running = now.state == "running" and now.asked is None and not leaving
     stands = bool(now.state) and now.job_id not in now.queue[0]
     resumable = stands and can_resume(now.state or "waiting", now.progress)
     return [strip, *(gr.update(visible=shown) for shown in (running, running, resumable, made))]

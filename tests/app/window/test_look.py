@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import re
+
 import pytest
 
-from app.window.look import DARK, LIGHT
+from app.window.look import DARK, LIGHT, css
 
 
 def luminance(colour: str) -> float:
@@ -34,3 +36,10 @@ def test_words_and_controls_can_be_told_from_what_is_behind_them(colours: dict[s
         assert contrast(colours[words], colours[ground]) >= 4.5, f"{words} on {ground}"
     for ground in ("page", "surface", "field"):
         assert contrast(colours["field_line"], colours[ground]) >= 3, f"the edge of a field on {ground}"
+
+
+def test_no_rule_is_taken_apart_by_gradio() -> None:
+    """It splits a selector at every comma, also at those in brackets."""
+    rules = re.sub(r"/\*.*?\*/|\{[^{}]*\}", "\n", css(), flags=re.DOTALL)
+    torn = [rule for rule in rules.splitlines() if re.search(r":\w+\([^)]*,", rule)]
+    assert not torn

@@ -116,8 +116,8 @@ def test_a_caption_stands_beside_its_picture(tmp_path: Path) -> None:
 
 
 def test_nothing_from_a_style_file_becomes_html() -> None:
-    from app.drawing import progress_card
     from app.library.drawing import import_card, seen_list, style_facts, style_head, style_tile, vanished_list
+    from app.train.drawing import progress_card
 
     evil = "<img src=x onerror=alert(1)>"
     card = StyleCard(
