@@ -106,6 +106,7 @@ function finished(draft) {
 function lay(items, columns) {
   const across = columns || Math.ceil(Math.sqrt(items.length));
   shown.style.setProperty("--across", across);
+  shown.style.setProperty("--rows", Math.ceil(items.length / across));
   shown.classList.toggle("many", items.length > 1);
   const tiles = items.map((item) => {
     const image = el("img", { src: item.src, alt: item.alt, class: item.small ? "growing" : null });

@@ -33,7 +33,7 @@ def build(studio: Studio) -> gr.Blocks:
                 library_room(studio, page, library_tab)
             with gr.Tab(say("Settings"), id="settings") as settings_tab:
                 settings_room(studio, page, settings_tab)
-        connect_tour(tour, studio, page, rooms, [train_tab, create_tab], [library_tab, settings_tab])
+        connect_tour(tour, studio, page, rooms)
         add_endpoints(studio)
         # Gradio closes the stream of answers when none is due; what is asked in that moment would wait for ever. The
         # next question opens the stream again, with all answers that wait, so the page asks for nothing now and then.

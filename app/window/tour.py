@@ -41,10 +41,8 @@ def tour_strip() -> Tour:
     return Tour(strip, title, shown, lay_out, to_create, put_away)
 
 
-def connect_tour(
-    tour: Tour, studio: Studio, page: gr.Blocks, rooms: gr.Tabs, inside: list[gr.Tab], outside: list[gr.Tab]
-) -> None:
-    """Let its buttons do what they say; it is shown above the rooms `inside` and not above those `outside`."""
+def connect_tour(tour: Tour, studio: Studio, page: gr.Blocks, rooms: gr.Tabs) -> None:
+    """Let its buttons do what they say; look.css shows it in the Train and the Create room only."""
     told = answering(studio, "showing the tour")
 
     seen = gr.State([])  # the steps that are drawn
@@ -70,9 +68,8 @@ def connect_tour(
         return gr.update(visible=False)
 
     pieces = [seen, tour.title, tour.shown, tour.lay_out, tour.to_create]
-    gr.on([page.load, *(tab.select for tab in inside)], look, None, [tour.strip, *pieces], **QUIET)
+    gr.on([page.load, rooms.select], look, None, [tour.strip, *pieces], **QUIET)
     gr.Timer(LOOK_SECONDS).tick(follow, seen, pieces, **QUIET)
-    gr.on([tab.select for tab in outside], lambda: gr.update(visible=False), None, tour.strip, **QUIET)
     tour.put_away.click(put_away, None, tour.strip, **QUIET)
     tour.to_create.click(lambda: gr.Tabs(selected="create"), None, rooms, **QUIET)
     # The page finds the artworks, the name and the preset in the draft when it loads, in the Train room.
