@@ -55,7 +55,8 @@ class LikeHeaders:
         Raises StyleFileError, OSError.
         """
         beginning = beginning or beginning_of(weights_of(path))
-        split = _split(beginning.header, beginning.section)
+        # A folder's strength is in its settings, which its header doesn't show.
+        split = None if path.is_dir() else _split(beginning.header, beginning.section)
         if split and split.alike in self._alphas:
             known = self._judged.get(self._kind(path, split))
             if known is not None:

@@ -19,7 +19,7 @@ from styles.library import Library
 from styles.like_headers import LikeHeaders
 from styles.style import StyleCard
 from styles.style_file import read_card
-from tests.styles.library_files import id_of, keep_time, library_at, put, style_bytes
+from tests.styles.library_files import id_of, keep_time, library_at, put, put_peft, style_bytes
 
 
 @pytest.fixture
@@ -379,3 +379,21 @@ def test_files_that_are_alike_are_read_as_each_alone(tmp_path: Path) -> None:
     alone = [answer(lambda path: read_card(path, hashed=False), path) for path in paths]
     assert [answer(like.card, path) for path in [*paths, *reversed(paths)]] == [*alone, *reversed(alone)]
     assert len({repr(card) for card in alone}) > 14 and sum(isinstance(one, str) for one in alone) == 3
+
+
+def test_folders_whose_tensors_are_alike_keep_their_own_strength(tmp_path: Path) -> None:
+    """What a PEFT folder of one file says of its strength stands beside its tensors, not in their header."""
+    given = tmp_path / "in"
+    for seed, (name, alpha) in enumerate({"Soft": 1, "Loud": 4}.items()):
+        folder = put_peft(given / name, seed)
+        shutil.rmtree(folder / "text_encoder")  # one file, as PEFT writes for one model
+        settings = folder / "adapter_config.json"
+        settings.write_text(settings.read_text().replace('"lora_alpha": 1', f'"lora_alpha": {alpha}'))
+    library = library_at(tmp_path / "home")
+    report = library.import_files([given])
+    assert not report.refused and {card.name: card.strength for card in report.styles} == {
+        "Soft": 0.5,
+        "Loud": 2.0,
+    }
+    again = library_at(tmp_path / "home")
+    assert {card.name: card.strength for card in again.cards()} == {"Soft": 0.5, "Loud": 2.0}
