@@ -19,6 +19,7 @@ const ICONS = {
   solo: "M4 17v-4a8 8 0 0 1 16 0v4M4 15h3v5H4zM17 15h3v5h-3z",
   more: "M5 12h.01M12 12h.01M19 12h.01",
   remove: "M6 6l12 12M18 6L6 18",
+  share: "M12 4v11M7 10.5l5 5 5-5M5 20h14",
   dice: "M5 5h14v14H5zM9 9h.01M15 9h.01M12 12h.01M9 15h.01M15 15h.01",
   locked: "M6 11h12v9H6zM8.5 11V8a3.5 3.5 0 0 1 7 0v3",
   unlocked: "M6 11h12v9H6zM8.5 11V8a3.5 3.5 0 0 1 6.8-1.2",

@@ -1,5 +1,5 @@
 // The styles of the mix: chips of their words, a card with a slider each, what there is to say about the mix.
-// `props.value` is {rows: [...], mode}, as app/mix_form.py reads it.
+// `props.value` is {rows: [...], mode}, as app/create/mix_form.py reads it.
 
 const { words, most_rows: MOST_ROWS } = props;
 const LEAST = -1, MOST = 2, STEP = 0.05;
@@ -67,6 +67,17 @@ function look(about) {
 
 const heard = (row) => !row.muted && (row.solo || !state.rows.some((one) => one.solo)) && row.weight !== 0;
 const per = (row) => (view.strengths && advice && advice.at_1[row.style]) || 1; // what the slider counts in
+
+// A style that was just made is painted with alone and whole: the others are muted, a click away.
+async function show(handle) {
+  state.rows = state.rows.filter((row) => row.style !== handle);
+  for (const row of state.rows) Object.assign(row, { muted: true, solo: false });
+  const others = state.rows;
+  state.rows = [];
+  await add(handle);
+  state.rows = [...state.rows, ...others].slice(0, MOST_ROWS);
+  changed();
+}
 
 async function add(handle) {
   const card = await asked(server.style, { style: handle });
@@ -187,14 +198,21 @@ element.replaceChildren(
   el("div", { class: "mix-head" }, el("h2", {}, words.styles),
     el("label", { class: "inline", title: words.strengths_help }, strengths, words.strengths),
     el("label", { class: "inline", title: words.live_help }, live, words.live)),
-  cards, adder, said, mixing,
+  cards, adder, said, mixing, blendShelf(words, server, {
+    now: () => state,
+    put: async (mix) => { await learn(mix); changed(); },
+  }),
 );
 
-async function take() {
-  const given = props.value ?? {};
+// Show another mix, once its styles are known.
+async function learn(given) {
   state = { ...state, ...given, rows: given.rows ?? [] };
   const unknown = state.rows.map((row) => row.style).filter((style) => !known.has(style));
   for (const style of unknown) known.set(style, { ...(await asked(server.style, { style })), id: style });
+}
+
+async function take() {
+  await learn(props.value ?? {});
   draw();
   tell();
 }
@@ -205,7 +223,7 @@ async function visited() {
   sessionStorage.removeItem("atelier.add-style");
   known.clear();
   await take();
-  if (sent) await add(sent);
+  if (sent) await show(sent);
 }
 
 watch("value", take);

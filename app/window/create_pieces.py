@@ -20,6 +20,7 @@ from app.create.painter import Painter
 from app.create.style_choices import choice, choices
 from app.log import surprise_message
 from app.studio import Studio
+from app.window.create_blends import blend_questions
 from app.window.create_words import mix_words, paper_words, stage_words
 from app.words import say_error, translated
 from styles.errors import AtelierError
@@ -67,8 +68,8 @@ def mix_piece(studio: Studio) -> gr.HTML:
         return advice.measure(MixForm.from_json(about["mix"]), str(about["base"]))
 
     return piece(
-        MixForm().to_json(), script("search", "pad", "knobs", "advice", "mix"), words=mix_words(), most_rows=MOST_ROWS,
-        server_functions=[styles, style, advise, measure], elem_id="create-mix",
+        MixForm().to_json(), script("search", "pad", "knobs", "advice", "blends", "mix"), words=mix_words(), most_rows=MOST_ROWS,
+        server_functions=[styles, style, advise, measure, *map(told, blend_questions(studio))], elem_id="create-mix",
     )  # fmt: skip
 
 

@@ -11,6 +11,7 @@ import pytest
 from PIL import Image
 
 from styles.base import open_base
+from styles.blend_file import load_blend
 from styles.home import Home
 from styles.library import Library
 from styles.pictures import read_recipe
@@ -101,13 +102,57 @@ def test_pictures_are_made_with_what_the_room_shows(context: Any, served: Served
     second = read_recipe(pictures(home)[0])
     assert second.seed == 42 and second.steps == 2 and second.blend != recipe.blend
 
-    # The pad shares out among the styles; with the keyboard, too.
+    # The pad shares out among the styles what they have together: by the mouse, and with the keyboard.
     page.get_by_label("Paint as I move").uncheck()
+
+    def weights() -> dict[str, float]:
+        return {
+            name: float(page.get_by_label(f"Weight of {name}, as a number").input_value())
+            for name in ("Rings", "Ink")
+        }
+
     pad = page.get_by_role("slider", name="Blend pad")
+    pad.scroll_into_view_if_needed()
+    box, first_share = pad.bounding_box(), page.get_by_role("article").first.get_attribute("aria-label")
+    other, whole = ({"Rings", "Ink"} - {first_share}).pop(), sum(weights().values())
+
+    def near(share: float) -> dict[str, Any]:
+        return pytest.approx({first_share: whole * share, other: whole * (1 - share)}, abs=0.011)
+
+    page.mouse.move(box["x"] + box["width"] / 2, box["y"] + box["height"] / 2)
+    page.mouse.down()
+    assert weights() == near(0.5)
+    page.mouse.move(box["x"] + box["width"], box["y"] + box["height"] / 2, steps=4)
+    assert weights() == near(0), "the weights follow while the puck is held"
+    page.mouse.move(box["x"] + box["width"] / 2, box["y"] + box["height"] / 2)
+    page.mouse.up()
+    page.mouse.move(box["x"], box["y"])
+    assert weights() == near(0.5), "a puck that was let go stays"
     pad.press("ArrowLeft")
-    shares = pad.get_attribute("aria-valuetext")
+    assert weights() == near(0.55) and "55 %" in pad.get_attribute("aria-valuetext")
     pad.press("ArrowRight")
-    assert "Rings" in shares and pad.get_attribute("aria-valuetext") != shares
+    pad.press("ArrowRight")
+    assert weights() == near(0.45)
+
+    # A blend is kept under a name, taken up again, and shared as a file that can be brought in.
+    page.get_by_text("Kept blends").click()
+    page.get_by_label("Name of this blend").fill("Dusk")
+    page.get_by_label("Name of this blend").press("Enter")
+    page.get_by_text("It is kept as “Dusk”.").wait_for()
+    pad.press("ArrowLeft")
+    page.get_by_role("button", name="Take up the blend Dusk").click()
+    page.get_by_text("“Dusk” is the mix now.").wait_for()
+    assert weights() == near(0.45)
+    with page.expect_download() as download:
+        page.get_by_role("button", name="Share the blend Dusk as a file").click()
+    shared = home / "shared.json"
+    download.value.save_as(shared)
+    assert load_blend(shared).blend == load_blend(home / "blends" / "Dusk.json").blend
+    page.get_by_label("Bring in the file of a blend").set_input_files(shared)
+    page.get_by_role("alert").get_by_text("is here already, as “Dusk”").wait_for()
+    page.get_by_role("button", name="Put the blend Dusk into the trash").click()
+    page.get_by_text("No blend has been kept yet.").wait_for()
+    assert not (home / "blends" / "Dusk.json").exists()
 
     # What is running can be stopped, and is not called done.
     steps.fill("100")
