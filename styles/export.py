@@ -9,7 +9,8 @@ import json
 import os
 import secrets
 import shutil
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
@@ -109,14 +110,15 @@ def export_style(style: Style, folder: Path, order: ExportOrder = ExportOrder())
     `style` is as `read_style` or `Library.open` gives it. A name that is taken gets a number. Raises BadInput,
     StyleFileError, DiskFullError, and Failure where the file doesn't read back as it was written.
     """
-    if folder.exists() and not folder.is_dir():
-        raise BadInput(f"{folder} is not a folder.", "Choose a folder to put the style in.")
     name = tag_name(order.name or style.name, f"style_{style.id[:8]}" if style.id else "style")
-    name = _free_name(folder, name, order)
+    with _in_reach(folder):
+        if folder.exists() and not folder.is_dir():
+            raise BadInput(f"{folder} is not a folder.", "Choose a folder to put the style in.")
+        name = _free_name(folder, name, order)
     files = _files(style, order, name)
     waiting = folder / f".{secrets.token_hex(6)}.part"
     try:
-        with atomic.telling(folder / name):
+        with _in_reach(folder):
             waiting.mkdir(parents=True)
         for path, data in files.items():
             atomic.write_bytes(waiting / path, data)
@@ -140,6 +142,16 @@ def export_style(style: Style, folder: Path, order: ExportOrder = ExportOrder())
         shown=shown_files(files),
         notes=_notes(style, order, name, difference),
     )
+
+
+@contextmanager
+def _in_reach(folder: Path) -> Iterator[None]:
+    """Say in our own words why a folder that the artist named can't be looked into or made."""
+    try:
+        with atomic.telling(folder / "style"):
+            yield
+    except OSError as error:
+        raise BadInput(f"{folder} can't be used: {error.strerror}.", "Choose another folder.") from error
 
 
 def compare(style: Style, written: Style) -> float:

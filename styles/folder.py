@@ -200,7 +200,7 @@ def _move(source: Path, target: Path) -> None:
 @contextmanager
 def locked(folder: Path) -> Iterator[None]:
     """Keep every other Atelier from changing the styles folder; raises Failure after half a minute of waiting."""
-    with atomic.telling(folder):
+    with atomic.telling(folder / "style"):
         folder.mkdir(parents=True, exist_ok=True)
         lock = FileLock(folder / ".lock", timeout=LOCK_SECONDS)
         try:

@@ -56,4 +56,8 @@ class Home:
                     f"{folder} can't be a folder: a file of that name is in the way.",
                     "Choose another home with --home, or move that file.",
                 ) from error
+            except OSError as error:
+                raise BadInput(
+                    f"{folder} can't be made: {error.strerror}.", "Choose another home with --home."
+                ) from error
         return self

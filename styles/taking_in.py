@@ -41,6 +41,7 @@ from styles.trash import Hidden
 
 HALF_WRITTEN = ".part"  # in the hidden names of files that are being written
 ABANDONED_SECONDS = 24 * 3600
+PICKLED = (".pt", ".ckpt", ".bin", ".pth")
 TAKEN_AT_ONCE = 64  # files that are copied before the library is locked
 
 
@@ -151,18 +152,28 @@ class TakingIn:
 def sources(paths: Iterable[Path]) -> Iterator[tuple[Path, Source | None]]:
     """Yield the styles that paths name; a folder stands for all in it, in subfolders as they are there.
 
-    A folder without any is yielded with None.
+    The pickles in a folder are among them, to be refused; a folder without anything is yielded with None.
     """
     for path in paths:
         if not path.is_dir() or is_peft(path):
             yield path, Source(path)
             continue
         found = sorted(places(path), key=lambda place: place.where)
-        if not found:
+        pickled = sorted(_pickles(path))
+        if not found and not pickled:
             yield path, None
         for place in found:
             inner = [suggested_name(part) for part in place.where.split("/")[:-1]]
             yield place.path, Source(place.path, "/".join(inner))
+        for file in pickled:
+            yield file, Source(file)
+
+
+def _pickles(folder: Path) -> Iterator[Path]:
+    """Yield the files in a folder that other tools would take for styles, though not those inside a PEFT folder."""
+    for here, folders, names in os.walk(folder):
+        folders[:] = [name for name in folders if name[0] != "." and not is_peft(Path(here, name))]
+        yield from (Path(here, name) for name in names if name[0] != "." and name.lower().endswith(PICKLED))
 
 
 def take(source: Source, folder: Path) -> Incoming:

@@ -36,6 +36,11 @@ OUTLINE = b"{}[],:0123456789 \t\r\n"
 NOT_BRACKETS = bytes(set(range(256)) - set(b"{}[]"))
 PICKLE = (b"PK\x03\x04", b"\x80\x02", b"\x80\x03", b"\x80\x04", b"\x80\x05")
 
+CONVERTING = (  # OLD.pt has to be a plain table of tensors, as nearly all are
+    'python -c "import sys, torch, safetensors.torch as s; s.save_file({k: v.contiguous() for k, v in '
+    'torch.load(sys.argv[1], weights_only=True).items()}, sys.argv[2])" OLD.pt NEW.safetensors'
+)
+
 
 @dataclass(frozen=True)
 class TensorEntry:
@@ -65,10 +70,14 @@ def read_header(file: BinaryIO, size: int, name: str) -> Header:
     length = int.from_bytes(start, "little")
     if len(start) < 8 or length < 2 or length > size - 8:
         # Not earlier: a header of 640 bytes begins as a pickle does.
+        if name.lower().endswith(".zip"):
+            raise StyleFileError(
+                f"“{name}” is an archive.", "Unpack it, and import the folder that comes out."
+            )
         if start.startswith(PICKLE):
             raise StyleFileError(
                 f"“{name}” is a pickle file (.pt, .ckpt, .bin), which could run code when it is opened.",
-                "Ask for the style as .safetensors, which holds only data.",
+                f"Ask for it as .safetensors, or make that of it on a computer that you can spare: {CONVERTING}",
             )
         raise _refused(name, "it is no safetensors file, or only part of one")
     if length > LARGEST_HEADER:

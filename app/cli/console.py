@@ -14,6 +14,9 @@ from typing import Any, TextIO
 from app.words import translated
 from styles.errors import AtelierError
 
+# A file's name may hold codes that would steer the terminal; what is typed there needs none but these.
+STEERING = {code: "?" for code in (*range(32), *range(127, 160)) if chr(code) not in "\n\t"}
+
 
 @dataclass(frozen=True)
 class Console:
@@ -25,7 +28,7 @@ class Console:
 
     def say(self, text: str) -> None:
         """One line about what is happening, on standard error."""
-        print(translated(text), file=self.err, flush=True)
+        print(_plain(translated(text)), file=self.err, flush=True)
 
     def step(self, text: str) -> None:
         """A line that the next one may overwrite: on a terminal only, so that logs stay short."""
@@ -39,18 +42,19 @@ class Console:
 
     def answer(self, result: Mapping[str, Any], words: str) -> None:
         """The result of the command: `result` as JSON, or the same in `words`."""
-        print(json.dumps(result) if self.json else translated(words), file=self.out, flush=True)
+        print(json.dumps(result) if self.json else _plain(translated(words)), file=self.out, flush=True)
 
     def refuse(self, error: AtelierError) -> None:
         """Say what went wrong; with `json` as the one object, too, in English whatever language is spoken."""
-        print(
-            f"Atelier: {translated(error.message)}" + (f"\n  {translated(error.hint)}" if error.hint else ""),
-            file=self.err,
-            flush=True,
-        )
+        hint = f"\n  {translated(error.hint)}" if error.hint else ""
+        print(_plain(f"Atelier: {translated(error.message)}{hint}"), file=self.err, flush=True)
         if self.json:
             told = {"message": error.message, "hint": error.hint, "kind": type(error).__name__}
             print(json.dumps({"error": told, "exit_code": error.exit_code}), file=self.out)
+
+
+def _plain(text: str) -> str:
+    return text.translate(STEERING)
 
 
 def open_console(as_json: bool) -> Console:

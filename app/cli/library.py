@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -259,10 +260,13 @@ def styles_delete(
     context: typer.Context, name: Names, home: HomeOption = None, as_json: JsonOption = False
 ) -> None:
     """Move a style to the trash."""
+    from styles.folder import name_of
+    from styles.trash import MARK
+
     path = open_studio(context, home).library.delete(name)
-    console_of(context).answer(
-        {"trash": str(path)}, f"{name} is in the trash. `styles restore {name}` brings it back."
-    )
+    deleted = name_of(path).rpartition(MARK)[0] or name_of(path)
+    told = f"{deleted} is in the trash. `styles restore {shlex.quote(deleted)}` brings it back."
+    console_of(context).answer({"trash": str(path)}, told)
 
 
 @styles_commands.command("restore")

@@ -72,8 +72,7 @@ def main(argv: list[str]) -> int:
             console.refuse(BadInput(_usage_message(error), hint="Add --help to see what can be given."))
             return BadInput.exit_code
         console.step_end()
-        doing = "running " + " ".join(argument for argument in argv[:2] if not argument.startswith("-"))
-        console.refuse(Failure(surprise_message(home, error, doing.strip())))
+        console.refuse(Failure(surprise_message(home, error, f"running {_command_of(argv)}".strip())))
         return Failure.exit_code
 
 
@@ -81,13 +80,23 @@ def _language_of(home: Home) -> str:
     """The language that was chosen in this home; whoever opens the studio is told what is wrong with its settings."""
     try:
         return Settings.load(home).language
-    except AtelierError:
+    except (AtelierError, OSError):
         return "auto"
 
 
 def _usage_message(error: Exception) -> str:
     told = getattr(error, "format_message", lambda: str(error))()
     return told if told.endswith(".") else f"{told}."
+
+
+def _command_of(argv: list[str]) -> str:
+    """The command that `argv` begins with, one or two words, without `--home` and its folder."""
+    words = [
+        argument
+        for before, argument in zip(["", *argv], argv, strict=False)
+        if before != "--home" and not argument.startswith("-")
+    ]
+    return " ".join(words[:2])
 
 
 def _home_of(argv: list[str]) -> Home:

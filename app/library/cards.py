@@ -49,7 +49,7 @@ def import_rows(one: ImportCard) -> dict[str, str]:
     assert one.card is not None
     rows = card_rows(one.card)
     known = "as its layers show" if one.proven else "as far as it says itself: its layers don't show it"
-    changes = [f"{count} layers of {part}" for part, count in one.changes]
+    changes = [f"{count} layer{'s' * (count != 1)} of {part}" for part, count in one.changes]
     return rows | {"For": f"{rows['For']}, {known}", "Layers": ", ".join(changes), "File": str(one.file)}
 
 

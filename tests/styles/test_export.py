@@ -289,6 +289,14 @@ def test_a_failed_export_leaves_nothing(
     assert not list((tmp_path / "new").iterdir())
 
 
+def test_a_folder_that_can_not_be_used_is_refused(style: Style, tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("no folder")
+    for folder in (tmp_path / "file", tmp_path / "file" / "in it", tmp_path / ("long" * 90), Path("/proc/x")):
+        with pytest.raises(BadInput, match=re.escape(str(folder))):
+            export_style(style, folder)
+    assert [path.name for path in tmp_path.iterdir()] == ["file"]
+
+
 def test_what_the_artist_should_know_is_told(style: Style, tmp_path: Path) -> None:
     assert any("different alphas" in note for note in export_style(style, tmp_path).notes)
     record = BakeRecord("exact", 0.0, (), (Parent("Chalk", "a" * 64, 1.0, "Bo", "CC-BY-ND-4.0"),))

@@ -7,7 +7,10 @@ import hashlib
 import io
 import json
 import math
+import shlex
 import struct
+import subprocess
+import sys
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -25,6 +28,7 @@ from styles.stacked import blended
 from styles.style import Style, StyleCard
 from styles.style_file import read_card, read_style, style_bytes, write_style
 from styles.thumbnail import thumbnail_jpeg
+from tests.styles.library_files import LAYER
 from tests.styles.making import PlainBase, random_style, unet_of
 
 NAME = "lora_unet_mid_block_attentions_0_transformer_blocks_0_attn2_to_k"
@@ -389,6 +393,10 @@ def test_files_that_are_broken_are_refused_by_their_header(good: bytes, tmp_path
     assert "no safetensors" in refused(b"hello, I am a picture", tmp_path)
     assert "pickle" in refused(b"PK\x03\x04" + bytes(100), tmp_path)
     assert "pickle" in refused(b"\x80\x02}q" + bytes(100), tmp_path)
+    archive = tmp_path / "styles.ZIP"
+    archive.write_bytes(b"PK\x03\x04" + bytes(100))
+    with pytest.raises(StyleFileError, match="is an archive"):
+        read_style(archive)
     assert "no safetensors" in refused(struct.pack("<Q", 1 << 62) + b"{}", tmp_path)
     assert "no safetensors" in refused(good[:200], tmp_path)
     assert "should take" in refused(good[:-2], tmp_path)
@@ -407,6 +415,21 @@ def test_files_that_are_broken_are_refused_by_their_header(good: bytes, tmp_path
     assert "F8_E4M3" in refused(changed(dtype="F8_E4M3"), tmp_path)
     many = {f"t{i}": {"dtype": "F16", "shape": [0], "data_offsets": [0, 0]} for i in range(20_001)}
     assert "20001 tensors" in refused(joined(many, b""), tmp_path)
+
+
+def test_the_line_that_converts_a_pickle_does(tmp_path: Path) -> None:
+    tensors = {
+        f"{LAYER}.lora_down.weight": torch.randn(2, 256),
+        f"{LAYER}.lora_up.weight": torch.randn(2, 64).T,
+    }
+    torch.save(tensors, tmp_path / "OLD.pt")
+    with pytest.raises(StyleFileError, match="run code") as told:
+        read_style(tmp_path / "OLD.pt")
+    command = shlex.split(told.value.hint.partition("spare: ")[2])
+    assert command.pop(0) == "python"
+    subprocess.run([sys.executable, *command], cwd=tmp_path, check=True)
+    (layer,) = read_style(tmp_path / "NEW.safetensors").layers
+    assert torch.equal(layer.up, tensors[f"{LAYER}.lora_up.weight"])
 
 
 @settings(max_examples=150, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])

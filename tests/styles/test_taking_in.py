@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import errno
 import io
 import json
 import os
+import re
+import shutil
 import subprocess
 import sys
 from collections import Counter
@@ -15,6 +18,7 @@ import pytest
 from PIL import Image
 
 from styles import taking_in
+from styles.errors import BadInput
 from styles.library import Library
 from tests.styles.library_files import id_of, library_at, put, put_peft
 
@@ -158,6 +162,31 @@ def test_what_a_killed_import_left_is_swept_away(library: Library, source: Path)
     assert not old.exists() and new.exists() and library.unreadable() == []
 
 
+def test_the_pickles_in_a_folder_are_refused_too(library: Library, tmp_path: Path) -> None:
+    given = tmp_path / "in"
+    (given / "old").mkdir(parents=True)
+    for name in ("old/Ink.pt", "Neon.CKPT", ".hidden.pt"):
+        (given / name).write_bytes(b"\x80\x02}q" + bytes(40))
+    (put_peft(given / "Brush", 1) / "optimizer.pt").write_bytes(b"\x80")
+    report = library.import_files([given])
+    assert [card.name for card in report.styles] == ["Brush"]
+    assert [one.file.name for one in report.refused] == ["Neon.CKPT", "Ink.pt"]
+    assert all("run code" in one.reason for one in report.refused)
+    shutil.rmtree(given / "Brush")
+    assert len(library.import_files([given]).refused) == 2
+
+
+def test_a_folder_that_may_not_be_changed_is_named(
+    library: Library, source: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def forbidden(*_: object, **__: object) -> None:
+        raise PermissionError(errno.EACCES, "Permission denied")
+
+    monkeypatch.setattr("filelock.FileLock.acquire", forbidden)
+    with pytest.raises(BadInput, match=re.escape(f"{library.folder} can't be written to")):
+        library.import_files([source])
+
+
 def test_a_peft_folder_is_one_style(library: Library, tmp_path: Path) -> None:
     source = put_peft(tmp_path / "in" / "Ink", 1)
     put(tmp_path / "in" / "plain.safetensors", 1)
@@ -189,6 +218,7 @@ WORKER = """
 import sys
 from pathlib import Path
 from styles.home import Home
+from styles.errors import BadInput
 from styles.library import Library
 home, source, own, number = Path(sys.argv[1]), Path(sys.argv[2]), Path(sys.argv[3]), int(sys.argv[4])
 library = Library(Home(home), home / "none")
