@@ -22,6 +22,7 @@ from styles.errors import (
 )
 from styles.generate import CreateRequest, PictureDone, StepDone, generate, request_again
 from styles.home import Home
+from styles.library import Library
 from styles.pictures import png_bytes, read_recipe, save_picture
 from styles.sampling import SAMPLERS, make_scheduler
 from styles.style import Style
@@ -94,6 +95,40 @@ def test_equal_to_the_pipeline(family: str, sampler: str, bases: dict[str, Base]
         assert done.image.size == (64, 40)
         assert pixels(done.image).std() > 1  # a picture, not a plain sheet
         assert abs(pixels(done.image) - pixels(image)).max() <= 1
+
+
+def test_an_exported_style_paints_the_same_picture_in_plain_diffusers(starter: Path, tmp_path: Path) -> None:
+    library = Library(Home(tmp_path / "home").create())
+    base = open_base(starter, library.home, device="cpu")
+    plain = StableDiffusionPipeline.from_pretrained(
+        starter, safety_checker=None, requires_safety_checker=False
+    )
+    plain.to(torch.float32)
+    plain.set_progress_bar_config(disable=True)
+    guidance, rescale = base.default_guidance
+    for name in ("cyanotype", "ochre dabs"):
+        request = CreateRequest(
+            "a red house", seeds=(7,), steps=4, sampler="ddim", weights=((1.0,),), width_px=64, height_px=64
+        )
+        ours = paint(base, request, (library.open(name),))[0].image
+        file = library.export(name, tmp_path).paths[0]
+        plain.load_lora_weights(tmp_path, weight_name=file.name, use_safetensors=True)
+        pictures = []
+        for scale in (1.0, 0.0):
+            picture = plain(
+                "a red house",
+                num_inference_steps=4,
+                guidance_scale=guidance,
+                guidance_rescale=rescale,
+                generator=torch.Generator().manual_seed(7),
+                width=64,
+                height=64,
+                cross_attention_kwargs={"scale": scale},
+            ).images[0]
+            pictures.append(pixels(picture))
+        plain.unload_lora_weights()
+        assert abs(pixels(ours) - pictures[0]).max() <= 1
+        assert abs(pictures[1] - pictures[0]).max() > 50, "the style is seen"
 
 
 def test_equal_to_the_pipeline_without_guidance(base: Base) -> None:
