@@ -214,7 +214,18 @@ def recalled(studio: Studio, recipe: Recipe) -> Recalled:
         denoise=recipe.source_strength if image else CreateForm.denoise, second_pass=recipe.second_scale,
         second_denoise=recipe.second_strength or CreateForm.second_denoise,
     )  # fmt: skip
-    return Recalled(form, tuple(missing), tuple(notes))
+    return Recalled(_behind_chips(studio, form), tuple(missing), tuple(notes))
+
+
+def _behind_chips(studio: Studio, form: CreateForm) -> CreateForm:
+    """The same form without the trigger words at the head of its prompt, where its chips put them there again."""
+    words = form.prompt.split(", ")
+    places = {row.style: studio.library.find(row.style).trigger for row in form.mix.rows if row.word}
+    order = {style: words.index(word) for style, word in places.items() if word in words}
+    rows = tuple(sorted(form.mix.rows, key=lambda row: order.get(row.style, len(words))))
+    head = "".join(f"{places[row.style]}, " for row in rows if row.style in order)
+    short = replace(form, prompt=form.prompt.removeprefix(head), mix=replace(form.mix, rows=rows))
+    return short if short.whole_prompt(studio) == form.prompt else form
 
 
 def recalled_words(done: Recalled) -> str:

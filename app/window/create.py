@@ -16,6 +16,7 @@ from app.create.painter import ASKED, DRAFT, LIVE, Painter
 from app.studio import Studio
 from app.window.answers import answering
 from app.window.create_pieces import mix_piece, paper_piece, stage_piece
+from app.window.uploads import uploaded
 from app.words import say, say_error
 from styles.errors import AtelierError
 from styles.pictures import read_recipe
@@ -45,12 +46,9 @@ def create_room(studio: Studio, page: gr.Blocks, tab: gr.Tab) -> None:
             fields, from_picture = form_fields(studio)
         with gr.Column(scale=7, min_width=400):
             stage = stage_piece(studio, painter)
-            restore = gr.UploadButton(
-                say("Settings from a picture …"), elem_id="create-restore", file_types=[".png"]
-            )
     form = list(fields.values())
     _connect_painting(studio, painter, fields, stage)
-    _connect_recall(studio, fields, stage, restore, from_picture)
+    _connect_recall(studio, fields, stage, from_picture)
 
     @answering(studio, "opening the room")
     def greet(saved: str) -> list[Any]:
@@ -132,11 +130,7 @@ def _connect_painting(studio: Studio, painter: Painter, fields: dict[str, Any], 
 
 
 def _connect_recall(
-    studio: Studio,
-    fields: dict[str, Any],
-    stage: gr.HTML,
-    restore: gr.UploadButton,
-    from_picture: gr.Accordion,
+    studio: Studio, fields: dict[str, Any], stage: gr.HTML, from_picture: gr.Accordion
 ) -> None:
     told, history = answering(studio, "taking the settings of a picture"), History(studio.home)
 
@@ -148,8 +142,8 @@ def _connect_recall(
         return [*filled(done.form, fields), beside(words=recalled_words(done))]
 
     @told
-    def recall_dropped(path: str) -> list[Any]:
-        return recall(Path(path))
+    def recall_brought(event: gr.EventData) -> list[Any]:
+        return recall(uploaded(event.path))
 
     @told
     def recall_kept(event: gr.EventData) -> list[Any]:
@@ -157,12 +151,13 @@ def _connect_recall(
 
     @told
     def begin_from(event: gr.EventData) -> list[Any]:
-        return [str(history.picture(event.name)), gr.update(open=True)]
+        words = say("It is the picture to start from.")
+        return [str(history.picture(event.name)), gr.update(open=True), beside(words=words)]
 
     everything = [*fields.values(), stage]
-    restore.upload(recall_dropped, restore, everything, **AT_ONCE)
+    stage.brought(recall_brought, None, everything, **AT_ONCE)
     stage.recall(recall_kept, None, everything, **AT_ONCE)
-    stage.begin(begin_from, None, [fields["image"], from_picture], **AT_ONCE)
+    stage.begin(begin_from, None, [fields["image"], from_picture, stage], **AT_ONCE)
 
 
 def filled(form: CreateForm, fields: dict[str, Any]) -> list[Any]:

@@ -16,8 +16,10 @@ function blendShelf(words, server, mix) {
 
   // The answer to a question, or null once its problem is shown.
   async function answer(question, about) {
-    said.textContent = wrong.textContent = "";
+    wrong.textContent = "";
+    said.textContent = words.blend_busy;
     const told = await asked(question, about);
+    said.textContent = "";
     if (told && !told.problem) return told;
     wrong.textContent = told ? told.problem : words.no_server;
     return null;

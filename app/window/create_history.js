@@ -6,10 +6,11 @@ function history(words, server, stage) {
   const list = el("ul", { class: "pictures" });
   const heading = el("h2", {}, words.pictures);
   const older = el("button", { type: "button", class: "small", hidden: true, onclick: () => load(items.length) }, words.older);
-  const restore = el("button", {
-    type: "button", class: "small", title: words.restore_help, onclick: () => document.querySelector("#create-restore input[type=file]")?.click(),
-  }, words.restore);
-  const element = el("section", { class: "history", "aria-label": words.pictures }, recipe, el("div", { class: "history-head" }, heading, restore), list, older);
+  const file = el("input", {
+    type: "file", accept: ".png,image/png", hidden: true, "aria-label": words.restore, onchange: () => stage.bring(file.files[0]).then(() => { file.value = ""; }),
+  });
+  const restore = el("button", { type: "button", class: "small", title: words.restore_help, onclick: () => file.click() }, words.restore);
+  const element = el("section", { class: "history", "aria-label": words.pictures }, recipe, el("div", { class: "history-head" }, heading, restore, file), list, older);
 
   async function load(start) {
     const told = await asked(server.history, { start });
@@ -46,7 +47,7 @@ function history(words, server, stage) {
     chosen = item.name;
     for (const button of list.querySelectorAll("button")) button.setAttribute("aria-pressed", "false");
     list.querySelectorAll("button")[items.indexOf(item)]?.setAttribute("aria-pressed", "true");
-    const act = (what) => () => stage.trigger(what, { name: item.name });
+    const act = (what) => () => { stage.say(words.taking); stage.trigger(what, { name: item.name }); };
     recipe.replaceChildren(
       el("h3", {}, item.title),
       ...item.words.map((line) => el("p", { class: "quiet" }, line)),

@@ -142,25 +142,33 @@ document.addEventListener("keydown", (event) => {
 document.addEventListener("atelier:asked", (event) => event.detail?.sheet ? expect("asked") : wake());
 
 const pictures = history(words, server, {
-  trigger, fileUrl,
+  trigger, fileUrl, bring,
   show: (item) => { badge.hidden = true; lay([{ src: fileUrl(item.path), alt: item.title, path: item.path }], 0); },
   say: (text) => { said.textContent = text; },
 });
 watch("value", () => {
-  const { words: told = "", problem = "" } = props.value ?? {};
+  const { words: told = "", problem = "" } = props.value ?? {}; // the answer to what a picture was asked for
   said.textContent = told;
   complain(problem);
 });
 
-// A PNG that is dropped on the stage gives its settings, by gradio's own way for files.
+// A PNG that is chosen, or dropped on the stage, gives its settings.
+async function bring(file) {
+  if (!file) return;
+  said.textContent = words.taking;
+  try {
+    trigger("brought", { path: (await upload(file)).path });
+  } catch (error) {
+    said.textContent = "";
+    complain(words.no_server);
+  }
+}
+
 function dropped(event) {
   if (![...event.dataTransfer.types].includes("Files")) return;
   event.preventDefault();
   shown.classList.toggle("dropping", event.type === "dragover");
-  const input = document.querySelector("#create-restore input[type=file]");
-  if (event.type !== "drop" || !input) return;
-  input.files = event.dataTransfer.files;
-  input.dispatchEvent(new Event("change", { bubbles: true }));
+  if (event.type === "drop") bring(event.dataTransfer.files[0]);
 }
 for (const kind of ["dragover", "dragleave", "drop"]) element.closest(".column").addEventListener(kind, dropped);
 

@@ -9,7 +9,6 @@ from pathlib import Path
 from typing import Any
 
 import gradio as gr
-from gradio.utils import get_upload_folder
 
 from app.studio import Studio
 from app.train.artwork_cards import added_said, artwork_cards, artworks_door, artworks_said
@@ -18,8 +17,8 @@ from app.train.draft import Added
 from app.train.form import form_of, resolution_of, trigger_of
 from app.window.answers import answering
 from app.window.scripts import script
+from app.window.uploads import uploaded
 from app.words import say, say_count, translated
-from styles.errors import BadInput
 
 LOOK_SECONDS = 2.0
 QUIET: dict[str, Any] = {"show_progress": "hidden", "api_visibility": "private"}
@@ -77,7 +76,7 @@ def artworks_section(studio: Studio, page: gr.Blocks, tab: gr.Tab) -> Artworks:
 
     @told
     def arrive(event: gr.EventData) -> Iterator[list[Any]]:
-        given, done, form = [_uploaded(path) for path in event.paths], Added(), form_of(draft.form())
+        given, done, form = [uploaded(path) for path in event.paths], Added(), form_of(draft.form())
         for done in studio.desk.add(given, form["base"], resolution_of(form)):
             words = say("Looking at picture {count} of {total}…", count=done.pictures, total=len(given))
             yield ["", gr.skip(), words, *[gr.skip()] * (len(drawn) - 2)]
@@ -148,11 +147,3 @@ def _describing_said(described: Described, ready: bool, folder: Path) -> str:
         "A captioning model could describe the pictures, but there is none on this machine. Put one, BLIP or GIT with "
         "safetensors weights, into {folder}. Nothing is downloaded by itself.", folder=folder,
     )  # fmt: skip
-
-
-def _uploaded(path: object) -> Path:
-    """A path that a page names, which must be one of its uploads; raises BadInput."""
-    found = Path(str(path)).resolve()
-    if not found.is_relative_to(Path(get_upload_folder()).resolve()):
-        raise BadInput("That file was not sent by this page.")
-    return found

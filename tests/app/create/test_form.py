@@ -100,6 +100,7 @@ def test_a_recipe_comes_back_into_the_form_and_out_again(studio: Studio) -> None
     )  # fmt: skip
     done = recalled(studio, recipe)
     assert done.missing == () and done.form.paper.locked
+    assert done.form.prompt == "a boat", "its chip says the trigger word"
     order = done.form.order(studio)
     told = (order.prompt, order.negative, order.seed, order.steps, order.sampler, order.guidance)
     assert told == ("oil, a boat", "fog", 2**62 + 1, 9, "euler a", 4.5)

@@ -174,17 +174,21 @@ def test_pictures_are_made_with_what_the_room_shows(context: Any, served: Served
     other.get_by_role("button", name="rings, a fish").nth(1).click()
     other.get_by_text("Rings at 0.35").wait_for()
     other.get_by_role("button", name="Use these settings").click()
-    expect(other.get_by_label("Prompt", exact=True)).to_have_value("rings, a fish")
+    expect(other.get_by_label("Prompt", exact=True)).to_have_value("a fish")
     expect(other.get_by_label("Weight of Rings, as a number")).to_have_value("0.35")
     other.close()
 
     # A dropped PNG gives its settings; one that has none says so beside it, as does a number that is none.
-    files = page.locator("#create input[type=file][accept*='.png']")
-    files.set_input_files(first)
-    expect(page.get_by_label("Prompt", exact=True)).to_have_value("rings, a fish")
+    def bring(picture: Path) -> None:
+        with page.expect_file_chooser() as choosing:
+            page.get_by_role("button", name="Settings from a picture").click()
+        choosing.value.set_files(picture)
+
+    bring(first)
+    expect(page.get_by_label("Prompt", exact=True)).to_have_value("a fish")
     page.get_by_text("The settings of the picture are set.").wait_for()
     Image.new("RGB", (8, 8)).save(home / "empty.png")
-    files.set_input_files(home / "empty.png")
+    bring(home / "empty.png")
     page.get_by_role("alert").get_by_text("empty.png carries no recipe").wait_for()
     page.get_by_role("button", name="More settings").click()
     page.get_by_label("Guidance").fill("a lot")
