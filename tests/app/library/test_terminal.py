@@ -10,6 +10,7 @@ import pytest
 
 from app.cli.main import main
 from tests.app.conftest import Atelier
+from tests.conftest import REPOSITORY
 from tests.styles.library_files import put
 
 
@@ -51,3 +52,14 @@ def test_a_surprise_names_the_command_and_not_the_home(
     monkeypatch.setattr("styles.library.Library.look", broken)
     assert main(["--home", str(tmp_path / "home"), "styles", "list", "--json"]) == 1
     assert "running styles list (RuntimeError)" in capsys.readouterr().err
+
+
+def test_each_command_of_the_readme_is_one_that_there_is(capsys: pytest.CaptureFixture[str]) -> None:
+    lines = (REPOSITORY / "README.md").read_text(encoding="utf-8").splitlines()
+    commands = [shlex.split(line)[2:] for line in lines if line.startswith("python launch.py ")]
+    assert ["styles", "picture"] in commands and len(commands) > 20
+    for command in commands:
+        if command != ["test"]:  # launch.py's own
+            # What is given is looked at before the help is told.
+            assert main([*command, "--help"]) == 0, (command, capsys.readouterr().err)
+    assert main(["styles", "import", "--dry-rum", "--help"]) == 2
