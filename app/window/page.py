@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import json
+from collections.abc import Iterator
 from html import escape
+from typing import Any
 
 import gradio as gr
 
@@ -34,6 +37,7 @@ def build(studio: Studio) -> gr.Blocks:
             with gr.Tab(say("Settings"), id="settings") as settings_tab:
                 settings_room(studio, page, settings_tab)
         connect_tour(tour, studio, page, rooms)
+        _rest_elsewhere([train_tab, create_tab, library_tab, settings_tab])
         add_endpoints(studio)
         # Gradio closes the stream of answers when none is due; what is asked in that moment would wait for ever. The
         # next question opens the stream again, with all answers that wait, so the page asks for nothing now and then.
@@ -42,6 +46,28 @@ def build(studio: Studio) -> gr.Blocks:
         )
     page.queue(default_concurrency_limit=4)
     return page
+
+
+def _rest_elsewhere(tabs: list[gr.Tab]) -> None:
+    """Let the clocks of a room tick only while it is looked at; who comes back finds it drawn anew.
+
+    The page does it by itself: an answer of the server could come after the next change of rooms.
+    """
+    clocks = [(clock, tab) for tab in tabs for clock in _clocks_in(tab)]
+    for clock, tab in clocks:
+        clock.active = tab is tabs[0]
+    for chosen in tabs:
+        now = [{"__type__": "update", "active": tab is chosen} for _, tab in clocks]
+        chosen.select(None, None, [clock for clock, _ in clocks], js=f"() => {json.dumps(now)}",
+                      show_progress="hidden", api_visibility="private")  # fmt: skip
+
+
+def _clocks_in(place: Any) -> Iterator[gr.Timer]:
+    for part in place.children:
+        if isinstance(part, gr.Timer):
+            yield part
+        elif hasattr(part, "children"):
+            yield from _clocks_in(part)
 
 
 def masthead() -> str:

@@ -54,23 +54,24 @@ def connect_tour(tour: Tour, studio: Studio, page: gr.Blocks, rooms: gr.Tabs) ->
     @told
     def look() -> list[Any]:
         if studio.settings.tour_seen:
-            return [gr.update(visible=False), *[gr.skip()] * len(pieces)]
-        return [gr.update(visible=True), *drawn(steps(studio))]
+            return [gr.update(visible=False), gr.Timer(active=False), *[gr.skip()] * len(pieces)]
+        return [gr.update(visible=True), gr.Timer(active=True), *drawn(steps(studio))]
 
     @told
     def follow(before: list[Step]) -> list[Any]:
-        now = before if studio.settings.tour_seen else steps(studio)
+        now = steps(studio)
         return [gr.skip()] * len(pieces) if now == before else drawn(now)
 
     @told
     def put_away() -> Any:
         studio.change_settings(tour_seen=True)
-        return gr.update(visible=False)
+        return [gr.update(visible=False), gr.Timer(active=False)]
 
+    clock = gr.Timer(LOOK_SECONDS, active=False)
     pieces = [seen, tour.title, tour.shown, tour.lay_out, tour.to_create]
-    gr.on([page.load, rooms.select], look, None, [tour.strip, *pieces], **QUIET)
-    gr.Timer(LOOK_SECONDS).tick(follow, seen, pieces, **QUIET)
-    tour.put_away.click(put_away, None, tour.strip, **QUIET)
+    gr.on([page.load, rooms.select], look, None, [tour.strip, clock, *pieces], **QUIET)
+    clock.tick(follow, seen, pieces, **QUIET)
+    tour.put_away.click(put_away, None, [tour.strip, clock], **QUIET)
     tour.to_create.click(lambda: gr.Tabs(selected="create"), None, rooms, **QUIET)
     # The page finds the artworks, the name and the preset in the draft when it loads, in the Train room.
     tour.lay_out.click(told(lambda: lay_out_bundled(studio)), None, None, show_progress="minimal",

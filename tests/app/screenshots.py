@@ -1,7 +1,8 @@
 """Pictures of every room, light and dark, at two sizes: `python -m tests.app.screenshots --out DIR`.
 
-They show a home with something in it: a training that is done, pictures that were painted. `--home DIR` shows another
-one, which is only looked at; `--language es` shows it in Spanish.
+They show a home with something in it: artworks laid out, a training that is done, pictures that were painted.
+`--home DIR` shows another one, which is only looked at; `--language es` shows it in Spanish. `--best` makes the four
+of the README anew, from the English ones in DIR.
 """
 
 from __future__ import annotations
@@ -14,9 +15,13 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+from PIL import Image
+
 from app.cli.demo import bundled_hands
+from app.first_steps import lay_out_bundled
 from app.orders import PictureOrder, TrainingOrder
 from app.studio import Studio
+from app.window.look import SIGN
 from styles.home import Home
 from tests.app.browsing import PATIENCE_MS, open_browser
 from tests.app.conftest import window_over
@@ -45,6 +50,7 @@ ROOMS = {
         "settings-about": ("Ajustes", "Ayuda e información"),
     },
 }
+BEST = ("train-light-desk", "create-dark-desk", "library-light-desk", "settings-light-desk")
 PAINTED = (
     ("a red house in a meadow", {"ochre dabs": 1.0}),
     ("a blue boat on the sea", {"cyanotype": 1.0}),
@@ -61,7 +67,10 @@ def main() -> None:
     parser.add_argument("--steps", type=int, default=60, help="training steps in the home that is made")
     parser.add_argument("--rooms", nargs="*", help="only these, such as train settings-about")
     parser.add_argument("--language", choices=sorted(ROOMS), default="en")
+    parser.add_argument("--best", action="store_true", help="only make the README's from those in DIR")
     chosen = parser.parse_args()
+    if chosen.best:
+        return make_small(chosen.out)
     chosen.out.mkdir(parents=True, exist_ok=True)
     with shown_home(chosen.home, chosen.steps) as home:
         settings = home / "settings.json"
@@ -91,8 +100,19 @@ def shown_home(given: Path | None, steps: int) -> Iterator[Path]:
         for seed, (prompt, weights) in enumerate(PAINTED, start=1):
             for _ in studio.create(PictureOrder(prompt, weights=tuple(weights.items()), seed=seed)):
                 pass
+        lay_out_bundled(studio)
+        studio.change_settings(tour_seen=True)
         studio.close()
         yield home
+
+
+def make_small(folder: Path) -> None:
+    """Put the best of them beside the README's other pictures: what a window shows, in few colours."""
+    for name in BEST:
+        with Image.open(folder / f"{name}.png") as whole:
+            shown = whole.convert("RGB").crop((0, 0, *SIZES_PX["desk"]))
+        few = shown.quantize(192, dither=Image.Dither.NONE)
+        few.save(SIGN.parent / f"{name.split('-')[0]}.png", optimize=True)
 
 
 def look(
@@ -117,16 +137,16 @@ def look(
 
 
 def settle(page: Any) -> None:
-    """Wait until the page has been still for a second."""
+    """Wait until the page has been still for two seconds."""
     page.evaluate(
         """() => new Promise(done => {
-            let timer = setTimeout(done, 1000);
+            let timer = setTimeout(done, 2000);
             // Gradio's clocks of hidden answers never rest.
             const inClock = one => (one.closest ? one : one.parentElement)?.closest(".wrap.hide");
             const watch = new MutationObserver(changes => {
                 if (changes.every(change => inClock(change.target))) return;
                 clearTimeout(timer);
-                timer = setTimeout(done, 1000);
+                timer = setTimeout(done, 2000);
             });
             watch.observe(document.body, {subtree: true, childList: true, attributes: true, characterData: true});
             setTimeout(done, 15000);
