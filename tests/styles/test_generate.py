@@ -108,7 +108,7 @@ def test_an_exported_style_paints_the_same_picture_in_plain_diffusers(starter: P
     guidance, rescale = base.default_guidance
     for name in ("cyanotype", "ochre dabs"):
         request = CreateRequest(
-            "a red house", seeds=(7,), steps=4, sampler="ddim", weights=((1.0,),), width_px=64, height_px=64
+            "a red house", seeds=(7,), steps=2, sampler="ddim", weights=((1.0,),), width_px=64, height_px=64
         )
         ours = paint(base, request, (library.open(name),))[0].image
         file = library.export(name, tmp_path).paths[0]
@@ -117,7 +117,7 @@ def test_an_exported_style_paints_the_same_picture_in_plain_diffusers(starter: P
         for scale in (1.0, 0.0):
             picture = plain(
                 "a red house",
-                num_inference_steps=4,
+                num_inference_steps=2,
                 guidance_scale=guidance,
                 guidance_rescale=rescale,
                 generator=torch.Generator().manual_seed(7),
