@@ -111,7 +111,7 @@ def make_small(folder: Path) -> None:
     for name in BEST:
         with Image.open(folder / f"{name}.png") as whole:
             shown = whole.convert("RGB").crop((0, 0, *SIZES_PX["desk"]))
-        few = shown.quantize(192, dither=Image.Dither.NONE)
+        few = shown.quantize(256, kmeans=3)
         few.save(SIGN.parent / f"{name.split('-')[0]}.png", optimize=True)
 
 
