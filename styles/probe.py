@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
@@ -41,7 +42,7 @@ PROMPTS = (
     "a teal butterfly in the evening glow",
 )
 SEED = 20_231_122
-PLACES = 2  # that are compared, evenly over the noise levels
+PLACES = 3  # that are compared, evenly over the noise levels
 AT_ONCE = 4  # pictures; more would need memory that a small graphics card lacks
 
 
@@ -108,8 +109,18 @@ class Probe:
         return whole / (len(self.places) * len(self.prompts)) ** 0.5
 
     def effect(self, style: Style, cancelled: Callable[[], bool] = lambda: False) -> Effect:
-        """Measure one style at weight 1; raises Failure where no numbers come out, besides what `change` raises."""
-        change = self.change((style,), (1.0,), cancelled).flatten().cpu()
+        """Measure one style where it has its full effect, and say what that comes to at weight 1.
+
+        First at weight 1, which tells about where that is: what a style changes is not quite proportional to its
+        weight. Raises Failure where no numbers come out, besides what `change` raises.
+        """
+        weight = 1.0
+        for _ in range(2):
+            change = self.change((style,), (weight,), cancelled).flatten().cpu() / weight
+            rough = Effect(float(change.norm()), ())
+            if not 0 < rough.size < math.inf:
+                break
+            weight = rough.weight_for(1.0)
         if not bool(torch.isfinite(change).all()):
             raise Failure(
                 f"How strong “{style.name}” is can't be measured: on “{self.base.name}” it gives no numbers (NaN).",

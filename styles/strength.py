@@ -1,7 +1,8 @@
 """Sliders in strength: how much weight makes a style as strong as another, and how much a mix can take.
 
-A style's effect is the relative change of the predicted noise at weight 1 (`styles.probe` measures it). It is close
-to proportional to the weight, so one measurement turns strength into weight and back. Plain data: no tensors here.
+A style's effect is the relative change of the predicted noise for each unit of weight, as `styles.probe` measures it
+near the weight that is full effect. It is close to proportional to the weight, so one number turns strength into
+weight and back. Plain data: no tensors here.
 """
 
 from __future__ import annotations
@@ -23,7 +24,7 @@ from styles.home import Home
 FULL = 0.18  # relative change of the predicted noise that counts as strength 1, the usual full effect
 MOST = 2.0  # strength in all that a picture takes before it burns
 SKETCH = 256  # numbers that keep a change's direction
-UNIT = 2  # number of the fixed set in styles.probe; what was measured with another is measured again
+UNIT = 3  # number of the fixed set in styles.probe; what was measured with another is measured again
 
 
 @dataclass(frozen=True)

@@ -39,7 +39,7 @@ from training.starter.evaluate import PaintPlan, paint
 from training.starter.sheet import contact_sheet
 
 OTHER_SEED = 77
-OTHER_PLACES = 3  # timesteps 749, 499 and 249; calibration has 666 and 333
+OTHER_PLACES = 4  # timesteps 799, 599, 399 and 199; calibration has 749, 499 and 249
 WEIGHTS = (0.25, 0.5, 1.5, 2.0)  # how proportional the effect is to the weight
 DRAWS = 2000
 

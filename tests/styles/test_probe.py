@@ -10,6 +10,7 @@ import pytest
 import torch
 
 from styles.base import Base, open_base
+from styles.blend import STRONGEST
 from styles.errors import Cancelled, Failure
 from styles.home import Home
 from styles.probe import Probe, walk
@@ -46,20 +47,25 @@ def test_is_the_relative_change_of_the_noise(probes: dict[str, Probe], family: s
     probe = probes[family]
     base, style = probe.base, gentle(probe.base, 1)
     alphas = make_scheduler(base, "ddim").alphas_cumprod
-    squares = []
-    for place in probe.places:
-        predictions = []
-        for weight in (0.0, 1.0):
-            with blended(base, [style]) as mix, torch.no_grad():
-                mix.set_gains([weight])
-                predictions.append(base.unet(place.inputs, place.timestep, probe.states).sample)
-        alpha = alphas[int(place.timestep)]
-        if family == "starter":
-            predictions = [alpha**0.5 * v + (1 - alpha) ** 0.5 * place.inputs for v in predictions]
-        bare, styled = predictions
-        squares += [((s - b).norm() / b.norm()).square() for b, s in zip(bare, styled, strict=True)]
+
+    def relative_change(weight: float) -> float:
+        squares = []
+        for place in probe.places:
+            predictions = []
+            for gain in (0.0, weight):
+                with blended(base, [style]) as mix, torch.no_grad():
+                    mix.set_gains([gain])
+                    predictions.append(base.unet(place.inputs, place.timestep, probe.states).sample)
+            alpha = alphas[int(place.timestep)]
+            if family == "starter":
+                predictions = [alpha**0.5 * v + (1 - alpha) ** 0.5 * place.inputs for v in predictions]
+            bare, styled = predictions
+            squares += [((s - b).norm() / b.norm()).square() for b, s in zip(bare, styled, strict=True)]
+        return float(torch.stack(squares).mean().sqrt())
+
     found = probe.effect(style)
-    assert found.size == pytest.approx(float(torch.stack(squares).mean().sqrt()), rel=1e-4)
+    full = min(FULL / relative_change(1.0), STRONGEST)  # the weight near which it is measured
+    assert found.size == pytest.approx(relative_change(full) / full, rel=1e-4)
     assert found.size > 1e-3
     assert torch.tensor(found.sketch).norm() == pytest.approx(found.size, rel=1e-5)
     # The walk starts at pure noise, where nothing is compared, and comes down evenly.
