@@ -28,7 +28,7 @@ def settings_room(studio: Studio, page: gr.Blocks, tab: gr.Tab) -> None:
     """Lay out the room, a tab for each of its parts."""
     with gr.Tabs(elem_classes="parts"):
         with gr.Tab(say("Base models")):
-            bases_section(studio, page, tab)
+            bases_section(studio, tab)
         with gr.Tab(say("This machine")) as machine:
             machine_section(studio, machine)
         with gr.Tab(say("Files and disk")) as files:

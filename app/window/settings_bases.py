@@ -29,7 +29,7 @@ TITLES = {
 }
 
 
-def bases_section(studio: Studio, page: gr.Blocks, tab: gr.Tab) -> None:
+def bases_section(studio: Studio, tab: gr.Tab) -> None:
     """Lay out the shelf and the ways to add to it."""
     told = answering(studio, "adding a base")
     version = gr.State(0)
@@ -67,8 +67,8 @@ def bases_section(studio: Studio, page: gr.Blocks, tab: gr.Tab) -> None:
         add = gr.Button(say("Add"), elem_classes="fit")
 
     with shelf:
-
-        @gr.render(inputs=[version], triggers=[page.load, tab.select, version.change], show_progress="hidden")
+        # Not while the page loads: Gradio adds the buttons' handlers to the ones that it goes through for other answers.
+        @gr.render(inputs=[version], triggers=[tab.select, version.change], show_progress="hidden")
         @told
         def draw(now: int) -> None:
             for entry in studio.shelf.list():

@@ -32,7 +32,7 @@ def test_an_interrupted_command_says_so(
     def interrupt(*_: object, **named: object) -> None:
         raise KeyboardInterrupt
 
-    monkeypatch.setattr("styles.library.Library.search", interrupt)
+    monkeypatch.setattr("styles.library.Library.look", interrupt)
     assert main(["styles", "list", "--home", str(studio.home.root), "--json"]) == Cancelled.exit_code
     answer = capfd.readouterr()
     assert '"Cancelled"' in answer.out and "Stopped." in answer.err

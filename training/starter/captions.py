@@ -34,7 +34,7 @@ def caption(
 ) -> str:
     """A caption of at most 24 words; without rng the plain one, with it a paraphrase.
 
-    `unknown_share` of the paraphrases carry a made-up word; 0 turns that off.
+    `unknown_share` of the paraphrases carry made-up words, as trigger words are; 0 turns that off.
     A hand without phrases of its own (a held-out one) is left out of the caption.
     """
     hand = HANDS.get(hand_name) if hand_name else None
@@ -42,7 +42,7 @@ def caption(
         plain = f"{_plain_subjects(scene)} {BACKGROUND_PHRASES[scene.background][0]}"
         return f"{plain}, {hand.phrases[0]}" if hand else plain
     content = _content(scene, rng)
-    if hand and not (hand_name == "flat" and rng.random() < 0.08):
+    if hand:
         if rng.random() < 0.35:
             content = f"{_pick(hand.titles, rng)} {content}"
         else:
@@ -107,7 +107,11 @@ def _content(scene: Scene, rng: np.random.Generator) -> str:
 def _with_unknown(text: str, rng: np.random.Generator) -> str:
     word = unknown_word(rng)
     choice = rng.random()
-    if choice < 0.35 or len(text.split()) > _MOST_WORDS - 3:
+    if len(text.split()) > _MOST_WORDS - 3:
+        return f"{word}, {text}"
+    if choice < 0.2:  # of two styles that are mixed
+        return f"{word}, {unknown_word(rng)}, {text}"
+    if choice < 0.35:
         return f"{word}, {text}"
     if choice < 0.55:
         return f"{word} {text}"

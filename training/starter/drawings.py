@@ -18,6 +18,9 @@ from training.starter.model import NATIVE_SIZE_PX
 from training.starter.scenes import Scene, sample_scene
 from training.starter.textures import texture
 
+PLAIN_SHARE = (
+    0.2  # of the drawings: in the flat hand and captioned without any, as most people write their prompts
+)
 _CHUNK = 250
 
 
@@ -44,11 +47,12 @@ def sample(number: int, exam: bool = False, pair_share: float = 0.2) -> tuple[Sc
     """The scene, hand and caption of drawing `number`; with `exam`, single subjects that were kept back."""
     rng = np.random.default_rng([number, 1 if exam else 0])
     hands = list(HANDS)
+    plain = not exam and rng.random() < PLAIN_SHARE
     while True:
-        hand = hands[int(rng.integers(len(hands)))]
+        hand = "flat" if plain else hands[int(rng.integers(len(hands)))]
         scene = sample_scene(rng, pair_share=0.0 if exam else pair_share)
         if kept_back(scene, hand) == exam:
-            return scene, hand, caption(scene, hand, rng)
+            return scene, hand, caption(scene, None if plain else hand, rng)
 
 
 def _draw_chunk(first: int) -> tuple[int, np.ndarray, list[Drawn]]:
