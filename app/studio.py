@@ -36,8 +36,6 @@ from styles.style import StyleCard
 from training.job import Job
 
 if TYPE_CHECKING:
-    from PIL.Image import Image
-
     from styles.bake import BakePlan
 
 PAUSE_PATIENCE_SECONDS = 180
@@ -345,19 +343,3 @@ class Studio:
     def jobs(self) -> list[JobCard]:
         """All trainings, newest first."""
         return self.trainings.cards()
-
-    def preview_pictures(self, job: Job, progress: Progress, most: int) -> list[tuple[Image, str]]:
-        """The newest previews of a training with their captions, newest first."""
-        from PIL import Image as pillow
-
-        pictures: list[tuple[Image, str]] = []
-        for preview in reversed(progress.previews):
-            for path in preview.paths:
-                if len(pictures) == most:
-                    return pictures
-                try:
-                    with pillow.open(job.folder / path) as picture:
-                        pictures.append((picture.convert("RGB"), f"step {preview.step}"))
-                except OSError:
-                    continue  # a preview that someone deleted is no reason to show none
-        return pictures

@@ -3,15 +3,13 @@
 from __future__ import annotations
 
 import json
-import os
 import subprocess
-import sys
 import threading
 from dataclasses import dataclass, replace
 from pathlib import Path
 
 from app.train.draft import Draft
-from app.train.runner import PROJECT
+from app.train.runner import answering_process
 from styles.errors import BadInput, JobError
 from styles.home import Home
 from training.captioner import Captioner, captioners
@@ -59,17 +57,7 @@ class Captioning:
         pictures = [path for path in self.draft.paths() if path.stem not in captioned]
         if not pictures:
             raise BadInput("Every artwork has a caption.", "Remove those that are to be written anew.")
-        self._process = subprocess.Popen(
-            [sys.executable, "-m", "training.captioner", str(found[0].folder), *map(str, pictures)],
-            cwd=PROJECT,
-            env=os.environ | {"PYTHONIOENCODING": "utf-8"},
-            stdin=subprocess.DEVNULL,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.DEVNULL,
-            text=True,
-            encoding="utf-8",
-            creationflags=getattr(subprocess, "CREATE_NO_WINDOW", 0),
-        )
+        self._process = answering_process("training.captioner", str(found[0].folder), *map(str, pictures))
         self.progress = Described(True, 0, len(pictures))
         self._thread = threading.Thread(
             target=self._take, args=(self._process,), name="captions", daemon=True

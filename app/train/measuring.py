@@ -7,14 +7,13 @@ import json
 import os
 import platform
 import subprocess
-import sys
 import threading
 from dataclasses import asdict, dataclass
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any, Literal
 
-from app.train.runner import PROJECT
+from app.train.runner import answering_process
 from styles.atomic import write_text
 from styles.home import Home
 from training.plan import TrainingPlan
@@ -76,16 +75,8 @@ class Measuring:
         file = self.home.root / "cache" / "trial.json"
         write_text(file, plan.to_json())
         self._key = key
-        self._process = subprocess.Popen(
-            [sys.executable, "-m", "training.trial", str(self.home.root), str(file), "--device", device],
-            cwd=PROJECT,
-            env=os.environ | {"PYTHONIOENCODING": "utf-8"},
-            stdin=subprocess.DEVNULL,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.DEVNULL,
-            text=True,
-            encoding="utf-8",
-            creationflags=getattr(subprocess, "CREATE_NO_WINDOW", 0),
+        self._process = answering_process(
+            "training.trial", str(self.home.root), str(file), "--device", device
         )
 
     def _collect(self) -> None:

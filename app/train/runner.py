@@ -1,4 +1,4 @@
-"""Starting a trainer: its own process over a job folder, which outlives the window."""
+"""Starting processes of training: a trainer over a job folder outlives the window, others answer it line by line."""
 
 from __future__ import annotations
 
@@ -14,6 +14,21 @@ OUTPUT_NAME = "trainer.log"
 
 # On Windows: no console window, and no Ctrl+C from ours. Elsewhere these names don't exist and a new session does it.
 _DETACHED = getattr(subprocess, "CREATE_NEW_PROCESS_GROUP", 0) | getattr(subprocess, "CREATE_NO_WINDOW", 0)
+
+
+def answering_process(module: str, *arguments: str) -> subprocess.Popen[str]:
+    """Start `python -m MODULE ARGUMENTS`, which answers on its standard output, line by line; raises OSError."""
+    return subprocess.Popen(
+        [sys.executable, "-m", module, *arguments],
+        cwd=PROJECT,
+        env=os.environ | {"PYTHONIOENCODING": "utf-8"},
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.DEVNULL,
+        text=True,
+        encoding="utf-8",
+        creationflags=getattr(subprocess, "CREATE_NO_WINDOW", 0),
+    )
 
 
 class Runner:

@@ -8,15 +8,14 @@ from pathlib import Path
 from typing import Any
 
 import gradio as gr
-from gradio.utils import get_upload_folder
 
 from app.drawing import as_markdown
 from app.library.arrivals import Arrivals
 from app.library.drawing import import_card
 from app.studio import Studio
 from app.window.answers import answering, warn
+from app.window.uploads import uploaded
 from app.words import say, say_count, translated
-from styles.errors import BadInput
 from styles.library import ImportReport
 
 DOOR_JS, OFFERS_JS = (
@@ -53,7 +52,7 @@ def arrivals_door(studio: Studio, page: gr.Blocks, tab: gr.Tab, version: gr.Stat
 
     @told
     def arrive(event: gr.EventData) -> Iterator[list[Any]]:
-        files = [(_uploaded(one["path"]), str(one["name"])) for one in event.files]
+        files = [(uploaded(one["path"]), str(one["name"])) for one in event.files]
         for name in event.lost:
             warn(
                 say("{file} could not be taken: it may be too large, or have gone meanwhile.", file=str(name))
@@ -96,14 +95,6 @@ def arrivals_door(studio: Studio, page: gr.Blocks, tab: gr.Tab, version: gr.Stat
     bring_all.click(bring_them, version, [*shown, said, version], **quiet)
     leave_all.click(leave_them, None, [*shown, said], **quiet)
     gr.on([page.load, tab.select], told(now), None, shown, **quiet)
-
-
-def _uploaded(path: str) -> Path:
-    """A file that this page uploaded; no other may be named."""
-    found = Path(path).resolve()
-    if not found.is_relative_to(Path(get_upload_folder()).resolve()) or not found.is_file():
-        raise BadInput("This file was not uploaded.", "Drop it again.")
-    return found
 
 
 def _zone() -> str:

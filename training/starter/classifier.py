@@ -23,7 +23,6 @@ from training.starter.scenes import BACKGROUNDS, COLOURS, SUBJECTS, Scene, sampl
 from training.starter.stage import autocast
 
 INPUT_PX = 64
-WHOLE_PX = 128
 UNKNOWN = -100  # a label that doesn't count: held-out hands have colours of their own
 
 PARTS: dict[str, tuple[str, ...]] = {

@@ -10,12 +10,11 @@ from PIL import Image
 
 from app.cli.sheet import SheetRow, draw_sheet
 from app.create.easel import prompt_with_triggers
-from app.library.uploads import beside_each_other, look_at_artworks
 from app.orders import SAMPLERS, PictureOrder
 from app.settings import Settings
 from app.train.progress import Progress, words_for_seconds
 from app.train.trainings import suggested_trigger
-from styles.errors import BadInput, BlendError, PictureError, SettingsError
+from styles.errors import BadInput, BlendError, SettingsError
 from styles.home import Home
 from styles.import_card import ImportCard
 from styles.library import Vanished
@@ -98,21 +97,6 @@ def test_a_sheet_holds_every_picture_whole() -> None:
     sheet = draw_sheet("Title", ["first", "second"], [SheetRow("row", pictures)], cell_px=100)
     red = sum(count for count, colour in sheet.getcolors(1 << 20) or [] if colour == (255, 0, 0))
     assert red == 2 * 100 * 50
-
-
-def test_a_caption_stands_beside_its_picture(tmp_path: Path) -> None:
-    for folder, name in (("a", "one.png"), ("b", "one.txt"), ("c", "two.jpg")):
-        (tmp_path / folder).mkdir()
-        (tmp_path / folder / name).write_text("a boat", encoding="utf-8")
-    Image.new("RGB", (32, 32), "navy").save(tmp_path / "a" / "one.png")
-    files = [tmp_path / "a" / "one.png", tmp_path / "b" / "one.txt", tmp_path / "c" / "two.jpg"]
-    thumbs, words = look_at_artworks(files)
-    assert len(thumbs) == 1 and "1 caption" in words and "two.jpg" in words
-    with beside_each_other(files) as pictures:
-        assert [path.name for path in pictures] == ["one.png"]
-        assert pictures[0].with_suffix(".txt").read_text(encoding="utf-8") == "a boat"
-    with pytest.raises(PictureError, match=r"two\.jpg"), beside_each_other(files[2:]):
-        pass
 
 
 def test_nothing_from_a_style_file_becomes_html() -> None:
