@@ -40,11 +40,11 @@ class Lesson:
 
 LESSONS = (
     # colours, grounds and hands come by themselves
-    Lesson(0.69, calm=0.5, alone=False, every=2, middle=(0.4, 0.9), strokes=0.15, seen=0, named=0),
+    Lesson(0.68, calm=0.5, alone=False, every=2, middle=(0.4, 0.9), strokes=0.15, seen=0, named=0),
     # what the subjects' words mean: little else is shown, and for a while their shapes are caricatures
-    Lesson(0.76, calm=1.0, alone=True, every=1, middle=(0.35, 0.95), strokes=0.15, seen=1, named=0.3),
+    Lesson(0.75, calm=1.0, alone=True, every=1, middle=(0.35, 0.95), strokes=0.15, seen=1, named=0.3),
     # everything again, now that the words are told apart
-    Lesson(0.81, calm=0.5, alone=False, every=2, middle=(0.4, 0.9), strokes=0.3, seen=1, named=0.05),
+    Lesson(0.82, calm=0.5, alone=False, every=2, middle=(0.4, 0.9), strokes=0.3, seen=1, named=0.05),
     Lesson(1.00, calm=0.25, alone=True, every=2, middle=(0.4, 0.9), strokes=1.0, seen=1, named=0.1),
 )
 
