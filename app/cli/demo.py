@@ -11,8 +11,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from app.cli.sheet import SheetRow, draw_sheet
 from app.create.painting import PictureSaved
+from app.create.sheet import SheetRow, draw_sheet
 from app.orders import PictureOrder, TrainingOrder
 from app.studio import Studio
 from app.train.progress import Progress

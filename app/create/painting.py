@@ -148,7 +148,7 @@ def _finished(
 def _save_sheet(
     pictures: Sequence[Image], sheet: Sheet, title: str, footer: str, stem: str, folder: Path
 ) -> Path:
-    from app.cli.sheet import SheetRow, draw_sheet
+    from app.create.sheet import SheetRow, draw_sheet
     from styles.atomic import write_new
 
     rows = []

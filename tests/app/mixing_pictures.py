@@ -12,10 +12,10 @@ from pathlib import Path
 
 from PIL import Image
 
-from app.cli.sheet import SheetRow, draw_sheet
 from app.create.bench import bake_plan
 from app.create.mix_orders import MixOrder, SheetOrder, StyleOrder
 from app.create.painting import Painted
+from app.create.sheet import SheetRow, draw_sheet
 from app.orders import PictureOrder
 from app.studio import Studio
 from styles.blend import MODES

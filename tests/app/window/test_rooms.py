@@ -8,8 +8,8 @@ from pathlib import Path
 import pytest
 from PIL import Image
 
-from app.cli.sheet import SheetRow, draw_sheet
 from app.create.easel import prompt_with_triggers
+from app.create.sheet import SheetRow, draw_sheet
 from app.orders import SAMPLERS, PictureOrder
 from app.settings import Settings
 from app.train.progress import Progress, words_for_seconds
