@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from html import escape
 from typing import TYPE_CHECKING
 
-from app.cli.demo import bundled_hands
+from app.bundled import bundled_hands
 from app.train.form import form_of
 from app.words import say
 

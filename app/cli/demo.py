@@ -11,15 +11,15 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from app.bundled import bundled_hands
 from app.create.painting import PictureSaved
 from app.create.sheet import SheetRow, draw_sheet
 from app.orders import PictureOrder, TrainingOrder
 from app.studio import Studio
 from app.train.progress import Progress
 from styles.atomic import replacing, write_text
-from styles.errors import AtelierError, BadInput, Cancelled, TrainingFailed
+from styles.errors import AtelierError, Cancelled, TrainingFailed
 
-BUNDLED_ARTWORKS = Path(__file__).resolve().parents[2] / "training" / "bundled"
 PROMPTS = (
     "a red house in a meadow",
     "a yellow fish on the sea",
@@ -39,14 +39,6 @@ class DemoPlan:
     resolution_px: int | None = None
     picture_steps: int = 20
     prompts: tuple[str, ...] = PROMPTS
-
-
-def bundled_hands(folder: Path = BUNDLED_ARTWORKS) -> list[Path]:
-    """The folders of the bundled artworks, one for each hand; raises BadInput where there are fewer than two."""
-    hands = sorted(path for path in folder.glob("*") if path.is_dir() and any(path.glob("*.png")))
-    if len(hands) < 2:
-        raise BadInput(f"The bundled artworks are missing in {folder}.", "Get Atelier again.")
-    return hands[:2]
 
 
 def run_demo(

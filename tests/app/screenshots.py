@@ -17,7 +17,7 @@ from typing import Any
 
 from PIL import Image
 
-from app.cli.demo import bundled_hands
+from app.bundled import bundled_hands
 from app.first_steps import lay_out_bundled
 from app.orders import PictureOrder, TrainingOrder
 from app.studio import Studio
