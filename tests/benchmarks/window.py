@@ -1,0 +1,126 @@
+"""How long the window lets an artist wait: its opening, a click, a draft while a slider moves, a picture.
+
+python -m tests.benchmarks.window --times 7
+
+The real window over a fresh home with the starter and its two ready styles, in the system's Chromium. All is taken by
+a clock inside the page, from the click or the move to what is seen of it.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import tempfile
+import time
+from pathlib import Path
+from typing import Any
+
+from tests.app.browsing import PATIENCE_MS, open_browser
+from tests.app.conftest import window_over
+from tests.benchmarks.pairs import spread_of
+
+REACH = {
+    "the window's command, to its first answer": "6 s",
+    "the page, to a room that can be used": "3 s",
+    "a click on a room": "0.2 s",
+    "a click on Create, to an answer": "0.2 s",
+    "a slider's move, to its draft": "2 s",
+}
+# Resolves once two frames have been drawn: what a promise before it waited for is then to be seen.
+DRAWN = "() => new Promise(done => requestAnimationFrame(() => requestAnimationFrame(() => done(performance.now()))))"
+# Clicks, and answers with the milliseconds until `seen` says that there is an answer.
+CLICKED = """([button, seen]) => new Promise(done => {
+    const start = performance.now(), sees = new Function('button', 'return ' + seen);
+    button.click();
+    const look = () => sees(button) ? done(performance.now() - start) : requestAnimationFrame(look);
+    requestAnimationFrame(look);
+})"""
+MOVED = """([slider, value]) => new Promise(done => {
+    const start = performance.now(), badge = document.querySelector('.stage .badge');
+    const before = document.querySelector('.stage .canvas img')?.src;
+    slider.value = value;
+    slider.dispatchEvent(new Event('input', { bubbles: true }));
+    const look = () => !badge.hidden && document.querySelector('.stage .canvas img')?.src !== before
+        ? done(performance.now() - start) : requestAnimationFrame(look);
+    requestAnimationFrame(look);
+})"""
+
+
+def opening(browser: Any, url: str) -> tuple[Any, float]:
+    """A page, and the seconds until its Create room can be used."""
+    page = browser.new_page(viewport={"width": 1280, "height": 800})
+    page.set_default_timeout(PATIENCE_MS)
+    start = time.perf_counter()
+    page.goto(url, wait_until="commit")
+    page.get_by_role("button", name="Choose pictures").wait_for()
+    return page, time.perf_counter() - start
+
+
+def clicks_on_rooms(page: Any) -> list[float]:
+    """The seconds from each click on a room's tab to its being shown."""
+    seconds = []
+    for room in ("Create", "Library", "Settings", "Train"):
+        tab = page.get_by_role("tab", name=room, exact=True).element_handle()
+        seconds.append(page.evaluate(CLICKED, [tab, "button.ariaSelected === 'true'"]) / 1000)
+        page.evaluate(DRAWN)
+    return seconds
+
+
+def picture(page: Any) -> tuple[float, float]:
+    """The seconds from a click on Create to an answer, and to the picture."""
+    said = page.get_by_text("Done. It is kept among your pictures.")
+    go = page.get_by_role("button", name="Create Ctrl").element_handle()
+    start = time.perf_counter()
+    answered = page.evaluate(CLICKED, [go, "document.querySelector('.stage .bar').classList.contains('on')"])
+    said.wait_for()
+    return answered / 1000, time.perf_counter() - start
+
+
+def draft(page: Any, value: float) -> float:
+    """The seconds from a slider's move to the draft of where it stands."""
+    slider = page.get_by_label("Weight of cyanotype", exact=True).element_handle()
+    return float(page.evaluate(MOVED, [slider, value])) / 1000
+
+
+def measure(times: int) -> dict[str, list[float]]:
+    """Every figure's seconds, in the order they were taken."""
+    found: dict[str, list[float]] = {}
+
+    def note(name: str, *seconds: float) -> None:
+        found.setdefault(name, []).extend(seconds)
+
+    with tempfile.TemporaryDirectory() as folder, open_browser() as browser:
+        start = time.perf_counter()
+        with window_over(Path(folder) / "home") as url:
+            note("the window's command, to its first answer", time.perf_counter() - start)
+            for turn in range(times):
+                page, seconds = opening(browser, url)
+                note("the page, to a room that can be used", seconds)
+                note("a click on a room", *clicks_on_rooms(page))
+                page.get_by_role("tab", name="Create", exact=True).click()
+                page.get_by_role("button", name="Take cyanotype out of the mix").wait_for()
+                answered, painted = picture(page)
+                note("a click on Create, to an answer", answered)
+                note("the first picture" if turn == 0 else "a picture of 20 steps, two styles", painted)
+                for step in range(3):
+                    note("a slider's move, to its draft", draft(page, 0.1 + 0.25 * step + 0.02 * turn))
+                page.close()
+    return found
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("--times", type=int, default=7, help="that a page is opened and used")
+    found = measure(parser.parse_args().times)
+    print("| seconds | median | slowest | of | to reach |\n|---|---|---|---|---|")
+    for name, seconds in found.items():
+        print(
+            f"| {name} | {spread_of(seconds).median:.2f} | {max(seconds):.2f} | {len(seconds)} | {REACH.get(name, '')} |"
+        )
+    print(json.dumps({name: [round(one, 3) for one in seconds] for name, seconds in found.items()}))
+
+
+if __name__ == "__main__":
+    main()
