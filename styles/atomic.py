@@ -5,7 +5,7 @@ import os
 import secrets
 import unicodedata
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from styles.errors import BadInput, DiskFullError
@@ -24,11 +24,15 @@ def replacing(path: Path) -> Iterator[Path]:
     temporary = path.with_name(f".{secrets.token_hex(6)}.part{path.suffix}")
     try:
         with telling(path):
-            path.parent.mkdir(parents=True, exist_ok=True)
+            try:
+                path.parent.mkdir(parents=True, exist_ok=True)
+            except FileExistsError as error:  # a file of that name
+                raise NotADirectoryError(errno.ENOTDIR, str(error)) from error
             yield temporary
             replace_from(temporary, path)
     finally:
-        temporary.unlink(missing_ok=True)
+        with suppress(NotADirectoryError):  # what should be a folder is a file: that is being told
+            temporary.unlink(missing_ok=True)
 
 
 def replace_from(temporary: Path, path: Path) -> None:
@@ -108,7 +112,7 @@ def telling(path: Path) -> Iterator[None]:
                 f"The disk is full: {path.name} could not be written to {path.parent}.",
                 "Free some space and try again; nothing half-written was left behind.",
             ) from error
-        if error.errno in (errno.EACCES, errno.EPERM, errno.EROFS):
+        if error.errno in (errno.EACCES, errno.EPERM, errno.EROFS, errno.ENOTDIR):
             raise BadInput(
                 f"{path.parent} can't be written to.", "Choose another folder, or allow writing to this one."
             ) from error

@@ -1,0 +1,67 @@
+"""A window of its own: what a link would download is saved where the artist chooses, by whatever web view there is."""
+
+from __future__ import annotations
+
+import base64
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from app.window.native import SAVING_JS, save_as
+from styles.style_file import read_card
+from tests.app.browsing import PATIENCE_MS
+from tests.app.conftest import Served
+
+
+def test_a_file_goes_where_it_was_chosen_to_go(tmp_path: Path) -> None:
+    target = tmp_path / "ink.safetensors"
+    content = base64.b64encode(b"a style").decode()
+    offered: list[str] = []
+
+    def choose(name: str) -> str:
+        offered.append(name)
+        return str(target)
+
+    assert save_as(choose, "../..\\up\u202eink.safetensors", content) == ""
+    assert (offered, target.read_bytes()) == (["upink.safetensors"], b"a style")
+    assert save_as(lambda name: None, "other", content) == ""
+    assert [path.name for path in tmp_path.iterdir()] == ["ink.safetensors"]
+
+
+def test_what_goes_wrong_is_told_and_the_file_before_stays(tmp_path: Path) -> None:
+    target = tmp_path / "ink.safetensors"
+    target.write_bytes(b"before")
+    assert "There is nothing in ink." in save_as(lambda name: str(target), "ink", "")
+    content = base64.b64encode(b"a style").decode()
+    assert save_as(lambda name: str(target / "under a file"), "ink", content) != ""
+    assert target.read_bytes() == b"before"
+
+
+@pytest.mark.browser
+def test_an_export_comes_to_be_saved(browser: Any, served: Served, tmp_path: Path) -> None:
+    page = browser.new_page(viewport={"width": 1280, "height": 1000})
+    page.set_default_timeout(PATIENCE_MS)
+    target = tmp_path / "saved.safetensors"
+
+    def save(name: str, content: str) -> str:
+        assert name == "Rings.safetensors"
+        return save_as(lambda name: str(target), name, content)
+
+    page.expose_function("saved", save)
+    page.goto(served.url)
+    page.evaluate(
+        """() => { window.pywebview = { api: { save: async (...all) => {
+            window.kept = [await window.saved(...all)];
+            return window.kept[0];
+        } } }; }"""
+    )
+    page.evaluate(SAVING_JS)
+    page.get_by_role("tab", name="Library").click()
+    page.get_by_role("button", name="Rings", exact=True).click()
+    page.get_by_role("heading", name="Rings", level=2).wait_for()
+    page.get_by_role("button", name="Export", exact=True).click()
+    page.get_by_text("diffusers: yes.").wait_for()
+    page.wait_for_function("() => window.kept")
+    assert read_card(target).name == "Rings"
+    page.close()
