@@ -141,12 +141,13 @@ class Studio:
         """The order that makes a picture like the one in a PNG, with some of it changed; raises RecipeError."""
         recipe = read_recipe(picture)
         mix: MixOrder = changes.pop("mix", MixOrder())
-        if "weights" not in changes and not mix.styles and not mix.start.parts:
+        if not mix.start.parts:  # what is asked for changes and completes the picture's own blend
             mix = replace(mix, start=self.easel.blend_again(recipe))
         order = PictureOrder(
             prompt=recipe.prompt, negative=recipe.negative, mix=mix,
             base=self.source_for(recipe), seed=recipe.seed, steps=recipe.steps, guidance=recipe.guidance,
-            sampler=recipe.sampler, width_px=recipe.width_px, height_px=recipe.height_px, add_triggers=False,
+            sampler=recipe.sampler, width_px=recipe.width_px, height_px=recipe.height_px,
+            add_triggers="prompt" in changes or bool(mix.styles),
             second_pass=recipe.second_scale or None, second_denoise=recipe.second_strength or None,
         )  # fmt: skip
         if recipe.source and "image" not in changes:

@@ -24,10 +24,7 @@ def replacing(path: Path) -> Iterator[Path]:
     temporary = path.with_name(f".{secrets.token_hex(6)}.part{path.suffix}")
     try:
         with telling(path):
-            try:
-                path.parent.mkdir(parents=True, exist_ok=True)
-            except FileExistsError as error:  # a file of that name
-                raise NotADirectoryError(errno.ENOTDIR, str(error)) from error
+            _make(path.parent)
             yield temporary
             replace_from(temporary, path)
     finally:
@@ -73,7 +70,7 @@ def write_new(folder: Path, stem: str, suffix: str, data: bytes) -> Path:
     temporary = folder / f".{secrets.token_hex(6)}.part{suffix}"
     try:
         with telling(folder / f"{stem}{suffix}"):
-            folder.mkdir(parents=True, exist_ok=True)
+            _make(folder)
             with temporary.open("xb") as file:
                 file.write(data)
                 file.flush()
@@ -86,7 +83,23 @@ def write_new(folder: Path, stem: str, suffix: str, data: bytes) -> Path:
                     continue
                 return path
     finally:
-        temporary.unlink(missing_ok=True)
+        with suppress(NotADirectoryError):
+            temporary.unlink(missing_ok=True)
+
+
+def check_folder(folder: Path) -> None:
+    """Make a folder that is to be written into later, or raise BadInput before work is done for it in vain."""
+    with telling(folder / "it"):
+        _make(folder)
+        if not os.access(folder, os.W_OK):
+            raise PermissionError(errno.EACCES, os.strerror(errno.EACCES))
+
+
+def _make(folder: Path) -> None:
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except FileExistsError as error:  # a file of that name
+        raise NotADirectoryError(errno.ENOTDIR, str(error)) from error
 
 
 def _give_name(temporary: Path, path: Path) -> None:

@@ -141,6 +141,10 @@ def open_artwork(path: Path, least_px: int = 0) -> Image:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # above 89 megapixels, odd EXIF: the limits here are our own
             return _opened(path, least_px)
+    except (FileNotFoundError, IsADirectoryError, NotADirectoryError) as error:
+        raise PictureError(
+            f"There is no picture at {path}.", "Check how its name and its folder are written."
+        ) from error
     except PermissionError as error:
         raise PictureError(
             f"{path.name} can't be read: no permission.", "Allow reading that file."

@@ -26,8 +26,10 @@ from app.cli.options import BaseOption, HomeOption, JsonOption, console_of, open
 from app.create.mix_orders import SheetOrder
 from app.create.painting import Notice, Painted, Painting, PictureSaved
 from app.orders import PictureOrder
+from styles.atomic import check_folder
 from styles.errors import BadInput
 from styles.names import safe_name
+from styles.pictures import read_recipe
 from styles.strips import STRIP_WEIGHTS
 
 
@@ -107,6 +109,10 @@ def create(
             raise BadInput(
                 f"The pictures of a {sheet.kind} have not one blend to save.", hint="Save it without one."
             )
+    if again is not None and prompt is not None and not prompt.strip():
+        prompt = None  # the picture's own
+    if out is not None:
+        check_folder(out)
     console, studio = console_of(context), open_studio(context, home)
     mixed = {
         "style": style, "blend": blend, "composition": composition, "texture": texture, "mute": mute, "solo": solo,
@@ -120,10 +126,16 @@ def create(
         "second_denoise": second_denoise, "add_triggers": False if plain_prompt else None,
     }  # fmt: skip
     chosen: dict[str, Any] = {key: value for key, value in wanted.items() if value is not None}
+    mix = chosen.get("mix")
+    if save_blend is not None and again is None and not (mix and (mix.styles or mix.start.parts)):
+        raise BadInput("There is no style in the blend to keep.", hint="Mix some styles first.")
     if again is None:
         done = _paint(console, studio.create(PictureOrder(**chosen), out))
     elif set(chosen) - {"base"}:
-        done = _paint(console, studio.create(studio.order_like(again, **chosen), out))
+        order = studio.order_like(again, **chosen)
+        for note in read_recipe(again).notes:
+            console.say(note)
+        done = _paint(console, studio.create(order, out))
     else:
         done = _paint(console, studio.create_again(again, out, base=base))
     told = done.facts()
@@ -170,12 +182,17 @@ def _times(text: str | None) -> float | None:
 def _paint(console: Console, events: Iterable[Any]) -> Painted:
     """Drain a render, saying each step."""
     done = Painted()
-    for event in events:
-        done.take(event)
-        if isinstance(event, Painting):
-            console.step(f"{event.share:4.0%}  step {event.step} of {event.steps}")
-        elif isinstance(event, Notice):
-            console.say(event.text)
-        elif isinstance(event, PictureSaved):
-            console.step_end()
+    try:
+        for event in events:
+            done.take(event)
+            if isinstance(event, Painting):
+                console.step(f"{event.share:4.0%}  step {event.step} of {event.steps}")
+            elif isinstance(event, Notice):
+                console.say(event.text)
+            elif isinstance(event, PictureSaved):
+                console.step_end()
+    except KeyboardInterrupt:
+        for picture in done.pictures:
+            console.say(f"{picture.path} is finished, and stays.")
+        raise
     return done

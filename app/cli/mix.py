@@ -62,6 +62,9 @@ BalanceOption = Annotated[
 ]
 
 
+AS_WEIGHT = "Write it as NAME=0.7, with a finite number, or as NAME=0@0,1@0.5."
+
+
 def mix_order(
     blends: Blends,
     *,
@@ -95,11 +98,11 @@ def style_order(text: str) -> StyleOrder:
         return StyleOrder(text)
     name, _, numbers = text.rpartition("=")
     if "@" not in numbers:
-        return StyleOrder(*_pair(text))
+        return StyleOrder(*_pair(text, AS_WEIGHT))
     points = []
     for point in numbers.split(","):
         weight, _, share = point.partition("@")
-        points.append((_number(share, text), _number(weight, text)))
+        points.append((_number(share, text, AS_WEIGHT), _number(weight, text, AS_WEIGHT)))
     return StyleOrder(name, schedule=tuple(points))
 
 
@@ -108,24 +111,24 @@ def names_and_weights(text: str) -> tuple[str, tuple[float, ...]]:
     if "=" not in text:
         return text, ()
     name, _, numbers = text.rpartition("=")
-    return name, tuple(_number(number, text) for number in numbers.split(","))
+    return name, tuple(
+        _number(number, text, "Write it as NAME, or as NAME=0,0.5,1 with finite numbers.")
+        for number in numbers.split(",")
+    )
 
 
-def _pair(text: str) -> tuple[str, float]:
+def _pair(text: str, hint: str = "Write it as NAME=0.7, with a finite number.") -> tuple[str, float]:
     name, _, number = text.rpartition("=")
     if not name:
         raise BlendError(f"{text!r} is no style with a number.", hint="Write it as NAME=0.7.")
-    return name, _number(number, text)
+    return name, _number(number, text, hint)
 
 
-def _number(number: str, text: str) -> float:
+def _number(number: str, text: str, hint: str) -> float:
     try:
         value = float(number)
     except ValueError:
         value = math.nan
     if not math.isfinite(value):
-        raise BlendError(
-            f"{text!r} is no style with a weight.",
-            hint="Write it as NAME=0.7, with a finite number, or as NAME=0@0,1@0.5.",
-        )
+        raise BlendError(f"{text!r} is no style with a weight.", hint=hint)
     return value

@@ -146,7 +146,8 @@ class Easel:
         with self.opened(source, settings) as base:
             from styles.generate import request_again
 
-            if recipe.base_fingerprint not in ("", base.fingerprint):
+            strange = recipe.base_fingerprint not in ("", base.fingerprint)
+            if strange or (not recipe.base_fingerprint and recipe.base not in ("", base.name)):
                 yield Notice(
                     f"This picture was made on another base ({recipe.base}); on {base.name} it will differ."
                 )

@@ -69,8 +69,13 @@ def mix_of(order: MixOrder, library: Library, sheet: SheetOrder | None = None) -
         names[card.id] = card.name
         blend = blend if blend.part_of(card.id) else blend.changed(card.id, weight=0.0)
     for knob, values in (("composition", order.composition), ("texture", order.texture)):
+        turned: set[str] = set()
         for name, value in values:
-            blend = blend.changed(_mixed(name, blend, library), **{knob: value})
+            mixed = _mixed(name, blend, library)
+            if mixed in turned:
+                raise BlendError(f"The {knob} of “{names[mixed]}” is given twice.", "Give it once.")
+            turned.add(mixed)
+            blend = blend.changed(mixed, **{knob: value})
     for name in order.mute:
         blend = blend.changed(_mixed(name, blend, library), muted=True)
     for name in order.solo:

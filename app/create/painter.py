@@ -88,9 +88,8 @@ class Canvas:
                 {"path": one.path, "seed": str(one.seed), "data": _data(one.data) if one.data else ""}
                 for one in self.pictures
             ],
-            "labels": list(self.sheet.labels) if self.sheet else [],
+            "labels": [translated(label) for label in self.sheet.labels] if self.sheet else [],
             "columns": self.sheet.columns if self.sheet else 0,
-            "sheet": str(self.sheet.path) if self.sheet else "",
             "notices": [translated(notice) for notice in self.notices],
             "problem": self.problem,
             "crowded": self.crowded,
@@ -132,7 +131,7 @@ class Painter:
                 return before
             self._stop()
             canvas = Canvas(before.number + 1, kind, "preparing")
-            if kind != ASKED and self._step_seconds * DRAFT_STEPS > self.longest_draft_seconds:
+            if kind != ASKED and self._rests_now():
                 return self._show(replace(canvas, state="resting", notices=(self._rests(),)))
             self._next, self._stopped = None, False
             threading.Thread(
@@ -178,6 +177,9 @@ class Painter:
         if self._rendering is not None:
             self._rendering.stop()
 
+    def _rests_now(self) -> bool:
+        return self._step_seconds * DRAFT_STEPS > self.longest_draft_seconds
+
     def _rests(self) -> str:
         seconds = max(1, round(self._step_seconds * DRAFT_STEPS))
         return say(
@@ -206,7 +208,7 @@ class Painter:
                 self._end(number, state="stopped")
             except Exception as error:
                 self._end(number, state="failed", **self._told(error, pause_training))
-        self._go_on(number)
+        self._go_on()
 
     def _follow(self, number: int, rendering: Rendering) -> None:
         since = 0.0  # the end of a step; what comes before the first is no measure
@@ -231,10 +233,13 @@ class Painter:
             if self._canvas.number == number:
                 self._show(replace(self._canvas, at=None, **changes))
 
-    def _go_on(self, number: int) -> None:
-        """Paint what a slider asked for meanwhile."""
+    def _go_on(self) -> None:
+        """Paint what a slider asked for meanwhile; a reason why not, or a notice of rest, must not take its place."""
         with self._changed:
-            waiting = self._next
+            waiting, self._next = self._next, None
+            resting = self._canvas.kind == ASKED and self._rests_now()
+            if self._canvas.state == "failed" or resting:
+                return
         if waiting is not None:
             self.ask(*waiting)
 

@@ -10,7 +10,7 @@ from pathlib import Path
 
 from app.train.draft import Draft
 from app.train.runner import answering_process
-from styles.errors import BadInput, JobError
+from styles.errors import AtelierError, BadInput, JobError
 from styles.home import Home
 from training.captioner import Captioner, captioners
 
@@ -66,24 +66,28 @@ class Captioning:
 
     def stop(self) -> None:
         """End the describing; the captions that are written stay."""
-        if self._process is not None:
-            self._process.kill()
+        process, self._process = self._process, None
+        if process is not None:
+            process.kill()
         if self._thread is not None:
             self._thread.join()
-        self._process = None
 
     def _take(self, process: subprocess.Popen[str]) -> None:
         """Put each caption beside its picture as it comes."""
         problem = ""
         assert process.stdout is not None
-        with process.stdout:
-            for line in process.stdout:
-                told = json.loads(line)
-                problem = str(told.get("error", ""))
-                if not problem:
-                    self.draft.caption_missing(Path(told["picture"]).name, told["caption"])
-                    self.progress = replace(self.progress, done=self.progress.done + 1)
+        try:
+            with process.stdout:
+                for line in process.stdout:
+                    told = json.loads(line)
+                    problem = str(told.get("error", ""))
+                    if not problem:
+                        self.draft.caption_missing(Path(told["picture"]).name, told["caption"])
+                        self.progress = replace(self.progress, done=self.progress.done + 1)
+        except (AtelierError, OSError, ValueError, KeyError) as error:
+            process.kill()
+            problem = str(error)
         code = process.wait()
-        if code > 0 and not problem:  # below 0: it was stopped
+        if code and not problem and self._process is process:  # else it was stopped
             problem = f"The captioner ended without a word (exit code {code})."
         self.progress = replace(self.progress, running=False, problem=problem)

@@ -108,12 +108,15 @@ class Draft:
         given = list(files)
         done = Added()
         stems: dict[str, str] = {}  # the stem that a file came with, and the one that it got
+        captioned = {path.stem for path in self.paths() if caption_of(path)}
         for path in [path for path in given if path.suffix.lower() != ".txt"]:
             done = self._add_picture(path, grid, stems, done)
             yield done
         with self._change():
             for path in (path for path in given if path.suffix.lower() == ".txt"):
                 stem = stems.get(path.stem, path.stem)
+                if stem in captioned and path.stem in stems:
+                    continue  # of a picture that was here with a caption, which may have been written since
                 text = path.read_bytes()[: 4 * LONGEST_CAPTION].decode("utf-8-sig", errors="replace")
                 self._write_caption(self.artworks_folder / f"{stem}.txt", text)
                 done = replace(done, captions=done.captions + 1)
@@ -126,7 +129,8 @@ class Draft:
             stems[path.stem] = twin.stem
             return replace(done, known=done.known + 1)
         if len(here) >= MOST_ARTWORKS:
-            return replace(done, refused=(f"{path.name}: there are {MOST_ARTWORKS} pictures already.",))
+            said = f"{path.name}: there are {MOST_ARTWORKS} pictures already."
+            return replace(done, refused=(*done.refused, said))
         try:
             look, thumb = _looked_at(path, grid)
         except PictureError as error:
@@ -167,14 +171,16 @@ class Draft:
     def remove(self, name: str) -> None:
         """Take one picture out; `undo` brings it back."""
         with self._change():
+            path = self._path(name)  # before what the last removal took away is forgotten
             self._remember_captions()
-            self._take_out([self._path(name)])
+            self._take_out([path])
 
     def clear(self) -> None:
         """Take all pictures out; `undo` brings them back."""
         with self._change():
-            self._remember_captions()
-            self._take_out(self.paths())
+            if paths := self.paths():  # else it is the last removal that `undo` brings back
+                self._remember_captions()
+                self._take_out(paths)
             for left in self.artworks_folder.glob("*.txt"):  # of pictures that never came
                 left.unlink()
 

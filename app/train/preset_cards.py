@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from app.train.desk import Cost
 from app.train.measuring import Measured
 from app.train.progress import words_for_seconds
-from app.words import say, unsaid
+from app.words import say, translated, unsaid
 
 PRESETS = (
     ("quick", unsaid("Quick"), unsaid("a first look")),
@@ -49,4 +49,4 @@ def costs_said(measured: Measured | None) -> str:
         case "waiting":
             return say("What each takes is measured once nothing trains.")
         case _:
-            return say("What each takes could not be measured: {reason}", reason=measured.problem)
+            return say("What each takes could not be measured: {reason}", reason=translated(measured.problem))

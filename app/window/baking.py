@@ -51,6 +51,7 @@ def baking(studio: Studio, page: gr.Blocks, tab: gr.Tab, version: gr.State) -> N
             forbidden_words = gr.Markdown()
             agree = gr.Button(say("Bake it all the same"), scale=0, min_width=200)
         said = gr.Markdown("", elem_classes="said")
+    shown = gr.State([])  # the handles that the sliders are for
     says = [chosen, name, rank, *weights]
     answer = [forbidden, forbidden_words, said, version]
 
@@ -68,11 +69,15 @@ def baking(studio: Studio, page: gr.Blocks, tab: gr.Tab, version: gr.State) -> N
         return gr.update(choices=choices, value=[handle for handle in handles or [] if handle in here])
 
     @told
-    def arrange(handles: list[str] | None) -> list[Any]:
+    def arrange(handles: list[str] | None, before: list[str], *now: float) -> list[Any]:
         cards = cards_of(handles or [])[:MOST_BAKED]
-        sliders = [gr.update(visible=True, label=card.name, value=card.suggested_weight) for card in cards]
+        here, kept = [library.handle(card) for card in cards], dict(zip(before, now, strict=False))
+        sliders = [
+            gr.update(visible=True, label=card.name, value=kept.get(handle, card.suggested_weight))
+            for card, handle in zip(cards, here, strict=True)
+        ]
         hidden = [gr.update(visible=False)] * (MOST_BAKED - len(cards))
-        return [*sliders, *hidden, gr.update(visible=False)]
+        return [*sliders, *hidden, gr.update(visible=False), here]
 
     def baked(
         handles: list[str] | None, name: str, rank: int, *weights: float, agreed: bool, now: int
@@ -98,7 +103,7 @@ def baking(studio: Studio, page: gr.Blocks, tab: gr.Tab, version: gr.State) -> N
         return baked(*values, agreed=True, now=now)
 
     gr.on([page.load, tab.select, version.change], offer, chosen, chosen, **QUIET)
-    chosen.change(arrange, chosen, [*weights, forbidden], **QUIET)
+    chosen.change(arrange, [chosen, shown, *weights], [*weights, forbidden, shown], **QUIET)
     gpu: dict[str, Any] = {"concurrency_id": "gpu", "concurrency_limit": 1, "api_visibility": "private"}
     bake.click(bake_it, [version, *says], answer, **gpu)
     agree.click(bake_anyway, [version, *says], answer, **gpu)

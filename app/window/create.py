@@ -94,10 +94,10 @@ def form_fields(studio: Studio) -> tuple[dict[str, Any], gr.Accordion]:
         )  # fmt: skip
         fields["sampler"] = gr.Dropdown(list(SAMPLERS), label=say("Sampler"))
         fields["second_pass"] = gr.Dropdown(
-            [(say("none"), 0.0), ("1.5 ×", 1.5), ("2 ×", 2.0)], label=say("Second pass at a larger size"),
+            second_passes(0.0), label=say("Second pass at a larger size"),
             info=say("For final work: the picture is enlarged and painted over."),
         )  # fmt: skip
-        fields["second_denoise"] = gr.Slider(0.05, 1, step=0.05, label=say("How far the second pass goes"))
+        fields["second_denoise"] = gr.Slider(0.01, 1, step=0.01, label=say("How far the second pass goes"))
         fields["base"] = gr.Dropdown(
             bases(studio), label=say("Base to paint with"), allow_custom_value=True, filterable=True
         )
@@ -163,8 +163,14 @@ def _connect_recall(
 def filled(form: CreateForm, fields: dict[str, Any]) -> list[Any]:
     """What the fields show of a form."""
     values = form.to_json() | {"image": form.image or None}
+    values["second_pass"] = gr.update(value=form.second_pass, choices=second_passes(form.second_pass))
     values["steps"] = gr.update(value=form.steps, maximum=max(MOST_STEPS, form.steps))
     return [values[name] for name in fields]
+
+
+def second_passes(by: float) -> list[tuple[str, float]]:
+    """How much larger a second pass may paint: what is usual, and what a recipe asks for."""
+    return [(say("none"), 0.0), *((f"{times:g} ×", times) for times in sorted({1.5, 2.0, by} - {0.0}))]
 
 
 def beside(**told: str) -> dict[str, Any]:

@@ -1,4 +1,4 @@
-// What there is to say about the mix (app/advice.py), and what can be done about it.
+// What there is to say about the mix (app/create/advice.py), and what can be done about it.
 // Part of the mix's script: see create_mix.js.
 
 let telling = 0;

@@ -227,7 +227,6 @@ async function visited() {
 }
 
 watch("value", take);
-document.addEventListener("atelier:add-style", visited);
 document.addEventListener("atelier:visited", visited);
 document.addEventListener("atelier:base", tell);
 visited();

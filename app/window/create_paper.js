@@ -1,4 +1,4 @@
-// Shape, number and seed. `props.value` is what app/create_form.py reads as Paper.
+// Shape, number and seed. `props.value` is what app/create/form.py reads as Paper.
 
 const { words, most } = props;
 const SEEDS = 2 ** 32; // short enough to be typed

@@ -1,9 +1,10 @@
-// The stage: what is being painted, and the pictures that are there. The server's canvas is the truth (app/painter.py);
+// The stage: what is being painted, and the pictures that are there. The server's canvas is the truth (app/create/painter.py);
 // this only looks at it, so that a reload or a second tab sees the same.
 
 const { words } = props;
 const LONG_LOOK = 4, IDLE_MS = 2500;
 let seen = -1, canvas = { state: "blank", number: 0, pictures: [] }, doneWith = -1, wake = () => {};
+let wishedAt = 0; // when a wish was shown that the server has not answered yet
 
 const shown = el("div", { class: "canvas" });
 const badge = el("span", { class: "badge", hidden: true }, words.draft);
@@ -34,6 +35,7 @@ function halt() {
 
 // A click is answered at once; what the server says follows.
 function expect(kind) {
+  wishedAt = Date.now();
   canvas = { ...canvas, state: "preparing", kind, step: 0, steps: 0, share: 0, previews: [], notices: [], problem: "" };
   show();
   wake();
@@ -46,13 +48,15 @@ async function follow() {
       continue;
     }
     const told = await asked(server.look, { seen, patience: going() ? LONG_LOOK : 0 });
-    if (told === null) {
-      complain(words.no_server);
+    if (told === null || told.problem) {
+      complain(told ? told.problem : words.no_server);
       await pause(IDLE_MS);
       seen = -1;
       continue;
     }
-    if (told.serial !== seen) {
+    // A wish that was refused before it came to the painter changes nothing there: what is true is shown again.
+    if (told.serial !== seen || (wishedAt && Date.now() - wishedAt > 2000 * LONG_LOOK)) {
+      wishedAt = 0;
       seen = told.serial;
       canvas = told.canvas;
       show();

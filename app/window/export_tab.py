@@ -79,7 +79,10 @@ def export_tab(studio: Studio, desk: Desk, export: gr.Button, exported: gr.Downl
     changes = [tab.select, form.change, share.change, sides.change, apart.change]
     gr.on(changes, look, says, [seen_words, seen, apart], **QUIET)
     desk.chosen.change(
-        lambda: ["", "", gr.update(value=False, visible=False)], None, [seen_words, seen, apart], **QUIET
+        lambda: ["", "", gr.update(value=False, visible=False), []],
+        None,
+        [seen_words, seen, apart, share],
+        **QUIET,
     )
     export.click(hand_out, says, [exported, desk.said], **QUIET).success(None, None, None, js=DOWNLOAD)
 

@@ -30,9 +30,9 @@ SAVING_JS = """(() => {
         reader.readAsDataURL(data);
     });
     const save = async (link) => {
-        const answer = await fetch(link.href);
-        const content = answer.ok ? await given(await answer.blob()) : "";
-        const problem = await window.pywebview.api.save(link.download, content);
+        const answer = await fetch(link.href).catch(() => null);
+        const content = answer?.ok ? await given(await answer.blob()) : "";
+        const problem = await window.pywebview.api.save(link.download, content).catch(String);
         if (problem) alert(problem);
     };
     const click = HTMLAnchorElement.prototype.click;

@@ -8,6 +8,7 @@ from html import escape
 from typing import Any
 
 import gradio as gr
+import pillow_heif
 
 from app.studio import Studio
 from app.window.api import add_endpoints
@@ -24,6 +25,7 @@ BEAT_SECONDS = 5.0
 
 def build(studio: Studio) -> gr.Blocks:
     """The whole page over one studio; served by `serve`, or by a test."""
+    pillow_heif.register_heif_opener()  # Gradio opens the picture to start from by Pillow alone
     with gr.Blocks(title="Atelier", analytics_enabled=False, delete_cache=(3600, 86400)) as page:
         gr.HTML(masthead(), elem_id="masthead")
         tour = tour_strip()

@@ -80,9 +80,10 @@ def machine_section(studio: Studio, tab: gr.Tab) -> None:
 
     @told
     def look() -> list[Any]:
-        machine = look_at(studio)
+        machine, now = look_at(studio), studio.settings
         lines = "\n".join(f"- {as_markdown(line)}" for line in machine.words())
-        return [lines, facts_table(machine.rows())]
+        kept_now = [now.low_memory, now.idle_work, now.safety_checker, now.device, now.precision]
+        return [lines, facts_table(machine.rows()), *kept_now]
 
     @told
     def change(low_memory: bool, idle_work: bool, checker: bool, wanted: str, exactness: str) -> str:
@@ -91,8 +92,8 @@ def machine_section(studio: Studio, tab: gr.Tab) -> None:
         )  # fmt: skip
         return say("Kept. It holds from the next picture and the next training on.")
 
-    gr.on([tab.select, again.click], look, None, [words, numbers], **ASKED)
     switches = [low, idle, safety, device, precision]
+    gr.on([tab.select, again.click], look, None, [words, numbers, *switches], **ASKED)
     gr.on([switch.input for switch in switches], change, switches, kept, **QUIET)
 
 
@@ -211,7 +212,13 @@ def access_section(studio: Studio, page: gr.Blocks) -> None:
 
     language.input(speak_from_now, language, spoken, **QUIET)
     gr.on([keep.click, password.submit], change, [shared, password], [door, password], **ASKED)
-    page.load(told(lambda: door_words(studio) if studio.settings.shared else ""), None, door, **QUIET)
+
+    @told
+    def as_kept() -> list[Any]:
+        now = studio.settings
+        return [now.language, now.shared, door_words(studio) if now.shared else ""]
+
+    page.load(as_kept, None, [language, shared, door], **QUIET)
 
 
 def door_words(studio: Studio) -> str:

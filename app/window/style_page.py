@@ -111,6 +111,12 @@ def style_page(studio: Studio, desk: Desk) -> None:
         ]  # fmt: skip
 
     @told
+    def glance(handle: str) -> list[Any]:
+        """What a change of the library may have changed; what is typed and not saved yet stays."""
+        head_now, favourite_now, paint_now, *_, facts_now, _ = fill(handle)
+        return [head_now, favourite_now, paint_now, facts_now]
+
+    @told
     def keep(handle: str, version: int, *values: Any) -> list[Any]:
         card = library.find(handle)
         wanted = dict(zip(("name", *CARD), values, strict=False))
@@ -155,7 +161,8 @@ def style_page(studio: Studio, desk: Desk) -> None:
         path = library.find(handle).path
         return gr.update(value=verified_words(verify(Path(path or ""))), visible=True)
 
-    gr.on([desk.chosen.change, desk.version.change], fill, desk.chosen, shown, **QUIET)
+    desk.chosen.change(fill, desk.chosen, shown, **QUIET)
+    desk.version.change(glance, desk.chosen, [head, favourite, paint, facts], **QUIET)
     back.click(lambda: [*closed(), ""], None, [*desk.places, desk.said], **QUIET)
     save.click(keep, [desk.chosen, desk.version, *fields], [desk.said, desk.version, desk.chosen], **QUIET)
     favourite.input(star, [desk.chosen, favourite, desk.version], desk.version, **QUIET)

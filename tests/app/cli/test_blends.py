@@ -77,6 +77,10 @@ def test_all_that_a_mix_can_say_is_painted_kept_and_painted_again(run: Atelier, 
     other = run("create", "--from", made(first), "--solo", "Oil", "--out", tmp_path / "solo", "--json")
     changed = read_recipe(made(other)).blend
     assert changed.mode == "take turns" and [part.weight for part in changed.sounding] == [-0.5]
+    other = run("create", "--from", made(first), "--style", "Oil=0.2", "--out", tmp_path / "oil", "--json")
+    changed = read_recipe(made(other)).blend
+    assert changed.mode == "take turns", "one weight is changed, and nothing else is lost"
+    assert changed.changed(parts["Oil"].style, weight=-0.5) == recipe.blend
     level = run(
         "create", "x", "--blend", "everything", "--style", "Ink=0.5", "--out", tmp_path / "level", *QUICK
     )
@@ -318,6 +322,7 @@ def test_a_bake_that_is_stopped_leaves_nothing(method: str, mixing_home: Path) -
         (["create", "x", "--style", "Ink=1@1.5"], "1.5"),
         (["create", "x", "--style", "Ink=9@0"], "Ink"),
         (["create", "x", "--style", "Ink=1", "--style", "ink=2@0"], "twice"),
+        (["create", "x", "--style", "Ink", "--texture", "Ink=1", "--texture", "ink=2"], "given twice"),
         (["create", "x", "--style", "Ink=1", "--composition", "Oil=1"], "Oil"),
         (["create", "x", "--style", "Ink=1", "--texture", "Ink=-1"], "texture"),
         (["create", "x", "--style", "Ink=1", "--texture", "Ink=inf"], "inf"),

@@ -44,13 +44,16 @@ def test_create_again_makes_the_same_file(
     assert [part.weight for part in recipe.blend.parts] == [0.7]
 
     run = atelier(home_with_style)
-    again = run("create", "--from", second, "--out", tmp_path / "again", "--json")
-    assert again.code == 0, again.err
-    assert Path(again.json["pictures"][0]).read_bytes() == second.read_bytes()
+    for prompt in ((), ("",)):
+        again = run("create", *prompt, "--from", second, "--out", tmp_path / "again", "--json")
+        assert again.code == 0, again.err
+        assert Path(again.json["pictures"][0]).read_bytes() == second.read_bytes()
 
     other = run("create", "--from", second, "--seed", "99", "--out", tmp_path / "other", "--json")
     assert other.json["seeds"] == [99]
     assert Path(other.json["pictures"][0]).read_bytes() != second.read_bytes()
+    boat = run("create", "a boat", "--from", second, "--out", tmp_path / "other", "--json")
+    assert read_recipe(Path(boat.json["pictures"][0])).prompt == "rings, a boat"
 
 
 def test_a_style_is_exported_deleted_restored_and_imported(
@@ -190,6 +193,10 @@ def test_the_launcher_knows_each_command() -> None:
         (["create", "a house", "--steps", "0"], "steps"),
         (["create", "a house", "--count", "-1"], "count"),
         (["create", "a house", "--sampler", "magic"], "magic"),
+        (["create", "a house", "--out", "ART/0.png"], "folder"),
+        (["create", "a house", "--image", "nowhere.png", "--base", "BASE"], "no picture at"),
+        (["create", "a house", "--save-blend", "None", "--base", "BASE"], "no style"),
+        (["create", "a house", "--strip", "Rings=0@0,1@0.5"], "NAME=0,0.5,1"),
         (["create"], "prompt"),
         (["create", "--from", "ART/0.png"], "recipe"),
         (["create", "--from", "nowhere.png"], "nowhere.png"),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from dataclasses import replace
 from pathlib import Path
 
@@ -79,6 +80,18 @@ def test_what_the_artist_asked_for_is_finished_before_a_slider_is_heard(painter:
     canvas = seen(painter, lambda canvas: canvas.kind == LIVE and not canvas.going)
     assert canvas.number == asked.number + 1
     assert [read_recipe(path).steps for path in kept(painter)] == [1, 40]
+
+
+def test_a_slow_base_keeps_the_picture_on_the_stage_whatever_a_slider_asks(painter: Painter) -> None:
+    painter.longest_draft_seconds = 1e-9
+    asked = painter.ask(replace(LONG, steps=40))
+    assert painter.ask(ORDER, LIVE) == painter.look(-1)[1]
+    canvas = ended(painter, asked.number)
+    for thread in threading.enumerate():
+        if thread.name == "painter":
+            thread.join(PATIENCE_SECONDS)
+    assert painter.look(-1)[1] == canvas
+    assert (canvas.number, canvas.state, len(canvas.pictures)) == (asked.number, "done", 1)
 
 
 def test_stopping_keeps_what_is_finished_and_never_calls_it_a_success(painter: Painter) -> None:

@@ -121,6 +121,28 @@ def test_what_is_removed_comes_back_with_its_caption(draft: Draft, dropped: list
         draft.undo()
 
 
+def test_nothing_to_take_out_takes_no_undo_away(draft: Draft, dropped: list[Path]) -> None:
+    added(draft, dropped)
+    before = captions(draft)
+    draft.clear()
+    draft.clear()
+    with pytest.raises(BadInput):
+        draft.remove("10.png")
+    draft.undo()
+    assert captions(draft) == before
+
+
+def test_a_folder_that_is_dropped_again_leaves_what_was_written(draft: Draft, dropped: list[Path]) -> None:
+    added(draft, dropped)
+    draft.caption("10.png", "a house by the sea")
+    again = added(draft, dropped)
+    assert (again.known, again.captions) == (3, 0)
+    assert captions(draft) == {"2.png": "a blue boat", "10.png": "a house by the sea", "wide.jpg": ""}
+    (dropped[4]).write_text("a red house", encoding="utf-8")
+    added(draft, [dropped[4]])  # by itself it is meant
+    assert captions(draft)["10.png"] == "a red house"
+
+
 def test_a_training_is_given_the_draft_as_it_is(draft: Draft, dropped: list[Path]) -> None:
     added(draft, dropped)
     plan = plan_for("quick", "starter", 3, name="Blue", trigger="blue")

@@ -106,10 +106,10 @@ def do_the_main_job(page: Any, home: Path, folder: Path) -> None:
 
     hands.room("Library")
     hands.press("button", "Bake styles into one")
-    for name in ("By hand", "Rings"):
+    for name, weight in (("By hand", "0.7"), ("Rings", "0.4")):
         hands.write("Styles to bake", name, "combobox")
         page.keyboard.press("Enter")
-    hands.write("number input for Rings", "0.4", "spinbutton")
+        hands.write(f"number input for {name}", weight, "spinbutton")
     hands.write("Name of the new style", "By both hands")
     hands.press("button", "Bake", exact=True)
     hands.press("button", "By both hands", exact=True)
@@ -120,4 +120,4 @@ def do_the_main_job(page: Any, home: Path, folder: Path) -> None:
     download.value.save_as(shared)
     card = read_card(shared)
     assert card.name == "By both hands" and card.bake
-    assert {parent.name: parent.weight for parent in card.bake.parents} == {"By hand": 1.0, "Rings": 0.4}
+    assert {parent.name: parent.weight for parent in card.bake.parents} == {"By hand": 0.7, "Rings": 0.4}
