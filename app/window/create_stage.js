@@ -5,6 +5,7 @@ const { words } = props;
 const LONG_LOOK = 4, IDLE_MS = 2500;
 let seen = -1, canvas = { state: "blank", number: 0, pictures: [] }, doneWith = -1, wake = () => {};
 let wishedAt = 0; // when a wish was shown that the server has not answered yet
+let movedAt = 0; // when a slider asked for a picture
 
 const shown = el("div", { class: "canvas" });
 const badge = el("span", { class: "badge", hidden: true }, words.draft);
@@ -47,7 +48,8 @@ async function follow() {
       await pause(500);
       continue;
     }
-    const told = await asked(server.look, { seen, patience: going() ? LONG_LOOK : 0 });
+    const awaited = Date.now() - movedAt < 1000 * LONG_LOOK; // what a slider asked for is on its way to the painter
+    const told = await asked(server.look, { seen, patience: going() || awaited ? LONG_LOOK : 0 });
     if (told === null || told.problem) {
       complain(told ? told.problem : words.no_server);
       await pause(IDLE_MS);
@@ -56,7 +58,7 @@ async function follow() {
     }
     // A wish that was refused before it came to the painter changes nothing there: what is true is shown again.
     if (told.serial !== seen || (wishedAt && Date.now() - wishedAt > 2000 * LONG_LOOK)) {
-      wishedAt = 0;
+      wishedAt = movedAt = 0;
       seen = told.serial;
       canvas = told.canvas;
       show();
@@ -143,7 +145,11 @@ document.addEventListener("keydown", (event) => {
   if (event.key === "Enter" && (event.ctrlKey || event.metaKey)) { event.preventDefault(); paint(); }
   if (event.key === "Escape") halt();
 });
-document.addEventListener("atelier:asked", (event) => event.detail?.sheet ? expect("asked") : wake());
+document.addEventListener("atelier:asked", (event) => {
+  if (event.detail?.sheet) return expect("asked");
+  movedAt = Date.now();
+  wake();
+});
 
 const pictures = history(words, server, {
   trigger, fileUrl, bring,
