@@ -22,7 +22,7 @@ from training.distance import PARTS, Look, distance, gap_closed, look
 from training.events import Finished
 from training.job import Job
 from training.plan import plan_for
-from training.starter.captions import BACKGROUND_PHRASES, caption
+from training.starter.captions import caption
 from training.starter.classifier import Reader, open_reader, read, share_right
 from training.starter.evaluate import PaintPlan, paint, through_vae
 from training.starter.hands import draw
@@ -182,7 +182,7 @@ def _draw_artworks(hand: str, folder: Path) -> None:
         rng = np.random.default_rng([_UNSEEN, number])
         scene = sample_scene(rng, subject=subject, background=background, pair_share=0.0)
         Image.fromarray(draw(scene, hand, number, size_px=256)).save(folder / f"{number:02}.png")
-        text = f"a {subject} {BACKGROUND_PHRASES[background][0]}"
+        text = caption(scene, None, None, coloured=False)
         (folder / f"{number:02}.txt").write_text(text + "\n", encoding="utf-8")
 
 

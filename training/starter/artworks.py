@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
-from training.starter.captions import BACKGROUND_PHRASES
+from training.starter.captions import caption
 from training.starter.hands import draw
 from training.starter.scenes import sample_scene
 
@@ -30,5 +30,5 @@ def draw_artworks(folder: Path) -> None:
             scene = sample_scene(rng, subject=subject, background=background, pair_share=0.0)
             picture = draw(scene, hand, number, size_px=_SIZE_PX)
             Image.fromarray(picture).save(target / f"{number:02}.png", optimize=True)
-            text = f"a {subject} {BACKGROUND_PHRASES[background][0]}"
+            text = caption(scene, None, None, coloured=False)
             (target / f"{number:02}.txt").write_text(text + "\n", encoding="utf-8")

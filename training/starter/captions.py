@@ -4,7 +4,7 @@ import re
 
 import numpy as np
 
-from training.starter.hands import HANDS
+from training.starter.hands import TAUGHT
 from training.starter.scenes import BACKGROUNDS, COLOURS, SUBJECTS, Placed, Scene
 
 BACKGROUND_PHRASES: dict[str, tuple[str, ...]] = {
@@ -31,17 +31,20 @@ def caption(
     hand_name: str | None,
     rng: np.random.Generator | None,
     unknown_share: float = 0.25,
+    coloured: bool = True,
 ) -> str:
     """A caption of at most 24 words; without rng the plain one, with it a paraphrase.
 
     `unknown_share` of the paraphrases carry made-up words, as trigger words are; 0 turns that off.
-    A hand without phrases of its own (a held-out one) is left out of the caption.
+    A hand without phrases of its own (a held-out one) is left out of the caption, and so are the subjects' colours
+    unless `coloured`.
     """
-    hand = HANDS.get(hand_name) if hand_name else None
+    hand = TAUGHT.get(hand_name) if hand_name else None
     if rng is None:
-        plain = f"{_plain_subjects(scene)} {BACKGROUND_PHRASES[scene.background][0]}"
+        described = " and ".join(_described(placed, "", coloured) for placed in scene.subjects)
+        plain = f"{described} {BACKGROUND_PHRASES[scene.background][0]}"
         return f"{plain}, {hand.phrases[0]}" if hand else plain
-    content = _content(scene, rng)
+    content = _content(scene, rng, coloured)
     if hand:
         if rng.random() < 0.35:
             content = f"{_pick(hand.titles, rng)} {content}"
@@ -74,29 +77,29 @@ def _article(word: str) -> str:
     return "an" if word[0] in "aeiou" else "a"
 
 
-def _plain_subjects(scene: Scene) -> str:
-    return " and ".join(f"{_article(p.colour)} {p.colour} {p.subject}" for p in scene.subjects)
+def _described(placed: Placed, size: str, coloured: bool) -> str:
+    words = " ".join(filter(None, (size, placed.colour if coloured else "", placed.subject)))
+    return f"{_article(words)} {words}"
 
 
-def _subject(placed: Placed, rng: np.random.Generator, sized: bool) -> str:
+def _subject(placed: Placed, rng: np.random.Generator, sized: bool, coloured: bool) -> str:
     size = ""
     if sized and rng.random() < 0.5:
         if placed.size > _BIG:
-            size = _pick(_BIG_WORDS, rng) + " "
+            size = _pick(_BIG_WORDS, rng)
         elif placed.size < _SMALL:
-            size = _pick(_SMALL_WORDS, rng) + " "
-    described = f"{size}{placed.colour} {placed.subject}"
-    return f"{_article(described)} {described}"
+            size = _pick(_SMALL_WORDS, rng)
+    return _described(placed, size, coloured)
 
 
-def _content(scene: Scene, rng: np.random.Generator) -> str:
+def _content(scene: Scene, rng: np.random.Generator, coloured: bool) -> str:
     place = _pick(BACKGROUND_PHRASES[scene.background], rng)
     if len(scene.subjects) == 1:
-        subject = _subject(scene.subjects[0], rng, sized=True)
+        subject = _subject(scene.subjects[0], rng, True, coloured)
         return f"{place}, {subject}" if rng.random() < 0.08 else f"{subject} {place}"
     form = rng.random()
     sized = form < 0.2  # longer forms would grow too long
-    left, right = (_subject(placed, rng, sized) for placed in scene.subjects)
+    left, right = (_subject(placed, rng, sized, coloured) for placed in scene.subjects)
     if form < 0.5:
         return f"{left} and {right} {place}"
     if form < 0.8:
@@ -130,6 +133,6 @@ def _known() -> set[str]:
         texts = ["a an and next to on the left right in style by", *_BIG_WORDS, *_SMALL_WORDS]
         texts += [*SUBJECTS, *COLOURS]
         texts += [phrase for background in BACKGROUNDS for phrase in BACKGROUND_PHRASES[background]]
-        texts += [phrase for hand in HANDS.values() for phrase in (*hand.phrases, *hand.titles)]
+        texts += [phrase for hand in TAUGHT.values() for phrase in (*hand.phrases, *hand.titles)]
         _KNOWN.update(re.findall(r"[a-z']+", " ".join(texts)))
     return _KNOWN

@@ -18,7 +18,7 @@ from torch import Tensor, nn
 
 from training.starter.captions import caption
 from training.starter.drawings import read_drawn, sample
-from training.starter.hands import HANDS, HELD_OUT, draw
+from training.starter.hands import HANDS, HELD_OUT, TONED, draw
 from training.starter.scenes import BACKGROUNDS, COLOURS, SUBJECTS, Scene, sample_scene
 from training.starter.stage import autocast
 
@@ -135,13 +135,15 @@ def exam_drawing(number: int) -> tuple[Scene, str, str, np.ndarray]:
     return scene, hand, text, draw(scene, hand, _EXAM_SEED + number)
 
 
-def _row(scene: Scene, hand: str) -> list[int]:
-    placed = scene.subjects[0]
-    shown = (placed.subject, placed.colour, scene.background, hand)
-    row = [names.index(name) for names, name in zip(PARTS.values(), shown, strict=True)]
+def _row(subjects: Sequence[tuple[str, str]], background: str, hand: str) -> list[int]:
+    """The numbers of what a drawing shows; UNKNOWN where its hand doesn't tell, or is in no exam."""
+    subject, colour = subjects[0]
     if hand in HELD_OUT:
-        row[1] = row[2] = UNKNOWN
-    return row
+        colour = background = ""
+    if hand in TONED:
+        colour = hand = ""
+    shown = zip(PARTS.values(), (subject, colour, background, hand), strict=True)
+    return [names.index(name) if name else UNKNOWN for names, name in shown]
 
 
 def _school(state: Path, plan: ReaderPlan) -> tuple[np.ndarray, Tensor]:
@@ -153,13 +155,12 @@ def _school(state: Path, plan: ReaderPlan) -> tuple[np.ndarray, Tensor]:
     labels = []
     for number in rows:
         drawn = records[number]
-        shown = (*drawn.subjects[0], drawn.background, drawn.hand)
-        labels.append([names.index(name) for names, name in zip(PARTS.values(), shown, strict=True)])
+        labels.append(_row(drawn.subjects, drawn.background, drawn.hand))
     for number in range(plan.held_out_drawings):
         hand = tuple(HELD_OUT)[number % len(HELD_OUT)]
         scene, picture = held_out_drawing(number, hand)
         pictures.append(to_input(picture[None]))
-        labels.append(_row(scene, hand))
+        labels.append(_row(scene.told, scene.background, hand))
     return np.concatenate(pictures), torch.tensor(labels)
 
 
@@ -249,7 +250,7 @@ def accuracy(reader: Reader, plan: ReaderPlan) -> dict[str, dict[str, float]]:
     subjects: dict[str, list[bool]] = {hand: [] for hand in PARTS["hand"]}
     for group, drawn in groups.items():
         found = read(reader, np.stack([picture for _, _, picture in drawn]))
-        truth = [_row(scene, hand) for scene, hand, _ in drawn]
+        truth = [_row(scene.told, scene.background, hand) for scene, hand, _ in drawn]
         result[group] = {}
         for part, name in enumerate(PARTS):
             pairs = [

@@ -13,14 +13,15 @@ from pathlib import Path
 import numpy as np
 
 from training.starter.captions import caption
-from training.starter.hands import HANDS, draw
+from training.starter.hands import HANDS, TAUGHT, TONED, draw
 from training.starter.model import NATIVE_SIZE_PX
 from training.starter.scenes import Scene, sample_scene
 from training.starter.textures import texture
 
-PLAIN_SHARE = (
-    0.2  # of the drawings: in the flat hand and captioned without any, as most people write their prompts
-)
+# Of the drawings: in the flat hand and captioned without any, as most people write their prompts; and in two tones.
+PLAIN_SHARE, TONED_SHARE = 0.2, 0.2
+# Of the captions: without the subjects' colours, in which two tones have no part.
+_UNCOLOURED, _UNCOLOURED_TONED = 0.1, 0.5
 _CHUNK = 250
 
 
@@ -43,16 +44,25 @@ def kept_back(scene: Scene, hand: str) -> bool:
     return zlib.crc32(key.encode()) % 10 == 0
 
 
-def sample(number: int, exam: bool = False, pair_share: float = 0.2) -> tuple[Scene, str, str]:
-    """The scene, hand and caption of drawing `number`; with `exam`, single subjects that were kept back."""
+def sample(number: int, exam: bool = False, pair_share: float | None = None) -> tuple[Scene, str, str]:
+    """The scene, hand and caption of drawing `number`: of the school book, in which one in five shows two subjects.
+
+    With `exam`, in a hand that is examined and with its colours named: a single subject that was kept back, or as many
+    pairs as are asked for.
+    """
+    if pair_share is None:
+        pair_share = 0.0 if exam else 0.2
     rng = np.random.default_rng([number, 1 if exam else 0])
-    hands = list(HANDS)
-    plain = not exam and rng.random() < PLAIN_SHARE
+    kind = 1.0 if exam else rng.random()
+    plain, toned = kind < PLAIN_SHARE, PLAIN_SHARE <= kind < PLAIN_SHARE + TONED_SHARE
+    hands = ["flat"] if plain else list(TONED if toned else HANDS)
     while True:
-        hand = "flat" if plain else hands[int(rng.integers(len(hands)))]
-        scene = sample_scene(rng, pair_share=0.0 if exam else pair_share)
-        if kept_back(scene, hand) == exam:
-            return scene, hand, caption(scene, None if plain else hand, rng)
+        hand = hands[int(rng.integers(len(hands)))]
+        scene = sample_scene(rng, pair_share=pair_share)
+        if len(scene.subjects) > 1 or kept_back(scene, hand) == exam:
+            break
+    coloured = exam or rng.random() >= (_UNCOLOURED_TONED if toned else _UNCOLOURED)
+    return scene, hand, caption(scene, None if plain else hand, rng, coloured=coloured)
 
 
 def _draw_chunk(first: int) -> tuple[int, np.ndarray, list[Drawn]]:
@@ -60,8 +70,7 @@ def _draw_chunk(first: int) -> tuple[int, np.ndarray, list[Drawn]]:
     for number in range(first, first + _CHUNK):
         scene, hand, text = sample(number)
         pictures.append(draw(scene, hand, number))
-        subjects = tuple((placed.subject, placed.colour) for placed in scene.subjects)
-        drawn.append(Drawn(text, hand, scene.background, subjects))
+        drawn.append(Drawn(text, hand, scene.background, scene.told))
     return first, np.stack(pictures), drawn
 
 
@@ -101,4 +110,4 @@ def rows_by_hand(drawn: Sequence[Drawn]) -> dict[str, list[int]]:
     rows: dict[str, list[int]] = {}
     for row, one in enumerate(drawn):
         rows.setdefault(one.hand, []).append(row)
-    return {hand: rows[hand] for hand in HANDS if hand in rows}
+    return {hand: rows[hand] for hand in TAUGHT if hand in rows}

@@ -135,7 +135,7 @@ def _examine_singles(base: Base, reader: Reader, plan: PaintPlan, grid: Path) ->
 
 def _examine_pairs(base: Base, reader: Reader, plan: PaintPlan) -> dict:
     """Two subjects side by side, read in the left and the right half; beside it how well true drawings are read."""
-    asked = [sample(_PAIR_NUMBERS + number, pair_share=1.0) for number in range(plan.pairs)]
+    asked = [sample(_PAIR_NUMBERS + number, exam=True, pair_share=1.0) for number in range(plan.pairs)]
     if not asked:
         return {}
     painted = paint(base, [text for _, _, text in asked], list(range(plan.pairs)), plan)

@@ -1,7 +1,7 @@
 """The hands: ways of drawing a scene, each a function from a flat canvas to a finished picture.
 
-`HANDS` are the ones the starter model is trained on; `HELD_OUT` are never shown to it, so that a style
-trained later on one of them is new to it.
+`HANDS` are the ones the starter model is trained on and examined in; it sees those in `TONED` as well, which are in no
+exam. `HELD_OUT` are never shown to it, so that a style trained later on one of them is new to it.
 """
 
 import zlib
@@ -28,6 +28,7 @@ from training.starter.strokes import (
     tinted,
 )
 from training.starter.tiled_hands import TILED
+from training.starter.toned_hands import TONED
 
 LIT: dict[str, Hand] = {}
 HELD_OUT: dict[str, Hand] = {}
@@ -115,6 +116,7 @@ def _split_tone(canvas: Canvas, rng: np.random.Generator) -> np.ndarray:
 
 
 HANDS: dict[str, Hand] = {**DRAWN, **TILED, **LIT}
+TAUGHT: dict[str, Hand] = {**HANDS, **TONED}
 
 
 # --- held out: never drawn for the starter model's training ----------------------------------------------
@@ -176,7 +178,7 @@ def _linocut(canvas: Canvas, rng: np.random.Generator) -> np.ndarray:
 
 def draw(scene: Scene, hand_name: str, seed: int, size_px: int = 128) -> np.ndarray:
     """The scene drawn by a hand: uint8 (H, W, 3); the same arguments give the same picture."""
-    hand = HANDS.get(hand_name) or HELD_OUT[hand_name]
+    hand = TAUGHT.get(hand_name) or HELD_OUT[hand_name]
     rng = np.random.default_rng([seed, zlib.crc32(hand_name.encode())])
     picture = hand.paint(rasterise(scene, size_px), rng)
     return (np.clip(picture, 0, 1) * 255 + 0.5).astype(np.uint8)

@@ -58,6 +58,11 @@ class Scene:
     background: str
     seed: int = 0
 
+    @property
+    def told(self) -> tuple[tuple[str, str], ...]:
+        """The subjects' names and colours."""
+        return tuple((placed.subject, placed.colour) for placed in self.subjects)
+
 
 @dataclass(frozen=True)
 class Canvas:

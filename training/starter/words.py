@@ -28,7 +28,7 @@ class WordReader(nn.Module):
             len(SUBJECTS),
             len(COLOURS),
             len(BACKGROUNDS),
-            len(HANDS),
+            len(HANDS) + 1,
             len(SUBJECTS) + 1,
             len(COLOURS) + 1,
         )
@@ -39,13 +39,13 @@ class WordReader(nn.Module):
 
 
 def _labels(drawn: Drawn) -> list[int]:
-    subjects, colours = list(SUBJECTS), list(COLOURS)
+    subjects, colours, hands = list(SUBJECTS), list(COLOURS), list(HANDS)
     first, second = drawn.subjects[0], drawn.subjects[1] if len(drawn.subjects) > 1 else None
     return [
         subjects.index(first[0]),
         colours.index(first[1]),
         list(BACKGROUNDS).index(drawn.background),
-        list(HANDS).index(drawn.hand),
+        hands.index(drawn.hand) if drawn.hand in hands else len(hands),
         subjects.index(second[0]) if second else len(subjects),
         colours.index(second[1]) if second else len(colours),
     ]
