@@ -24,11 +24,11 @@ def replacing(path: Path) -> Iterator[Path]:
     temporary = path.with_name(f".{secrets.token_hex(6)}.part{path.suffix}")
     try:
         with telling(path):
-            _make(path.parent)
+            path.parent.mkdir(parents=True, exist_ok=True)
             yield temporary
             replace_from(temporary, path)
     finally:
-        with suppress(NotADirectoryError):  # what should be a folder is a file: that is being told
+        with suppress(NotADirectoryError):  # what should be a folder is a file: that is told already
             temporary.unlink(missing_ok=True)
 
 
@@ -70,7 +70,7 @@ def write_new(folder: Path, stem: str, suffix: str, data: bytes) -> Path:
     temporary = folder / f".{secrets.token_hex(6)}.part{suffix}"
     try:
         with telling(folder / f"{stem}{suffix}"):
-            _make(folder)
+            folder.mkdir(parents=True, exist_ok=True)
             with temporary.open("xb") as file:
                 file.write(data)
                 file.flush()
@@ -90,16 +90,12 @@ def write_new(folder: Path, stem: str, suffix: str, data: bytes) -> Path:
 def check_folder(folder: Path) -> None:
     """Make a folder that is to be written into later, or raise BadInput before work is done for it in vain."""
     with telling(folder / "it"):
-        _make(folder)
+        try:
+            folder.mkdir(parents=True, exist_ok=True)
+        except (FileExistsError, NotADirectoryError) as error:
+            raise BadInput(f"{folder} is no folder, or lies in none.", "Choose another folder.") from error
         if not os.access(folder, os.W_OK):
             raise PermissionError(errno.EACCES, os.strerror(errno.EACCES))
-
-
-def _make(folder: Path) -> None:
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-    except FileExistsError as error:  # a file of that name
-        raise NotADirectoryError(errno.ENOTDIR, str(error)) from error
 
 
 def _give_name(temporary: Path, path: Path) -> None:
@@ -125,7 +121,7 @@ def telling(path: Path) -> Iterator[None]:
                 f"The disk is full: {path.name} could not be written to {path.parent}.",
                 "Free some space and try again; nothing half-written was left behind.",
             ) from error
-        if error.errno in (errno.EACCES, errno.EPERM, errno.EROFS, errno.ENOTDIR):
+        if error.errno in (errno.EACCES, errno.EPERM, errno.EROFS):
             raise BadInput(
                 f"{path.parent} can't be written to.", "Choose another folder, or allow writing to this one."
             ) from error

@@ -12,7 +12,7 @@ from pathlib import Path, PurePath
 from typing import Any
 
 from app.words import say_error
-from styles.atomic import replacing
+from styles.atomic import check_folder, replacing
 from styles.errors import AtelierError, BadInput
 from styles.names import clean_text
 
@@ -96,6 +96,7 @@ def save_as(choose: Callable[[str], str | None], name: str, content: str) -> str
         if not content:
             raise BadInput(f"There is nothing in {offered}.", "Load the page again, and try once more.")
         if chosen := choose(offered):
+            check_folder(Path(chosen).parent)
             with replacing(Path(chosen)) as path:
                 path.write_bytes(base64.b64decode(content))
     except AtelierError as error:
