@@ -63,12 +63,12 @@ def do_the_main_job(page: Any, home: Path, folder: Path) -> None:
     """Train By hand, mix it with Rings, paint, bake the mix and export it."""
     hands = Hands(page)
     hands.room("Train")
+    hands.press("button", "Advanced")  # what is folded out writes its values a little later
     with page.expect_file_chooser() as choosing:
         hands.press("button", "Choose pictures")
     choosing.value.set_files(sorted(draw_artworks(folder / "art").iterdir()))
     page.get_by_text("3 artworks.").wait_for()
     hands.write("Name of the style", "By hand")
-    hands.press("button", "Advanced")
     hands.write("Steps", "4")
     hands.press("tab", "Memory")
     hands.write("Resolution", "64")
@@ -101,7 +101,7 @@ def do_the_main_job(page: Any, home: Path, folder: Path) -> None:
     page.get_by_role("button", name=re.compile("a fish$")).first.wait_for()  # among the pictures
     newest = max((home / "pictures").glob("*.png"), key=lambda path: path.stat().st_mtime_ns)
     recipe = read_recipe(newest)
-    weights = {recipe.names[part.style]: part.weight for part in recipe.blend.parts}
+    weights = {recipe.names[part.style]: part.weight for part in recipe.blend.sounding}
     assert (recipe.prompt, weights) == ("byhand, rings, a fish", {"By hand": 1.0, "Rings": 0.4})
 
     hands.room("Library")

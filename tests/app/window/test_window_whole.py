@@ -55,19 +55,20 @@ def test_styles_are_trained_one_after_the_other_and_a_reload_loses_nothing(
         return page.locator("#train").get_by_role("status").filter(has_text=words)
 
     page.get_by_role("tab", name="Train").click()
+    page.get_by_role("button", name="Advanced").click()  # what is folded out writes its values a little later
     files = sorted(draw_artworks(tmp_path / "art").iterdir())
     page.get_by_label("Choose pictures").set_input_files(files)
     page.get_by_text("3 artworks.").wait_for()
     page.get_by_label("Caption of 0.png").fill("rings on blue")
     field("Name of the style").fill("Mouse made")
-    page.get_by_role("button", name="Advanced").click()
     field("Steps").fill("5000")
     page.get_by_role("tab", name="Memory").click()
     field("Resolution").fill("64")
+    page.get_by_role("tab", name="Length").click()
+    expect(field("Steps")).to_have_value("5000")
     page.get_by_role("button", name="Start training").click()
     page.get_by_role("button", name="Pause").wait_for()
 
-    page.get_by_role("tab", name="Length").click()
     field("Steps").fill("4")
     field("Name of the style").fill("Mouse second")
     page.get_by_role("button", name="Add to the queue").click()
