@@ -137,9 +137,8 @@ class Studio:
             pause=False,
         )
 
-    def order_like(self, picture: Path, **changes: Any) -> PictureOrder:
-        """The order that makes a picture like the one in a PNG, with some of it changed; raises RecipeError."""
-        recipe = read_recipe(picture)
+    def order_like(self, recipe: Recipe, **changes: Any) -> PictureOrder:
+        """The order that makes a picture like a recipe's, with some of it changed; raises RecipeError."""
         mix: MixOrder = changes.pop("mix", MixOrder())
         if not mix.start.parts:  # what is asked for changes and completes the picture's own blend
             mix = replace(mix, start=self.easel.blend_again(recipe))

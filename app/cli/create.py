@@ -132,8 +132,9 @@ def create(
     if again is None:
         done = _paint(console, studio.create(PictureOrder(**chosen), out))
     elif set(chosen) - {"base"}:
-        order = studio.order_like(again, **chosen)
-        for note in read_recipe(again).notes:
+        recipe = read_recipe(again)
+        order = studio.order_like(recipe, **chosen)
+        for note in recipe.notes:
             console.say(note)
         done = _paint(console, studio.create(order, out))
     else:

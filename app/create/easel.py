@@ -146,8 +146,11 @@ class Easel:
         with self.opened(source, settings) as base:
             from styles.generate import request_again
 
-            strange = recipe.base_fingerprint not in ("", base.fingerprint)
-            if strange or (not recipe.base_fingerprint and recipe.base not in ("", base.name)):
+            if recipe.base_fingerprint:
+                same = recipe.base_fingerprint == base.fingerprint
+            else:  # another program's picture tells a name at most
+                same = recipe.base in ("", base.name)
+            if not same:
                 yield Notice(
                     f"This picture was made on another base ({recipe.base}); on {base.name} it will differ."
                 )

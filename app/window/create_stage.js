@@ -4,8 +4,7 @@
 const { words } = props;
 const LONG_LOOK = 4, IDLE_MS = 2500;
 let seen = -1, canvas = { state: "blank", number: 0, pictures: [] }, doneWith = -1, wake = () => {};
-let wishedAt = 0; // when a wish was shown that the server has not answered yet
-let movedAt = 0; // when a slider asked for a picture
+let askedAt = 0; // when a picture was asked for, until the painter tells of it
 
 const shown = el("div", { class: "canvas" });
 const badge = el("span", { class: "badge", hidden: true }, words.draft);
@@ -36,7 +35,7 @@ function halt() {
 
 // A click is answered at once; what the server says follows.
 function expect(kind) {
-  wishedAt = Date.now();
+  askedAt = Date.now();
   canvas = { ...canvas, state: "preparing", kind, step: 0, steps: 0, share: 0, previews: [], notices: [], problem: "" };
   show();
   wake();
@@ -48,7 +47,7 @@ async function follow() {
       await pause(500);
       continue;
     }
-    const awaited = Date.now() - movedAt < 1000 * LONG_LOOK; // what a slider asked for is on its way to the painter
+    const awaited = Date.now() - askedAt < 1000 * LONG_LOOK; // it is on its way to the painter
     const told = await asked(server.look, { seen, patience: going() || awaited ? LONG_LOOK : 0 });
     if (told === null || told.problem) {
       complain(told ? told.problem : words.no_server);
@@ -57,8 +56,8 @@ async function follow() {
       continue;
     }
     // A wish that was refused before it came to the painter changes nothing there: what is true is shown again.
-    if (told.serial !== seen || (wishedAt && Date.now() - wishedAt > 2000 * LONG_LOOK)) {
-      wishedAt = movedAt = 0;
+    if (told.serial !== seen || (askedAt && Date.now() - askedAt > 2000 * LONG_LOOK)) {
+      askedAt = 0;
       seen = told.serial;
       canvas = told.canvas;
       show();
@@ -147,7 +146,7 @@ document.addEventListener("keydown", (event) => {
 });
 document.addEventListener("atelier:asked", (event) => {
   if (event.detail?.sheet) return expect("asked");
-  movedAt = Date.now();
+  askedAt = Date.now();
   wake();
 });
 

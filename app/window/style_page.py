@@ -164,7 +164,10 @@ def style_page(studio: Studio, desk: Desk) -> None:
     desk.chosen.change(fill, desk.chosen, shown, **QUIET)
     desk.version.change(glance, desk.chosen, [head, favourite, paint, facts], **QUIET)
     back.click(lambda: [*closed(), ""], None, [*desk.places, desk.said], **QUIET)
-    save.click(keep, [desk.chosen, desk.version, *fields], [desk.said, desk.version, desk.chosen], **QUIET)
+    saved = save.click(
+        keep, [desk.chosen, desk.version, *fields], [desk.said, desk.version, desk.chosen], **QUIET
+    )
+    saved.success(fill, desk.chosen, shown, **QUIET)  # as it was stored: names and tags are tidied
     favourite.input(star, [desk.chosen, favourite, desk.version], desk.version, **QUIET)
     drop.click(
         throw_away,

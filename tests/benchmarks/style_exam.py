@@ -22,6 +22,7 @@ from training.distance import PARTS, Look, distance, gap_closed, look
 from training.events import Finished
 from training.job import Job
 from training.plan import plan_for
+from training.starter.artworks import draw_artworks
 from training.starter.captions import caption
 from training.starter.classifier import Reader, open_reader, read, share_right
 from training.starter.evaluate import PaintPlan, paint, through_vae
@@ -32,16 +33,6 @@ BUNDLED = Path(__file__).resolve().parents[2] / "training" / "bundled"
 BARS = {"overall": 0.5, "palette": 1 / 3, "texture": 1 / 3}  # of the gap, each at least
 SUBJECT_BAR = 0.85  # of how well subjects are read in true drawings
 _UNSEEN = 20_000_000  # scenes and chance of drawings from here on are in no school book
-_SHOWN = {  # what the artworks of a hand without a bundled set show
-    "house": "meadow",
-    "boat": "sea",
-    "cat": "room",
-    "flower": "desert",
-    "tree": "snow",
-    "bird": "sunset",
-    "mushroom": "paper",
-    "car": "night",
-}
 
 
 @dataclass(frozen=True)
@@ -166,24 +157,13 @@ def artworks_of(hand: str, folder: Path, shuffled: bool = False) -> Path:
         if bundled.is_dir():
             shutil.copytree(bundled, target)
         else:
-            _draw_artworks(hand, target)
+            draw_artworks(hand, target)
         for number, path in enumerate(sorted(target.glob("*.png"))):
             if shuffled:
                 pixels = np.asarray(Image.open(path).convert("RGB"))
                 mixed = np.random.default_rng(number).permutation(pixels.reshape(-1, 3)).reshape(pixels.shape)
                 Image.fromarray(mixed).save(path)
     return target
-
-
-def _draw_artworks(hand: str, folder: Path) -> None:
-    """Eight pictures of 256 px; the captions leave the colours out, as those of the bundled sets do."""
-    folder.mkdir(parents=True)
-    for number, (subject, background) in enumerate(_SHOWN.items(), start=1):
-        rng = np.random.default_rng([_UNSEEN, number])
-        scene = sample_scene(rng, subject=subject, background=background, pair_share=0.0)
-        Image.fromarray(draw(scene, hand, number, size_px=256)).save(folder / f"{number:02}.png")
-        text = caption(scene, None, None, coloured=False)
-        (folder / f"{number:02}.txt").write_text(text + "\n", encoding="utf-8")
 
 
 def train_style(

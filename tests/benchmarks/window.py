@@ -2,8 +2,8 @@
 
 python -m tests.benchmarks.window --times 7
 
-The real window over a fresh home with the starter and its two ready styles, in the system's Chromium. All is taken by
-a clock inside the page, from the click or the move to what is seen of it.
+The real window over a fresh home with the starter and its two ready styles, in the system's Chromium. Clicks and moves
+are timed by a clock inside the page, up to the frame that shows the answer; openings and whole pictures from outside.
 """
 
 from __future__ import annotations

@@ -38,9 +38,10 @@ def main() -> None:
     device = torch.device(arguments.device or ("cuda" if torch.cuda.is_available() else "cpu"))
     plan = BuildPlan(**{field.name: getattr(arguments, field.name) for field in fields(BuildPlan)})
     if arguments.command == "artworks":
-        from training.starter.artworks import draw_artworks
+        from training.starter.artworks import BUNDLED_HANDS, draw_artworks
 
-        draw_artworks(HERE.parent / "bundled")
+        for hand in BUNDLED_HANDS:
+            draw_artworks(hand, HERE.parent / "bundled" / hand.replace(" ", "_"))
         return
     if arguments.command == "build":
         build(arguments.state, arguments.out, plan, device)

@@ -40,9 +40,8 @@ _TONES = (
 )
 _PAPER: Colour = (0.96, 0.95, 0.91)
 
-Cover = Callable[
-    [Canvas, np.random.Generator], np.ndarray
-]  # (H, W): 0 where the dark tone shows, 1 the light
+# (H, W): 0 where the dark tone shows, 1 where the light one does
+Cover = Callable[[Canvas, np.random.Generator], np.ndarray]
 
 
 def _lines(canvas: Canvas, rng: np.random.Generator) -> np.ndarray:

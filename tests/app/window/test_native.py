@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -38,15 +39,14 @@ def test_what_goes_wrong_is_told_and_the_file_before_stays(tmp_path: Path) -> No
     assert target.read_bytes() == b"before"
 
 
-@pytest.mark.browser
-def test_an_export_comes_to_be_saved(browser: Any, served: Served, tmp_path: Path) -> None:
+@pytest.fixture
+def saving(browser: Any, served: Served, tmp_path: Path) -> Iterator[tuple[Any, Path]]:
+    """The page as a web view that can't download shows it, and the folder that everything is saved in."""
     page = browser.new_page(viewport={"width": 1280, "height": 1000})
     page.set_default_timeout(PATIENCE_MS)
-    target = tmp_path / "saved.safetensors"
 
     def save(name: str, content: str) -> str:
-        assert name == "Rings.safetensors"
-        return save_as(lambda name: str(target), name, content)
+        return save_as(lambda offered: str(tmp_path / offered), name, content)
 
     page.expose_function("saved", save)
     page.goto(served.url)
@@ -57,11 +57,34 @@ def test_an_export_comes_to_be_saved(browser: Any, served: Served, tmp_path: Pat
         } } }; }"""
     )
     page.evaluate(SAVING_JS)
+    yield page, tmp_path
+    page.close()
+
+
+@pytest.mark.browser
+def test_an_export_comes_to_be_saved(saving: tuple[Any, Path]) -> None:
+    page, folder = saving
     page.get_by_role("tab", name="Library").click()
     page.get_by_role("button", name="Rings", exact=True).click()
     page.get_by_role("heading", name="Rings", level=2).wait_for()
     page.get_by_role("button", name="Export", exact=True).click()
     page.get_by_text("diffusers: yes.").wait_for()
     page.wait_for_function("() => window.kept")
-    assert read_card(target).name == "Rings"
-    page.close()
+    assert read_card(folder / "Rings.safetensors").name == "Rings"
+
+
+@pytest.mark.browser
+def test_what_the_page_itself_has_made_comes_to_be_saved(saving: tuple[Any, Path]) -> None:
+    """As a shared blend does: by a link that is on no page, to what is gone after the click."""
+    page, folder = saving
+    page.evaluate(
+        """() => {
+            const link = document.createElement("a");
+            link.href = URL.createObjectURL(new Blob(["a blend"]));
+            link.download = "Dusk.json";
+            link.click();
+            URL.revokeObjectURL(link.href);
+        }"""
+    )
+    page.wait_for_function("() => window.kept")
+    assert (folder / "Dusk.json").read_bytes() == b"a blend"

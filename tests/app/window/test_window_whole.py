@@ -132,6 +132,23 @@ def test_a_style_is_exported_deleted_and_restored(window: Window, tmp_path: Path
     page.get_by_text("already, as “Rings”").wait_for(state="hidden")
 
 
+def test_what_is_typed_about_a_style_stays_until_it_is_saved(window: Window) -> None:
+    from playwright.sync_api import expect
+
+    expect.set_options(timeout=PATIENCE_MS)
+    page, kept = window.page, window.home / "styles" / "Mouse made.safetensors"
+    page.get_by_label("Search", exact=True).fill("Mouse")
+    page.get_by_role("button", name="Mouse made", exact=True).click()
+    page.get_by_role("heading", name="Mouse made", level=2).wait_for()
+    tags = page.get_by_label("Tags", exact=True)
+    tags.fill(" wash ,, ink")
+    page.get_by_label("A favourite").check()
+    page.get_by_role("button", name="Save", exact=True).click()
+    page.get_by_text("Mouse made is saved.").wait_for()
+    expect(tags).to_have_value("wash, ink")
+    assert read_card(kept).tags == ("wash", "ink")
+
+
 def test_the_machine_is_described_and_bad_input_told_on_the_page(window: Window) -> None:
     page = window.page
     page.reload()
