@@ -72,7 +72,7 @@ class TrainingDesk:
             return Grid(resolution_px or USUAL_GRID.resolution_px, USUAL_GRID.multiple_px)
 
     def add(self, files: list[Path], base: str = "", resolution_px: int | None = None) -> Iterator[Added]:
-        """Take files into the draft, telling how far it is."""
+        """Take the files of one folder into the draft, telling how far it is."""
         yield from self.draft.add(files, self.grid(base, resolution_px))
 
     def artworks(self, base: str = "", resolution_px: int | None = None) -> list[DraftArtwork]:

@@ -72,6 +72,14 @@ class Added:
     known: int = 0  # pictures that are in the draft already
     refused: tuple[str, ...] = ()  # why, in sentences
 
+    def __add__(self, other: Added) -> Added:
+        return Added(
+            self.pictures + other.pictures,
+            self.captions + other.captions,
+            self.known + other.known,
+            self.refused + other.refused,
+        )
+
 
 class Draft:
     """The draft of one home; all changes go through here, one at a time."""
@@ -104,7 +112,7 @@ class Draft:
         return in_natural_order(path for path in found if not path.name.startswith("."))
 
     def add(self, files: Iterable[Path], grid: Grid) -> Iterator[Added]:
-        """Copy pictures and their captions in, telling after each how far it is; what can't be read is refused."""
+        """Copy a folder's pictures and captions in, telling after each how far it is; what can't be read is refused."""
         given = list(files)
         done = Added()
         stems: dict[str, str] = {}  # the stem that a file came with, and the one that it got

@@ -76,10 +76,14 @@ def artworks_section(studio: Studio, page: gr.Blocks, tab: gr.Tab) -> Artworks:
 
     @told
     def arrive(event: gr.EventData) -> Iterator[list[Any]]:
-        given, done, form = [uploaded(path) for path in event.paths], Added(), form_of(draft.form())
-        for done in studio.desk.add(given, form["base"], resolution_of(form)):
-            words = say("Looking at picture {count} of {total}…", count=done.pictures, total=len(given))
-            yield ["", gr.skip(), words, *[gr.skip()] * (len(drawn) - 2)]
+        folders = [[uploaded(path) for path in folder] for folder in event.folders]
+        given, done, form = [path for folder in folders for path in folder], Added(), form_of(draft.form())
+        for folder in folders:
+            before = done
+            for added in studio.desk.add(folder, form["base"], resolution_of(form)):
+                done = before + added
+                words = say("Looking at picture {count} of {total}…", count=done.pictures, total=len(given))
+                yield ["", gr.skip(), words, *[gr.skip()] * (len(drawn) - 2)]
         for path in given:
             path.unlink(missing_ok=True)
         yield [added_said(done), *draw()]

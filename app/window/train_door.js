@@ -3,9 +3,17 @@ const zone = element.querySelector('.zone'), said = element.querySelector('.zone
 const endings = new Set(words.endings.split(' '));
 const wanted = file => endings.has((file.name.match(/\.[^.]*$/) || [''])[0].toLowerCase()) || file.type.startsWith('image/');
 const here = () => zone.offsetParent !== null;
+const within = (path) => path.slice(0, path.lastIndexOf('/') + 1);
+const folders = new WeakMap(); // of files that were dropped; those that were chosen tell it themselves
+const folderOf = file => folders.get(file) ?? within(file.webkitRelativePath);
 
 async function walk(entry, found) {
-  if (entry.isFile) { found.push(await new Promise((good, bad) => entry.file(good, bad))); return; }
+  if (entry.isFile) {
+    const file = await new Promise((good, bad) => entry.file(good, bad));
+    folders.set(file, within(entry.fullPath));
+    found.push(file);
+    return;
+  }
   const reader = entry.createReader();
   for (;;) {
     const some = await new Promise((good, bad) => reader.readEntries(good, bad));
@@ -15,13 +23,18 @@ async function walk(entry, found) {
 }
 
 async function send(found) {
-  const chosen = found.filter(wanted), paths = [];
+  const chosen = found.filter(wanted), sent = new Map(); // by folder: a caption belongs to the picture beside it
+  let count = 0;
   for (const file of chosen) {
-    said.textContent = words.sending.replace('{}', paths.length + 1).replace('{}', chosen.length);
-    try { paths.push((await upload(file)).path); } catch (error) { console.warn(file.name, error); }
+    said.textContent = words.sending.replace('{}', count + 1).replace('{}', chosen.length);
+    try {
+      const {path} = await upload(file), folder = folderOf(file);
+      sent.set(folder, [...(sent.get(folder) ?? []), path]);
+      count += 1;
+    } catch (error) { console.warn(file.name, error); }
   }
-  said.textContent = !chosen.length ? words.nothing : paths.length < chosen.length ? words.lost : '';
-  if (paths.length) trigger('arrived', {paths});
+  said.textContent = !chosen.length ? words.nothing : count < chosen.length ? words.lost : '';
+  if (count) trigger('arrived', {folders: [...sent.values()]});
 }
 
 const carriesFiles = event => here() && [...(event.dataTransfer?.types || [])].includes('Files');

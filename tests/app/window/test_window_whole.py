@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from PIL import Image
 
 from styles.style_file import read_card
 from tests.app.browsing import PATIENCE_MS
@@ -147,6 +148,25 @@ def test_what_is_typed_about_a_style_stays_until_it_is_saved(window: Window) -> 
     page.get_by_text("Mouse made is saved.").wait_for()
     expect(tags).to_have_value("wash, ink")
     assert read_card(kept).tags == ("wash", "ink")
+
+
+def test_each_folder_s_captions_stay_with_its_own_pictures(window: Window, tmp_path: Path) -> None:
+    page, artworks = window.page, window.home / "draft" / "artworks"
+    for colour in ("red", "blue"):
+        folder = tmp_path / "drawings" / colour
+        folder.mkdir(parents=True)
+        Image.new("RGB", (80, 80), colour).save(folder / "01.png")
+        (folder / "01.txt").write_text(f"all {colour}", encoding="utf-8")
+    page.get_by_role("tab", name="Train", exact=True).click()
+    if page.get_by_role("button", name="Take all out").is_visible():
+        page.get_by_role("button", name="Take all out").click()
+    page.get_by_label("Choose a whole folder").set_input_files(tmp_path / "drawings")
+    page.get_by_text("2 artworks, 2 captions.").wait_for()
+    captions = {
+        Image.open(path).getpixel((0, 0)): path.with_suffix(".txt").read_text(encoding="utf-8").strip()
+        for path in artworks.glob("*.png")
+    }
+    assert captions == {(255, 0, 0): "all red", (0, 0, 255): "all blue"}
 
 
 def test_the_machine_is_described_and_bad_input_told_on_the_page(window: Window) -> None:
