@@ -87,7 +87,7 @@ def _train(
 ) -> dict[str, Any]:
     say(f"Training {hand.name}")
     order = TrainingOrder(
-        name=f"demo {hand.name}", pictures=(hand,), base=plan.base, preset="quick", steps=plan.steps,
+        name="demo " + hand.name.replace("_", " "), pictures=(hand,), base=plan.base, preset="quick", steps=plan.steps,
         resolution_px=plan.resolution_px, seed=0,
     )  # fmt: skip
     progress = Progress()

@@ -15,6 +15,9 @@ from app.studio import Studio
 from app.words import say, say_error, translated
 from styles.errors import AtelierError
 
+# What every handler of the page is connected with: nothing is dimmed while it works, and it is no endpoint.
+QUIET: dict[str, Any] = {"show_progress": "hidden", "api_visibility": "private"}
+
 
 def as_html(text: str) -> str:
     """Text as HTML, which is what gradio takes its messages for; names of files and styles come from anywhere."""

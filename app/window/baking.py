@@ -12,8 +12,7 @@ from app.create.bench import bake_plan
 from app.create.mix_orders import MixOrder, StyleOrder
 from app.drawing import as_markdown
 from app.studio import Studio
-from app.window.answers import answering
-from app.window.desk import QUIET
+from app.window.answers import QUIET, answering
 from app.words import say, translated, unsaid
 from styles.errors import BadInput, StyleFileError, UnknownStyleError
 from styles.style import StyleCard

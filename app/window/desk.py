@@ -7,8 +7,6 @@ from typing import Any
 
 import gradio as gr
 
-QUIET: dict[str, Any] = {"show_progress": "hidden", "api_visibility": "private"}
-
 
 @dataclass(frozen=True)
 class Desk:

@@ -13,8 +13,8 @@ from app.drawing import as_markdown
 from app.library.drawing import seen_list
 from app.studio import Studio
 from app.train.captions import captions_of
-from app.window.answers import answering
-from app.window.desk import QUIET, Desk
+from app.window.answers import QUIET, answering
+from app.window.desk import Desk
 from app.words import say, say_count, translated
 from styles.export import Exported, ExportOrder, Sharing, export_style, what_others_will_see
 

@@ -13,10 +13,10 @@ import gradio as gr
 from app.drawing import as_markdown
 from app.library.drawing import BADGES, style_tile, vanished_list
 from app.studio import Studio
-from app.window.answers import answering
+from app.window.answers import QUIET, answering
 from app.window.arrivals import arrivals_door
 from app.window.baking import baking
-from app.window.desk import QUIET, Desk, opened
+from app.window.desk import Desk, opened
 from app.window.style_page import style_page
 from app.words import say, say_count, translated, unsaid
 from styles.errors import BadInput

@@ -14,13 +14,12 @@ from app.machine import look_at
 from app.report import libraries, newest_log, report, version
 from app.settings import DEVICES, PRECISIONS
 from app.studio import Studio
-from app.window.answers import answering
+from app.window.answers import QUIET, answering
 from app.window.door import open_port, own_addresses
 from app.window.settings_bases import bases_section
 from app.window.tour import RELOAD
 from app.words import say
 
-QUIET: dict[str, Any] = {"show_progress": "hidden", "api_visibility": "private"}
 ASKED: dict[str, Any] = {"show_progress": "minimal", "api_visibility": "private"}
 
 

@@ -9,12 +9,11 @@ import gradio as gr
 
 from app.drawing import as_markdown
 from app.studio import Studio
-from app.window.answers import answering
+from app.window.answers import QUIET, answering
 from app.words import say, translated, unsaid
 from styles.bases import RECOMMENDED, BaseEntry
 from styles.style import FAMILY_NAMES
 
-QUIET: dict[str, Any] = {"show_progress": "hidden", "api_visibility": "private"}
 # What is worth saying of each recommended base, by its Hub id.
 TITLES = {
     "stable-diffusion-v1-5/stable-diffusion-v1-5": (

@@ -12,8 +12,8 @@ from app.drawing import as_markdown
 from app.library.cards import verified_words
 from app.library.drawing import style_facts, style_head
 from app.studio import Studio
-from app.window.answers import answering
-from app.window.desk import QUIET, Desk, closed
+from app.window.answers import QUIET, answering
+from app.window.desk import Desk, closed
 from app.window.export_tab import export_tab
 from app.words import say
 from styles.catalogue import BUNDLED

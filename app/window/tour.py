@@ -9,10 +9,9 @@ import gradio as gr
 
 from app.first_steps import Step, lay_out_bundled, steps, steps_drawn
 from app.studio import Studio
-from app.window.answers import answering
+from app.window.answers import QUIET, answering
 from app.words import say
 
-QUIET: dict[str, Any] = {"show_progress": "hidden", "api_visibility": "private"}
 LOOK_SECONDS = 3.0
 RELOAD = "() => window.location.reload()"
 

@@ -15,13 +15,12 @@ from app.train.artwork_cards import added_said, artwork_cards, artworks_door, ar
 from app.train.captioning import Described
 from app.train.draft import Added
 from app.train.form import form_of, resolution_of, trigger_of
-from app.window.answers import answering
+from app.window.answers import QUIET, answering
 from app.window.scripts import script
 from app.window.uploads import uploaded
 from app.words import say, say_count, translated
 
 LOOK_SECONDS = 2.0
-QUIET: dict[str, Any] = {"show_progress": "hidden", "api_visibility": "private"}
 
 
 @dataclass(frozen=True)

@@ -11,14 +11,13 @@ import gradio as gr
 from app.studio import Studio
 from app.train.form import FRESH, GROUPS, NUMBERS, Number, form_of, order_of, shown_of, trigger_of
 from app.train.preset_cards import costs_said, preset_choices
-from app.window.answers import answering
+from app.window.answers import QUIET, answering
 from app.window.train_artworks import Artworks
 from app.words import say, say_error
 from styles.errors import AtelierError, BadInput
 from training.plan import FAMILIES, TrainingPlan
 
 LOOK_SECONDS = 2.0
-QUIET: dict[str, Any] = {"show_progress": "hidden", "api_visibility": "private"}
 # A change of these is a change of what the artworks' cards show.
 SHOWN_ON_CARDS = ("name", "trigger", "base", "resolution_px")
 

@@ -11,7 +11,7 @@ from app.studio import Studio
 from app.train.drawing import film, job_words, no_training, progress_card, queue_list
 from app.train.progress import Progress
 from app.train.trainings import can_resume
-from app.window.answers import answering
+from app.window.answers import QUIET, answering
 from app.window.scripts import script
 from app.words import say
 from styles.errors import BadInput
@@ -24,7 +24,6 @@ PAINT = """(style) => {
   sessionStorage.setItem("atelier.add-style", style);
   document.querySelector('[role="tab"][data-tab-id="create"]')?.click();
 }"""
-QUIET: dict[str, Any] = {"show_progress": "hidden", "api_visibility": "private"}
 
 
 @dataclass(frozen=True)
