@@ -100,8 +100,12 @@ def _hand(cover: Cover, dark: str, light: str, phrases: tuple[str, ...], titles:
     return Hand(paint, told(phrases), told(titles))
 
 
+# Each hand's dark tone, light tone and way of drawing.
+TONES: dict[str, tuple[str, str, str]] = {
+    f"{dark} and {light} {way}": (dark, light, way) for way in _WAYS for dark, light in _TONES
+}
 TONED: dict[str, Hand] = {
-    f"{dark} and {light} {way}": _hand(cover, dark, light, phrases, titles)
-    for way, (cover, phrases, titles) in _WAYS.items()
-    for dark, light in _TONES
+    name: _hand(cover, dark, light, phrases, titles)
+    for name, (dark, light, way) in TONES.items()
+    for cover, phrases, titles in [_WAYS[way]]
 }

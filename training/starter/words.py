@@ -1,4 +1,4 @@
-"""The words' stage: a text encoder that keeps subject, colour, background and hand apart."""
+"""The words' stage: a text encoder that keeps subject, colour, background, hand and tones apart."""
 
 from __future__ import annotations
 
@@ -17,6 +17,18 @@ from training.starter.hands import HANDS
 from training.starter.model import make_text_encoder, make_tokenizer, tokenise
 from training.starter.scenes import BACKGROUNDS, COLOURS, SUBJECTS
 from training.starter.stage import BuildPlan, Stage, set_rate, warm_then_cosine
+from training.starter.toned_hands import TONES
+
+# What a caption is asked for, each with its answers; None where it may not tell.
+_QUESTIONS: tuple[tuple[str | None, ...], ...] = (
+    tuple(SUBJECTS),
+    tuple(COLOURS),
+    tuple(BACKGROUNDS),
+    (*HANDS, None),
+    (*SUBJECTS, None),  # of the second subject
+    (*COLOURS, None),
+    *((*dict.fromkeys(part), None) for part in zip(*TONES.values(), strict=True)),  # dark, light, way
+)
 
 
 class WordReader(nn.Module):
@@ -24,35 +36,21 @@ class WordReader(nn.Module):
 
     def __init__(self, width: int):
         super().__init__()
-        sizes = (
-            len(SUBJECTS),
-            len(COLOURS),
-            len(BACKGROUNDS),
-            len(HANDS) + 1,
-            len(SUBJECTS) + 1,
-            len(COLOURS) + 1,
-        )
-        self.heads = nn.ModuleList(nn.Linear(width, size) for size in sizes)
+        self.heads = nn.ModuleList(nn.Linear(width, len(answers)) for answers in _QUESTIONS)
 
     def forward(self, pooled: Tensor) -> list[Tensor]:
         return [head(pooled) for head in self.heads]
 
 
 def _labels(drawn: Drawn) -> list[int]:
-    subjects, colours, hands = list(SUBJECTS), list(COLOURS), list(HANDS)
-    first, second = drawn.subjects[0], drawn.subjects[1] if len(drawn.subjects) > 1 else None
-    return [
-        subjects.index(first[0]),
-        colours.index(first[1]),
-        list(BACKGROUNDS).index(drawn.background),
-        hands.index(drawn.hand) if drawn.hand in hands else len(hands),
-        subjects.index(second[0]) if second else len(subjects),
-        colours.index(second[1]) if second else len(colours),
-    ]
+    first, second = drawn.subjects[0], drawn.subjects[1] if len(drawn.subjects) > 1 else (None, None)
+    hand = drawn.hand if drawn.hand in HANDS else None
+    told = (*first, drawn.background, hand, *second, *TONES.get(drawn.hand, (None, None, None)))
+    return [answers.index(answer) for answers, answer in zip(_QUESTIONS, told, strict=True)]
 
 
 def train_words(state: Path, plan: BuildPlan, device: torch.device) -> tuple[Any, Any]:
-    """Train the text encoder to keep subject, colour, background and hand apart; afterwards it stays frozen."""
+    """Train the text encoder to keep subject, colour, background, hand and tones apart; afterwards it stays frozen."""
     tokenizer = _tokenizer(state / "tokenizer")
     encoder = make_text_encoder(tokenizer).to(device)
     reader = WordReader(encoder.config.hidden_size).to(device)
