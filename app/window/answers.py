@@ -15,7 +15,7 @@ from app.studio import Studio
 from app.words import say, say_error, translated
 from styles.errors import AtelierError
 
-# What every handler of the page is connected with: nothing is dimmed while it works, and it is no endpoint.
+# What most handlers of the page are connected with: nothing is dimmed while they work, and they are no endpoints.
 QUIET: dict[str, Any] = {"show_progress": "hidden", "api_visibility": "private"}
 
 
