@@ -8,7 +8,8 @@ from typing import Any
 
 import pytest
 
-from styles.pictures import read_recipe
+from app.create.history import History
+from styles.home import Home
 from styles.style_file import read_card
 from tests.app.browsing import PATIENCE_MS
 from tests.app.conftest import Served, draw_artworks
@@ -99,7 +100,8 @@ def do_the_main_job(page: Any, home: Path, folder: Path) -> None:
     hands.write("Prompt", "a fish painted by hand")  # nobody else's wish: the window is shared
     page.keyboard.press("Control+Enter")
     page.get_by_role("button", name=re.compile("painted by hand$")).first.wait_for()  # among the pictures
-    recipes = [read_recipe(path) for path in (home / "pictures").glob("*.png")]
+    painted, _ = History(Home(home)).page(count=1000)  # other tests' pictures and sheets lie there, too
+    recipes = [kept.recipe for kept in painted if kept.recipe]
     (recipe,) = [recipe for recipe in recipes if recipe.prompt.endswith("painted by hand")]
     weights = {recipe.names[part.style]: part.weight for part in recipe.blend.sounding}
     assert (recipe.prompt, weights) == (
