@@ -18,6 +18,7 @@ from styles.recipe import (
     MAX_STEPS,
     MIN_SIDE_PX,
     SAMPLERS,
+    Recipe,
 )
 
 DEFAULT_STEPS = 20
@@ -52,6 +53,7 @@ class PictureOrder:
     denoise: float | None = None  # 0..1, how far to go from it
     second_pass: float | None = None  # paint again at so many times the width and height
     second_denoise: float | None = None  # 0..1, how far the second pass goes from the first
+    like: Recipe | None = None  # the recipe that it changes, if it does; what it can't keep of that is said
 
     def __post_init__(self) -> None:
         if "\0" in self.prompt + self.negative:

@@ -148,6 +148,7 @@ class Studio:
             sampler=recipe.sampler, width_px=recipe.width_px, height_px=recipe.height_px,
             add_triggers="prompt" in changes or bool(mix.styles),
             second_pass=recipe.second_scale or None, second_denoise=recipe.second_strength or None,
+            like=recipe,
         )  # fmt: skip
         if recipe.source and "image" not in changes:
             kept_source(recipe.source, self.home)  # told now if it is gone

@@ -133,10 +133,7 @@ def create(
         done = _paint(console, studio.create(PictureOrder(**chosen), out))
     elif set(chosen) - {"base"}:
         recipe = read_recipe(again)
-        order = studio.order_like(recipe, **chosen)
-        for note in recipe.notes:
-            console.say(note)
-        done = _paint(console, studio.create(order, out))
+        done = _paint(console, studio.create(studio.order_like(recipe, **chosen), out))
     else:
         done = _paint(console, studio.create_again(again, out, base=base))
     told = done.facts()

@@ -123,6 +123,8 @@ class Easel:
         picture = _picture_of(order.image)
         styles = self.styles.open(mix.ids)
         with self.opened(source, settings) as base:
+            if order.like:
+                yield from map(Notice, _what_differs(order.like, base))
             effects = Effects(self.home).known(base.effects_key)
             if mix.asks_effects:
                 if any(style.id not in effects for style in styles):
@@ -146,20 +148,7 @@ class Easel:
         with self.opened(source, settings) as base:
             from styles.generate import request_again
 
-            if recipe.base_fingerprint:
-                same = recipe.base_fingerprint == base.fingerprint
-            else:  # another program's picture tells a name at most
-                same = recipe.base in ("", base.name)
-            if not same:
-                yield Notice(
-                    f"This picture was made on another base ({recipe.base}); on {base.name} it will differ."
-                )
-            elif recipe.device not in ("", base.device.type):
-                yield Notice(
-                    f"This picture was made on {recipe.device}; on {base.device.type} it may differ slightly."
-                )
-            for note in recipe.notes:
-                yield Notice(note)
+            yield from map(Notice, _what_differs(recipe, base))
             request = request_again(recipe, styles, picture)
             yield from painted(base, request, styles, folder, cancelled)
 
@@ -253,6 +242,24 @@ def _picture_of(path: Path | None) -> SourcePicture | None:
     from training.artworks import open_artwork
 
     return SourcePicture.of(open_artwork(path.expanduser()))
+
+
+def _what_differs(recipe: Recipe, base: Base) -> list[str]:
+    """What to say of a recipe's picture before it is painted on `base`: where it was made, and what can't be read."""
+    if recipe.base_fingerprint:
+        same = recipe.base_fingerprint == base.fingerprint
+    else:  # another program's picture tells a name at most
+        same = recipe.base in ("", base.name)
+    differs = []
+    if not same:
+        differs.append(
+            f"This picture was made on another base ({recipe.base}); on {base.name} it will differ."
+        )
+    elif recipe.device not in ("", base.device.type):
+        differs.append(
+            f"This picture was made on {recipe.device}; on {base.device.type} it may differ slightly."
+        )
+    return [*differs, *recipe.notes]
 
 
 def _keeping(

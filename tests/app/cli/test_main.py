@@ -7,6 +7,7 @@ import shutil
 import subprocess
 import sys
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -14,7 +15,7 @@ from PIL import Image
 
 from styles.home import Home
 from styles.library import Library
-from styles.pictures import read_recipe
+from styles.pictures import read_recipe, save_picture
 from styles.tensor_header import open_header
 from tests.app.conftest import Atelier, Trained, process_over
 from tests.conftest import REPOSITORY
@@ -54,6 +55,15 @@ def test_create_again_makes_the_same_file(
     assert Path(other.json["pictures"][0]).read_bytes() != second.read_bytes()
     boat = run("create", "a boat", "--from", second, "--out", tmp_path / "other", "--json")
     assert read_recipe(Path(boat.json["pictures"][0])).prompt == "rings, a boat"
+    assert "another base" not in boat.err + again.err
+
+    elsewhere = replace(recipe, base="somebody's", base_fingerprint="0" * 64)
+    image = Image.open(second)
+    image.load()
+    foreign = save_picture(image, elsewhere, tmp_path / "foreign")
+    for changes in ((), ("a boat",)):
+        told = run("create", *changes, "--from", foreign, "--base", tiny_base, "--out", tmp_path / "other")
+        assert told.code == 0 and "made on another base (somebody's)" in told.err
 
 
 def test_a_style_is_exported_deleted_restored_and_imported(
