@@ -218,7 +218,7 @@ def _loop(
     asked: Callable[[], Literal["pause", "stop"] | None],
 ) -> Iterator[TrainingEvent]:
     """Take the steps; ends when the last checkpoint is the result. Raises Interrupted after saving on a request."""
-    trainer = begin(job, plan, base, weights)
+    trainer = begin(job, plan, base, weights, anew=start is None)
     try:
         yield from _steps(job, base, trainer, start, asked)
     finally:
@@ -265,17 +265,26 @@ def _steps(
         if request:
             raise Interrupted
         if _preview_due(job, plan, step):
-            yield _previews(job, base, trainer, lambda: asked() is not None)
+            try:
+                previews = _previews(job, base, trainer, lambda: asked() is not None)
+            except Interrupted:
+                continue  # what was learnt up to here is saved first
+            yield previews
         if step == plan.steps:
             return
         trainer.take_step()
 
 
-def begin(job: Job, plan: TrainingPlan, base: Base, weights: dict[str, Tensor]) -> Trainer:
-    """Make the trainer at step 0 of a prepared job, for the layers that are on the base."""
+def begin(
+    job: Job, plan: TrainingPlan, base: Base, weights: dict[str, Tensor], *, anew: bool = True
+) -> Trainer:
+    """Make the trainer at step 0 of a prepared job, for the layers that are on the base.
+
+    Not `anew`: a checkpoint is restored into it next, so that a style which the job continues may be gone by now.
+    """
     from accelerate import Accelerator
 
-    if plan.continue_from:
+    if plan.continue_from and anew:
         continue_style(weights, Library(job.home).open(plan.continue_from), plan)
     accelerator = Accelerator(
         mixed_precision=_PRECISION[base.dtype],

@@ -278,6 +278,23 @@ def test_cancelling_pauses_in_the_middle_of_a_preview(make_job: MakeJob, base: B
     assert not list((job.folder / "previews").iterdir())
 
 
+def test_what_was_learnt_is_saved_when_a_preview_is_broken_off(make_job: MakeJob, base: Base) -> None:
+    job = make_job(Path("unused"), steps=8, checkpoint_every=8, report_every=3, preview_every=3)
+    events: list[Any] = []
+
+    def cancelled() -> bool:
+        if not any(isinstance(event, StepDone) and event.step == 3 for event in events):
+            return False
+        job.request("stop")
+        return True
+
+    for event in train(job, base=base, cancelled=cancelled):
+        events.append(event)
+    assert 3 not in [event.step for event in of(PreviewReady, events)]
+    assert isinstance(events[-1], Finished) and (events[-1].step, events[-1].stopped) == (3, True)
+    assert read_style(job.folder / "style.safetensors").layers
+
+
 def _poison(base: Base) -> None:
     for name, parameter in base.unet.named_parameters():
         if "lora_B" in name:
@@ -458,7 +475,9 @@ def test_a_finished_style_is_continued_from_its_weights(make_job: MakeJob, base:
         assert torch.allclose(
             layer.scale * layer.up @ layer.down, old.scale * old.up.float() @ old.down.float(), atol=1e-6
         )
+    gone = Library(first.home).delete(finished.style_id)  # the checkpoint holds all that the run needs
     assert follow(second, base)[-1].style_name == "blocks more"  # type: ignore[union-attr]
+    gone.rename(style.card.path)
     assert Library(second.home).find("blocks more").training["continued_from"] == finished.style_id
     third = make_job(Path("unused"), name="smaller", continue_from=finished.style_id, rank=1)
     with pytest.raises(PlanError, match="rank 2"):
