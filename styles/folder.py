@@ -24,6 +24,7 @@ NETWORKS = ("", "unet", "text_encoder", "text_encoder_2")
 PICTURE_ENDINGS = (".png", ".preview.png", ".jpg", ".preview.jpg", ".jpeg", ".preview.jpeg", ".webp")
 TEXT_ENDING = ".json"
 SIDE_ENDINGS = (*PICTURE_ENDINGS, TEXT_ENDING, ".civitai.info")
+MARKS = "marks.json"  # lies among the styles and belongs to none of them
 DEEPEST = 16  # subfolders within each other
 LOCK_SECONDS = 30
 
@@ -77,7 +78,7 @@ def weights_of(path: Path) -> list[Path]:
 def side_files(path: Path) -> list[Path]:
     """Return the pictures and texts that lie beside a style under its name."""
     beside = (path.with_name(name_of(path) + ending) for ending in SIDE_ENDINGS)
-    return [file for file in beside if file.is_file()]
+    return [file for file in beside if file.name.lower() != MARKS and file.is_file()]
 
 
 def places(root: Path) -> list[Place]:
@@ -158,7 +159,12 @@ def folded(name: str) -> str:
 def free_path(folder: Path, name: str, taken: Container[str], suffix: str = SUFFIX) -> Path:
     """Return a path in `folder` for a style of that name, numbered until it is none of the folded names taken."""
     number, numbered = 1, name
-    while folded(numbered) in taken or os.path.lexists(folder / (numbered + suffix)):
+    # A style that has the name of the marks would have them for its text.
+    while (
+        folded(numbered) in taken
+        or folded(numbered + TEXT_ENDING) == MARKS
+        or os.path.lexists(folder / (numbered + suffix))
+    ):
         number += 1
         numbered = f"{name} {number}"
     return folder / (numbered + suffix)

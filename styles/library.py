@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import time
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
@@ -246,9 +247,8 @@ class Library:
             return self._holdings.whole(entry)
         with locked(self.folder), _told_if_gone(entry):
             suffix = path.name[len(entry.name) :]
-            if folded(entry.name) == folded(name):
-                target = path.with_name(name + suffix)
-            else:
+            target = path.with_name(name + suffix)
+            if folded(entry.name) != folded(name) or (os.path.lexists(target) and not target.samefile(path)):
                 target = free_path(path.parent, name, self._holdings.names(), suffix)
             move(path, target)
             self._catalogue.forget([entry])

@@ -15,11 +15,10 @@ from typing import Any
 
 from styles import atomic
 from styles.errors import BadInput, Failure
-from styles.folder import Place, locked
+from styles.folder import MARKS, Place, locked
 from styles.names import SHA256, clean_text
 from styles.style import LONGEST_TAG, MOST_TAGS
 
-FILE = "marks.json"
 FORMAT = 1
 LONGEST_NOTE = 4000  # characters
 
@@ -43,7 +42,7 @@ class Marks:
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
-        self.file = folder / FILE
+        self.file = folder / MARKS
         self._read_at: tuple[int, int] | None = None
         self._values: dict[str, Any] | None = {}
 

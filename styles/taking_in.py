@@ -141,10 +141,10 @@ class TakingIn:
         suffix = "" if incoming.copy.is_dir() else SUFFIX
         target = free_path(self.folder / source.inner, suggested_name(name_of(source.path)), taken, suffix)
         move(incoming.copy, target)
-        if incoming.thumbnail:
-            atomic.write_bytes(target.with_name(name_of(target) + ".jpg"), incoming.thumbnail)
-        if incoming.text:
-            atomic.write_bytes(target.with_name(name_of(target) + TEXT_ENDING), incoming.text)
+        for ending, data in ((".jpg", incoming.thumbnail), (TEXT_ENDING, incoming.text)):
+            beside = target.with_name(name_of(target) + ending)
+            if data and not os.path.lexists(beside):  # nobody's file is written over
+                atomic.write_bytes(beside, data)
         taken.add(folded(name_of(target)))
         return self._catalogue.enter(target, incoming.id)
 

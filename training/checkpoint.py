@@ -9,7 +9,7 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from styles.atomic import replacing
+from styles.atomic import write_bytes
 
 if TYPE_CHECKING:
     import torch
@@ -57,13 +57,13 @@ def milestones(steps: int) -> set[int]:
 
 def save(folder: Path, checkpoint: Checkpoint, steps: int) -> Path:
     """Write a checkpoint and drop older ones that are neither among the newest nor milestones."""
-    from safetensors.torch import save_file
+    from safetensors.torch import save
 
     path = folder / f"step-{checkpoint.progress.step:06d}.safetensors"
     tensors = {f"weights.{name}": value for name, value in checkpoint.weights.items()}
     tensors |= {f"optimizer.{name}": value for name, value in checkpoint.optimizer.items()}
-    with replacing(path) as temporary:
-        save_file(tensors, temporary, {"progress": json.dumps(asdict(checkpoint.progress))})
+    # Not `save_file`: what the system says of a full disk would not come through it.
+    write_bytes(path, save(tensors, {"progress": json.dumps(asdict(checkpoint.progress))}))
     keep = {f"step-{step:06d}.safetensors" for step in milestones(steps)}
     for old in _files(folder)[:-KEPT]:
         if old.name not in keep:

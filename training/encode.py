@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from styles.atomic import replacing
+from styles.atomic import write_bytes
 from styles.errors import PlanError
 from training.buckets import bucket_sizes, nearest_bucket
 from training.events import PhaseStarted, Warned
@@ -178,10 +178,10 @@ def _holds(path: Path, key: str) -> bool:
 
 
 def _write(path: Path, tensors: dict[str, Tensor], key: str) -> None:
-    from safetensors.torch import save_file
+    from safetensors.torch import save
 
-    with replacing(path) as temporary:
-        save_file({name: value.contiguous() for name, value in tensors.items()}, temporary, {"key": key})
+    # Not `save_file`: what the system says of a full disk would not come through it.
+    write_bytes(path, save({name: value.contiguous() for name, value in tensors.items()}, {"key": key}))
 
 
 def check_trainable(base: Base, plan: TrainingPlan) -> None:

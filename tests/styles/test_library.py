@@ -18,6 +18,7 @@ from styles.home import Home
 from styles.library import Library
 from styles.style import Style
 from styles.style_file import read_card, write_style
+from tests.styles.library_files import put
 from tests.styles.making import random_style, unet_of
 
 
@@ -166,6 +167,11 @@ def test_renames_without_overwriting(library: Library, ink: Style, chalk: Style)
     with pytest.raises(BadInput, match="not a path"):
         library.rename("Chalk", "../x")
     assert names(library) == ["Chalk", "CHALK 2"]
+    other = library.folder / "chalk.safetensors"
+    if not other.exists():  # two files on this system
+        put(other, 5)
+        assert library.rename("Chalk", "chalk").name == "chalk 3"
+        assert other.is_file()
 
 
 def test_bundled_styles_are_listed_and_never_written(

@@ -95,3 +95,18 @@ def test_too_much_is_refused(library: Library, wrong: dict[str, object]) -> None
     with pytest.raises(BadInput):
         library.mark("Ink", **wrong)  # type: ignore[arg-type]
     assert library.marks() == {} and not (library.folder / "marks.json").exists()
+
+
+def test_a_style_called_marks_leaves_the_marks_alone(library: Library, tmp_path: Path) -> None:
+    put(library.folder / "marks.safetensors", 7)  # as somebody copies it there
+    mark = library.mark("Ink", favourite=True)
+    ink = library.find("Ink").id
+    assert library.rename("marks", "pencil").name == "pencil"
+    assert library.rename("pencil", "Marks").name == "Marks 2"
+    put(library.folder / "marks.safetensors", 8)
+    library.delete("marks")
+    theirs = put(tmp_path / "theirs" / "marks.safetensors", 9)
+    theirs.with_suffix(".json").write_text('{"activation text": "dots"}', encoding="utf-8")
+    (taken,) = library.import_files([theirs]).styles
+    assert (taken.name, taken.trigger) == ("marks 3", "dots")
+    assert library.marks() == again(library).marks() == {ink: mark}
