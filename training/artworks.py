@@ -160,7 +160,8 @@ def open_artwork(path: Path, least_px: int = 0) -> Image:
         ) from error
     except MemoryError as error:
         raise PictureError(f"{path.name} needs more memory than there is.", "Save it smaller.") from error
-    except (OSError, SyntaxError, ValueError, EOFError, IndexError, struct.error) as error:
+    # RuntimeError: what AVIF's and HEIC's decoders say of damaged pixels
+    except (OSError, SyntaxError, ValueError, EOFError, IndexError, RuntimeError, struct.error) as error:
         raise PictureError(
             f"{path.name} is damaged or cut off: {error}.",
             "Copy it again from where it came, or leave it out.",
@@ -229,6 +230,8 @@ def _open_psd(path: Path) -> Image:
         from PIL import Image as pillow
 
         raise pillow.DecompressionBombError
+    if _psd_lacks_rows(path):
+        raise ValueError("the end of the picture is not there")
     try:
         document = PSDImage.open(path)
         image = document.topil() if document.has_preview() else None
@@ -240,6 +243,26 @@ def _open_psd(path: Path) -> Image:
             "Save it in Photoshop with 'Maximise compatibility', or export it as PNG.",
         )
     return image
+
+
+def _psd_lacks_rows(path: Path) -> bool:
+    """Whether the flattened picture ends before its packed rows do; what lacks would be read as black.
+
+    Adobe Photoshop file format, "image data section": the rows' lengths stand before them.
+    """
+    with path.open("rb") as file:
+        version, _, channels, height = struct.unpack(">H6sHI", file.read(18)[4:])
+        file.seek(26)
+        large = version == 2  # PSB
+        for length in (">I", ">I", ">Q" if large else ">I"):  # colours, resources, layers
+            (skipped,) = struct.unpack(length, file.read(struct.calcsize(length)))
+            file.seek(skipped, os.SEEK_CUR)
+        if file.read(2) != b"\0\1":  # not packed: such a one is refused where it is read
+            return False
+        counts = file.read(channels * height * (4 if large else 2))
+        lengths = struct.unpack(f">{channels * height}{'I' if large else 'H'}", counts)
+        start = file.tell()
+        return file.seek(0, os.SEEK_END) - start < sum(lengths)
 
 
 def _on_white(image: Image) -> Image:

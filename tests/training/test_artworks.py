@@ -1,10 +1,14 @@
 import io
 import os
+import random
 import struct
 import zlib
+from contextlib import suppress
 from pathlib import Path
 
 import numpy as np
+import pillow_heif
+import psd_tools
 import pytest
 from PIL import Image, ImageCms
 
@@ -60,11 +64,35 @@ def test_a_flattened_photoshop_file_opens(tmp_path: Path) -> None:
 
 def test_a_photoshop_file_cut_off_is_refused(tmp_path: Path) -> None:
     from psd_tools import PSDImage
+    from psd_tools.constants import Compression
 
-    PSDImage.frompil(picture()).save(tmp_path / "whole.psd")
-    (tmp_path / "a.psd").write_bytes((tmp_path / "whole.psd").read_bytes()[:40])
-    with pytest.raises(PictureError, match=r"a\.psd"):
-        open_artwork(tmp_path / "a.psd")
+    for compression in (Compression.RAW, Compression.RLE):
+        PSDImage.frompil(picture(), compression).save(tmp_path / "whole.psd")
+        whole = (tmp_path / "whole.psd").read_bytes()
+        assert open_artwork(tmp_path / "whole.psd").size == picture().size
+        for length in (40, len(whole) // 2, len(whole) - 2):
+            (tmp_path / "a.psd").write_bytes(whole[:length])
+            with pytest.raises(PictureError, match=r"a\.psd"):
+                open_artwork(tmp_path / "a.psd")
+
+
+@pytest.mark.parametrize("name", ["a.avif", "a.heic", "a.psd", "a.tif", "a.webp"])
+def test_damaged_bytes_are_refused_or_shown(tmp_path: Path, name: str) -> None:
+    path, chance = tmp_path / name, random.Random(5)
+    if path.suffix == ".psd":
+        psd_tools.PSDImage.frompil(picture()).save(path)
+    elif path.suffix == ".heic":
+        pillow_heif.from_pillow(picture()).save(path)
+    else:
+        picture().save(path)
+    whole = path.read_bytes()
+    for _ in range(40):
+        damaged = bytearray(whole)
+        for _ in range(4):
+            damaged[chance.randrange(len(damaged))] = chance.randrange(256)
+        path.write_bytes(damaged)
+        with suppress(PictureError):
+            assert open_artwork(path).mode == "RGB"
 
 
 def test_a_phone_photo_is_turned_upright(tmp_path: Path) -> None:
