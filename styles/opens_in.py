@@ -9,7 +9,6 @@ diffusers 0.42 (loaders/lora_pipeline.py, utils/peft_utils.py), PEFT 0.21. Only 
 from __future__ import annotations
 
 import os
-import struct
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -19,7 +18,7 @@ from styles.errors import StyleFileError
 from styles.opening_rules import TOOLS, Check, File
 from styles.style import FAMILY_OF_WIDTH
 from styles.style_metadata import claimed_family
-from styles.tensor_header import Header, TensorEntry, open_header, open_style_file
+from styles.tensor_header import Header, TensorEntry, number_in, open_header, open_style_file
 from styles.tokens import BUNDLED
 
 YES, PARTLY, NO, UNKNOWN = "yes", "partly", "no", "unknown"
@@ -145,8 +144,4 @@ def _scalar(file: BinaryIO, header: Header, entry: TensorEntry) -> float | None:
     if entry.shape not in ((), (1,)):
         return None
     file.seek(header.data_start + entry.begin)
-    data = file.read(entry.end - entry.begin)
-    if entry.dtype == "BF16":  # the upper half of a float32
-        return float(struct.unpack("<f", b"\0\0" + data)[0]) if len(data) == 2 else None
-    code = {"F16": "<e", "F32": "<f", "F64": "<d"}.get(entry.dtype)
-    return float(struct.unpack(code, data)[0]) if code and len(data) == struct.calcsize(code) else None
+    return number_in(file.read(entry.end - entry.begin), entry.dtype)

@@ -8,7 +8,6 @@ from __future__ import annotations
 import hashlib
 import io
 import math
-import struct
 from collections import Counter
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
@@ -25,7 +24,7 @@ from styles.names import clean_text
 from styles.sources import Source
 from styles.style import FAMILY_NAMES, Style, StyleCard, StyleLayer
 from styles.style_metadata import card_texts, claimed_family
-from styles.tensor_header import Header, TensorEntry, read_header, read_tensors
+from styles.tensor_header import Header, TensorEntry, number_in, read_header, read_tensors
 from styles.tokens import embeddings
 
 if TYPE_CHECKING:
@@ -88,7 +87,7 @@ def _strength(header: Header, judged: Judged, file: BinaryIO | None) -> float:
         if layer.alpha and file:
             entry = header.tensors[layer.alpha]
             file.seek(header.data_start + entry.begin)
-            alpha = _number(file.read(entry.end - entry.begin), entry.dtype)
+            alpha = number_in(file.read(entry.end - entry.begin), entry.dtype) or 0.0
         found.append(layer.alpha_for(alpha, of.dim) / (of.dim or 1))
     strength = commonest(Counter(found), 1.0)
     return strength if math.isfinite(strength) else 0.0
@@ -98,15 +97,6 @@ def _asked(judged: Judged) -> list[tuple[LayerKeys, Written]]:
     """Return the layers that are asked for their strength."""
     step = max(1, len(judged.layers) // LAYERS_ASKED)
     return list(zip(judged.layers, judged.written, strict=True))[::step]
-
-
-def _number(data: bytes, dtype: str) -> float:
-    if dtype == "BF16":
-        data, dtype = b"\0\0" + data, "F32"
-    try:
-        return float(struct.unpack({"F16": "<e", "F32": "<f", "F64": "<d"}[dtype], data)[0])
-    except struct.error:  # the file became shorter
-        return 0.0
 
 
 def _header_card(source: Source, judged: Judged, sha256: str) -> StyleCard:

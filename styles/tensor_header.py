@@ -12,6 +12,7 @@ import hashlib
 import json
 import math
 import os
+import struct
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -31,6 +32,8 @@ MOST_TENSORS = 20_000
 LONGEST_KEY = 400  # characters; the longest of Stable Diffusion has about 120
 LARGEST_SIDE = 1 << 17  # of a tensor; the widest layer of SDXL has 10240, a vocabulary 49408
 BYTES = {"F16": 2, "BF16": 2, "F32": 4, "F64": 8}
+ALPHA_BYTES = BYTES | {"I32": 4, "I64": 8}  # LyCORIS wrote whole numbers, too
+CODES = {"F16": "<e", "F32": "<f", "F64": "<d", "I32": "<i", "I64": "<q"}
 WHOLE = frozenset([int])
 OUTLINE = b"{}[],:0123456789 \t\r\n"
 NOT_BRACKETS = bytes(set(range(256)) - set(b"{}[]"))
@@ -146,7 +149,10 @@ def read_tensors(file: BufferedIOBase, header: Header, name: str) -> Iterator[tu
     """
     import torch
 
-    dtypes = {"F16": torch.float16, "BF16": torch.bfloat16, "F32": torch.float32, "F64": torch.float64}
+    dtypes = {
+        "F16": torch.float16, "BF16": torch.bfloat16, "F32": torch.float32, "F64": torch.float64,
+        "I32": torch.int32, "I64": torch.int64,
+    }  # fmt: skip
     file.seek(header.data_start)
     for key, entry in sorted(header.tensors.items(), key=lambda item: item[1].begin):
         try:
@@ -158,6 +164,16 @@ def read_tensors(file: BufferedIOBase, header: Header, name: str) -> Iterator[tu
         if file.readinto(data) != len(data):
             raise _refused(clean_text(name, 120), "it became shorter while it was read")
         yield key, torch.frombuffer(data, dtype=dtypes[entry.dtype]).reshape(entry.shape), data
+
+
+def number_in(data: bytes, dtype: str) -> float | None:
+    """Return the one number that a tensor's bytes hold; None where they are too few."""
+    if dtype == "BF16":  # the upper half of a float32
+        data, dtype = b"\0\0" + data, "F32"
+    try:
+        return float(struct.unpack(CODES[dtype], data)[0])
+    except struct.error:  # the file became shorter
+        return None
 
 
 def _values(data: bytes, name: str) -> dict[str, Any]:
@@ -192,23 +208,24 @@ def _judge_outline(data: bytes, name: str) -> None:
 
 
 def _entry(key: str, value: Any, name: str) -> TensorEntry:
-    problem = "the name is longer than any layer's" if len(key) > LONGEST_KEY else _problem(value)
+    problem = "the name is longer than any layer's" if len(key) > LONGEST_KEY else _problem(key, value)
     if problem:
         raise _refused(name, f"at {clean_text(key, 80)} {problem}")
     return TensorEntry(value["dtype"], tuple(value["shape"]), *value["data_offsets"])
 
 
-def _problem(value: Any) -> str:
+def _problem(key: str, value: Any) -> str:
     """Say what is wrong with the header's entry of a tensor; empty where it is right."""
     if not isinstance(value, dict) or set(value) != {"dtype", "shape", "data_offsets"}:
         return "its header is damaged"
     dtype, shape, offsets = value["dtype"], value["shape"], value["data_offsets"]
     if not _whole_numbers(shape) or not _whole_numbers(offsets) or len(offsets) != 2:
         return "its header is damaged"
-    if not isinstance(dtype, str) or dtype not in BYTES:
+    sizes = ALPHA_BYTES if key.endswith(".alpha") and shape in ([], [1]) else BYTES
+    if not isinstance(dtype, str) or dtype not in sizes:
         kind = clean_text(dtype, 20) if isinstance(dtype, str) else "something else"
         return f"it holds {kind}, a style holds {', '.join(BYTES)}"
-    if len(shape) > 4 or math.prod(shape) * BYTES[dtype] != offsets[1] - offsets[0]:
+    if len(shape) > 4 or math.prod(shape) * sizes[dtype] != offsets[1] - offsets[0]:
         return f"the shape {shape[:6]} doesn't fit its bytes"
     if shape and (min(shape) < 1 or max(shape) > LARGEST_SIDE):
         return f"the shape {shape} is none that a style has"

@@ -8,13 +8,14 @@ from typing import Any
 import pytest
 import torch
 import torch.nn.functional as F
-from safetensors.torch import save_file
+from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
 from styles import judging
 from styles.errors import StyleFileError
 from styles.style import Style, StyleLayer
 from styles.style_file import read_card, read_style, write_style
+from styles.verify import verify
 
 LINEAR = "mid_block.attentions.0.transformer_blocks.0.attn1.to_q"
 CONV = "mid_block.resnets.0.conv1"
@@ -356,3 +357,21 @@ def test_the_room_that_is_kept_is_the_files_largest_size() -> None:
     from styles.tensor_header import LARGEST_FILE
 
     assert ROOM * 4 == LARGEST_FILE and judging.ROOM == ROOM
+
+
+@pytest.mark.parametrize("kind", [torch.int64, torch.int32, torch.bfloat16])
+@pytest.mark.parametrize("factors", [("lokr_w1", "lokr_w2"), ("lora_up.weight", "lora_down.weight")])
+def test_an_alpha_may_be_a_whole_number(tmp_path: Path, kind: Any, factors: tuple[str, str]) -> None:
+    parts = {factors[0]: halves(4, 4), factors[1]: halves(4, 4, seed=1)}
+    path = file_of(tmp_path, {LINEAR: parts}, alpha=None)
+    tensors = load_file(path)
+    stem = "lora_unet_" + LINEAR.replace(".", "_")
+    save_file(tensors | {f"{stem}.alpha": torch.tensor(2, dtype=kind)}, path)
+    whole = opened(path)[LINEAR]
+    assert verify(path).whole
+    save_file(tensors | {f"{stem}.alpha": torch.tensor(2.0)}, path)
+    close(delta(whole), delta(opened(path)[LINEAR]))
+    save_file(tensors | {f"{stem}.{factors[0]}": torch.ones(4, 4, dtype=kind)}, path)
+    if kind != torch.bfloat16:
+        with pytest.raises(StyleFileError, match="holds I"):
+            read_style(path)
