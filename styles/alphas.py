@@ -1,8 +1,8 @@
-"""One alpha for all layers of a network, so that diffusers gives each layer the strength that its file says.
+"""A style's layers as its file can hold them: one alpha for all of a network, and factors that fit into fp16.
 
 diffusers (0.42, `get_peft_kwargs`) takes the alpha that most layers of a network have, and finds the others by names
 that it has not translated: attention layers with an alpha of their own would get the common one, twice as strong or
-half as strong as they were made.
+half as strong as they were made. A layer that was hardly trained has numbers that fp16 would round away.
 """
 
 from __future__ import annotations
@@ -18,6 +18,8 @@ from styles.style import StyleLayer
 if TYPE_CHECKING:
     from torch import Tensor
 
+TINY = 2.0**-12  # a factor whose largest number is below that would lose digits in fp16
+HUGE = 2.0**15
 COMFORTABLE = 2.0**8  # the largest number that is left in a factor; fp16 ends at 2^16
 SMALLEST = 2.0**-6  # the least that a factor's largest number may become; fp16 loses digits below 2^-14
 
@@ -25,14 +27,16 @@ SMALLEST = 2.0**-6  # the least that a factor's largest number may become; fp16 
 def even_alphas(layers: Sequence[StyleLayer]) -> tuple[StyleLayer, ...]:
     """Return the layers with the commonest alpha of their network, what they do unchanged up to one rounding of `up`.
 
-    A layer whose numbers would leave fp16's range keeps its own alpha.
+    A layer whose numbers would leave fp16's range keeps its own alpha; all are fit for fp16.
     """
     told: dict[str, Counter[float]] = {}
     for layer in layers:
         told.setdefault(layer.network, Counter())[layer.alpha] += (
             layer.alpha != 0
         )  # 0 could stand for no other
-    return tuple(_with_alpha(layer, told[layer.network].most_common(1)[0][0]) for layer in layers)
+    return tuple(
+        fit_for_fp16(_with_alpha(layer, told[layer.network].most_common(1)[0][0])) for layer in layers
+    )
 
 
 def _with_alpha(layer: StyleLayer, alpha: float) -> StyleLayer:
@@ -49,6 +53,18 @@ def _with_alpha(layer: StyleLayer, alpha: float) -> StyleLayer:
     if max(high, low) > COMFORTABLE or min(high, low) < SMALLEST:
         return layer
     return replace(layer, down=down, up=up, alpha=alpha)
+
+
+def fit_for_fp16(layer: StyleLayer) -> StyleLayer:
+    """Return the layer with a power of two moved between its factors where fp16 can't hold the numbers of one well."""
+    import torch
+
+    high, low = _largest(layer.down), _largest(layer.up)
+    held = min(high, low) >= TINY and max(high, low) <= HUGE
+    if held or layer.down.dtype == layer.up.dtype == torch.float16 or not 0 < high * low < math.inf:
+        return layer
+    shift = 2.0 ** round(math.log2(high / low) / 2)
+    return replace(layer, down=layer.down.float() / shift, up=layer.up.float() * shift)
 
 
 def _largest(weight: Tensor) -> float:

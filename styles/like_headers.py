@@ -94,6 +94,8 @@ def _split(header: bytes, section: int) -> _Split | None:
         end = 0
         if text.startswith(START):
             metadata, end = json.JSONDecoder(object_pairs_hook=_texts).raw_decode(text, len(START))
+        elif '"__metadata__"' in text:  # behind the tensors, where nobody puts it
+            return None
     except (ValueError, RecursionError):
         return None
     if not isinstance(metadata, dict):

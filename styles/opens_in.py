@@ -14,8 +14,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import BinaryIO
 
-from styles.errors import StyleFileError
 from styles.opening_rules import TOOLS, Check, File
+from styles.peft_folder import open_adapters
 from styles.style import FAMILY_OF_WIDTH
 from styles.style_metadata import claimed_family
 from styles.tensor_header import Header, TensorEntry, number_in, open_header, open_style_file
@@ -64,21 +64,21 @@ def _opening(tool: str, checks: list[Check]) -> Opening:
 
 
 def _folder_opens(path: Path) -> tuple[Opening, ...]:
-    config, weights = path / "adapter_config.json", path / "adapter_model.safetensors"
-    if not config.is_file() or not weights.is_file():
-        raise StyleFileError(
-            f"{path} is no PEFT folder: adapter_config.json or adapter_model.safetensors is not there.",
-            "Choose the folder that holds both.",
-        )
-    header = open_header(weights)
+    adapters = open_adapters(path)
+    here = Check(
+        "place",
+        adapters[0].file.parent == path,
+        "Its layers lie in a folder inside of it: give it that one.",
+        "part",
+    )
     named = Check(
         "names",
-        all(key.startswith("base_model.model.") for key in header.tensors),
+        all(key.startswith("base_model.model.") for adapter in adapters for key in adapter.header.tensors),
         "Its layers have other names.",
     )
     told = Check(
         "alpha",
-        "lora_adapter_metadata" in header.metadata,
+        all("lora_adapter_metadata" in adapter.header.metadata for adapter in adapters),
         "Its file doesn't tell its strength, which diffusers then takes to be 1.",
         "part",
     )
@@ -86,8 +86,8 @@ def _folder_opens(path: Path) -> tuple[Opening, ...]:
         "form", False, "It reads files in the kohya form, not PEFT folders: export the style as a file."
     )
     return (
-        _opening("PEFT", [named]),
-        _opening("diffusers", [named, told]),
+        _opening("PEFT", [here, named]),
+        _opening("diffusers", [here, named, told]),
         *(_opening(tool, [other]) for tool in TOOLS if tool != "diffusers"),
     )
 

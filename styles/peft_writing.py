@@ -13,6 +13,7 @@ from collections import Counter
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any
 
+from styles.alphas import fit_for_fp16
 from styles.errors import StyleFileError
 from styles.style import Style, StyleLayer
 from styles.style_writing import fp16
@@ -33,7 +34,7 @@ def peft_files(style: Style, metadata_for: Callable[[str], dict[str, str]]) -> d
     """
     files: dict[str, bytes] = {}
     for network, folder in FOLDERS.items():
-        layers = [layer for layer in style.layers if layer.network == network]
+        layers = [fit_for_fp16(layer) for layer in style.layers if layer.network == network]
         if not layers:
             continue
         config = _config(layers, style.card.base_name)

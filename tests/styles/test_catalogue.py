@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import random
 import shutil
@@ -333,6 +334,15 @@ def test_the_folder_may_be_used_by_several_threads(home: Path) -> None:
     assert len(library.cards()) == 12 and library.hash_some(0) == 0
 
 
+def behind(data: bytes) -> bytes:
+    """A style file with its metadata behind the list of tensors."""
+    end = 8 + int.from_bytes(data[:8], "little")
+    values = json.loads(data[8:end])
+    values["__metadata__"] = values.pop("__metadata__")
+    text = json.dumps(values).encode()
+    return len(text).to_bytes(8, "little") + text + data[end:]
+
+
 def test_files_that_are_alike_are_read_as_each_alone(tmp_path: Path) -> None:
     """What was judged once is not judged again, and yet every card is as if it were."""
     told: list[dict[str, str]] = [
@@ -361,6 +371,8 @@ def test_files_that_are_alike_are_read_as_each_alone(tmp_path: Path) -> None:
     odd = {
         "twice": twice.replace(b'{"modelspec.author": "A"}', b'{"x": "A"   , "x": "B"  }'),
         "number": twice.replace(b'"A"', b" 3 "),
+        "behind": behind(twice),
+        "behind, another": behind(twice).replace(b'"A"', b'"B"'),
         "cut": data[:-2],
         "alpha": bytes(alpha),
         "nan": data[:-2] + b"\x00\x7e",

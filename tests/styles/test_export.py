@@ -388,10 +388,26 @@ def test_one_alpha_changes_nothing_that_a_style_does() -> None:
     assert even[0] is many[0]
     tiny = replace(layer, alpha=1e-6)
     assert even_alphas([layer, layer, tiny])[2] is tiny  # fp16 would lose its digits
-    huge = [layer, layer, replace(layer, down=layer.down * 1e5, up=layer.up * 1e3)]
-    assert even_alphas(huge)[2] is huge[2]
-    huge[2] = replace(huge[2], alpha=1.0)
-    assert even_alphas(huge)[2] is huge[2]  # its numbers leave fp16: it keeps its own
+    huge = replace(layer, down=layer.down * 1e5, up=layer.up * 1e3)
+    assert (
+        even_alphas([layer, layer, replace(huge, alpha=1.0)])[2].alpha == 1.0
+    )  # its numbers are at their end
+    spoilt = replace(layer, up=layer.up * float("nan"))
+    assert even_alphas([spoilt])[0] is spoilt  # and refused where it is written
+    for odd in (huge, replace(layer, up=layer.up * 1e-5), replace(layer, down=layer.down * 1e-5)):
+        (fit,) = even_alphas([odd])
+        assert torch.equal(delta(fit), delta(odd))  # a power of two rounds nothing
+        halves = replace(fit, down=fit.down.half(), up=fit.up.half())
+        assert (delta(odd) - delta(halves)).norm() <= 2.0**-11 * 2 * delta(odd).norm()
+
+
+def test_a_layer_that_was_hardly_trained_is_exported(tmp_path: Path, style: Style) -> None:
+    first, *rest = style.layers
+    hardly = replace(
+        style, layers=(replace(first, down=first.down.float(), up=first.up.float() * 3e-7), *rest)
+    )
+    for form in ("file", "peft"):
+        assert export_style(hardly, tmp_path / form, ExportOrder(form)).difference < 2.0**-10
 
 
 def test_a_picture_is_turned_as_its_camera_said(tmp_path: Path) -> None:

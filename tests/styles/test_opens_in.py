@@ -246,7 +246,7 @@ def test_what_is_only_worth_knowing_is_told_and_opens(tmp_path: Path) -> None:
 
 
 def test_a_folder_that_is_none_is_refused(tmp_path: Path) -> None:
-    with pytest.raises(StyleFileError, match="no PEFT folder"):
+    with pytest.raises(StyleFileError, match="no style"):
         opens_in(tmp_path)
     with pytest.raises(StyleFileError, match="no file"):
         opens_in(tmp_path / "none.safetensors")

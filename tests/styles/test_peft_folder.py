@@ -12,8 +12,10 @@ import torch
 from safetensors.torch import save_file
 
 from styles.errors import StyleFileError
+from styles.export import ExportOrder, export_style
 from styles.peft_folder import is_peft_folder
 from styles.style_file import read_card, read_style
+from styles.verify import verify
 
 ATTENTION = "mid_block.attentions.0.transformer_blocks.0.attn2.to_k"
 TEXT = "text_model.encoder.layers.0.self_attn.q_proj"
@@ -64,6 +66,10 @@ def test_a_text_encoder_alone_or_below_is_told_by_its_width(tmp_path: Path) -> N
     assert card.family == "unknown" and "Stable Diffusion 1 and Stable Diffusion XL alike" in card.problems[0]
     adapter(tmp_path / "c" / "text_encoder", TEXT, 1024, 1024)
     assert is_peft_folder(tmp_path / "c") and read_card(tmp_path / "c").family == "sd2"
+    seen = verify(tmp_path / "c")
+    assert seen.whole and [opening.opens for opening in seen.openings[:2]] == ["partly", "partly"]
+    exported = export_style(read_style(tmp_path / "c"), tmp_path / "out", ExportOrder(form="peft"))
+    assert read_style(exported.paths[0]).card.layers == {"te": 1}
 
 
 @pytest.mark.parametrize(
