@@ -25,7 +25,7 @@ from typing import TYPE_CHECKING, Literal
 from styles.atomic import telling, unused_name, write_text
 from styles.errors import JobError, PlanError
 from styles.home import Home
-from styles.names import safe_name, suggested_name
+from styles.names import clean_text, safe_name, suggested_name
 from training.artworks import Artwork, caption_of, full_caption, inspect
 from training.events import Failed, Finished, Paused, TrainingEvent, Warned, from_json_line, to_json_line
 from training.plan import TrainingPlan
@@ -33,6 +33,8 @@ from training.plan import TrainingPlan
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
+LONGEST_FILE_NAME = 255  # characters
+LOOK_SECONDS = 0.06  # how long a look at a lock insists
 State = Literal["waiting", "running", "paused", "finished", "failed", "interrupted"]
 Request = Literal["pause", "stop", "resume"]
 
@@ -79,7 +81,13 @@ class Job:
             caption = caption_of(artwork.path)
             if caption is not None:
                 target.with_suffix(".txt").write_text(caption, encoding="utf-8")
-            rows.append({"file": target.name, "name": artwork.path.name, "size_px": artwork.size_px})
+            rows.append(
+                {
+                    "file": target.name,
+                    "name": clean_text(artwork.path.name, LONGEST_FILE_NAME),
+                    "size_px": artwork.size_px,
+                }
+            )
         write_text(self.folder / "artworks.json", json.dumps(rows, indent=2, ensure_ascii=False))
 
     @classmethod
@@ -136,7 +144,8 @@ class Job:
         with telling(self.journal), self.journal.open("ab+") as file:
             if file.tell() and not _ends_with_newline(self.journal):
                 file.write(b"\n")
-            file.write(to_json_line(event).encode("utf-8") + b"\n")
+            # A name that is no text may stand in an event.
+            file.write(to_json_line(event).encode("utf-8", "replace") + b"\n")
             file.flush()
 
     def events(self) -> list[TrainingEvent]:
@@ -195,7 +204,8 @@ class Job:
         """Say whether a trainer holds the job now; the system frees the lock of a killed one."""
         from filelock import FileLock, Timeout
 
-        lock = FileLock(self.folder / "lock", timeout=0)
+        # Who only looks holds the lock for a moment, and is not to be taken for a trainer by somebody else who looks.
+        lock = FileLock(self.folder / "lock", timeout=LOOK_SECONDS, poll_interval=LOOK_SECONDS / 20)
         try:
             with lock:
                 return False

@@ -1,7 +1,9 @@
 import errno
+import os
 import subprocess
 import sys
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -129,6 +131,16 @@ def test_the_lock_tells_whether_a_trainer_lives_and_a_killed_one_frees_it(
         assert job.alive()
 
 
+def test_two_who_look_at_once_see_no_trainer_in_each_other(make_job: Callable[..., Job]) -> None:
+    job = make_job(Path("x"))
+
+    def seen(_: int) -> bool:
+        return any(job.alive() for _ in range(300))
+
+    with ThreadPoolExecutor(4) as pool:
+        assert not any(pool.map(seen, range(4)))
+
+
 def test_what_is_no_job_is_said(tmp_path: Path, make_job: Callable[..., Job]) -> None:
     with pytest.raises(JobError, match="not a job folder"):
         Job.open(tmp_path)
@@ -140,3 +152,18 @@ def test_what_is_no_job_is_said(tmp_path: Path, make_job: Callable[..., Job]) ->
     (job.folder / "artworks.json").write_text("[{}]")
     with pytest.raises(JobError, match="artworks"):
         job.artworks()
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="elsewhere names of files are text")
+def test_an_artwork_whose_name_is_no_text_is_taken(tmp_path: Path) -> None:
+    odd = tmp_path / "art" / os.fsdecode(b"caf\xe9.png")
+    odd.parent.mkdir()
+    picture().save(odd)
+    odd.with_name(os.fsdecode(b"broken\xe9.png")).write_bytes(b"none")
+    job = Job.create(tmp_path / "jobs", small_plan(tmp_path), [odd.parent])
+    (copy,) = job.artworks()
+    assert copy.path.read_bytes() == odd.read_bytes()
+    (note,) = [
+        event.message for event in job.events() if isinstance(event, Warned) and "broken" in event.message
+    ]
+    note.encode("utf-8")
