@@ -153,16 +153,17 @@ def running_page(home: Path) -> str | None:
     import json
 
     try:
-        port = int(json.loads((home / "running.json").read_text(encoding="utf-8"))["port"])
+        told = json.loads((home / "running.json").read_text(encoding="utf-8"))
+        port, sign = int(told["port"]), str(told["sign"])
     except (OSError, ValueError, KeyError, TypeError):
         return None
     import http.client
 
-    # The file may be left from a window that was killed, and its port be another program's by now.
+    # The file may be left from a window that was killed, and its port be another program's by now, or another home's.
     page = http.client.HTTPConnection("127.0.0.1", port, timeout=3)
     try:
         page.request("GET", "/")
-        found = b"Atelier" in page.getresponse().read(2_000_000)
+        found = page.getresponse().getheader("x-atelier") == sign
     except (OSError, http.client.HTTPException):
         return None
     finally:

@@ -6,11 +6,9 @@ from typing import Annotated
 
 import typer
 
-from app.cli.options import HomeOption, JsonOption, console_of, open_studio
+from app.cli.options import HomeOption, JsonOption, command_group, console_of, open_studio
 
-bases_commands = typer.Typer(
-    help="The bases to train on and paint with.", no_args_is_help=True, rich_markup_mode=None
-)
+bases_commands = command_group("The bases to train on and paint with.")
 
 
 @bases_commands.command("list")

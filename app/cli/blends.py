@@ -22,11 +22,11 @@ from app.cli.mix import (
     TextureOption,
     mix_order,
 )
-from app.cli.options import BaseOption, HomeOption, JsonOption, console_of, open_studio
+from app.cli.options import BaseOption, HomeOption, JsonOption, command_group, console_of, open_studio
 from styles.errors import BadInput, Cancelled
 from styles.names import safe_name
 
-blends_commands = typer.Typer(help="The blends that you keep.", no_args_is_help=True, rich_markup_mode=None)
+blends_commands = command_group("The blends that you keep.")
 BlendName = Annotated[str, typer.Argument(metavar="NAME", help="The blend's name.")]
 Weighed = Annotated[
     list[str] | None,

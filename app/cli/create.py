@@ -111,6 +111,7 @@ def create(
             )
     if again is not None and prompt is not None and not prompt.strip():
         prompt = None  # the picture's own
+    out, again = (path and path.expanduser() for path in (out, again))
     if out is not None:
         check_folder(out)
     console, studio = console_of(context), open_studio(context, home)

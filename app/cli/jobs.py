@@ -6,10 +6,10 @@ from typing import Annotated
 
 import typer
 
-from app.cli.options import HomeOption, JsonOption, console_of, open_studio
+from app.cli.options import HomeOption, JsonOption, command_group, console_of, open_studio
 
 JobId = Annotated[str, typer.Argument(help="The job's id, as `jobs list` shows it.")]
-jobs_commands = typer.Typer(help="Trainings, running and past.", no_args_is_help=True, rich_markup_mode=None)
+jobs_commands = command_group("Trainings, running and past.")
 
 
 @jobs_commands.command("list")
@@ -35,6 +35,22 @@ def jobs_resume(
     console, studio = console_of(context), open_studio(context, home)
     result = follow_on_console(studio, studio.resume_training(job), console)
     console.answer(result, f"{result['name']} is ready: {result['style']}")
+
+
+@jobs_commands.command("keep")
+def jobs_keep(
+    context: typer.Context,
+    job: JobId,
+    step: Annotated[int, typer.Argument(help="The step of one of its checkpoints.")],
+    home: HomeOption = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Make a finished training's style anew, as it was after another step."""
+    done = open_studio(context, home).trainings.keep(job, step)
+    console_of(context).answer(
+        {"style": done.style_path, "id": done.style_id, "name": done.style_name, "steps": done.step},
+        f"{done.style_name} is now as after step {done.step}: {done.style_path}",
+    )
 
 
 @jobs_commands.command("stop")

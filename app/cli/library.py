@@ -8,14 +8,14 @@ from typing import Annotated, Any
 
 import typer
 
-from app.cli.options import BaseOption, HomeOption, JsonOption, console_of, open_studio
+from app.cli.options import BaseOption, HomeOption, JsonOption, command_group, console_of, open_studio
 from styles.errors import AtelierError, BadInput
 
 Names = Annotated[str, typer.Argument(help="The style's name, or the beginning of its id.")]
 Newest = Annotated[bool, typer.Option("--newest", help="The newest first, instead of by name.")]
 Favourites = Annotated[bool, typer.Option("--favourites", help="Only the favourites.")]
 Family = Annotated[str, typer.Option("--family", help="Only those for a family: starter, sd1, sd2 or sdxl.")]
-styles_commands = typer.Typer(help="The library of styles.", no_args_is_help=True, rich_markup_mode=None)
+styles_commands = command_group("The library of styles.")
 
 
 @styles_commands.command("list")
@@ -85,6 +85,7 @@ def styles_import(
     from styles.import_card import import_cards
 
     library = open_studio(context, home).library
+    files = [file.expanduser() for file in files]
     if dry_run:
         cards = list(import_cards(files, library))
         good, bad = [one for one in cards if not one.reason], [one for one in cards if one.reason]
@@ -233,7 +234,8 @@ def styles_verify(
 
     library = open_studio(context, home).library
     if styles:
-        paths = [Path(one) if Path(one).exists() else library.find(one).path for one in styles]
+        given = [(one, Path(one).expanduser()) for one in styles]
+        paths = [path if path.exists() else library.find(one).path for one, path in given]
     else:
         listing = library.look()
         paths = [card.path for card in listing.cards] + [one.file for one in listing.unreadable]

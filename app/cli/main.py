@@ -24,6 +24,7 @@ from app.log import surprise_message
 from app.orders import TrainingOrder
 from app.settings import Settings
 from app.words import speak
+from styles.atomic import check_folder
 from styles.errors import AtelierError, BadInput, Cancelled, Failure
 from styles.home import Home
 
@@ -178,6 +179,14 @@ def train(
             "--flip/--no-flip", help="Show the artworks mirrored, too; not with lettering.", show_default="no"
         ),
     ] = None,
+    setting: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--set",
+            metavar="NAME=VALUE",
+            help="Any number of the window's Advanced, such as preview_every=50.",
+        ),
+    ] = None,
     begun: Annotated[
         str, typer.Option("--continue", metavar="STYLE", help="Go on from this finished style.")
     ] = "",
@@ -191,12 +200,13 @@ def train(
 ) -> None:
     """Train a style from a handful of pictures."""
     from app.cli.follow import follow_on_console
+    from app.train.form import numbers_from
 
     order = TrainingOrder(
         name=name, pictures=tuple(pictures), base=base, preset=preset, trigger=trigger, steps=steps, rank=rank,
         seed=seed, resolution_px=resolution, layers=layers, author=author, licence=licence, continue_from=begun, rights=rights,
         learning_rate=learning_rate, batch=batch, gradient_accumulation=accumulate, gradient_checkpointing=checkpointing,
-        flip=flip,
+        flip=flip, numbers=numbers_from(setting or ()),
     )  # fmt: skip
     console, studio = console_of(context), open_studio(context, home)
     job = studio.start_training(order)
@@ -226,5 +236,6 @@ def demo(
     console, studio = console_of(context), open_studio(context, home)
     plan = DemoPlan(base=base, steps=steps)
     folder = out.expanduser().absolute() if out else studio.home.root / "demo"
+    check_folder(folder)
     report = run_demo(studio, folder, plan, say=console.say)
     console.answer(report, f"The sheet is {report['sheet']}")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -30,10 +30,24 @@ def home_folder(folder: Path | None) -> Home:
 
 
 def open_studio(context: typer.Context, home: Path | None) -> Studio:
-    """The studio of this run; `--home` may stand before the command or after it."""
+    """The studio of this run; `--home` may stand before any word of the command or after it."""
     from app.studio import Studio
 
-    return Studio(home_folder(home or context.find_root().params.get("home")))
+    at: Any = context
+    while home is None and at is not None:
+        home, at = at.params.get("home"), at.parent
+    return Studio(home_folder(home))
+
+
+def command_group(about: str) -> typer.Typer:
+    """Commands with a first word in common; before the second, too, they take the options that all commands take."""
+    group = typer.Typer(help=about, no_args_is_help=True, rich_markup_mode=None)
+
+    @group.callback()
+    def shared(home: HomeOption = None, as_json: JsonOption = False) -> None:
+        pass
+
+    return group
 
 
 def console_of(context: typer.Context) -> Console:

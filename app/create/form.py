@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from app.create.easel import prompt_with_triggers
-from app.create.mix_form import MixForm, MixRow
+from app.create.mix_form import MOST_ROWS, MixForm, MixRow
 from app.create.mix_orders import SheetOrder
 from app.create.style_choices import paintable
 from app.orders import DEFAULT_SAMPLER, DEFAULT_STEPS, PictureOrder
@@ -197,6 +197,14 @@ def recalled(studio: Studio, recipe: Recipe) -> Recalled:
         if row.style in cards
     }
     notes = list(recipe.notes)
+    if len(recipe.blend.parts) > MOST_ROWS:
+        notes.append(
+            say(
+                "It has {count} styles, of which there is room here for {room}.",
+                count=len(recipe.blend.parts),
+                room=MOST_ROWS,
+            )
+        )
     image = ""
     if recipe.source:
         kept = source_path(recipe.source, studio.home)

@@ -202,7 +202,8 @@ class Painter:
                     self._rendering = rendering
                     if self._stopped or self._canvas.number != number:
                         rendering.stop()
-                self._follow(number, rendering)
+                alone = order.count == 1 and not order.sheet and not order.second_pass
+                self._follow(number, rendering, measuring=alone)  # as large as a draft
                 self._end(number, state="done")
             except Cancelled:
                 self._end(number, state="stopped")
@@ -210,11 +211,11 @@ class Painter:
                 self._end(number, state="failed", **self._told(error, pause_training))
         self._go_on()
 
-    def _follow(self, number: int, rendering: Rendering) -> None:
+    def _follow(self, number: int, rendering: Rendering, measuring: bool) -> None:
         since = 0.0  # the end of a step; what comes before the first is no measure
         for event in rendering.events():
             now = time.monotonic() if isinstance(event, Painting) else 0.0
-            if since and now:
+            if since and now and measuring:
                 self._step_seconds = now - since
             since = now
             with self._changed:

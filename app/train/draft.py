@@ -30,6 +30,7 @@ from styles.names import clean_text, suggested_name
 from training.artworks import (
     LONGEST_CAPTION,
     MOST_ARTWORKS,
+    SUFFIXES,
     caption_of,
     full_size,
     in_natural_order,
@@ -115,15 +116,16 @@ class Draft:
         """Copy a folder's pictures and captions in, telling after each how far it is; what can't be read is refused."""
         given = list(files)
         done = Added()
-        stems: dict[str, str] = {}  # the stem that a file came with, and the one that it got
+        stems: dict[str, str] = {}  # the name and the stem that a file came with, and the stem that it got
         captioned = {path.stem for path in self.paths() if caption_of(path)}
         for path in [path for path in given if path.suffix.lower() != ".txt"]:
             done = self._add_picture(path, grid, stems, done)
             yield done
         with self._change():
             for path in (path for path in given if path.suffix.lower() == ".txt"):
-                stem = stems.get(path.stem, path.stem)
-                if stem in captioned and path.stem in stems:
+                of = Path(path.stem)  # picture.txt and picture.jpg.txt are the same to us
+                stem = stems.get(of.name, of.stem if of.suffix.lower() in SUFFIXES else of.name)
+                if stem in captioned and of.name in stems:
                     continue  # of a picture that was here with a caption, which may have been written since
                 text = path.read_bytes()[: 4 * LONGEST_CAPTION].decode("utf-8-sig", errors="replace")
                 self._write_caption(self.artworks_folder / f"{stem}.txt", text)
@@ -134,7 +136,7 @@ class Draft:
         here = self.paths()
         twin = next((known for known in here if _same(known, path)), None)
         if twin is not None:
-            stems[path.stem] = twin.stem
+            stems |= dict.fromkeys((path.name, path.stem), twin.stem)
             return replace(done, known=done.known + 1)
         if len(here) >= MOST_ARTWORKS:
             said = f"{path.name}: there are {MOST_ARTWORKS} pictures already."
@@ -154,7 +156,7 @@ class Draft:
             target = unused_name(self.artworks_folder, stem, path.suffix.lower())
             shutil.copyfile(path, target)
             self._keep_look(target.name, grid, look, thumb)
-            stems[path.stem] = target.stem
+            stems |= dict.fromkeys((path.name, path.stem), target.stem)
         return replace(done, pictures=done.pictures + 1)
 
     def artworks(self, grid: Grid) -> list[DraftArtwork]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
@@ -115,18 +115,42 @@ def trigger_of(form: Mapping[str, Any]) -> str:
 def order_of(form: Mapping[str, Any], pictures: Sequence[Path]) -> TrainingOrder:
     """The order that a form comes to; raises BadInput for what is no number and for an empty draft."""
     begun = str(form["continue_from"] or "")
-    numbers = {
-        number.name: value for number in NUMBERS.values() if (value := value_of(number, form)) is not None
-    }
+    numbers = numbers_in(form)
     if begun:
         numbers.pop("layers", None)  # it has its own
-    if form["min_snr_gamma"].strip().casefold() in OFF:
-        numbers["min_snr_gamma"] = None
     return TrainingOrder(
         name=form["name"], pictures=tuple(pictures), base=form["base"].strip(), preset=form["preset"],
         trigger=form["trigger"], author=form["author"], licence=form["licence"], rights=form["rights"],
         continue_from=begun, numbers=numbers,
     )  # fmt: skip
+
+
+def numbers_in(form: Mapping[str, Any]) -> dict[str, Any]:
+    """The numbers of the plan that a form gives, without those that the preset decides; raises BadInput."""
+    numbers = {
+        number.name: value for number in NUMBERS.values() if (value := value_of(number, form)) is not None
+    }
+    if form["min_snr_gamma"].strip().casefold() in OFF:
+        numbers["min_snr_gamma"] = None
+    return numbers
+
+
+def numbers_from(settings: Iterable[str]) -> dict[str, Any]:
+    """The same from texts like `preview_every=50`; prompts may come one by one. Raises BadInput."""
+    form = dict(EMPTY)
+    for setting in settings:
+        name, equals, text = setting.partition("=")
+        name = name.strip().replace("-", "_")
+        if not equals or name not in NUMBERS:
+            raise BadInput(
+                f"“{setting[:80]}” is nothing that a training can be told.",
+                f"Write it as NAME=VALUE, such as preview_every=50. The names are {', '.join(NUMBERS)}.",
+            )
+        if NUMBERS[name].kind == "yes":
+            form[name] = text.strip().casefold() in ("yes", "true", "on", "1")
+        else:
+            form[name] = f"{form[name]}\n{text}" if NUMBERS[name].kind == "prompts" else text
+    return numbers_in(form)
 
 
 def value_of(number: Number, form: Mapping[str, Any]) -> Any:

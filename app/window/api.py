@@ -123,7 +123,7 @@ def add_endpoints(studio: Studio) -> None:
     @told
     def import_style(path: str) -> dict[str, Any]:
         """Bring a style file or a folder of them into the library."""
-        report = studio.library.import_files([Path(path)])
+        report = studio.library.import_files([Path(path).expanduser()])
         refused = [{"file": str(one.file), "reason": one.reason} for one in report.refused]
         return {"styles": [card_facts(card) for card in report.styles], "refused": refused}
 

@@ -79,7 +79,7 @@ def form_fields(studio: Studio) -> tuple[dict[str, Any], gr.Accordion]:
     with gr.Accordion(say("From a picture"), open=False) as from_picture:
         fields["image"] = gr.Image(
             label=say("Picture to start from"), type="filepath", format="png", image_mode=None,
-            sources=["upload", "clipboard"], height=200,
+            sources=["upload", "clipboard"], height=200, elem_classes="source",
         )  # fmt: skip
         fields["denoise"] = gr.Slider(
             0, 1, step=0.05, label=say("How far to go from it"),

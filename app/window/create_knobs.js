@@ -1,6 +1,9 @@
 // What a style's card has to turn: sliders with a number each, and when in the painting the style acts.
 // Part of the mix's script: `state`, `view` and what follows a change are in create_mix.js.
 
+// No style is heard beyond 4 at any step: the server takes no more.
+const loudest = (points) => Math.max(1, ...(points ?? []).map(([, factor]) => Math.abs(factor)));
+
 function slider(what, name, row, low = LEAST, high = MOST) {
   const scale = () => (what === "weight" ? per(row) : 1);
   const label = filled(what === "weight" ? (view.strengths ? words.strength_of : words.weight_of) : words[what], { name });
@@ -9,7 +12,8 @@ function slider(what, name, row, low = LEAST, high = MOST) {
   const put = (text, done) => {
     const given = Number(text);
     if (text === "" || !Number.isFinite(given)) return sliders();
-    row[what] = Math.min(4, Math.max(low < 0 ? -4 : 0, given / scale()));
+    const most = what === "weight" ? 4 / loudest(row.schedule) : 4;
+    row[what] = Math.min(most, Math.max(low < 0 ? -most : 0, given / scale()));
     if (what === "weight") sliders();
     done ? released() : moved();
   };
@@ -52,7 +56,7 @@ function knobsOf(row, name) {
     onchange: () => {
       const points = own.value.trim().split(/[\s,]+/).map((point) => point.split("@").map(Number));
       const fine = points.every(([at, factor], place) => points[place].length === 2 && at >= 0 && at <= 1 &&
-        Math.abs(factor) <= 2 && (place === 0 || at >= points[place - 1][0]));
+        Math.abs(factor) <= 2 && Math.abs(row.weight * factor) <= 4 && (place === 0 || at >= points[place - 1][0]));
       own.setAttribute("aria-invalid", String(!fine));
       if (fine) { row.schedule = points; changed(); }
     },

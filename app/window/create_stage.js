@@ -161,7 +161,7 @@ watch("value", () => {
   complain(problem);
 });
 
-// A PNG that is chosen, or dropped on the stage, gives its settings.
+// A PNG that is chosen, or dropped, gives its settings.
 async function bring(file) {
   if (!file) return;
   said.textContent = words.taking;
@@ -173,13 +173,14 @@ async function bring(file) {
   }
 }
 
+// Anywhere in the room, save where a picture to start from is dropped.
 function dropped(event) {
-  if (![...event.dataTransfer.types].includes("Files")) return;
-  event.preventDefault();
-  shown.classList.toggle("dropping", event.type === "dragover");
-  if (event.type === "drop") bring(event.dataTransfer.files[0]);
+  if (!inSight() || ![...event.dataTransfer.types].includes("Files")) return;
+  const meant = !event.target.closest?.(".source");
+  shown.classList.toggle("dropping", meant && event.type === "dragover");
+  if (meant && event.type === "drop") bring(event.dataTransfer.files[0]);
 }
-for (const kind of ["dragover", "dragleave", "drop"]) element.closest(".column").addEventListener(kind, dropped);
+for (const kind of ["dragover", "dragleave", "drop"]) document.addEventListener(kind, dropped);
 
 element.classList.add("piece", "stage");
 element.replaceChildren(

@@ -30,8 +30,11 @@ HEADERS = (
 )
 
 
-def middleware(password: str) -> list[Any]:
-    """All of it, the outermost first; `password` is the kept one where other devices are let in, else empty."""
+def middleware(password: str, sign: str = "") -> list[Any]:
+    """All of it, the outermost first; `password` is the kept one where other devices are let in, else empty.
+
+    By `sign` the launcher knows the window of a home again, which has written it down there.
+    """
     from starlette.middleware import Middleware
     from starlette.middleware.trustedhost import TrustedHostMiddleware
 
@@ -39,7 +42,7 @@ def middleware(password: str) -> list[Any]:
     names = [HERE, "localhost", *(own_names() if password else [])]
     door = [Middleware(Doorkeeper, password=password)] if password else []
     hosts = Middleware(TrustedHostMiddleware, allowed_hosts=names)
-    return [hosts, *door, Middleware(SafetyHeaders), Middleware(SpokenPage)]
+    return [hosts, *door, Middleware(Headers, sign=sign), Middleware(SpokenPage)]
 
 
 def own_names() -> list[str]:
@@ -119,18 +122,19 @@ def _from_here(scope: Any) -> bool:
         return False
 
 
-class SafetyHeaders:
-    """ASGI middleware that adds HEADERS to every answer."""
+class Headers:
+    """ASGI middleware that adds HEADERS and the sign of this window to every answer."""
 
-    def __init__(self, app: Any) -> None:
+    def __init__(self, app: Any, sign: str) -> None:
         self.app = app
+        self.headers = (*HEADERS, (b"x-atelier", sign.encode("ascii")))
 
     async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
         """Pass the request on, with the headers put on its answer."""
 
         async def with_headers(message: Any) -> None:
             if message["type"] == "http.response.start":
-                message["headers"] = [*message["headers"], *HEADERS]
+                message["headers"] = [*message["headers"], *self.headers]
             await send(message)
 
         await self.app(scope, receive, with_headers if scope["type"] == "http" else send)

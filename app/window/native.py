@@ -110,6 +110,10 @@ def _close_with(window: Any, ended: threading.Event) -> None:
 
 
 def end_at_signal(ended: threading.Event) -> None:
-    """Set `ended` at a termination signal."""
-    if threading.current_thread() is threading.main_thread():
-        signal.signal(signal.SIGTERM, lambda *_: ended.set())
+    """Set `ended` at a termination signal, and when the terminal is closed."""
+    if threading.current_thread() is not threading.main_thread():
+        return
+    signal.signal(signal.SIGTERM, lambda *_: ended.set())
+    hangup = getattr(signal, "SIGHUP", None)  # Windows has none
+    if hangup and signal.getsignal(hangup) != signal.SIG_IGN:  # as `nohup` wants it
+        signal.signal(hangup, lambda *_: ended.set())

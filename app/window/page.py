@@ -21,12 +21,16 @@ from app.window.train import train_room
 from app.words import say
 
 BEAT_SECONDS = 5.0
+CLEANING = (
+    3600,
+    30 * 86400,
+)  # seconds: how often, and the age at which what a page sent is deleted; a form may hold it
 
 
 def build(studio: Studio) -> gr.Blocks:
     """The whole page over one studio; served by `serve`, or by a test."""
     pillow_heif.register_heif_opener()  # Gradio opens the picture to start from by Pillow alone
-    with gr.Blocks(title="Atelier", analytics_enabled=False, delete_cache=(3600, 86400)) as page:
+    with gr.Blocks(title="Atelier", analytics_enabled=False, delete_cache=CLEANING) as page:
         gr.HTML(masthead(), elem_id="masthead")
         tour = tour_strip()
         with gr.Tabs() as rooms:

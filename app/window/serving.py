@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import secrets
 import socket
 import sys
 import tempfile
@@ -42,7 +43,7 @@ def serve(studio: Studio, port: int | None = None, open_browser: bool = True, na
     with _only_window(studio), _private_folder():
         _free_port(port, address)  # a port that is taken is told before anything is built
         page = build(studio)
-        ended = threading.Event()
+        ended, sign = threading.Event(), secrets.token_hex(8)
         try:
             with _no_proxy_to_ourselves():
                 chosen = _launch(
@@ -50,10 +51,10 @@ def serve(studio: Studio, port: int | None = None, open_browser: bool = True, na
                     share=False, ssr_mode=False, pwa=True, favicon_path=SIGN, enable_monitoring=False, mcp_server=False,
                     strict_cors=True, run_history=False, max_file_size=LARGEST_UPLOAD, show_error=False,
                     footer_links=[], allowed_paths=[str(studio.home.pictures.absolute())], theme=theme(), css=css(),
-                    app_kwargs={"middleware": middleware(settings.password if settings.shared else "")},
+                    app_kwargs={"middleware": middleware(settings.password if settings.shared else "", sign)},
                 )  # fmt: skip
             running = studio.home.root / "running.json"
-            write_text(running, json.dumps({"port": chosen, "pid": os.getpid()}))
+            write_text(running, json.dumps({"port": chosen, "pid": os.getpid(), "sign": sign}))
             url = f"http://{HERE}:{chosen}/"
             words = say("Atelier is open at {url}  (Ctrl+C closes it; a training goes on)", url=url)
             print(words, file=sys.stderr, flush=True)

@@ -7,22 +7,25 @@ const within = (path) => path.slice(0, path.lastIndexOf('/') + 1);
 const folders = new WeakMap(); // of files that were dropped; those that were chosen tell it themselves
 const folderOf = file => folders.get(file) ?? within(file.webkitRelativePath);
 
-async function walk(entry, found) {
-  if (entry.isFile) {
-    const file = await new Promise((good, bad) => entry.file(good, bad));
-    folders.set(file, within(entry.fullPath));
-    found.push(file);
-    return;
-  }
-  const reader = entry.createReader();
-  for (;;) {
-    const some = await new Promise((good, bad) => reader.readEntries(good, bad));
-    if (!some.length) return;
-    for (const one of some) if (!one.name.startsWith('.')) await walk(one, found);
-  }
+async function walk(entry, found) { // to how many files or folders could not be read
+  let unread = 0;
+  try {
+    if (entry.isFile) {
+      const file = await new Promise((good, bad) => entry.file(good, bad));
+      folders.set(file, within(entry.fullPath));
+      found.push(file);
+      return 0;
+    }
+    const reader = entry.createReader();
+    for (;;) {
+      const some = await new Promise((good, bad) => reader.readEntries(good, bad));
+      if (!some.length) return unread;
+      for (const one of some) if (!one.name.startsWith('.')) unread += await walk(one, found);
+    }
+  } catch (error) { console.warn(entry.fullPath, error); return unread + 1; }
 }
 
-async function send(found) {
+async function send(found, unread = 0) {
   const chosen = found.filter(wanted), sent = new Map(); // by folder: a caption belongs to the picture beside it
   let count = 0;
   for (const file of chosen) {
@@ -33,7 +36,7 @@ async function send(found) {
       count += 1;
     } catch (error) { console.warn(file.name, error); }
   }
-  said.textContent = !chosen.length ? words.nothing : count < chosen.length ? words.lost : '';
+  said.textContent = unread || count < chosen.length ? words.lost : chosen.length ? '' : words.nothing;
   if (count) trigger('arrived', {folders: [...sent.values()]});
 }
 
@@ -42,7 +45,11 @@ const room = new AbortController();
 function listen(name, react) {
   document.addEventListener(name, event => element.isConnected ? react(event) : room.abort(), {signal: room.signal});
 }
-// The whole room takes them: a picture dropped beside a small zone would else replace the page.
+// In whatever room: a file that is dropped where nothing takes it would replace the page.
+for (const name of ['dragover', 'drop']) {
+  listen(name, event => { if ([...(event.dataTransfer?.types || [])].includes('Files')) event.preventDefault(); });
+}
+// The whole room takes them, not a small zone alone.
 listen('dragover', event => { if (carriesFiles(event)) { event.preventDefault(); zone.classList.add('over'); } });
 listen('dragleave', event => { if (!event.relatedTarget) zone.classList.remove('over'); });
 listen('drop', async event => {
@@ -50,8 +57,9 @@ listen('drop', async event => {
   if (!carriesFiles(event)) return;
   event.preventDefault();
   const entries = [...event.dataTransfer.items].map(item => item.webkitGetAsEntry()).filter(Boolean), found = [];
-  for (const entry of entries) await walk(entry, found);
-  await send(found);
+  let unread = 0;
+  for (const entry of entries) unread += await walk(entry, found);
+  await send(found, unread);
 });
 listen('paste', event => {
   const files = [...(event.clipboardData?.files || [])];

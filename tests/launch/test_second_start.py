@@ -19,21 +19,20 @@ ROOT = Path(__file__).resolve().parents[2]
 
 
 class Page(BaseHTTPRequestHandler):
-    title = "Atelier"
+    sign = "5160"
 
     def do_GET(self) -> None:
-        body = f"<title>{self.title}</title>".encode()
         self.send_response(200)
-        self.send_header("Content-Length", str(len(body)))
+        self.send_header("x-atelier", self.sign)
         self.end_headers()
-        self.wfile.write(body)
+        self.wfile.write(b"Atelier")
 
     def log_message(self, format: str, *arguments: object) -> None:
         """Quiet: the tests read standard error."""
 
 
 class OtherPage(Page):
-    title = "Somebody else's page"
+    sign = "0615"
 
 
 @pytest.fixture(params=[Page])
@@ -47,7 +46,7 @@ def port(request: pytest.FixtureRequest) -> Iterator[int]:
 
 
 def _announce(home: Path, port: int) -> None:
-    (home / "running.json").write_text(json.dumps({"port": port, "pid": 1}))
+    (home / "running.json").write_text(json.dumps({"port": port, "pid": 1, "sign": Page.sign}))
 
 
 def test_a_second_start_names_the_running_page_and_sets_nothing_up(tmp_path: Path, port: int) -> None:
@@ -64,7 +63,7 @@ def test_the_running_page_is_found(tmp_path: Path, port: int) -> None:
 
 
 @pytest.mark.parametrize("port", [OtherPage], indirect=True)
-def test_another_program_on_that_port_is_not_taken_for_atelier(tmp_path: Path, port: int) -> None:
+def test_the_window_of_another_home_is_not_taken_for_this_ones(tmp_path: Path, port: int) -> None:
     _announce(tmp_path, port)
     assert launch.running_page(tmp_path) is None
 
@@ -76,7 +75,7 @@ def test_a_window_that_was_killed_is_not_found(tmp_path: Path) -> None:
         assert launch.running_page(tmp_path) is None
 
 
-@pytest.mark.parametrize("text", ["", "[]", "{}", '{"port": "x"}', "\x00"])
+@pytest.mark.parametrize("text", ["", "[]", "{}", '{"port": "x"}', '{"port": 1}', "\x00"])
 def test_a_spoilt_announcement_is_no_page(tmp_path: Path, text: str) -> None:
     (tmp_path / "running.json").write_text(text)
     assert launch.running_page(tmp_path) is None

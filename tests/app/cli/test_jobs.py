@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import signal
 import sys
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -13,6 +14,7 @@ from app.orders import PictureOrder, TrainingOrder
 from app.studio import Studio
 from styles.errors import JobError
 from styles.home import Home
+from tests.app.conftest import Atelier
 from training.job import Job
 from training.plan import TrainingPlan, plan_for
 
@@ -23,7 +25,7 @@ def order(artworks: Path, base: Path, steps: int) -> TrainingOrder:
 
 @pytest.mark.skipif(sys.platform == "win32", reason="kills a process by signal")
 def test_a_killed_training_is_told_as_interrupted_and_goes_on(
-    tmp_path: Path, artworks: Path, tiny_base: Path
+    tmp_path: Path, artworks: Path, tiny_base: Path, atelier: Callable[[Path], Atelier]
 ) -> None:
     studio = Studio(Home(tmp_path / "home"))
     job = studio.start_training(order(artworks, tiny_base, 12))
@@ -48,6 +50,12 @@ def test_a_killed_training_is_told_as_interrupted_and_goes_on(
     with pytest.raises(JobError, match="finished"):
         later.resume_training(card.id)
     studio.close()
+
+    run = atelier(tmp_path / "home")
+    assert run("jobs", "--home", tmp_path / "home", "keep", card.id, "5").code == 1  # no checkpoint
+    kept = run("jobs", "keep", card.id, "6", "--json").json
+    assert (kept["name"], kept["steps"]) == ("Long", 6)
+    assert later.library.find("Long").id == kept["id"] != progress.finished.style_id
 
 
 def test_a_painting_in_the_background_can_be_stopped(tmp_path: Path, tiny_base: Path) -> None:

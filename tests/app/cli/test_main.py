@@ -20,6 +20,7 @@ from styles.tensor_header import open_header
 from tests.app.conftest import Atelier, Trained, process_over
 from tests.conftest import REPOSITORY
 from tests.styles.library_files import put
+from training.job import Job
 
 
 def test_train_answers_with_one_json_object_and_a_style_in_the_library(trained: Trained) -> None:
@@ -28,6 +29,28 @@ def test_train_answers_with_one_json_object_and_a_style_in_the_library(trained: 
     assert Path(told["style"]).is_file()
     assert told["steps"] == 4 and told["seconds"] > 0 and len(told["id"]) == 64
     assert "Training" in trained.answer.err, "progress goes to standard error"
+
+
+def test_train_is_told_any_number_of_the_plan(
+    tmp_path: Path, artworks: Path, tiny_base: Path, atelier: Callable[[Path], Atelier]
+) -> None:
+    run = atelier(tmp_path / "home")
+    told = run(
+        "train", "Set", artworks, "--base", tiny_base, "--resolution", "64", "--set", "steps=2",
+        "--set", "preview-prompts=a house", "--set", "preview_prompts=a cat, at night", "--set", "warmup_fraction=0.5", "--json",
+    )  # fmt: skip
+    plan = Job.open(tmp_path / "home" / "jobs" / told.json["job"]).plan
+    assert (told.json["steps"], plan.warmup_fraction) == (2, 0.5)
+    assert plan.preview_prompts == ("a house", "a cat, at night")
+    for setting, said in (
+        ("x=1", "preview_every"),
+        ("steps", "NAME=VALUE"),
+        ("steps=many", "digits"),
+        ("steps=0", "steps"),
+    ):
+        refused = run("train", "Set", artworks, "--base", tiny_base, "--set", setting)
+        assert refused.code == 2 and said in refused.err
+    assert [card["name"] for card in run("jobs", "list", "--json").json["jobs"]] == ["Set"]
 
 
 def test_create_again_makes_the_same_file(

@@ -143,6 +143,20 @@ def test_a_folder_that_is_dropped_again_leaves_what_was_written(draft: Draft, dr
     assert captions(draft)["10.png"] == "a red house"
 
 
+def test_a_caption_may_bear_the_whole_name_of_its_picture(
+    draft: Draft, dropped: list[Path], tmp_path: Path
+) -> None:
+    added(draft, dropped[:1])
+    texts = [_place(tmp_path, name) for name in ("10.png.txt", "2.png.txt")]
+    for text in texts:
+        text.write_text(f"of {text.name}", encoding="utf-8")
+    added(draft, [dropped[1], *texts])
+    assert captions(draft) == {"10.png": "of 10.png.txt", "2.png": "of 2.png.txt"}
+    draft.caption_all("")
+    assert captions(draft) == {"10.png": "", "2.png": ""}
+    assert not list(draft.artworks_folder.glob("*.txt"))
+
+
 def test_a_training_is_given_the_draft_as_it_is(draft: Draft, dropped: list[Path]) -> None:
     added(draft, dropped)
     plan = plan_for("quick", "starter", 3, name="Blue", trigger="blue")

@@ -12,6 +12,7 @@ from urllib.parse import urlsplit
 
 import pytest
 
+import launch
 from styles.pictures import read_recipe
 from tests.app.conftest import Atelier, Served
 
@@ -86,6 +87,7 @@ def test_a_second_window_over_the_same_home_is_refused(
     assert "open already" in told.json["error"]["message"]
     running = json.loads((served.home / "running.json").read_text(encoding="utf-8"))
     assert running["port"] == urlsplit(served.url).port and running["pid"] > 0
+    assert launch.running_page(served.home) == served.url
 
 
 def test_a_port_in_use_is_refused_when_it_was_asked_for(

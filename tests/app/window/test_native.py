@@ -3,6 +3,10 @@
 from __future__ import annotations
 
 import base64
+import os
+import signal
+import subprocess
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -13,6 +17,7 @@ from app.window.native import SAVING_JS, save_as
 from styles.style_file import read_card
 from tests.app.browsing import PATIENCE_MS
 from tests.app.conftest import Served
+from tests.conftest import REPOSITORY
 
 
 def test_a_file_goes_where_it_was_chosen_to_go(tmp_path: Path) -> None:
@@ -88,3 +93,23 @@ def test_what_the_page_itself_has_made_comes_to_be_saved(saving: tuple[Any, Path
     )
     page.wait_for_function("() => window.kept")
     assert (folder / "Dusk.json").read_bytes() == b"a blend"
+
+
+ENDING = """
+import threading
+from app.window.native import end_at_signal
+ended = threading.Event()
+end_at_signal(ended)
+print("ready", flush=True)
+print("ended" if ended.wait(60) else "lost", flush=True)
+"""
+
+
+@pytest.mark.skipif(os.name == "nt", reason="Windows has no hangup")
+def test_a_terminal_that_is_closed_closes_the_window() -> None:
+    with subprocess.Popen(
+        [sys.executable, "-c", ENDING], cwd=REPOSITORY, stdout=subprocess.PIPE, text=True
+    ) as process:
+        assert process.stdout is not None and process.stdout.readline() == "ready\n"
+        process.send_signal(signal.SIGHUP)
+        assert process.stdout.read() == "ended\n"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -40,6 +41,14 @@ def context(browser: Any) -> Iterator[Any]:
     context.set_default_timeout(PATIENCE_MS)
     yield context
     context.close()
+
+
+# A file dropped on an element; whether the browser would go on to open it.
+DROP = """(element, [name, data]) => {
+  const carried = new DataTransfer(), bytes = Uint8Array.from(atob(data), (one) => one.charCodeAt(0));
+  carried.items.add(new File([bytes], name, { type: "image/png" }));
+  return element.dispatchEvent(new DragEvent("drop", { bubbles: true, cancelable: true, dataTransfer: carried }));
+}"""
 
 
 def opened(context: Any, served: Served) -> Any:
@@ -189,6 +198,12 @@ def test_pictures_are_made_with_what_the_room_shows(context: Any, served: Served
     bring(first)
     expect(page.get_by_label("Prompt", exact=True)).to_have_value("a fish")
     page.get_by_text("The settings of the picture are set.").wait_for()
+    page.get_by_label("Prompt", exact=True).fill("something else")
+    left = page.get_by_label("Prompt", exact=True).evaluate(
+        DROP, [first.name, base64.b64encode(first.read_bytes()).decode()]
+    )
+    assert left is False, "the page itself does not open what is dropped on it"
+    expect(page.get_by_label("Prompt", exact=True)).to_have_value("a fish")
     Image.new("RGB", (8, 8)).save(home / "empty.png")
     bring(home / "empty.png")
     page.get_by_role("alert").get_by_text("empty.png carries no recipe").wait_for()
