@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Callable
 from pathlib import Path
 
 from PIL import Image
@@ -11,7 +12,16 @@ from app.cli.demo import DemoPlan, run_demo
 from app.studio import Studio
 from styles.home import Home
 from styles.style_file import read_card
-from tests.app.conftest import draw_artworks
+from tests.app.conftest import Atelier, draw_artworks
+
+
+def test_a_folder_that_is_none_is_told_before_anything_is_trained(
+    tmp_path: Path, atelier: Callable[[Path], Atelier]
+) -> None:
+    (tmp_path / "file").write_text("here", encoding="utf-8")
+    told = atelier(tmp_path / "home")("demo", "--out", tmp_path / "file")
+    assert told.code == 2 and "is no folder" in told.err
+    assert not list((tmp_path / "home" / "jobs").iterdir())
 
 
 def test_the_demo_draws_a_sheet_and_leaves_two_styles(tmp_path: Path, tiny_base: Path) -> None:

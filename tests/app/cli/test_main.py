@@ -54,7 +54,11 @@ def test_train_is_told_any_number_of_the_plan(
 
 
 def test_create_again_makes_the_same_file(
-    home_with_style: Path, tiny_base: Path, tmp_path: Path, atelier: Callable[[Path], Atelier]
+    home_with_style: Path,
+    tiny_base: Path,
+    tmp_path: Path,
+    atelier: Callable[[Path], Atelier],
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     made = process_over(home_with_style)(
         "create", "a red house", "--style", "Rings=0.7", "--base", tiny_base,
@@ -72,6 +76,11 @@ def test_create_again_makes_the_same_file(
         again = run("create", *prompt, "--from", second, "--out", tmp_path / "again", "--json")
         assert again.code == 0, again.err
         assert Path(again.json["pictures"][0]).read_bytes() == second.read_bytes()
+
+    monkeypatch.setenv("HOME", str(tmp_path))
+    monkeypatch.setenv("USERPROFILE", str(tmp_path))  # where Windows looks
+    again = run("create", "--from", f"~/first/{second.name}", "--out", "~/again", "--json")
+    assert again.code == 0 and Path(again.json["pictures"][0]).parent == tmp_path / "again"
 
     other = run("create", "--from", second, "--seed", "99", "--out", tmp_path / "other", "--json")
     assert other.json["seeds"] == [99]

@@ -117,7 +117,12 @@ def test_what_a_recipe_needs_and_is_not_here_is_named(studio: Studio) -> None:
     recipe = Recipe(
         "a boat", base="elsewhere", blend=blend, style_names=((gone, "Ink wash"),), source="0" * 64
     )
+    many = tuple(BlendPart(f"{number:x}" * 64, 0.1) for number in range(9))
+    assert "9 styles, of which there is room here for 8" in recalled_words(
+        recalled(studio, Recipe("", blend=Blend(many)))
+    )
     done = recalled(studio, replace(recipe, source_strength=0.5))
+    assert "room here" not in recalled_words(done)
     assert sorted(done.missing) == ["Ink wash", "Watercolour"]
     (row,) = done.form.mix.rows
     assert row.style == studio.library.find("Oil").id and row.part.weight == 0.3

@@ -83,7 +83,11 @@ def test_what_the_artist_asked_for_is_finished_before_a_slider_is_heard(painter:
 
 
 def test_a_slow_base_keeps_the_picture_on_the_stage_whatever_a_slider_asks(painter: Painter) -> None:
+    ended(painter, painter.ask(replace(ORDER, steps=3, count=2)).number)
     painter.longest_draft_seconds = 1e-9
+    assert ended(painter, painter.ask(ORDER, DRAFT).number).state == "done", (
+        "two at once are no measure for one"
+    )
     asked = painter.ask(replace(LONG, steps=40))
     assert painter.ask(ORDER, LIVE) == painter.look(-1)[1]
     canvas = ended(painter, asked.number)
