@@ -152,6 +152,9 @@ class TrainingOrder:
             raise BadInput(
                 "There are no artworks to learn from.", hint="Give some pictures or a folder of them."
             )
+        for name in self.numbers:
+            if getattr(self, name, None) is not None:
+                raise BadInput(f"{name} is given twice.", hint="Give it once.")
 
 
 def _check_whole(what: str, number: int | None, low: int, high: int) -> None:

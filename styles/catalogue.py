@@ -20,7 +20,7 @@ from styles.entry import BUNDLED, Entry
 from styles.errors import StyleFileError
 from styles.folder import Place, place_at, places, weights_of
 from styles.hashing import Hashing
-from styles.index import Index, Row, reader_number
+from styles.index import Index, Row, is_text, reader_number
 from styles.like_headers import LikeHeaders
 from styles.packed_cards import packed, words_of
 from styles.side_files import with_side_text
@@ -221,6 +221,8 @@ class Catalogue:
     def _read(self, place: Place, style_id: str) -> Entry:
         path, about = place.path, (place.where, place.size, place.mtime_ns, self._reader)
         try:
+            if not is_text(place.where):
+                raise StyleFileError("Its name holds bytes that are no letters: rename it.")
             written = path.stat().st_mtime
             beginning = beginning_of(weights_of(path))
             card = self._like.card(path, beginning)

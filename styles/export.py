@@ -15,7 +15,6 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from styles import atomic
-from styles.alphas import even_alphas
 from styles.errors import BadInput, Failure, StyleFileError
 from styles.hub import HUB_ID
 from styles.kohya import kohya_name
@@ -309,7 +308,9 @@ def _notes(style: Style, order: ExportOrder, name: str, difference: float) -> tu
         )
     if card.kind not in ("LoRA", "LoCon"):
         told.append(f"It came as {card.kind} and is written as a LoRA that does the same.")
-    if even_alphas(style.layers) != style.layers:
+    if order.form == "file" and len({(layer.network, layer.alpha) for layer in style.layers}) > len(
+        {layer.network for layer in style.layers}
+    ):
         told.append(
             "Its layers had different alphas; they are written with one, as diffusers reads no other."
         )

@@ -25,6 +25,7 @@ PICTURE_ENDINGS = (".png", ".preview.png", ".jpg", ".preview.jpg", ".jpeg", ".pr
 TEXT_ENDING = ".json"
 SIDE_ENDINGS = (*PICTURE_ENDINGS, TEXT_ENDING, ".civitai.info")
 MARKS = "marks.json"  # lies among the styles and belongs to none of them
+MARKED = b"atelier_marks"
 DEEPEST = 16  # subfolders within each other
 LOCK_SECONDS = 30
 
@@ -78,7 +79,15 @@ def weights_of(path: Path) -> list[Path]:
 def side_files(path: Path) -> list[Path]:
     """Return the pictures and texts that lie beside a style under its name."""
     beside = (path.with_name(name_of(path) + ending) for ending in SIDE_ENDINGS)
-    return [file for file in beside if file.name.lower() != MARKS and file.is_file()]
+    return [file for file in beside if file.is_file() and not _is_marks(file)]
+
+
+def _is_marks(file: Path) -> bool:
+    """Whether a file is the marks, and not what somebody put beside a style of that name."""
+    try:
+        return file.name.lower() == MARKS and MARKED in file.read_bytes()
+    except OSError:
+        return True  # then it stays where it is
 
 
 def places(root: Path) -> list[Place]:

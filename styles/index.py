@@ -48,7 +48,7 @@ class Index:
         """Return the rows of these places, or all; damaged ones are left out."""
         if wheres is None:
             return self._asked("", [()])
-        return self._asked("WHERE place = ?", [(where,) for where in wheres if _storable(where)])
+        return self._asked("WHERE place = ?", [(where,) for where in wheres if is_text(where)])
 
     def gone(self) -> dict[str, Row]:
         """Return the rows of the files that were missed."""
@@ -56,7 +56,7 @@ class Index:
 
     def save(self, rows: Iterable[Row]) -> None:
         """Write rows over what was known of their places."""
-        values = [(*row, _sum(row)) for row in rows if _storable(row.where)]
+        values = [(*row, _sum(row)) for row in rows if is_text(row.where)]
         marks = ", ".join("?" * len(COLUMNS.split(",")))
 
         def write(connection: sqlite3.Connection) -> None:
@@ -67,7 +67,7 @@ class Index:
 
     def forget(self, wheres: Iterable[str]) -> None:
         """Drop what is known of these places: their files were moved or deleted on purpose."""
-        values = [(where,) for where in wheres if _storable(where)]
+        values = [(where,) for where in wheres if is_text(where)]
 
         def drop(connection: sqlite3.Connection) -> None:
             connection.executemany("DELETE FROM styles WHERE place = ?", values)
@@ -79,7 +79,7 @@ class Index:
         """Note when files were missed, unless something else became known of them meanwhile."""
         values = []
         for row in rows:
-            if _storable(row.where):
+            if is_text(row.where):
                 values.append((now, _sum(row._replace(gone=now)), row.where, _sum(row)))
 
         def write(connection: sqlite3.Connection) -> None:
@@ -90,7 +90,7 @@ class Index:
 
     def identify(self, rows: Iterable[Row]) -> None:
         """Keep the ids of these rows where a file is still known as the row says."""
-        storable = [row for row in rows if _storable(row.where)]
+        storable = [row for row in rows if is_text(row.where)]
 
         def write(connection: sqlite3.Connection) -> None:
             for row in storable:
@@ -201,8 +201,8 @@ def _sum(row: Row) -> int:
     return zlib.crc32("\0".join(texts).encode("utf-8", "surrogatepass"), numbers & 0xFFFFFFFF)
 
 
-def _storable(where: str) -> bool:
-    """Whether a file's name is Unicode, as sqlite wants it; on Linux it may be any bytes."""
+def is_text(where: str) -> bool:
+    """Whether a file's name is Unicode, as sqlite and a page want it; on Linux it may be any bytes."""
     try:
         where.encode()
     except UnicodeEncodeError:

@@ -98,7 +98,9 @@ class Marks:
                 told = {"favourite": mark.favourite, "tags": list(mark.tags), "note": mark.note}
                 styles[style_id] = kept | {"name": name} | told | {"file": file}
             whole = values | {"atelier_marks": FORMAT}
-            atomic.write_text(self.file, _json(whole) + "\n")
+            atomic.write_text(
+                self.file, json.dumps(whole, ensure_ascii=False, indent=1, sort_keys=True) + "\n"
+            )
             self._read_at = None
         return mark
 
@@ -134,16 +136,6 @@ class Marks:
         with atomic.telling(self.file):
             os.replace(self.file, self.file.with_name(f"marks damaged {stamp}.json"))
         return {}
-
-
-def _json(values: dict[str, Any]) -> str:
-    """Return the marks as people can read them; names of files that are no text are written out in codes."""
-    text = json.dumps(values, ensure_ascii=False, indent=1, sort_keys=True)
-    try:
-        text.encode("utf-8")
-    except UnicodeEncodeError:
-        return json.dumps(values, indent=1, sort_keys=True)
-    return text
 
 
 def _mark(values: dict[str, Any]) -> Mark:

@@ -221,7 +221,7 @@ def _open_heic(path: Path) -> Image:
 
 
 def _open_psd(path: Path) -> Image:
-    from psd_tools import PSDImage
+    from psd_tools import PSDDecompressionWarning, PSDImage
 
     with path.open("rb") as file:
         head = file.read(26)
@@ -234,8 +234,12 @@ def _open_psd(path: Path) -> Image:
         raise ValueError("the end of the picture is not there")
     try:
         document = PSDImage.open(path)
-        image = document.topil() if document.has_preview() else None
-    except (AssertionError, KeyError, AttributeError, NotImplementedError, struct.error) as error:
+        with warnings.catch_warnings():
+            warnings.simplefilter("error", PSDDecompressionWarning)  # what can't be unpacked would be black
+            image = document.topil() if document.has_preview() else None
+    except (
+        AssertionError, KeyError, AttributeError, NotImplementedError, PSDDecompressionWarning, struct.error,
+    ) as error:  # fmt: skip
         raise ValueError(f"the Photoshop file can't be read ({error})") from error
     if image is None:
         raise PictureError(
@@ -257,7 +261,7 @@ def _psd_lacks_rows(path: Path) -> bool:
         for length in (">I", ">I", ">Q" if large else ">I"):  # colours, resources, layers
             (skipped,) = struct.unpack(length, file.read(struct.calcsize(length)))
             file.seek(skipped, os.SEEK_CUR)
-        if file.read(2) != b"\0\1":  # not packed: such a one is refused where it is read
+        if file.read(2) != b"\0\1":  # not packed in rows
             return False
         counts = file.read(channels * height * (4 if large else 2))
         lengths = struct.unpack(f">{channels * height}{'I' if large else 'H'}", counts)

@@ -30,11 +30,16 @@ from training.artworks import Artwork, caption_of, full_caption, inspect
 from training.events import Failed, Finished, Paused, TrainingEvent, Warned, from_json_line, to_json_line
 from training.plan import TrainingPlan
 
+try:
+    import fcntl
+except ImportError:  # Windows
+    fcntl = None  # type: ignore[assignment]
+
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
 LONGEST_FILE_NAME = 255  # characters
-LOOK_SECONDS = 0.06  # how long a look at a lock insists
+LOOK_SECONDS = 0.06
 State = Literal["waiting", "running", "paused", "finished", "failed", "interrupted"]
 Request = Literal["pause", "stop", "resume"]
 
@@ -201,13 +206,23 @@ class Job:
             ) from error
 
     def alive(self) -> bool:
-        """Say whether a trainer holds the job now; the system frees the lock of a killed one."""
+        """Say whether a trainer holds the job now; the system frees the lock of a killed one.
+
+        Who only looks is not to be taken for a trainer by somebody else who looks.
+        """
+        if fcntl:
+            try:
+                with (self.folder / "lock").open("a+b") as file:  # the one that FileLock locks
+                    fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)  # many may look at once
+                    return False
+            except BlockingIOError:
+                return True
+            except OSError:
+                pass  # a file system that can't, as Windows can't
         from filelock import FileLock, Timeout
 
-        # Who only looks holds the lock for a moment, and is not to be taken for a trainer by somebody else who looks.
-        lock = FileLock(self.folder / "lock", timeout=LOOK_SECONDS, poll_interval=LOOK_SECONDS / 20)
-        try:
-            with lock:
+        try:  # a look insists for longer than another one lasts
+            with FileLock(self.folder / "lock", timeout=LOOK_SECONDS, poll_interval=LOOK_SECONDS / 20):
                 return False
         except Timeout:
             return True

@@ -122,8 +122,10 @@ class Draft:
             done = self._add_picture(path, grid, stems, done)
             yield done
         with self._change():
-            for path in (path for path in given if path.suffix.lower() == ".txt"):
-                of = Path(path.stem)  # picture.txt and picture.jpg.txt are the same to us
+            texts = [path for path in given if path.suffix.lower() == ".txt"]
+            # Of picture.txt and picture.jpg.txt the first counts, as in a training.
+            for path in sorted(texts, key=lambda path: Path(path.stem).suffix.lower() not in SUFFIXES):
+                of = Path(path.stem)
                 stem = stems.get(of.name, of.stem if of.suffix.lower() in SUFFIXES else of.name)
                 if stem in captioned and of.name in stems:
                     continue  # of a picture that was here with a caption, which may have been written since
@@ -197,14 +199,14 @@ class Draft:
     def _take_out(self, paths: Iterable[Path]) -> None:
         for path in paths:
             path.replace(self._undo / path.name)
-            path.with_suffix(".txt").unlink(missing_ok=True)
+            self._write_caption(path, "")
 
     # Captions
 
     def caption(self, name: str, text: str) -> None:
         """Set the caption of one picture; none where the text is empty."""
         with self._change():
-            self._write_caption(self._path(name).with_suffix(".txt"), text)
+            self._write_caption(self._path(name), text)
 
     def caption_all(self, text: str) -> None:
         """Give every picture the same caption, or none."""
@@ -221,7 +223,7 @@ class Draft:
         with suppress(BadInput), self._change():
             path = self._path(name)
             if not caption_of(path):
-                self._write_caption(path.with_suffix(".txt"), text)
+                self._write_caption(path, text)
 
     def _recaption(self, change: Callable[[str], str]) -> int:
         changed = 0
@@ -231,16 +233,18 @@ class Draft:
                 before = caption_of(path) or ""
                 after = change(before)
                 if after != before:
-                    self._write_caption(path.with_suffix(".txt"), after)
+                    self._write_caption(path, after)
                     changed += 1
         return changed
 
-    def _write_caption(self, path: Path, text: str) -> None:
+    def _write_caption(self, picture: Path, text: str) -> None:
+        """Write the caption of a picture, which may not have come yet, or take it away where the text is empty."""
         text = clean_text(" ".join(text.split()), LONGEST_CAPTION)
+        picture.with_name(picture.name + ".txt").unlink(missing_ok=True)  # of an older version's draft
         if text:
-            write_text(path, text)
+            write_text(picture.with_suffix(".txt"), text)
         else:
-            path.unlink(missing_ok=True)
+            picture.with_suffix(".txt").unlink(missing_ok=True)
 
     # Undo
 
@@ -262,7 +266,7 @@ class Draft:
                     path.replace(self.artworks_folder / path.name)
             for path in self.paths():
                 if path.name in captions:  # and not added since
-                    self._write_caption(path.with_suffix(".txt"), captions[path.name])
+                    self._write_caption(path, captions[path.name])
             shutil.rmtree(self._undo)
 
     def _remember_captions(self) -> None:

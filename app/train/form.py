@@ -14,6 +14,16 @@ from styles.errors import BadInput
 from training.plan import TrainingPlan
 
 Kind = Literal["whole", "real", "yes", "layers", "prompts"]
+YES_OR_NO = {
+    "yes": True,
+    "true": True,
+    "on": True,
+    "1": True,
+    "no": False,
+    "false": False,
+    "off": False,
+    "0": False,
+}
 OFF = ("off", "0", "0.0")  # for the one number that can be none
 
 
@@ -137,20 +147,22 @@ def numbers_in(form: Mapping[str, Any]) -> dict[str, Any]:
 
 def numbers_from(settings: Iterable[str]) -> dict[str, Any]:
     """The same from texts like `preview_every=50`; prompts may come one by one. Raises BadInput."""
-    form = dict(EMPTY)
+    form, decided = dict(EMPTY), {}
     for setting in settings:
-        name, equals, text = setting.partition("=")
-        name = name.strip().replace("-", "_")
-        if not equals or name not in NUMBERS:
+        name, _, text = setting.partition("=")
+        name, text = name.strip().replace("-", "_"), text.strip()
+        if not text or name not in NUMBERS:
             raise BadInput(
                 f"“{setting[:80]}” is nothing that a training can be told.",
                 f"Write it as NAME=VALUE, such as preview_every=50. The names are {', '.join(NUMBERS)}.",
             )
         if NUMBERS[name].kind == "yes":
-            form[name] = text.strip().casefold() in ("yes", "true", "on", "1")
+            if text.casefold() not in YES_OR_NO:
+                raise BadInput(f"“{setting[:80]}” is neither yes nor no.", "Write yes or no.")
+            decided[name] = YES_OR_NO[text.casefold()]
         else:
             form[name] = f"{form[name]}\n{text}" if NUMBERS[name].kind == "prompts" else text
-    return numbers_in(form)
+    return numbers_in(form) | decided
 
 
 def value_of(number: Number, form: Mapping[str, Any]) -> Any:

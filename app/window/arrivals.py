@@ -60,6 +60,8 @@ def arrivals_door(studio: Studio, page: gr.Blocks, tab: gr.Tab, version: gr.Stat
         yield [*now(), say_count(len(files), "Looking at 1 file.", "Looking at {count} files.")]
         for _ in arrivals.take(files, Path.cwd().parent):
             yield [*now(), gr.skip()]
+        for path, _ in files:
+            path.unlink(missing_ok=True)
         yield [*now(), ""]
 
     def words_of(report: ImportReport) -> str:

@@ -143,7 +143,10 @@ def _connect_recall(
 
     @told
     def recall_brought(event: gr.EventData) -> list[Any]:
-        return recall(uploaded(event.path))
+        path = uploaded(event.path)
+        done = recall(path)
+        path.unlink(missing_ok=True)
+        return done
 
     @told
     def recall_kept(event: gr.EventData) -> list[Any]:

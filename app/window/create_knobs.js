@@ -2,7 +2,11 @@
 // Part of the mix's script: `state`, `view` and what follows a change are in create_mix.js.
 
 // No style is heard beyond 4 at any step: the server takes no more.
-const loudest = (points) => Math.max(1, ...(points ?? []).map(([, factor]) => Math.abs(factor)));
+const MOST_HEARD = 4;
+function held(row, weight) {
+  const most = MOST_HEARD / Math.max(1, ...(row.schedule ?? []).map(([, factor]) => Math.abs(factor)));
+  return Math.min(most, Math.max(-most, weight));
+}
 
 function slider(what, name, row, low = LEAST, high = MOST) {
   const scale = () => (what === "weight" ? per(row) : 1);
@@ -12,8 +16,7 @@ function slider(what, name, row, low = LEAST, high = MOST) {
   const put = (text, done) => {
     const given = Number(text);
     if (text === "" || !Number.isFinite(given)) return sliders();
-    const most = what === "weight" ? 4 / loudest(row.schedule) : 4;
-    row[what] = Math.min(most, Math.max(low < 0 ? -most : 0, given / scale()));
+    row[what] = what === "weight" ? held(row, given / scale()) : Math.min(4, Math.max(0, given));
     if (what === "weight") sliders();
     done ? released() : moved();
   };
@@ -56,7 +59,7 @@ function knobsOf(row, name) {
     onchange: () => {
       const points = own.value.trim().split(/[\s,]+/).map((point) => point.split("@").map(Number));
       const fine = points.every(([at, factor], place) => points[place].length === 2 && at >= 0 && at <= 1 &&
-        Math.abs(factor) <= 2 && Math.abs(row.weight * factor) <= 4 && (place === 0 || at >= points[place - 1][0]));
+        Math.abs(factor) <= 2 && Math.abs(row.weight * factor) <= MOST_HEARD && (place === 0 || at >= points[place - 1][0]));
       own.setAttribute("aria-invalid", String(!fine));
       if (fine) { row.schedule = points; changed(); }
     },

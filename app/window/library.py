@@ -22,6 +22,7 @@ from app.words import say, say_count, translated, unsaid
 from styles.errors import BadInput
 from styles.listing import Refused, cards_of
 from styles.marks import Mark
+from styles.names import clean_text
 from styles.style import StyleCard
 
 SHOWN_TILES = 24  # at first, and more each time that more are asked for
@@ -140,6 +141,8 @@ def _count(found: int, narrowed: bool) -> str:
 
 def _unreadable(refused: Iterable[Refused]) -> str:
     """The files in the folder that are no styles that can be read, with the reasons."""
-    lines = "".join(f"<li>{escape(f'{one.file.name}: {translated(one.reason)}')}</li>" for one in refused)
+    lines = "".join(
+        f"<li>{escape(f'{clean_text(one.file.name, 200)}: {translated(one.reason)}')}</li>" for one in refused
+    )
     words = escape(say("Files in the styles folder that can't be used:"))
     return f'<div class="notice quiet"><p>{words}</p><ul>{lines}</ul></div>' if lines else ""

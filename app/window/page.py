@@ -21,10 +21,9 @@ from app.window.train import train_room
 from app.words import say
 
 BEAT_SECONDS = 5.0
-CLEANING = (
-    3600,
-    30 * 86400,
-)  # seconds: how often, and the age at which what a page sent is deleted; a form may hold it
+# Seconds: how often what a page has sent is looked at, and the age at which it goes. What was used goes at once; the
+# picture to start from stays, in a form that may be open for long.
+CLEANING = (3600, 30 * 86400)
 
 
 def build(studio: Studio) -> gr.Blocks:

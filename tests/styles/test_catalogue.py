@@ -306,7 +306,7 @@ def test_a_name_in_two_folders_is_asked_for_with_its_folder(home: Path) -> None:
         assert library.find(library.handle(card)).path == card.path
 
 
-def test_a_name_that_is_no_unicode_is_listed(home: Path) -> None:
+def test_a_name_that_is_no_unicode_is_told(home: Path) -> None:
     library = library_at(home)
     try:
         os.mkdir(os.fsencode(library.folder) + b"/\xff")
@@ -316,8 +316,9 @@ def test_a_name_that_is_no_unicode_is_listed(home: Path) -> None:
     put(path, 1)
     put(library.folder / "plain.safetensors", 2)
     for one in (library, library_at(home)):
-        assert [card.name for card in one.cards()] == ["Ink", "plain"]
-    assert library.find("Ink").id == id_of(path)
+        assert [card.name for card in one.cards()] == ["plain"]
+        ((file, reason),) = [(refused.file, refused.reason) for refused in one.unreadable()]
+        assert file == path and "rename it" in reason
 
 
 def test_the_folder_may_be_used_by_several_threads(home: Path) -> None:

@@ -402,12 +402,16 @@ def test_one_alpha_changes_nothing_that_a_style_does() -> None:
 
 
 def test_a_layer_that_was_hardly_trained_is_exported(tmp_path: Path, style: Style) -> None:
-    first, *rest = style.layers
+    first, *rest = (replace(layer, alpha=4.0) for layer in style.layers)
     hardly = replace(
         style, layers=(replace(first, down=first.down.float(), up=first.up.float() * 3e-7), *rest)
     )
     for form in ("file", "peft"):
-        assert export_style(hardly, tmp_path / form, ExportOrder(form)).difference < 2.0**-10
+        done = export_style(hardly, tmp_path / form, ExportOrder(form))
+        assert done.difference < 2.0**-10 and not any("alphas" in note for note in done.notes)
+    odd = replace(style, layers=(replace(first, alpha=first.alpha * 2), *rest))
+    told = {form: export_style(odd, tmp_path / form, ExportOrder(form)).notes for form in ("file", "peft")}
+    assert [any("alphas" in note for note in notes) for notes in told.values()] == [True, False]
 
 
 def test_a_picture_is_turned_as_its_camera_said(tmp_path: Path) -> None:

@@ -5,16 +5,14 @@ from __future__ import annotations
 import json
 import os
 import shutil
-import sys
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
 
 from styles.errors import BadInput
-from styles.folder import name_of
 from styles.library import Library, Mark
-from tests.styles.library_files import id_of, library_at, put
+from tests.styles.library_files import library_at, put
 
 
 @pytest.fixture
@@ -112,13 +110,3 @@ def test_a_style_called_marks_leaves_the_marks_alone(library: Library, tmp_path:
     (taken,) = library.import_files([theirs]).styles
     assert (taken.name, taken.trigger) == ("marks 3", "dots")
     assert library.marks() == again(library).marks() == {ink: mark}
-
-
-@pytest.mark.skipif(sys.platform != "linux", reason="elsewhere names of files are text")
-def test_a_style_whose_name_is_no_text_is_marked(library: Library) -> None:
-    odd = os.fsdecode(b"caf\xe9.safetensors")
-    put(library.folder / odd, 11)
-    (card,) = [card for card in library.cards() if card.path.name == odd]
-    mark = library.mark(name_of(card.path), favourite=True)
-    assert again(library).marks() == {id_of(card.path): mark}
-    assert [found.path.name for found in again(library).search(favourites=True)] == [odd]

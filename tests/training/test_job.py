@@ -135,10 +135,10 @@ def test_two_who_look_at_once_see_no_trainer_in_each_other(make_job: Callable[..
     job = make_job(Path("x"))
 
     def seen(_: int) -> bool:
-        return any(job.alive() for _ in range(300))
+        return any(job.alive() for _ in range(100))
 
-    with ThreadPoolExecutor(4) as pool:
-        assert not any(pool.map(seen, range(4)))
+    with ThreadPoolExecutor(3) as pool:
+        assert not any(pool.map(seen, range(3)))
 
 
 def test_what_is_no_job_is_said(tmp_path: Path, make_job: Callable[..., Job]) -> None:

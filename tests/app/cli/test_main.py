@@ -47,8 +47,11 @@ def test_train_is_told_any_number_of_the_plan(
         ("steps", "NAME=VALUE"),
         ("steps=many", "digits"),
         ("steps=0", "steps"),
+        ("steps=", "NAME=VALUE"),
+        ("flip=maybe", "neither yes nor no"),
+        ("resolution_px=32", "given twice"),
     ):
-        refused = run("train", "Set", artworks, "--base", tiny_base, "--set", setting)
+        refused = run("train", "Set", artworks, "--base", tiny_base, "--resolution", "64", "--set", setting)
         assert refused.code == 2 and said in refused.err
     assert [card["name"] for card in run("jobs", "list", "--json").json["jobs"]] == ["Set"]
 

@@ -89,7 +89,7 @@ def test_a_slow_base_keeps_the_picture_on_the_stage_whatever_a_slider_asks(paint
         "two at once are no measure for one"
     )
     asked = painter.ask(replace(LONG, steps=40))
-    assert painter.ask(ORDER, LIVE) == painter.look(-1)[1]
+    assert painter.ask(ORDER, LIVE).number == asked.number
     canvas = ended(painter, asked.number)
     for thread in threading.enumerate():
         if thread.name == "painter":

@@ -96,20 +96,25 @@ def test_what_the_page_itself_has_made_comes_to_be_saved(saving: tuple[Any, Path
 
 
 ENDING = """
-import threading
+import signal, sys, threading
 from app.window.native import end_at_signal
+signal.signal(signal.SIGHUP, getattr(signal, sys.argv[1]))  # as whoever starts it wants
 ended = threading.Event()
 end_at_signal(ended)
 print("ready", flush=True)
-print("ended" if ended.wait(60) else "lost", flush=True)
+print("ended" if ended.wait(float(sys.argv[2])) else "lost", flush=True)
 """
 
 
 @pytest.mark.skipif(os.name == "nt", reason="Windows has no hangup")
-def test_a_terminal_that_is_closed_closes_the_window() -> None:
+@pytest.mark.parametrize(("before", "patience", "said"), [("SIG_DFL", 60, "ended"), ("SIG_IGN", 0.5, "lost")])
+def test_a_terminal_that_is_closed_closes_the_window(before: str, patience: float, said: str) -> None:
     with subprocess.Popen(
-        [sys.executable, "-c", ENDING], cwd=REPOSITORY, stdout=subprocess.PIPE, text=True
+        [sys.executable, "-c", ENDING, before, str(patience)],
+        cwd=REPOSITORY,
+        stdout=subprocess.PIPE,
+        text=True,
     ) as process:
         assert process.stdout is not None and process.stdout.readline() == "ready\n"
         process.send_signal(signal.SIGHUP)
-        assert process.stdout.read() == "ended\n"
+        assert process.stdout.read() == f"{said}\n"
