@@ -3,7 +3,7 @@
 
 // No style is heard beyond 4 at any step: the server takes no more.
 const MOST_HEARD = 4;
-function held(row, weight) {
+function bounded(row, weight) {
   const most = MOST_HEARD / Math.max(1, ...(row.schedule ?? []).map(([, factor]) => Math.abs(factor)));
   return Math.min(most, Math.max(-most, weight));
 }
@@ -16,7 +16,7 @@ function slider(what, name, row, low = LEAST, high = MOST) {
   const put = (text, done) => {
     const given = Number(text);
     if (text === "" || !Number.isFinite(given)) return sliders();
-    row[what] = what === "weight" ? held(row, given / scale()) : Math.min(4, Math.max(0, given));
+    row[what] = what === "weight" ? bounded(row, given / scale()) : Math.min(4, Math.max(0, given));
     if (what === "weight") sliders();
     done ? released() : moved();
   };

@@ -15,7 +15,7 @@ const chips = el("div", { class: "chips", role: "group", "aria-label": words.chi
 const cards = el("div", { class: "style-rows" });
 const said = el("div", { class: "advice", role: "status" });
 const pad = blendPad(words, (weights, done) => {
-  for (const row of state.rows) if (row.style in weights) row.weight = held(row, weights[row.style]);
+  for (const row of state.rows) if (row.style in weights) row.weight = bounded(row, weights[row.style]);
   sliders();
   done ? released() : moved();
 });
