@@ -209,7 +209,9 @@ def test_pictures_are_made_with_what_the_room_shows(context: Any, served: Served
     page.get_by_role("alert").get_by_text("empty.png carries no recipe").wait_for()
     page.get_by_role("button", name="More settings").click()
     guidance = page.get_by_label("Guidance")
-    expect(guidance).to_have_value(f"{recipe.guidance:g}")  # what is folded out writes its values a little later
+    expect(guidance).to_have_value(
+        f"{recipe.guidance:g}"
+    )  # what is folded out writes its values a little later
     guidance.fill("a lot")
     expect(guidance).to_have_value("a lot")
     page.get_by_role("button", name="Create Ctrl").click()
