@@ -47,9 +47,8 @@ def _with_alpha(layer: StyleLayer, alpha: float) -> StyleLayer:
     if high == 0 or low == 0:  # the layer changes nothing
         return replace(layer, up=up, alpha=alpha)
     if low > COMFORTABLE or low < SMALLEST:  # a power of two moved between the factors rounds nothing
-        shift = 2.0 ** round(math.log2(high / low) / 2)
-        down, up = down / shift, up * shift
-        high, low = high / shift, low * shift
+        down, up = _levelled(down, up)
+        high, low = _largest(down), _largest(up)
     if max(high, low) > COMFORTABLE or min(high, low) < SMALLEST:
         return layer
     return replace(layer, down=down, up=up, alpha=alpha)
@@ -63,8 +62,14 @@ def fit_for_fp16(layer: StyleLayer) -> StyleLayer:
     held = min(high, low) >= TINY and max(high, low) <= HUGE
     if held or layer.down.dtype == layer.up.dtype == torch.float16 or not 0 < high * low < math.inf:
         return layer
-    shift = 2.0 ** round(math.log2(high / low) / 2)
-    return replace(layer, down=layer.down.float() / shift, up=layer.up.float() * shift)
+    down, up = _levelled(layer.down.float(), layer.up.float())
+    return replace(layer, down=down, up=up)
+
+
+def _levelled(down: Tensor, up: Tensor) -> tuple[Tensor, Tensor]:
+    """Return two factors about as large as each other; neither may be all zeros."""
+    shift = 2.0 ** round(math.log2(_largest(down) / _largest(up)) / 2)
+    return down / shift, up * shift
 
 
 def _largest(weight: Tensor) -> float:

@@ -25,7 +25,7 @@ PICTURE_ENDINGS = (".png", ".preview.png", ".jpg", ".preview.jpg", ".jpeg", ".pr
 TEXT_ENDING = ".json"
 SIDE_ENDINGS = (*PICTURE_ENDINGS, TEXT_ENDING, ".civitai.info")
 MARKS = "marks.json"  # lies among the styles and belongs to none of them
-MARKED = b"atelier_marks"
+MARKED = "atelier_marks"  # a key that it always has
 DEEPEST = 16  # subfolders within each other
 LOCK_SECONDS = 30
 
@@ -85,7 +85,7 @@ def side_files(path: Path) -> list[Path]:
 def _is_marks(file: Path) -> bool:
     """Whether a file is the marks, and not what somebody put beside a style of that name."""
     try:
-        return file.name.lower() == MARKS and MARKED in file.read_bytes()
+        return file.name.lower() == MARKS and MARKED.encode() in file.read_bytes()
     except OSError:
         return True  # then it stays where it is
 

@@ -15,7 +15,7 @@ from typing import Any
 
 from styles import atomic
 from styles.errors import BadInput, Failure
-from styles.folder import MARKS, Place, locked
+from styles.folder import MARKED, MARKS, Place, locked
 from styles.names import SHA256, clean_text
 from styles.style import LONGEST_TAG, MOST_TAGS
 
@@ -97,7 +97,7 @@ class Marks:
                 file = {"place": place.where, "size": place.size, "mtime_ns": place.mtime_ns}
                 told = {"favourite": mark.favourite, "tags": list(mark.tags), "note": mark.note}
                 styles[style_id] = kept | {"name": name} | told | {"file": file}
-            whole = values | {"atelier_marks": FORMAT}
+            whole = values | {MARKED: FORMAT}
             atomic.write_text(
                 self.file, json.dumps(whole, ensure_ascii=False, indent=1, sort_keys=True) + "\n"
             )

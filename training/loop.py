@@ -218,7 +218,9 @@ def _loop(
     asked: Callable[[], Literal["pause", "stop"] | None],
 ) -> Iterator[TrainingEvent]:
     """Take the steps; ends when the last checkpoint is the result. Raises Interrupted after saving on a request."""
-    trainer = begin(job, plan, base, weights, anew=start is None)
+    if plan.continue_from and start is None:  # a checkpoint holds all; the style may be gone by then
+        continue_style(weights, Library(job.home).open(plan.continue_from), plan)
+    trainer = begin(job, plan, base, weights)
     try:
         yield from _steps(job, base, trainer, start, asked)
     finally:
@@ -275,17 +277,10 @@ def _steps(
         trainer.take_step()
 
 
-def begin(
-    job: Job, plan: TrainingPlan, base: Base, weights: dict[str, Tensor], *, anew: bool = True
-) -> Trainer:
-    """Make the trainer at step 0 of a prepared job, for the layers that are on the base.
-
-    Not `anew`: a checkpoint is restored into it next, so that a style which the job continues may be gone by now.
-    """
+def begin(job: Job, plan: TrainingPlan, base: Base, weights: dict[str, Tensor]) -> Trainer:
+    """Make the trainer at step 0 of a prepared job, for the layers that are on the base."""
     from accelerate import Accelerator
 
-    if plan.continue_from and anew:
-        continue_style(weights, Library(job.home).open(plan.continue_from), plan)
     accelerator = Accelerator(
         mixed_precision=_PRECISION[base.dtype],
         gradient_accumulation_steps=plan.gradient_accumulation,
