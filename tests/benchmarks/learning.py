@@ -146,8 +146,8 @@ def main(argv: Sequence[str] | None = None) -> dict:
     parser.add_argument("--trigger", default=TRIGGER, help="the word for the style; '' for none")
     parser.add_argument("--device", default="auto")
     parser.add_argument("--paint-steps", type=int, default=20)
-    parser.add_argument("--guidance", type=float, default=3.5)
-    parser.add_argument("--guidance-rescale", type=float, default=0.7)
+    parser.add_argument("--guidance", type=float, default=PaintPlan.guidance)
+    parser.add_argument("--guidance-rescale", type=float, default=PaintPlan.guidance_rescale)
     for name, kind in (
         ("steps", int),
         ("rank", int),

@@ -12,6 +12,9 @@ MODEL = HERE.parents[1] / "styles" / "starter"
 
 def main() -> None:
     """Read the command line and run one of the commands."""
+    from training.starter.evaluate import PaintPlan, evaluate
+    from training.starter.stage import BuildPlan
+
     parser = argparse.ArgumentParser(prog="python -m training.starter", description=__doc__)
     parser.add_argument("command", choices=("build", "evaluate", "artworks"))
     parser.add_argument("--state", type=Path, default=HERE / "state", help="where unfinished work is kept")
@@ -22,12 +25,9 @@ def main() -> None:
     exam.add_argument("--count", type=int, default=300, help="single-subject pictures to paint and read")
     exam.add_argument("--pairs", type=int, default=60, help="two-subject pictures")
     exam.add_argument("--steps", type=int, default=20, help="denoising steps")
-    exam.add_argument("--guidance", type=float, default=3.5)
-    exam.add_argument("--guidance-rescale", type=float, default=0.7)
+    exam.add_argument("--guidance", type=float, default=PaintPlan.guidance)
+    exam.add_argument("--guidance-rescale", type=float, default=PaintPlan.guidance_rescale)
     exam.add_argument("--sampler", default="dpm++ 2m")
-    from training.starter.build import build
-    from training.starter.stage import BuildPlan
-
     for field in fields(BuildPlan):
         parser.add_argument(
             f"--{field.name.replace('_', '-')}", type=type(field.default), default=field.default
@@ -44,10 +44,10 @@ def main() -> None:
             draw_artworks(hand, HERE.parent / "bundled" / hand.replace(" ", "_"))
         return
     if arguments.command == "build":
+        from training.starter.build import build
+
         build(arguments.state, arguments.out, plan, device)
         return
-    from training.starter.evaluate import PaintPlan, evaluate
-
     exam_plan = PaintPlan(
         count=arguments.count,
         pairs=arguments.pairs,

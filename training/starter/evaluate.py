@@ -16,7 +16,7 @@ import torch.nn.functional as F
 from PIL import Image
 from torch import Tensor
 
-from styles.base import Base, open_base
+from styles.base import STARTER_GUIDANCE, Base, open_base
 from styles.generate import CreateRequest, PictureDone, generate
 from styles.home import Home
 from training.starter.classifier import PARTS, Reader, held_out_drawing, open_reader, read
@@ -40,8 +40,8 @@ class PaintPlan:
     count: int = 300  # single-subject pictures
     pairs: int = 60  # two-subject pictures
     steps: int = 20
-    guidance: float = 3.5
-    guidance_rescale: float = 0.7
+    guidance: float = STARTER_GUIDANCE[0]
+    guidance_rescale: float = STARTER_GUIDANCE[1]
     sampler: str = "dpm++ 2m"
     batch: int = 16
     drawings_per_hand: int = 8  # through the autoencoder
