@@ -160,7 +160,7 @@ _STARTER: dict[str, Any] = {
     "rank": 8,
     "alpha": 8.0,
     "batch": 8,
-    "learning_rate": 1.4e-3,
+    "learning_rate": 1e-3,
     "caption_dropout": 0.1,
 }
 _LARGE: dict[str, Any] = {
