@@ -1,4 +1,4 @@
-"""`python -m training.starter build` makes the starter model from nothing, `evaluate` says how good it is, `artworks` draws the bundled sets."""
+"""`python -m training.starter build` makes the starter model from nothing, `further` trains its UNet on, `evaluate` says how good it is, `artworks` draws the bundled sets."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ def main() -> None:
     from training.starter.stage import BuildPlan
 
     parser = argparse.ArgumentParser(prog="python -m training.starter", description=__doc__)
-    parser.add_argument("command", choices=("build", "evaluate", "artworks"))
+    parser.add_argument("command", choices=("build", "further", "evaluate", "artworks"))
     parser.add_argument("--state", type=Path, default=HERE / "state", help="where unfinished work is kept")
     parser.add_argument("--out", type=Path, default=MODEL, help="the model folder")
     parser.add_argument("--device", default=None, help="cpu, cuda or mps; the best there is when left out")
@@ -43,10 +43,10 @@ def main() -> None:
         for hand in BUNDLED_HANDS:
             draw_artworks(hand, HERE.parent / "bundled" / hand.replace(" ", "_"))
         return
-    if arguments.command == "build":
-        from training.starter.build import build
+    if arguments.command in ("build", "further"):
+        from training.starter import build
 
-        build(arguments.state, arguments.out, plan, device)
+        getattr(build, arguments.command)(arguments.state, arguments.out, plan, device)
         return
     exam_plan = PaintPlan(
         count=arguments.count,

@@ -57,21 +57,24 @@ def train_vae(state: Path, plan: BuildPlan, device: torch.device) -> Any:
 
 
 @torch.no_grad()
-def encode_drawings(state: Path, vae: Any, device: torch.device) -> None:
-    """Write `latents.pt`: mean and deviation (N, 16, 16, 16) fp16 of all drawings, and their overall scale."""
+def encode_drawings(state: Path, vae: Any, device: torch.device, scale: float | None = None) -> None:
+    """Write `latents.pt`: mean and deviation (N, 16, 16, 16) fp16 of all drawings, and their overall scale.
+
+    An autoencoder that a UNet knows already keeps its own `scale`.
+    """
     if (state / "latents.pt").exists():
         return
     drawings = np.load(state / "drawings.npy", mmap_mode="r")
     parts = []
     for first in range(0, len(drawings), 50):
         with autocast(device):
-            posterior = vae.encode(as_input(drawings[first : first + 50], device)).latent_dist
+            posterior = vae.encode(as_input(np.array(drawings[first : first + 50]), device)).latent_dist
         parts.append(torch.cat([posterior.mean, posterior.std], 1).half().cpu())
         if first % 5000 == 0:
             print(f"encoding: {first} of {len(drawings)}", flush=True)
     latents = torch.cat(parts)
     mean = latents[:, : latents.shape[1] // 2].float()
-    torch.save({"latents": latents, "scale": 1 / mean.std().item()}, state / "latents.pt")
+    torch.save({"latents": latents, "scale": scale or 1 / mean.std().item()}, state / "latents.pt")
     print(f"encoding: deviation of each channel {mean.std((0, 2, 3)).tolist()}", flush=True)
 
 

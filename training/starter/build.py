@@ -1,5 +1,7 @@
 """Make the starter model from nothing: draw, then the autoencoder, the words, the shapes, the UNet, and its folder.
 
+Or train the UNet of a finished one further, on new drawings.
+
 Each stage keeps its state in one folder and goes on from there, so that the build may be stopped at any time.
 """
 
@@ -15,7 +17,7 @@ from training.starter.drawings import draw_all
 from training.starter.model import make_scheduler
 from training.starter.shapes import train_shapes
 from training.starter.stage import BuildPlan
-from training.starter.unet import train_unet
+from training.starter.unet import take_up, train_unet
 from training.starter.words import encode_drawn, train_words
 
 
@@ -32,6 +34,27 @@ def build(state: Path, out: Path, plan: BuildPlan, device: torch.device) -> None
     train_shapes(state, plan, device)
     unet = train_unet(state, plan, device)
     write_model(state, out, vae, text_encoder, tokenizer, unet)
+
+
+def further(state: Path, model: Path, plan: BuildPlan, device: torch.device) -> None:
+    """Train the UNet in the model folder for `plan.unet_steps` more; its autoencoder and its words stay as they are.
+
+    `state` keeps this round's drawings and the unfinished UNet, and must not be that of a build.
+    """
+    from diffusers import AutoencoderKL, UNet2DConditionModel
+    from transformers import CLIPTextModel, CLIPTokenizer
+
+    state.mkdir(parents=True, exist_ok=True)
+    draw_all(state, plan.drawings, 1, plan.workers)
+    vae = AutoencoderKL.from_pretrained(model / "vae", torch_dtype=torch.float32).to(device)
+    encode_drawings(state, vae, device, vae.config.scaling_factor)
+    text_encoder = CLIPTextModel.from_pretrained(model / "text_encoder", torch_dtype=torch.float32).to(device)
+    tokenizer = CLIPTokenizer.from_pretrained(model / "tokenizer")
+    encode_drawn(state, text_encoder, tokenizer, device)
+    train_shapes(state, plan, device)
+    unet = UNet2DConditionModel.from_pretrained(model / "unet", torch_dtype=torch.float32)
+    unet = train_unet(state, take_up(state, unet, plan), device)
+    write_model(state, model, vae, text_encoder, tokenizer, unet)
 
 
 def write_model(state: Path, out: Path, vae: Any, text_encoder: Any, tokenizer: Any, unet: Any) -> None:

@@ -19,7 +19,7 @@ from training.starter.scenes import Scene, sample_scene
 from training.starter.textures import texture
 
 # Of the drawings: in the flat hand and captioned without any, as most people write their prompts; and in two tones.
-PLAIN_SHARE, TONED_SHARE = 0.2, 0.2
+PLAIN_SHARE, TONED_SHARE = 0.2, 0.3
 # Of the captions: without the subjects' colours, in which two tones have no part.
 _UNCOLOURED, _UNCOLOURED_TONED = 0.1, 0.5
 _CHUNK = 250

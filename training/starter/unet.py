@@ -7,7 +7,7 @@ pictures (local SGD, arXiv 1805.09767).
 from __future__ import annotations
 
 import tempfile
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -19,7 +19,7 @@ from torch import Tensor, nn
 from training.starter.drawings import read_drawn, rows_by_hand
 from training.starter.model import COLOUR_CHANNELS, make_scheduler, make_unet
 from training.starter.shapes import ShapeReader, subjects_of
-from training.starter.stage import BuildPlan, Stage, autocast, set_rate
+from training.starter.stage import BuildPlan, Stage, set_rate
 
 
 @dataclass(frozen=True)
@@ -49,6 +49,20 @@ LESSONS = (
 )
 
 
+def take_up(state: Path, unet: Any, plan: BuildPlan) -> BuildPlan:
+    """Let `train_unet` begin with a trained UNet, in the last lesson alone; returns the plan to train it by.
+
+    The plan's steps are that lesson's, and over all of them the rate falls to nothing.
+    """
+    share = 1 - LESSONS[-2].until
+    total = round(plan.unet_steps / share)
+    if not (state / "unet.pt").exists():
+        stage = Stage(state / "unet.pt", unet, _optimizer(unet, plan), unet)
+        stage.step = total - plan.unet_steps
+        stage.save()
+    return replace(plan, unet_steps=total, decay_share=share)
+
+
 def train_unet(state: Path, plan: BuildPlan, device: torch.device) -> Any:
     """Train the UNet on the drawings' latents, lesson by lesson; returns the averaged weights."""
     workers = plan.workers if device.type == "cpu" else 1
@@ -71,18 +85,20 @@ def _work(rank: int, workers: int, state: Path, plan: BuildPlan, device: torch.d
         torch.distributed.init_process_group(
             "gloo", init_method=f"file://{meeting}", rank=rank, world_size=workers
         )
+    # In bfloat16 the loss became NaN within 50 steps on a GPU, and on a CPU these gradients are no faster in it.
+    if device.type == "cuda":
+        torch.set_float32_matmul_precision("high")
     unet = make_unet().to(device, memory_format=torch.channels_last)
     averaged = make_unet().to(device).requires_grad_(False)
     averaged.load_state_dict(unet.state_dict())
-    optimizer = torch.optim.AdamW(
-        unet.parameters(), lr=plan.learning_rate, betas=(0.9, 0.99), weight_decay=0.01, fused=True
-    )
+    optimizer = _optimizer(unet, plan)
     stage = Stage(state / "unet.pt", unet, optimizer, averaged, keeps=rank == 0)
-    stored = torch.load(state / "latents.pt", weights_only=True)
+    # All that is drawn from lies on the device: a GPU is done with a batch before a CPU could have gathered it.
+    stored = torch.load(state / "latents.pt", map_location=device, weights_only=True)
     mean, deviation = stored["latents"].chunk(2, 1)
-    texts = torch.load(state / "captions.pt", weights_only=True)
-    alphas = make_scheduler().alphas_cumprod
-    calmness, subjects = _calmness(state), subjects_of(read_drawn(state))
+    texts = torch.load(state / "captions.pt", map_location=device, weights_only=True)
+    alphas = make_scheduler().alphas_cumprod.to(device)
+    calmness, subjects = _calmness(state).to(device), subjects_of(read_drawn(state)).to(device)
     alone = (subjects.amax(1) == 1).float()
     reader = ShapeReader().to(device).eval().requires_grad_(False)
     reader.load_state_dict(torch.load(state / "shapes.pt", map_location="cpu", weights_only=True)["network"])
@@ -90,39 +106,37 @@ def _work(rank: int, workers: int, state: Path, plan: BuildPlan, device: torch.d
     batch = plan.unet_batch
     if stage.step == 0:
         _mix(unet, workers)  # all begin alike
-    for step in stage.steps("UNet", plan.unet_steps):
+    for step in stage.steps("UNet", plan.unet_steps, every=100 if device.type == "cpu" else 1000):
         lesson = next(one for one in LESSONS if step < one.until * plan.unet_steps)
-        rng = torch.Generator().manual_seed((plan.seed * 1_000_003 + step) * workers + rank)
+        rng = torch.Generator(device).manual_seed((plan.seed * 1_000_003 + step) * workers + rank)
         calm = round(lesson.calm * batch)
-        rows = torch.randint(len(mean), (batch,), generator=rng)
+        rows = torch.randint(len(mean), (batch,), generator=rng, device=device)
         chances = calmness * alone if lesson.alone else calmness
         rows[:calm] = torch.multinomial(chances, calm, replacement=True, generator=rng)
-        rows = rows[torch.randperm(batch, generator=rng)]
-        noise = torch.randn((2, batch, *mean.shape[1:]), generator=rng)
+        rows = rows[torch.randperm(batch, generator=rng, device=device)]
+        noise = torch.randn((2, batch, *mean.shape[1:]), generator=rng, device=device)
         # Spread evenly over the schedule with one random offset: less noise in the gradient than free draws.
-        places = (torch.arange(batch) + torch.rand(batch, generator=rng)) / batch
+        places = torch.arange(batch, device=device) + torch.rand(batch, generator=rng, device=device)
+        places = places / batch
         first, last = lesson.middle
         places[:: lesson.every] = first + (last - first) * places[:: lesson.every]
         timesteps = (places * len(alphas)).long().clamp(max=len(alphas) - 1)
-        dropped = torch.rand(batch, generator=rng) < 0.1
+        dropped = torch.rand(batch, generator=rng, device=device) < 0.1
         clean = (mean[rows].float() + deviation[rows].float() * noise[0]) * stored["scale"]
         signal = alphas[timesteps].sqrt().view(-1, 1, 1, 1)
         spread = (1 - alphas[timesteps]).sqrt().view(-1, 1, 1, 1)
         noisy = signal * clean + spread * noise[1]
         target = signal * noise[1] - spread * clean
         text = torch.where(dropped.view(-1, 1, 1), texts["nothing"], texts["captions"][rows]).float()
-        clean, noisy, signal, spread, target = (
-            one.to(device, memory_format=torch.channels_last)
-            for one in (clean, noisy, signal, spread, target)
-        )
-        predicted = _predict(unet, noisy, timesteps.to(device), text.to(device), device).float()
+        noisy = noisy.to(memory_format=torch.channels_last)
+        predicted = unet(noisy, timesteps, text).sample
         weights = torch.ones(mean.shape[1], 1, 1, device=device)
         weights[COLOUR_CHANNELS:] = lesson.strokes
         loss = ((predicted - target).square() * weights).mean()
         if lesson.seen or lesson.named:
             guess = signal * noisy - spread * predicted
             told = subjects[rows] * ~dropped.view(-1, 1)
-            loss = loss + _unlike(reader, guess, clean, told.to(device), signal.flatten(), lesson)
+            loss = loss + _unlike(reader, guess, clean, told, signal.flatten(), lesson)
         optimizer.zero_grad(set_to_none=True)
         loss.backward()
         nn.utils.clip_grad_norm_(unet.parameters(), 1.0)
@@ -136,6 +150,12 @@ def _work(rank: int, workers: int, state: Path, plan: BuildPlan, device: torch.d
             print(f"UNet: loss {loss.item():.4f}", flush=True)
     if workers > 1:
         torch.distributed.destroy_process_group()
+
+
+def _optimizer(unet: nn.Module, plan: BuildPlan) -> torch.optim.Optimizer:
+    return torch.optim.AdamW(
+        unet.parameters(), lr=plan.learning_rate, betas=(0.9, 0.99), weight_decay=0.01, fused=True
+    )
 
 
 def _unlike(
@@ -166,14 +186,6 @@ def _calmness(state: Path) -> Tensor:
         pictures = drawings[rows[:20]].astype(np.float32)
         calm[hand] = float(pictures.std((1, 2)).mean() / np.abs(np.diff(pictures, axis=2)).mean())
     return torch.tensor([calm[one.hand] ** 2.5 for one in drawn])
-
-
-def _predict(unet: Any, noisy: Tensor, timesteps: Tensor, text: Tensor, device: torch.device) -> Tensor:
-    # On a CPU the gradients of small convolutions are no faster in bfloat16, so only a GPU gets autocast.
-    if device.type == "cpu":
-        return unet(noisy, timesteps, text).sample
-    with autocast(device):
-        return unet(noisy, timesteps, text).sample
 
 
 @torch.no_grad()
