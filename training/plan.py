@@ -160,8 +160,9 @@ _STARTER: dict[str, Any] = {
     "rank": 8,
     "alpha": 8.0,
     "batch": 8,
-    "learning_rate": 1e-3,
+    "learning_rate": 7e-4,
     "caption_dropout": 0.1,
+    "flip": True,
 }
 _LARGE: dict[str, Any] = {
     "rank": 8,
@@ -174,9 +175,11 @@ _LARGE: dict[str, Any] = {
 
 PRESETS: dict[str, dict[str, dict[str, Any]]] = {
     "starter": {
-        "quick": _STARTER | {"steps": 120, "checkpoint_every": 60, "preview_every": 60},
-        "balanced": _STARTER | {"steps": 200, "checkpoint_every": 100, "preview_every": 100},
-        "thorough": _STARTER | {"steps": 400, "checkpoint_every": 100, "preview_every": 100},
+        "quick": _STARTER
+        | {"learning_rate": 1e-3, "steps": 120, "checkpoint_every": 60, "preview_every": 60},
+        "balanced": _STARTER | {"steps": 230, "checkpoint_every": 100, "preview_every": 100},
+        "thorough": _STARTER
+        | {"learning_rate": 4.5e-4, "steps": 400, "checkpoint_every": 100, "preview_every": 100},
     },
     "sd1": {
         "quick": _LARGE | {"steps": 250, "checkpoint_every": 50, "preview_every": 125},

@@ -176,7 +176,9 @@ def train(
     flip: Annotated[
         bool | None,
         typer.Option(
-            "--flip/--no-flip", help="Show the artworks mirrored, too; not with lettering.", show_default="no"
+            "--flip/--no-flip",
+            help="Show the artworks mirrored, too; not with lettering.",
+            show_default="the preset's",
         ),
     ] = None,
     setting: Annotated[

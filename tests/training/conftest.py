@@ -24,6 +24,7 @@ SMALL: dict[str, Any] = {
     "preview_steps": 2,
     "preview_prompts": ("a red house",),
     "learning_rate": 1e-2,
+    "flip": False,
 }
 
 

@@ -72,7 +72,7 @@ def test_a_fresh_form_leaves_all_to_the_preset() -> None:
 
 def test_what_is_written_goes_into_the_plan() -> None:
     order = asked(
-        steps=" 30 ", learning_rate="0,001", flip=True, min_snr_gamma="off", preview_prompts="a cat\n\n a boat \n",
+        steps=" 30 ", learning_rate="0,001", flip="yes", min_snr_gamma="off", preview_prompts="a cat\n\n a boat \n",
         layers="cross+self", base=" starter ",
     )  # fmt: skip
     plan = plan_for("balanced", "starter", 8, name="Ink", **numbers_of(order))
@@ -82,6 +82,7 @@ def test_what_is_written_goes_into_the_plan() -> None:
         and plan.layers == "cross+self"
         and order.base == "starter"
     )
+    assert numbers_of(asked(flip="no"))["flip"] is False and "flip" not in numbers_of(asked())
     assert "layers" not in numbers_of(asked(continue_from="Rings")), "a style that goes on has its own"
     for odd in ({"steps": "many"}, {"rank": "8.5"}, {"alpha": "nan?"}):
         with pytest.raises(BadInput, match="no such number"):
@@ -92,7 +93,7 @@ def test_what_is_written_goes_into_the_plan() -> None:
 
 def test_a_form_that_was_kept_is_whole_again_whatever_is_in_it() -> None:
     assert form_of({}) == FRESH
-    kept = form_of({"name": "Ink", "flip": "yes", "steps": 7, "unknown": 1})
+    kept = form_of({"name": "Ink", "flip": True, "steps": 7, "unknown": 1})
     assert kept == FRESH | {"name": "Ink"}
     assert (
         trigger_of(kept) == "ink" and trigger_of(FRESH) == "" and trigger_of(kept | {"trigger": "i"}) == "i"
