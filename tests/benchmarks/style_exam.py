@@ -109,10 +109,13 @@ class Bench:
         return cls(base, prompts, painting, trigger, reader, unstyled)
 
     def paint(self, style: Style, weight: float) -> np.ndarray:
-        """The prompts' pictures at one weight; the same seeds at every weight."""
+        """The prompts' pictures at one weight; the same seeds at every weight.
+
+        As in Create, the trigger word stands in front of them only where the weight is positive.
+        """
         if weight == 0:
             return self.unstyled
-        texts = self.prompts.texts(self.trigger)
+        texts = self.prompts.texts(self.trigger if weight > 0 else "")
         return paint(self.base, texts, list(range(len(texts))), self.painting, (style,), (weight,))
 
 
