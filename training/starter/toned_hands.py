@@ -213,13 +213,13 @@ def _two_inks(first: str, second: str) -> Hand:
     return Hand(paint, phrases, (f"{first} and {second} marker drawing of",))
 
 
+_INKED = {f"{first} and {second} inks": (first, second) for first, second in _INKS}
 # Each hand's dark tone, light tone and way of drawing.
 TONES: dict[str, tuple[str, str, str]] = {
     f"{dark} and {light} {way}": (dark, light, way) for way in _WAYS for dark, light in _TONES
-} | {f"{first} and {second} inks": (second, first, "inks") for first, second in _INKS}
+} | {name: (second, first, "inks") for name, (first, second) in _INKED.items()}
 TONED: dict[str, Hand] = {
-    name: _hand(cover, dark, light, phrases, titles)
-    for name, (dark, light, way) in TONES.items()
-    if way in _WAYS
-    for cover, phrases, titles in [_WAYS[way]]
-} | {f"{first} and {second} inks": _two_inks(first, second) for first, second in _INKS}
+    f"{dark} and {light} {way}": _hand(cover, dark, light, phrases, titles)
+    for way, (cover, phrases, titles) in _WAYS.items()
+    for dark, light in _TONES
+} | {name: _two_inks(first, second) for name, (first, second) in _INKED.items()}

@@ -116,8 +116,8 @@ def _work(rank: int, workers: int, state: Path, plan: BuildPlan, device: torch.d
         rows = rows[torch.randperm(batch, generator=rng, device=device)]
         noise = torch.randn((2, batch, *mean.shape[1:]), generator=rng, device=device)
         # Spread evenly over the schedule with one random offset: less noise in the gradient than free draws.
-        places = torch.arange(batch, device=device) + torch.rand(batch, generator=rng, device=device)
-        places = places / batch
+        offset = torch.rand(batch, generator=rng, device=device)
+        places = (torch.arange(batch, device=device) + offset) / batch
         first, last = lesson.middle
         places[:: lesson.every] = first + (last - first) * places[:: lesson.every]
         timesteps = (places * len(alphas)).long().clamp(max=len(alphas) - 1)
