@@ -13,7 +13,7 @@ from app.words import say, unsaid
 from styles.errors import BadInput
 from training.plan import TrainingPlan
 
-Kind = Literal["whole", "real", "yes", "either", "layers", "prompts"]
+Kind = Literal["whole", "real", "yes", "layers", "prompts"]
 YES_OR_NO = {
     "yes": True,
     "true": True,
@@ -61,7 +61,7 @@ GROUPS: tuple[tuple[str, tuple[Number, ...]], ...] = (
     (
         unsaid("Finer points"),
         (
-            Number("flip", "either", unsaid("Show the artworks mirrored, too"), unsaid("Not with lettering or signatures.")),
+            Number("flip", "yes", unsaid("Show the artworks mirrored, too"), unsaid("Not with lettering or signatures.")),
             Number("caption_dropout", "real", unsaid("Caption dropout, 0 to 1"), unsaid("Share of pictures shown without their caption.")),
             Number("noise_offset", "real", unsaid("Noise offset, 0 to 0.5"), unsaid("Teaches very dark and very light pictures; only bases that predict noise.")),
             Number("min_snr_gamma", "real", unsaid("Min-SNR gamma"), unsaid("Weighs light and heavy noise alike; “off” for the plain loss.")),
@@ -97,9 +97,7 @@ ELSEWHERE = (
     "rights",
 )
 WORDS = ("name", "trigger", "preset", "base", "continue_from", "author", "licence", "rights")
-EMPTY: dict[str, Any] = {name: "" for name in WORDS} | {
-    number.name: False if number.kind == "yes" else "" for number in NUMBERS.values()
-}  # fmt: skip
+EMPTY: dict[str, Any] = dict.fromkeys((*WORDS, *NUMBERS), "")
 FRESH = EMPTY | {"preset": "balanced", "layers": "cross"}
 
 
@@ -156,7 +154,7 @@ def numbers_from(settings: Iterable[str]) -> dict[str, Any]:
                 f"“{setting[:80]}” is nothing that a training can be told.",
                 f"Write it as NAME=VALUE, such as preview_every=50. The names are {', '.join(NUMBERS)}.",
             )
-        if NUMBERS[name].kind in ("yes", "either"):
+        if NUMBERS[name].kind == "yes":
             if text.casefold() not in YES_OR_NO:
                 raise BadInput(f"“{setting[:80]}” is neither yes nor no.", "Write yes or no.")
             decided[name] = YES_OR_NO[text.casefold()]
@@ -168,12 +166,10 @@ def numbers_from(settings: Iterable[str]) -> dict[str, Any]:
 def value_of(number: Number, form: Mapping[str, Any]) -> Any:
     """What a form says of one number, None where the preset decides; raises BadInput."""
     given = form[number.name]
-    if number.kind == "yes":
-        return True if given else None
     text = str(given or "").strip()
     if not text or (number.name == "min_snr_gamma" and text.casefold() in OFF):
         return None
-    if number.kind == "either":
+    if number.kind == "yes":
         return YES_OR_NO[text]
     if number.kind == "layers":
         return text

@@ -60,7 +60,7 @@ def form_section(
         fresh = gr.Button(say("Start over"), size="lg", elem_classes="fit")
     answer = gr.HTML(elem_classes="answer")
     form = list(fields.values())
-    grey = [number.name for number in NUMBERS.values() if number.kind not in ("yes", "either", "layers")]
+    grey = [number.name for number in NUMBERS.values() if number.kind not in ("yes", "layers")]
 
     def read(values: tuple[Any, ...]) -> dict[str, Any]:
         return form_of(dict(zip(fields, values, strict=True)))
@@ -123,7 +123,7 @@ def form_section(
     def start_over() -> list[Any]:
         draft.clear()
         draft.remember(dict(FRESH))
-        return ["", *shown(dict(FRESH))]
+        return shown(dict(FRESH))
 
     page.load(restore, None, [restored, *form], **QUIET)
     tab.select(
@@ -147,7 +147,9 @@ def form_section(
     wait = json.dumps(f'<p role="status">{escape(say("Preparing the training…"))}</p>')
     start.click(None, None, answer, js=f"() => {wait}", **QUIET)
     gr.on([start.click, fields["name"].submit], begin, form, [started, answer], **QUIET)
-    fresh.click(start_over, None, [answer, *form], **QUIET).then(artworks.draw, None, artworks.shown, **QUIET)
+    # Wiped by the page too: a wipe from the studio may come after the answer to the next press of Start.
+    fresh.click(None, None, answer, js="() => ''", **QUIET)
+    fresh.click(start_over, None, form, **QUIET).then(artworks.draw, None, artworks.shown, **QUIET)
     return started, start
 
 
@@ -162,8 +164,6 @@ def _numbers(fields: dict[str, Any], numbers: tuple[Number, ...]) -> None:
 def _field(number: Number) -> Any:
     about: dict[str, Any] = {"label": say(number.label), "info": say(number.help), "min_width": 200}
     if number.kind == "yes":
-        return gr.Checkbox(False, **about)
-    if number.kind == "either":
         answers = [(say("the preset's"), ""), (say("yes"), "yes"), (say("no"), "no")]
         return gr.Radio(answers, value="", **about)
     if number.kind == "layers":
