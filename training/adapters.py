@@ -58,6 +58,12 @@ def adapted(unet: Any, plan: TrainingPlan) -> Iterator[dict[str, Tensor]]:
         unet.train(training)
 
 
+def set_weight(unet: Any, weight: float) -> None:
+    """Let the trainable layers act at a weight, as a slider would; they start at 1."""
+    for _, layer in _lora_layers(unet):
+        layer.set_scale(NAME, weight)
+
+
 def _lora_layers(unet: nn.Module) -> Iterator[tuple[str, Any]]:
     from peft.tuners.lora import LoraLayer
 

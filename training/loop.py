@@ -15,9 +15,9 @@ from styles.base import Base, open_base
 from styles.errors import OutOfMemory, TrainingFailed
 from styles.library import Library
 from training import checkpoint as checkpoints
-from training.adapters import adapted, continue_style
+from training.adapters import adapted, continue_style, set_weight
 from training.checkpoint import Checkpoint, Progress
-from training.draws import draw
+from training.draws import Draw, draw
 from training.encode import Interrupted, Prepared, check_trainable, load, prepare
 from training.events import (
     CheckpointSaved,
@@ -140,27 +140,44 @@ class Trainer:
     unread: int = 0  # steps in that sum
 
     def take_step(self) -> None:
-        """One optimizer step; nothing in it waits for the device."""
+        """One optimizer step; nothing in it waits for the device.
+
+        An opposite step trains at weight -1 towards what lies as far from the base's own prediction on the other side,
+        so that the slider goes on below 0 as above it: what a style adds at 1 it takes away at -1.
+        """
         plan, step = self.plan, self.progress.step
         rate = learning_rate_at(plan, step) * self.progress.learning_rate_factor
         for group in self.optimizer.param_groups:
             group["lr"] = rate
+        opposite = bool(plan.opposite_every) and (step + 1) % plan.opposite_every == 0
         for part in range(plan.gradient_accumulation):
             with self.accelerator.accumulate(self.unet):
                 drawn = draw(self.prepared, plan, step, part, self.objective.train_timesteps)
                 noisy, target = self.objective.noisy(drawn)
-                predicted = self.unet(
-                    noisy.to(self.dtype), drawn.timesteps, drawn.embeddings, return_dict=False
-                )[0]
-                loss = self.objective.loss(predicted, target, drawn.timesteps)
+                if opposite:
+                    target = self._opposite(noisy, drawn, target)
+                loss = self.objective.loss(self._predict(noisy, drawn), target, drawn.timesteps)
                 self.accelerator.backward(loss)
                 if self.accelerator.sync_gradients:
                     self.accelerator.clip_grad_norm_(self.weights.values(), plan.grad_clip)
                 self.optimizer.step()
                 self.optimizer.zero_grad()
                 self.loss += loss.detach() / plan.gradient_accumulation
+        if opposite:
+            set_weight(self.unet, 1.0)
         self.unread += 1
         self.progress = replace(self.progress, step=step + 1)
+
+    def _predict(self, noisy: Tensor, drawn: Draw) -> Tensor:
+        return self.unet(noisy.to(self.dtype), drawn.timesteps, drawn.embeddings, return_dict=False)[0]
+
+    def _opposite(self, noisy: Tensor, drawn: Draw, target: Tensor) -> Tensor:
+        """Set the layers to weight -1 and return what they should predict there, (B, C, h, w) fp32."""
+        set_weight(self.unet, 0.0)
+        with torch.no_grad():
+            plain = self._predict(noisy, drawn).float()
+        set_weight(self.unet, -1.0)
+        return 2 * plain - target
 
     def read_loss(self) -> float:
         """Return the mean loss since the last reading; waits for the device."""

@@ -25,6 +25,7 @@ SMALL: dict[str, Any] = {
     "preview_prompts": ("a red house",),
     "learning_rate": 1e-2,
     "flip": False,
+    "opposite_every": 3,
 }
 
 

@@ -29,13 +29,15 @@ def test_a_style_closes_the_gap_to_a_new_hand(bench: Bench, tmp_path: Path) -> N
     home.create()
     reference, other = Reference.of(bench, HAND), Reference.of(bench, OTHER)
     style, _ = train_style(bench, home, artworks_of(HAND, tmp_path), "quick", 0, preview_every=0)
-    unstyled, half, full = (bench.paint(style, weight) for weight in (0.0, 0.5, 1.0))
+    unstyled, half, full, against = (bench.paint(style, weight) for weight in (0.0, 0.5, 1.0, -1.0))
 
-    d0, d_half, d1 = (reference.distances(pictures) for pictures in (unstyled, half, full))
+    d0, d_half, d1, d_against = (
+        reference.distances(pictures) for pictures in (unstyled, half, full, against)
+    )
     closed = reference.closed(d0, d1)
     # Fewer steps and pictures than the benchmark's, so a little less is asked for.
     assert all(closed[part] >= 0.8 * bar for part, bar in BARS.items()), closed
-    assert d0["overall"] > d_half["overall"] > d1["overall"]
+    assert d_against["overall"] > d0["overall"] > d_half["overall"] > d1["overall"]
 
     # What must not pass: the other hand is not what was learnt, and nothing is learnt without a step.
     astray = other.closed(other.distances(unstyled), other.distances(full))

@@ -16,7 +16,7 @@ from styles.home import Home
 from styles.library import Library
 from styles.style_file import read_style
 from training import checkpoint, encode
-from training.adapters import adapted, style_layers
+from training.adapters import adapted, set_weight, style_layers
 from training.events import (
     CheckpointSaved,
     Finished,
@@ -192,10 +192,47 @@ def test_half_precision_bases_train_fp32_layers_and_get_their_forward_back(
 
 def test_the_loss_falls_on_what_it_is_shown(make_job: MakeJob, base: Base) -> None:
     job = make_job(
-        Path("unused"), steps=30, batch=4, report_every=10, preview_every=0, checkpoint_every=30, rank=8
-    )
+        Path("unused"), steps=30, batch=4, report_every=10, preview_every=0, checkpoint_every=30, rank=8,
+        opposite_every=0,
+    )  # fmt: skip
     losses = [event.loss for event in of(StepDone, follow(job, base))]
     assert losses[-1] < losses[0]
+
+
+def learnt(job: Job, base: Base) -> dict[str, torch.Tensor]:
+    follow(job, base)
+    last = checkpoint.latest(job.folder / "checkpoints")
+    assert last is not None
+    return last.weights
+
+
+def test_an_opposite_step_teaches_the_same_as_any_other(make_job: MakeJob, base: Base) -> None:
+    """At the start exactly, since the gradient at weight -1 towards the mirrored target is the same one."""
+    plain, opposite = (learnt(make_job(base.folder, steps=1, opposite_every=n), base) for n in (0, 1))
+    assert any(weight.abs().max() > 0 for name, weight in plain.items() if name.endswith(".up"))
+    for name, weight in plain.items():
+        torch.testing.assert_close(opposite[name], weight, rtol=1e-3, atol=1e-4)
+
+
+def test_opposite_steps_make_the_slider_straight(make_job: MakeJob, base: Base) -> None:
+    def bend(every: int) -> float:
+        """How far the middle of the predictions at 1 and -1 lies from the base's, of the way that the style goes."""
+        job = make_job(base.folder, steps=60, rank=8, batch=4, preview_every=0, opposite_every=every)
+        trained, prepared = learnt(job, base), encode.load(job)
+        latents = torch.cat([bucket.mean[:1] for bucket in prepared.buckets[:1]]).repeat(4, 1, 1, 1)
+        noise = torch.randn(latents.shape, generator=torch.Generator().manual_seed(5))
+        words = prepared.embeddings[1:2].repeat(4, 1, 1)
+        with adapted(base.unet, job.plan) as weights, torch.no_grad():
+            for name, value in trained.items():
+                weights[name].copy_(value)
+            at = {}
+            for weight in (-1.0, 0.0, 1.0):
+                set_weight(base.unet, weight)
+                at[weight] = base.unet(0.5 * latents + noise, torch.arange(100, 900, 200), words).sample
+        middle, way = (at[1.0] + at[-1.0]) / 2 - at[0.0], (at[1.0] - at[-1.0]) / 2
+        return float(middle.norm() / way.norm())
+
+    assert bend(2) < 0.7 * bend(0)
 
 
 def test_a_plan_for_another_family_is_refused(make_job: MakeJob, base: Base) -> None:
