@@ -55,12 +55,17 @@ def draw(prepared: Prepared, plan: TrainingPlan, step: int, part: int, train_tim
     strata = torch.randperm(batch, generator=generator) + torch.rand(batch, generator=generator)
     timesteps = (strata * (train_timesteps / batch)).long().clamp_(max=train_timesteps - 1)
     captioned = (torch.rand(batch, generator=generator) >= plan.caption_dropout).long()
+    beside = torch.randint(max(1, len(prepared.companions)), (batch,), generator=generator)
 
     device = bucket.mean.device
-    rows, timesteps, captioned = torch.stack([rows, timesteps, captioned]).to(device, non_blocking=True)
+    drawn = torch.stack([rows, timesteps, captioned, beside]).to(device, non_blocking=True)
+    rows, timesteps, captioned, beside = drawn
     shape = (batch, *bucket.mean.shape[1:])
     on_device = torch.Generator(device).manual_seed(derived_seed(plan.seed, "noise", step, part))
     fresh = torch.randn((2, *shape), device=device, generator=on_device)
     offset = torch.randn((*shape[:2], 1, 1), device=device, generator=on_device)
     latents = bucket.mean[rows] + bucket.std[rows] * fresh[0]
-    return Draw(latents, fresh[1], offset, timesteps, prepared.embeddings[bucket.captions[rows] * captioned])
+    captions = bucket.captions[rows]
+    captions = torch.where(captions < 0, len(prepared.embeddings) + beside, captions) * captioned
+    texts = torch.cat([prepared.embeddings, prepared.companions])
+    return Draw(latents, fresh[1], offset, timesteps, texts[captions])

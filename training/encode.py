@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from styles.atomic import write_bytes
 from styles.errors import PlanError
+from styles.triggers import with_trigger
 from training.buckets import bucket_sizes, nearest_bucket
 from training.events import PhaseStarted, Warned
 from training.job import Job
@@ -33,7 +34,7 @@ class Bucket:
 
     mean: Tensor  # (N, C, h, w) fp32, scaled as the UNet sees them
     std: Tensor  # (N, C, h, w) fp32
-    captions: Tensor  # (N,) int64, rows of Prepared.embeddings
+    captions: Tensor  # (N,) int64, rows of Prepared.embeddings; -1: any of Prepared.companions, drawn anew each time
 
 
 @dataclass(frozen=True)
@@ -43,6 +44,7 @@ class Prepared:
     buckets: tuple[Bucket, ...]
     embeddings: Tensor  # (1 + captions, tokens, width); row 0 is the empty caption
     previews: Tensor  # (prompts, tokens, width)
+    companions: Tensor  # (texts, tokens, width); empty where every artwork has one caption
 
 
 def prepare(
@@ -74,7 +76,8 @@ def prepare(
         bucket = nearest_bucket(*artwork.size_px, sizes)
         image = artwork.load(bucket)
         mean, std = _encode_image(base, image, plan.flip)
-        buckets.setdefault(bucket, []).append((mean, std, number + 1))
+        row = -1 if _has_companions(artwork.caption, plan) else number + 1
+        buckets.setdefault(bucket, []).append((mean, std, row))
         yield PhaseStarted("latents", number + 1, len(artworks))
     _collect(buckets, tensors)
     _write(path, tensors, key)
@@ -89,7 +92,7 @@ def load(job: Job) -> Prepared:
     buckets = tuple(
         Bucket(*(tensors[f"{n}.{part}"] for part in ("mean", "std", "captions"))) for n in range(count)
     )
-    return Prepared(buckets, tensors["embeddings"], tensors["previews"])
+    return Prepared(buckets, tensors["embeddings"], tensors["previews"], tensors["companions"])
 
 
 def size_multiple(base: Base) -> int:
@@ -107,8 +110,18 @@ def _encode_texts(base: Base, job: Job, plan: TrainingPlan, tensors: dict[str, T
         # One text at a time: how many artworks there are must not change what an embedding rounds to.
         rows = [encode_prompts(base, [text]).float().cpu() for text in captions]
         previews = [encode_prompts(base, [text]).float().cpu() for text in plan.preview_prompts]
+        beside = [
+            encode_prompts(base, [with_trigger(text, plan.trigger)]).float().cpu()
+            for text in (plan.companions if any(_has_companions(text, plan) for text in captions[1:]) else ())
+        ]
     tensors["embeddings"] = torch.cat(rows)
     tensors["previews"] = torch.cat(previews) if previews else tensors["embeddings"][:0]
+    tensors["companions"] = torch.cat(beside) if beside else tensors["embeddings"][:0]
+
+
+def _has_companions(caption: str, plan: TrainingPlan) -> bool:
+    """Say whether an artwork has no caption but the trigger, so that the plan's companions stand beside that."""
+    return bool(plan.companions) and caption.strip() == plan.trigger.strip()
 
 
 def _cut_captions(base: Base, job: Job) -> Iterator[Warned]:
@@ -159,6 +172,7 @@ def _key(base: Base, job: Job, plan: TrainingPlan) -> str:
         "resolution_px": plan.resolution_px or base.native_size_px,
         "flip": plan.flip,
         "previews": plan.preview_prompts,
+        "companions": [with_trigger(text, plan.trigger) for text in plan.companions],
         "captions": [artwork.caption for artwork in job.artworks()],
     }
     digest.update(json.dumps(numbers).encode())

@@ -352,7 +352,8 @@ def _on_device(prepared: Prepared, device: torch.device, dtype: torch.dtype) -> 
         replace(b, mean=b.mean.to(device), std=b.std.to(device), captions=b.captions.to(device))
         for b in prepared.buckets
     )
-    return Prepared(buckets, prepared.embeddings.to(device, dtype), prepared.previews.to(device, dtype))
+    texts = (prepared.embeddings, prepared.previews, prepared.companions)
+    return Prepared(buckets, *(text.to(device, dtype) for text in texts))
 
 
 def _note_changes(before: dict[str, str], now: dict[str, str]) -> Iterator[Warned]:

@@ -38,6 +38,9 @@ class TrainingPlan:
     warmup_fraction: float = 0.05  # 0..0.5 of all steps, then a cosine down to `final_rate_fraction`
     final_rate_fraction: float = 0.0  # 0..1 of learning_rate at the last step
     opposite_every: int = 0  # steps between two that teach the opposite at weight -1, 0..100000; 0 = none
+    companions: tuple[
+        str, ...
+    ] = ()  # at most 64; an artwork without a caption has one of them beside the trigger
     caption_dropout: float = 0.1  # 0..1, share of pictures shown without their caption
     min_snr_gamma: float | None = 5.0  # > 0, or None for the plain loss; unused with zero terminal SNR
     noise_offset: float = 0.05  # 0..0.5; used on noise-predicting bases only
@@ -79,8 +82,10 @@ class TrainingPlan:
             raise PlanError(
                 f"resolution_px is {self.resolution_px}.", "Allowed: 64 to 2048, or 0 for the base's own."
             )
-        if not all(isinstance(prompt, str) for prompt in self.preview_prompts):
-            raise PlanError("A preview prompt is not a text.", "Give it as text.")
+        if not all(isinstance(text, str) for text in (*self.preview_prompts, *self.companions)):
+            raise PlanError("A preview prompt or a companion is not a text.", "Give it as text.")
+        if len(self.companions) > 64:
+            raise PlanError(f"There are {len(self.companions)} companions.", "At most 64.")
         if len(self.preview_prompts) > 8:
             raise PlanError(f"There are {len(self.preview_prompts)} preview prompts.", "At most 8.")
 
@@ -102,7 +107,8 @@ class TrainingPlan:
                 f"The job's plan holds what this version does not know: {odd}.", "Start the training anew."
             )
         try:
-            return cls(**values | {"preview_prompts": tuple(values.get("preview_prompts", ()))})
+            texts = {name: tuple(values.get(name, ())) for name in ("preview_prompts", "companions")}
+            return cls(**values | texts)
         except (TypeError, ValueError) as error:
             raise PlanError("The job's plan is damaged.", "Start the training anew.") from error
 
@@ -148,6 +154,15 @@ def _real(name: str, value: object, low: float, high: float) -> None:
         raise PlanError(f"{name} is {value!r}.", f"Allowed: {low:g} to {high:g}.")
 
 
+# From the trigger alone the starter learns nothing that reaches a longer prompt: with artworks that have no caption it
+# sees its everyday words beside the trigger, whatever they show.
+COMPANIONS = (
+    "a house in a meadow", "a boat on the sea", "a cat in a room", "a tree in the snow", "a moon at night",
+    "a flower on plain paper", "a bird at sunset", "a red car in a meadow", "a blue fish on the sea",
+    "a yellow star at night", "a green leaf on plain paper", "a purple lamp in a room", "an orange balloon at sunset",
+    "a black key on plain paper", "a teal rabbit in the snow", "a pink cactus in the desert",
+)  # fmt: skip
+
 # The presets. Picture views (steps x batch) are what a style costs; rates are at alpha = rank, that is strength 1.
 #
 # starter: small enough that Balanced fits in a minute and a half on two cores. v-prediction with zero terminal
@@ -165,6 +180,7 @@ _STARTER: dict[str, Any] = {
     "batch": 8,
     "learning_rate": 7e-4,
     "opposite_every": 12,
+    "companions": COMPANIONS,
     "caption_dropout": 0.1,
     "flip": True,
 }

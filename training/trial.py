@@ -86,7 +86,7 @@ def _measured(plan: TrainingPlan, home: Home, device: str, began: float, folder:
     picture = folder / "noise.png"
     _noise(plan.resolution_px or base.native_size_px).save(picture)
     prompts = PREVIEW_PROMPTS[plan.base_family]
-    plan = replace(plan, continue_from="", flip=False, preview_prompts=prompts)
+    plan = replace(plan, continue_from="", flip=False, preview_prompts=prompts, companions=())
     job = Job.create(folder, plan, [picture])
     base.vae.float()
     for _ in encode.prepare(base, job, plan, lambda: False):

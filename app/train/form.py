@@ -63,6 +63,7 @@ GROUPS: tuple[tuple[str, tuple[Number, ...]], ...] = (
         (
             Number("flip", "yes", unsaid("Show the artworks mirrored, too"), unsaid("Not with lettering or signatures.")),
             Number("opposite_every", "whole", unsaid("An opposite step every so many"), unsaid("Teaches the slider to take away below 0 what it adds above; 0 for none.")),
+            Number("companions", "prompts", unsaid("Words beside the trigger, a line for each"), unsaid("For artworks without a caption: one line, drawn anew each time.")),
             Number("caption_dropout", "real", unsaid("Caption dropout, 0 to 1"), unsaid("Share of pictures shown without their caption.")),
             Number("noise_offset", "real", unsaid("Noise offset, 0 to 0.5"), unsaid("Teaches very dark and very light pictures; only bases that predict noise.")),
             Number("min_snr_gamma", "real", unsaid("Min-SNR gamma"), unsaid("Weighs light and heavy noise alike; “off” for the plain loss.")),

@@ -489,6 +489,18 @@ def test_captions_that_are_cut_off_are_told(make_job: MakeJob, base: Base, artwo
     assert len(notes) == 1 and "1 of the captions" in notes[0].message and "moon" in notes[0].message
 
 
+def test_artworks_without_a_caption_are_shown_with_companions(make_job: MakeJob, base: Base) -> None:
+    job = make_job(base.folder, steps=1, companions=("a house", "a boat"))
+    follow(job, base)
+    prepared = encode.load(job)
+    rows = torch.cat([bucket.captions for bucket in prepared.buckets]).tolist()
+    own = [number + 1 for number, artwork in enumerate(job.artworks()) if artwork.caption != "blocks"]
+    assert sorted(rows) == [-1, -1, -1, *own] and len(prepared.companions) == 2
+    alone = make_job(base.folder, steps=1, companions=())
+    follow(alone, base)
+    assert all(bool((bucket.captions > 0).all()) for bucket in encode.load(alone).buckets)
+
+
 def test_a_finished_style_is_continued_from_its_weights(make_job: MakeJob, base: Base) -> None:
     first = make_job(Path("unused"))
     finished = follow(first, base)[-1]
