@@ -196,7 +196,7 @@ _LARGE: dict[str, Any] = {
 PRESETS: dict[str, dict[str, dict[str, Any]]] = {
     "starter": {
         "quick": _STARTER
-        | {"learning_rate": 1.2e-3, "steps": 120, "checkpoint_every": 60, "preview_every": 60},
+        | {"learning_rate": 1.4e-3, "steps": 120, "checkpoint_every": 60, "preview_every": 60},
         "balanced": _STARTER | {"steps": 230, "checkpoint_every": 100, "preview_every": 100},
         "thorough": _STARTER
         | {"learning_rate": 4.5e-4, "steps": 400, "checkpoint_every": 100, "preview_every": 100},

@@ -27,7 +27,7 @@ PROMPTS = (
     "a green tree in the snow",
 )
 FIRST_SEED = 7
-BOTH = 0.7  # the weight of each style where both are mixed
+BOTH = 0.8  # the weight of each style where both are mixed
 
 
 @dataclass(frozen=True)
