@@ -38,9 +38,7 @@ class TrainingPlan:
     warmup_fraction: float = 0.05  # 0..0.5 of all steps, then a cosine down to `final_rate_fraction`
     final_rate_fraction: float = 0.0  # 0..1 of learning_rate at the last step
     opposite_every: int = 0  # steps between two that teach the opposite at weight -1, 0..100000; 0 = none
-    companions: tuple[
-        str, ...
-    ] = ()  # at most 64; an artwork without a caption has one of them beside the trigger
+    companions: tuple[str, ...] = ()  # at most 64; one at a time beside the trigger of an uncaptioned artwork
     caption_dropout: float = 0.1  # 0..1, share of pictures shown without their caption
     min_snr_gamma: float | None = 5.0  # > 0, or None for the plain loss; unused with zero terminal SNR
     noise_offset: float = 0.05  # 0..0.5; used on noise-predicting bases only
