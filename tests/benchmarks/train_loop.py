@@ -41,6 +41,9 @@ def main() -> None:
     parser.add_argument("--batch", type=int, default=4)
     parser.add_argument("--turns", type=int, default=15, help="of each kind")
     parser.add_argument("--steps", type=int, default=4, help="per turn")
+    parser.add_argument(
+        "--opposite-every", type=int, default=0, help="steps between two opposite ones, which ask the base first"
+    )
     arguments = parser.parse_args()
     with (
         tempfile.TemporaryDirectory() as scratch,
@@ -64,8 +67,9 @@ def prepared_trainer(scratch: Path, arguments: argparse.Namespace) -> Iterator[t
         pixels = random.integers(0, 256, (base.native_size_px, base.native_size_px, 3), dtype=np.uint8)
         Image.fromarray(pixels).save(scratch / f"{number}.png")
     plan = plan_for(
-        "balanced", base.family, 8, name="benchmark", base=str(source), batch=arguments.batch, steps=100_000
-    )
+        "balanced", base.family, 8, name="benchmark", base=str(source), batch=arguments.batch, steps=100_000,
+        opposite_every=arguments.opposite_every,
+    )  # fmt: skip
     job = Job.create(home.jobs, plan, sorted(scratch.glob("*.png")))
     for _ in encode.prepare(base, job, plan, lambda: False):
         pass
