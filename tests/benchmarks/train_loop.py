@@ -42,7 +42,10 @@ def main() -> None:
     parser.add_argument("--turns", type=int, default=15, help="of each kind")
     parser.add_argument("--steps", type=int, default=4, help="per turn")
     parser.add_argument(
-        "--opposite-every", type=int, default=0, help="steps between two opposite ones, which ask the base first"
+        "--opposite-every",
+        type=int,
+        default=0,
+        help="steps between two opposite ones, which ask the base first",
     )
     arguments = parser.parse_args()
     with (
