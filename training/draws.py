@@ -66,6 +66,8 @@ def draw(prepared: Prepared, plan: TrainingPlan, step: int, part: int, train_tim
     offset = torch.randn((*shape[:2], 1, 1), device=device, generator=on_device)
     latents = bucket.mean[rows] + bucket.std[rows] * fresh[0]
     captions = bucket.captions[rows]
-    captions = torch.where(captions < 0, len(prepared.embeddings) + beside, captions) * captioned
-    texts = torch.cat([prepared.embeddings, prepared.companions])
-    return Draw(latents, fresh[1], offset, timesteps, texts[captions])
+    texts = prepared.embeddings[captions.clamp(min=0) * captioned]
+    if len(prepared.companions):
+        chosen = (captions < 0) & (captioned > 0)
+        texts = torch.where(chosen.view(-1, 1, 1), prepared.companions[beside], texts)
+    return Draw(latents, fresh[1], offset, timesteps, texts)

@@ -147,7 +147,7 @@ def form_section(
     wait = json.dumps(f'<p role="status">{escape(say("Preparing the training…"))}</p>')
     start.click(None, None, answer, js=f"() => {wait}", **QUIET)
     gr.on([start.click, fields["name"].submit], begin, form, [started, answer], **QUIET)
-    # Wiped by the page too: a wipe from the studio may come after the answer to the next press of Start.
+    # Wiped by the page itself: a wipe from the studio may come after the answer to the next press of Start.
     fresh.click(None, None, answer, js="() => ''", **QUIET)
     fresh.click(start_over, None, form, **QUIET).then(artworks.draw, None, artworks.shown, **QUIET)
     return started, start
