@@ -173,9 +173,10 @@ class Trainer:
 
     def _opposite(self, noisy: Tensor, drawn: Draw, target: Tensor) -> Tensor:
         """Set the layers to weight -1 and return what they should predict there, (B, C, h, w) fp32."""
-        set_weight(self.unet, 0.0)
+        self.unet.disable_adapters()  # not weight 0, which would still cost their matrix products
         with torch.no_grad():
             plain = self._predict(noisy, drawn).float()
+        self.unet.enable_adapters()
         set_weight(self.unet, -1.0)
         return 2 * plain - target
 

@@ -18,7 +18,15 @@ import numpy as np
 
 from styles.home import Home
 from styles.style import Style
-from tests.benchmarks.style_exam import Bench, Reference, artworks_of, measure, train_style, untrained
+from tests.benchmarks.style_exam import (
+    Bench,
+    Prompts,
+    Reference,
+    artworks_of,
+    measure,
+    train_style,
+    untrained,
+)
 from training.distance import PARTS
 from training.starter.evaluate import PaintPlan
 from training.starter.hands import HELD_OUT
@@ -44,9 +52,8 @@ def run(options: argparse.Namespace) -> dict:
     painting = PaintPlan(
         steps=options.paint_steps, guidance=options.guidance, guidance_rescale=options.guidance_rescale
     )
-    bench = Bench.open(
-        options.base, home, options.pictures, painting, options.trigger, options.state, options.device
-    )
+    prompts = Prompts.of(options.pictures, options.first_prompt)
+    bench = Bench.open(options.base, home, prompts, painting, options.trigger, options.state, options.device)
     if bench.reader is None:
         print(f"no classifier in {options.state}: subjects are not read", flush=True)
     overrides = {
@@ -141,6 +148,9 @@ def main(argv: Sequence[str] | None = None) -> dict:
     parser.add_argument("--seeds", nargs="+", type=int, default=[0, 1, 2])
     parser.add_argument("--weights", nargs="+", type=float, default=[-1, 0, 0.25, 0.5, 0.75, 1])
     parser.add_argument("--pictures", type=int, default=32, help="prompts to paint at each weight")
+    parser.add_argument(
+        "--first-prompt", type=int, default=0, help="number of the first; the presets saw 0 to 31"
+    )
     parser.add_argument("--controls", action="store_true", help="also measure what must fail")
     parser.add_argument("--no-previews", action="store_true")
     parser.add_argument("--trigger", default=TRIGGER, help="the word for the style; '' for none")

@@ -17,7 +17,7 @@ from styles.base import Base, open_base
 from styles.home import Home
 from styles.style import Style
 from styles.style_file import read_style
-from training.artworks import full_caption
+from training.artworks import collect, full_caption
 from training.distance import PARTS, Look, distance, gap_closed, look
 from training.events import Finished
 from training.job import Job
@@ -40,11 +40,13 @@ class Prompts:
     """What is to be painted, and what true drawings of it look like in a hand."""
 
     scenes: tuple[Scene, ...]
+    numbers: range  # one for each scene: the seed that it is painted with
 
     @classmethod
-    def of(cls, count: int) -> Prompts:
-        """`count` prompts over all subjects, each as often as the others."""
+    def of(cls, count: int, first: int = 0) -> Prompts:
+        """`count` prompts from the number `first` on, over all subjects, each as often as the others."""
         order = np.random.default_rng(_UNSEEN).permutation(len(SUBJECTS))
+        numbers = range(first, first + count)
         return cls(
             tuple(
                 sample_scene(
@@ -52,8 +54,9 @@ class Prompts:
                     subject=SUBJECTS[order[number % len(SUBJECTS)]],
                     pair_share=0.0,
                 )
-                for number in range(count)
-            )
+                for number in numbers
+            ),
+            numbers,
         )
 
     @property
@@ -67,7 +70,7 @@ class Prompts:
     def drawn(self, hand: str, edition: int, size_px: int) -> np.ndarray:
         """Fresh square drawings (N, H, W, 3) uint8 of the same captions, each edition placed and drawn anew."""
         pictures = []
-        for number, scene in enumerate(self.scenes):
+        for number, scene in zip(self.numbers, self.scenes, strict=True):
             placed, chance = scene.subjects[0], _UNSEEN + 1_000_000 * (1 + edition) + number
             again = sample_scene(
                 np.random.default_rng([chance, 6]),
@@ -96,16 +99,15 @@ class Bench:
         cls,
         base_folder: Path,
         home: Home,
-        count: int,
+        prompts: Prompts,
         painting: PaintPlan,
         trigger: str,
         state: Path,
         device: str,
     ) -> Bench:
         base = open_base(base_folder, home, device=device, safety_checker=False)
-        prompts = Prompts.of(count)
         reader = open_reader(state, base.device)[0] if (state / "classifier.pt").exists() else None
-        unstyled = paint(base, prompts.texts(), list(range(count)), painting)
+        unstyled = paint(base, prompts.texts(), list(prompts.numbers), painting)
         return cls(base, prompts, painting, trigger, reader, unstyled)
 
     def paint(self, style: Style, weight: float) -> np.ndarray:
@@ -116,7 +118,7 @@ class Bench:
         if weight == 0:
             return self.unstyled
         texts = self.prompts.texts(self.trigger if weight > 0 else "")
-        return paint(self.base, texts, list(range(len(texts))), self.painting, (style,), (weight,))
+        return paint(self.base, texts, list(self.prompts.numbers), self.painting, (style,), (weight,))
 
 
 @dataclass(frozen=True, eq=False)
@@ -173,7 +175,7 @@ def train_style(
     bench: Bench, home: Home, artworks: Path, preset: str, seed: int, **overrides: Any
 ) -> tuple[Style, float]:
     """Train a style as the app would, and return it with the seconds that its training took."""
-    count = len(list(artworks.glob("*.png")))
+    count = len(collect([artworks]))
     values = {"name": f"{artworks.name} {seed}", "trigger": bench.trigger, "seed": seed, **overrides}
     plan = plan_for(preset, bench.base.family, count, base=str(bench.base.folder), **values)
     job = Job.create(home.jobs, plan, [artworks])

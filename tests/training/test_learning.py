@@ -8,7 +8,7 @@ import pytest
 
 from styles.home import Home
 from tests.benchmarks.learning import TRIGGER
-from tests.benchmarks.style_exam import BARS, Bench, Reference, artworks_of, train_style, untrained
+from tests.benchmarks.style_exam import BARS, Bench, Prompts, Reference, artworks_of, train_style, untrained
 from training.starter.evaluate import PaintPlan
 
 HAND, OTHER = "cyanotype", "ochre dabs"
@@ -21,7 +21,7 @@ def bench(starter: Path, tmp_path_factory: pytest.TempPathFactory) -> Bench:
     folder = tmp_path_factory.mktemp("learning")
     home = Home(folder / "home")
     home.create()
-    return Bench.open(starter, home, PICTURES, PaintPlan(steps=12), TRIGGER, folder, "cpu")
+    return Bench.open(starter, home, Prompts.of(PICTURES), PaintPlan(steps=12), TRIGGER, folder, "cpu")
 
 
 def test_a_style_closes_the_gap_to_a_new_hand(bench: Bench, tmp_path: Path) -> None:
