@@ -51,7 +51,7 @@ class TrainingPlan:
     report_every: int = 5  # steps between two readings of the loss
     checkpoint_every: int = 100  # steps
     preview_every: int = 100  # steps; 0 = no previews
-    preview_prompts: tuple[str, ...] = ()  # () = the family's own; at most 8
+    preview_prompts: tuple[str, ...] = ()  # at most 8; () = no previews
     preview_seed: int = 1  # 0..2**63-1, first preview's; the next one's is one more
     preview_steps: int = 12  # denoising steps, 1..100
 

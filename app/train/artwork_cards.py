@@ -91,7 +91,7 @@ def _card(artwork: DraftArtwork, names: Sequence[str], trigger: str) -> str:
         inset = f"--left: {left}; --top: {top}; --right: {right}; --bottom: {bottom}"
         crop = f'<span class="crop" style="{inset}"></span>'
     caption = escape(artwork.caption)
-    alone = say("only the word “{trigger}”", trigger=trigger) if trigger else say("only the trigger word")
+    hint = say("what it shows; else “{trigger}”", trigger=trigger) if trigger else say("what it shows")
     return (
         f'<li class="artwork" data-name="{name}"><div class="frame"><div class="whole">'
         f'<img alt="" src="data:image/jpeg;base64,{data}">{crop}</div></div>'
@@ -99,7 +99,7 @@ def _card(artwork: DraftArtwork, names: Sequence[str], trigger: str) -> str:
         f'<span class="size">{width} × {height}</span>'
         f'<button type="button" class="leave" title="{escape(say("Take out"))}" '
         f'aria-label="{escape(say("Take out {name}", name=artwork.name))}">×</button></div>'
-        f'<textarea rows="2" maxlength="1000" placeholder="{escape(alone)}" value="{caption}" '
+        f'<textarea rows="2" maxlength="1000" placeholder="{escape(hint)}" value="{caption}" '
         f'aria-label="{escape(say("Caption of {name}", name=artwork.name))}">{caption}</textarea>{said}</div></li>'
     )
 

@@ -24,7 +24,8 @@ YES_OR_NO = {
     "off": False,
     "0": False,
 }
-OFF = ("off", "0", "0.0")  # for the one number that can be none
+OFF = ("off", "0", "0.0")
+CAN_BE_OFF: dict[str, Any] = {"min_snr_gamma": None, "companions": ()}  # and what the plan then holds
 
 
 @dataclass(frozen=True)
@@ -63,7 +64,7 @@ GROUPS: tuple[tuple[str, tuple[Number, ...]], ...] = (
         (
             Number("flip", "yes", unsaid("Show the artworks mirrored, too"), unsaid("Not with lettering or signatures.")),
             Number("opposite_every", "whole", unsaid("An opposite step every so many"), unsaid("Teaches the slider to take away below 0 what it adds above; 0 for none.")),
-            Number("companions", "prompts", unsaid("Words beside the trigger, a line for each"), unsaid("For artworks without a caption: one line, drawn anew each time.")),
+            Number("companions", "prompts", unsaid("Words beside the trigger, a line for each"), unsaid("For artworks without a caption: one line, drawn anew each time; “off” for none.")),
             Number("caption_dropout", "real", unsaid("Caption dropout, 0 to 1"), unsaid("Share of pictures shown without their caption.")),
             Number("noise_offset", "real", unsaid("Noise offset, 0 to 0.5"), unsaid("Teaches very dark and very light pictures; only bases that predict noise.")),
             Number("min_snr_gamma", "real", unsaid("Min-SNR gamma"), unsaid("Weighs light and heavy noise alike; “off” for the plain loss.")),
@@ -140,9 +141,11 @@ def numbers_in(form: Mapping[str, Any]) -> dict[str, Any]:
     numbers = {
         number.name: value for number in NUMBERS.values() if (value := value_of(number, form)) is not None
     }
-    if form["min_snr_gamma"].strip().casefold() in OFF:
-        numbers["min_snr_gamma"] = None
-    return numbers
+    return numbers | {name: none for name, none in CAN_BE_OFF.items() if _is_off(name, form)}
+
+
+def _is_off(name: str, form: Mapping[str, Any]) -> bool:
+    return name in CAN_BE_OFF and str(form[name]).strip().casefold() in OFF
 
 
 def numbers_from(settings: Iterable[str]) -> dict[str, Any]:
@@ -169,7 +172,7 @@ def value_of(number: Number, form: Mapping[str, Any]) -> Any:
     """What a form says of one number, None where the preset decides; raises BadInput."""
     given = form[number.name]
     text = str(given or "").strip()
-    if not text or (number.name == "min_snr_gamma" and text.casefold() in OFF):
+    if not text or _is_off(number.name, form):
         return None
     if number.kind == "yes":
         return YES_OR_NO[text]
@@ -190,5 +193,5 @@ def shown_of(plan: TrainingPlan, number: Number) -> str:
     if number.name == "resolution_px" and not value:
         return say("the base's own")
     if number.kind == "prompts":
-        return "\n".join(value)
+        return "\n".join(value) or "off"
     return "off" if value is None else f"{value:g}" if isinstance(value, float) else f"{value}"

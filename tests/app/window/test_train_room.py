@@ -21,6 +21,7 @@ from app.train.form import (
     FRESH,
     NUMBERS,
     form_of,
+    numbers_from,
     order_of,
     resolution_of,
     shown_of,
@@ -61,7 +62,7 @@ def asked(**given: Any) -> TrainingOrder:
 def test_every_number_of_the_plan_is_asked_for_in_one_place() -> None:
     assert sorted([*NUMBERS, *ELSEWHERE]) == sorted(field.name for field in fields(TrainingPlan))
     plan = plan_for("balanced", "starter", 8, name="Ink")
-    assert all(shown_of(plan, number) for number in NUMBERS.values() if number.name != "preview_prompts")
+    assert all(shown_of(plan, number) for number in NUMBERS.values())
 
 
 def test_a_fresh_form_leaves_all_to_the_preset() -> None:
@@ -72,11 +73,13 @@ def test_a_fresh_form_leaves_all_to_the_preset() -> None:
 
 def test_what_is_written_goes_into_the_plan() -> None:
     order = asked(
-        steps=" 30 ", learning_rate="0,001", flip="yes", min_snr_gamma="off", preview_prompts="a cat\n\n a boat \n",
-        layers="cross+self", base=" starter ",
+        steps=" 30 ", learning_rate="0,001", flip="yes", min_snr_gamma="off", companions=" Off ",
+        preview_prompts="a cat\n\n a boat \n", layers="cross+self", base=" starter ",
     )  # fmt: skip
     plan = plan_for("balanced", "starter", 8, name="Ink", **numbers_of(order))
     assert (plan.steps, plan.learning_rate, plan.flip, plan.min_snr_gamma) == (30, 0.001, True, None)
+    assert plan.companions == () and numbers_from(["companions=off"])["companions"] == ()
+    assert numbers_of(asked(companions="on a hill\nby a lake"))["companions"] == ("on a hill", "by a lake")
     assert (
         plan.preview_prompts == ("a cat", "a boat")
         and plan.layers == "cross+self"
