@@ -45,6 +45,7 @@ TOLD = frozenset(
         "noise_offset",
         "grad_clip",
         "flip",
+        "opposite_every",
         "seed",
         "resolution_px",
         "layers",

@@ -55,7 +55,7 @@ def draw(prepared: Prepared, plan: TrainingPlan, step: int, part: int, train_tim
     strata = torch.randperm(batch, generator=generator) + torch.rand(batch, generator=generator)
     timesteps = (strata * (train_timesteps / batch)).long().clamp_(max=train_timesteps - 1)
     captioned = (torch.rand(batch, generator=generator) >= plan.caption_dropout).long()
-    beside = torch.randint(max(1, len(prepared.companions)), (batch,), generator=generator)
+    beside = torch.randint(max(1, prepared.companions), (batch,), generator=generator)
 
     device = bucket.mean.device
     drawn = torch.stack([rows, timesteps, captioned, beside]).to(device, non_blocking=True)
@@ -65,9 +65,7 @@ def draw(prepared: Prepared, plan: TrainingPlan, step: int, part: int, train_tim
     fresh = torch.randn((2, *shape), device=device, generator=on_device)
     offset = torch.randn((*shape[:2], 1, 1), device=device, generator=on_device)
     latents = bucket.mean[rows] + bucket.std[rows] * fresh[0]
-    captions = bucket.captions[rows]
-    texts = prepared.embeddings[captions.clamp(min=0) * captioned]
-    if len(prepared.companions):
-        chosen = (captions < 0) & (captioned > 0)
-        texts = torch.where(chosen.view(-1, 1, 1), prepared.companions[beside], texts)
+    captions, companions = bucket.captions[rows], len(prepared.embeddings) - prepared.companions
+    captions = torch.where(captions < 0, companions + beside, captions) * captioned
+    texts = prepared.embeddings[captions]
     return Draw(latents, fresh[1], offset, timesteps, texts)

@@ -34,7 +34,9 @@ class Bucket:
 
     mean: Tensor  # (N, C, h, w) fp32, scaled as the UNet sees them
     std: Tensor  # (N, C, h, w) fp32
-    captions: Tensor  # (N,) int64, rows of Prepared.embeddings; -1: any of Prepared.companions, drawn anew each time
+    captions: (
+        Tensor  # (N,) int64, rows of Prepared.embeddings; -1: any of its companions, drawn anew each time
+    )
 
 
 @dataclass(frozen=True)
@@ -42,9 +44,9 @@ class Prepared:
     """All that the loop needs of artworks and captions."""
 
     buckets: tuple[Bucket, ...]
-    embeddings: Tensor  # (1 + captions, tokens, width); row 0 is the empty caption
+    embeddings: Tensor  # (texts, tokens, width): the empty caption, each artwork's, then the companions
+    companions: int  # how many of the last rows these are
     previews: Tensor  # (prompts, tokens, width)
-    companions: Tensor  # (texts, tokens, width); empty where every artwork has one caption
 
 
 def prepare(
@@ -92,7 +94,7 @@ def load(job: Job) -> Prepared:
     buckets = tuple(
         Bucket(*(tensors[f"{n}.{part}"] for part in ("mean", "std", "captions"))) for n in range(count)
     )
-    return Prepared(buckets, tensors["embeddings"], tensors["previews"], tensors["companions"])
+    return Prepared(buckets, tensors["embeddings"], int(tensors["companions"]), tensors["previews"])
 
 
 def size_multiple(base: Base) -> int:
@@ -105,18 +107,21 @@ def _encode_texts(base: Base, job: Job, plan: TrainingPlan, tensors: dict[str, T
 
     from styles.prompts import encode_prompts
 
-    captions = ["", *(artwork.caption for artwork in job.artworks())]
+    captions, companions = _texts(job, plan)
     with torch.no_grad():
         # One text at a time: how many artworks there are must not change what an embedding rounds to.
-        rows = [encode_prompts(base, [text]).float().cpu() for text in captions]
+        rows = [encode_prompts(base, [text]).float().cpu() for text in (*captions, *companions)]
         previews = [encode_prompts(base, [text]).float().cpu() for text in plan.preview_prompts]
-        beside = [
-            encode_prompts(base, [with_trigger(text, plan.trigger)]).float().cpu()
-            for text in (plan.companions if any(_has_companions(text, plan) for text in captions[1:]) else ())
-        ]
     tensors["embeddings"] = torch.cat(rows)
+    tensors["companions"] = torch.tensor(len(companions))
     tensors["previews"] = torch.cat(previews) if previews else tensors["embeddings"][:0]
-    tensors["companions"] = torch.cat(beside) if beside else tensors["embeddings"][:0]
+
+
+def _texts(job: Job, plan: TrainingPlan) -> tuple[list[str], list[str]]:
+    """Return the empty caption with the artworks' own, and what an artwork without one is shown with."""
+    captions = ["", *(artwork.caption for artwork in job.artworks())]
+    needed = any(_has_companions(caption, plan) for caption in captions[1:])
+    return captions, [with_trigger(text, plan.trigger) for text in plan.companions if needed]
 
 
 def _has_companions(caption: str, plan: TrainingPlan) -> bool:
@@ -172,8 +177,7 @@ def _key(base: Base, job: Job, plan: TrainingPlan) -> str:
         "resolution_px": plan.resolution_px or base.native_size_px,
         "flip": plan.flip,
         "previews": plan.preview_prompts,
-        "companions": [with_trigger(text, plan.trigger) for text in plan.companions],
-        "captions": [artwork.caption for artwork in job.artworks()],
+        "texts": _texts(job, plan),
     }
     digest.update(json.dumps(numbers).encode())
     for artwork in job.artworks():

@@ -5,7 +5,7 @@ from __future__ import annotations
 import gc
 import time
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import Any, Literal
 
 import torch
@@ -15,10 +15,9 @@ from styles.base import Base, open_base
 from styles.errors import OutOfMemory, TrainingFailed
 from styles.library import Library
 from training import checkpoint as checkpoints
-from training.adapters import adapted, continue_style, set_weight
-from training.checkpoint import Checkpoint, Progress
-from training.draws import Draw, draw
-from training.encode import Interrupted, Prepared, check_trainable, load, prepare
+from training.adapters import adapted, continue_style
+from training.checkpoint import Checkpoint
+from training.encode import Interrupted, check_trainable, prepare
 from training.events import (
     CheckpointSaved,
     Finished,
@@ -31,14 +30,13 @@ from training.events import (
     Warned,
 )
 from training.job import Job
-from training.loss import Objective, learning_rate_at, objective_of
 from training.plan import TrainingPlan
 from training.preview import paint_previews
 from training.result import finish
+from training.trainer import Trainer, begin
 
 MOST_ROLLBACKS = 4
 ROLLBACK_FACTOR = 0.5  # of the learning rate
-_PRECISION = {torch.float32: "no", torch.bfloat16: "bf16", torch.float16: "fp16"}
 
 
 def train(
@@ -122,111 +120,6 @@ def _run(
     yield finish(job, last)
 
 
-@dataclass
-class Trainer:
-    """What changes from step to step."""
-
-    plan: TrainingPlan
-    accelerator: Any
-    unet: Any
-    optimizer: Any
-    weights: dict[str, Tensor]
-    objective: Objective
-    prepared: Prepared
-    dtype: torch.dtype
-    progress: Progress
-    started: float  # monotonic seconds, set back by what earlier processes spent
-    loss: Tensor  # sum since the last report, on the device
-    unread: int = 0  # steps in that sum
-
-    def take_step(self) -> None:
-        """One optimizer step; nothing in it waits for the device.
-
-        An opposite step trains at weight -1 towards what lies as far from the base's own prediction on the other side,
-        so that the slider goes on below 0 as above it: what a style adds at 1 it takes away at -1.
-        """
-        plan, step = self.plan, self.progress.step
-        rate = learning_rate_at(plan, step) * self.progress.learning_rate_factor
-        for group in self.optimizer.param_groups:
-            group["lr"] = rate
-        opposite = bool(plan.opposite_every) and (step + 1) % plan.opposite_every == 0
-        for part in range(plan.gradient_accumulation):
-            with self.accelerator.accumulate(self.unet):
-                drawn = draw(self.prepared, plan, step, part, self.objective.train_timesteps)
-                noisy, target = self.objective.noisy(drawn)
-                if opposite:
-                    target = self._opposite(noisy, drawn, target)
-                loss = self.objective.loss(self._predict(noisy, drawn), target, drawn.timesteps)
-                self.accelerator.backward(loss)
-                if self.accelerator.sync_gradients:
-                    self.accelerator.clip_grad_norm_(self.weights.values(), plan.grad_clip)
-                self.optimizer.step()
-                self.optimizer.zero_grad()
-                self.loss += loss.detach() / plan.gradient_accumulation
-        if opposite:
-            set_weight(self.unet, 1.0)
-        self.unread += 1
-        self.progress = replace(self.progress, step=step + 1)
-
-    def _predict(self, noisy: Tensor, drawn: Draw) -> Tensor:
-        return self.unet(noisy.to(self.dtype), drawn.timesteps, drawn.embeddings, return_dict=False)[0]
-
-    def _opposite(self, noisy: Tensor, drawn: Draw, target: Tensor) -> Tensor:
-        """Set the layers to weight -1 and return what they should predict there, (B, C, h, w) fp32."""
-        self.unet.disable_adapters()  # not weight 0, which would still cost their matrix products
-        with torch.no_grad():
-            plain = self._predict(noisy, drawn).float()
-        self.unet.enable_adapters()
-        set_weight(self.unet, -1.0)
-        return 2 * plain - target
-
-    def read_loss(self) -> float:
-        """Return the mean loss since the last reading; waits for the device."""
-        mean = float(self.loss) / max(1, self.unread)
-        self.loss.zero_()
-        self.unread = 0
-        return mean
-
-    def is_healthy(self, loss: float) -> bool:
-        """Say whether loss and weights are still numbers; waits for the device."""
-        finite = torch.stack([weight.detach().isfinite().all() for weight in self.weights.values()]).all()
-        return loss == loss and abs(loss) != float("inf") and bool(finite)
-
-    def seconds(self) -> float:
-        return time.monotonic() - self.started
-
-    def checkpoint(self) -> Checkpoint:
-        scaler = getattr(self.accelerator, "scaler", None)
-        progress = replace(
-            self.progress, seconds=self.seconds(), scaler=scaler.state_dict() if scaler else {}
-        )
-        weights = {name: weight.detach().cpu().clone() for name, weight in self.weights.items()}
-        return Checkpoint(
-            progress, weights, checkpoints.optimizer_tensors(self.optimizer.optimizer, self.weights)
-        )
-
-    def close(self) -> None:
-        """Give the base its own forward back, and let the next training in this process choose its precision."""
-        from accelerate.state import AcceleratorState
-
-        unet = self.accelerator.unwrap_model(self.unet, keep_fp32_wrapper=False)
-        unet.__dict__.pop("_is_accelerate_prepared", None)  # else the next `prepare` would leave out autocast
-        unet.__dict__.pop("forward", None)
-        self.accelerator.free_memory()
-        AcceleratorState._reset_state(
-            reset_partial_state=True
-        )  # one per process, refuses any other precision
-
-    def restore(self, state: Checkpoint) -> None:
-        checkpoints.restore(state, self.weights, self.optimizer.optimizer)
-        scaler = getattr(self.accelerator, "scaler", None)
-        if scaler and state.progress.scaler:
-            scaler.load_state_dict(state.progress.scaler)
-        self.progress = replace(state.progress, environment=self.progress.environment)
-        self.loss.zero_()
-        self.unread = 0
-
-
 def _loop(
     job: Job,
     plan: TrainingPlan,
@@ -293,68 +186,6 @@ def _steps(
         if step == plan.steps:
             return
         trainer.take_step()
-
-
-def begin(job: Job, plan: TrainingPlan, base: Base, weights: dict[str, Tensor]) -> Trainer:
-    """Make the trainer at step 0 of a prepared job, for the layers that are on the base."""
-    from accelerate import Accelerator
-
-    accelerator = Accelerator(
-        mixed_precision=_PRECISION[base.dtype],
-        gradient_accumulation_steps=plan.gradient_accumulation,
-        cpu=base.device.type == "cpu",
-    )
-    if accelerator.num_processes > 1:
-        raise TrainingFailed(
-            "Training on several devices at once is not there yet.", "Start it on one device."
-        )
-    unet = base.unet.train()  # gradient checkpointing works in this mode only; nothing else depends on it
-    if plan.gradient_checkpointing:
-        unet.enable_gradient_checkpointing()
-    else:
-        unet.disable_gradient_checkpointing()
-    optimizer = torch.optim.AdamW(
-        list(weights.values()),
-        lr=plan.learning_rate,
-        weight_decay=plan.weight_decay,
-        fused=base.device.type in ("cpu", "cuda"),  # one kernel for all layers instead of several for each
-    )
-    prepared_unet, prepared_optimizer = accelerator.prepare(unet, optimizer)
-    device = base.device
-    progress = Progress(
-        0,
-        base_name=base.name,
-        base_family=base.family,
-        base_fingerprint=base.fingerprint,
-        prediction_type=base.prediction_type,
-        resolution_px=plan.resolution_px or base.native_size_px,
-        environment=checkpoints.environment(device, base.dtype),
-    )
-    return Trainer(
-        plan=plan,
-        accelerator=accelerator,
-        unet=prepared_unet,
-        optimizer=prepared_optimizer,
-        weights=weights,
-        objective=objective_of(
-            base.scheduler_config, base.prediction_type, base.zero_terminal_snr, plan, device
-        ),
-        prepared=_on_device(load(job), device, base.dtype),
-        dtype=base.dtype,
-        progress=progress,
-        started=time.monotonic(),
-        loss=torch.zeros((), device=device),
-    )
-
-
-def _on_device(prepared: Prepared, device: torch.device, dtype: torch.dtype) -> Prepared:
-    """Bring everything to the device once, so that no step waits for a transfer."""
-    buckets = tuple(
-        replace(b, mean=b.mean.to(device), std=b.std.to(device), captions=b.captions.to(device))
-        for b in prepared.buckets
-    )
-    texts = (prepared.embeddings, prepared.previews, prepared.companions)
-    return Prepared(buckets, *(text.to(device, dtype) for text in texts))
 
 
 def _note_changes(before: dict[str, str], now: dict[str, str]) -> Iterator[Warned]:

@@ -111,6 +111,8 @@ def style_of(job: Job, last: Checkpoint) -> Style:
     }
     if progress.learning_rate_factor != 1.0:
         training["learning_rate_factor"] = progress.learning_rate_factor
+    if plan.opposite_every:
+        training["opposite_every"] = plan.opposite_every
     if plan.continue_from:
         training["continued_from"] = plan.continue_from
     card = StyleCard(

@@ -77,8 +77,8 @@ def _measured(plan: TrainingPlan, home: Home, device: str, began: float, folder:
     from training import encode
     from training.adapters import adapted
     from training.job import Job
-    from training.loop import begin
     from training.preview import paint_previews
+    from training.trainer import begin
 
     base = open_base(plan.base, home, device=device, safety_checker=False)
     encode.check_trainable(base, plan)
@@ -86,7 +86,9 @@ def _measured(plan: TrainingPlan, home: Home, device: str, began: float, folder:
     picture = folder / "noise.png"
     _noise(plan.resolution_px or base.native_size_px).save(picture)
     prompts = PREVIEW_PROMPTS[plan.base_family]
-    plan = replace(plan, continue_from="", flip=False, preview_prompts=prompts, companions=())
+    plan = replace(
+        plan, continue_from="", flip=False, preview_prompts=prompts, companions=(), opposite_every=0
+    )
     job = Job.create(folder, plan, [picture])
     base.vae.float()
     for _ in encode.prepare(base, job, plan, lambda: False):

@@ -39,6 +39,7 @@ TRAINING_WORDS = {
     "batch": unsaid("Pictures per step"),
     "learning_rate": unsaid("Learning rate"),
     "layers": unsaid("Layers trained"),
+    "opposite_every": unsaid("Steps between two opposite ones"),
     "seed": unsaid("Seed"),
     "seconds": unsaid("Time"),
     "resolution_px": unsaid("Side of the pictures, px"),

@@ -3,7 +3,7 @@
 python -m tests.benchmarks.train_loop --base starter
 
 Both run in the same process on the same layers, in turns of a few steps, so that a change of clock or load hits both
-alike; the medians of the turns are compared. The bare step knows its tensors beforehand: no drawing, no loss table,
+alike; the medians of the turns are compared. Where opposite steps are taken, a turn goes from one to the next. The bare step knows its tensors beforehand: no drawing, no loss table,
 no clipping, no learning rate, no loss kept.
 """
 
@@ -28,8 +28,8 @@ from training import encode
 from training.adapters import adapted
 from training.draws import draw
 from training.job import Job
-from training.loop import Trainer, begin
 from training.plan import plan_for
+from training.trainer import Trainer, begin
 
 
 def main() -> None:
@@ -40,7 +40,7 @@ def main() -> None:
     parser.add_argument("--device", default="auto")
     parser.add_argument("--batch", type=int, default=4)
     parser.add_argument("--turns", type=int, default=15, help="of each kind")
-    parser.add_argument("--steps", type=int, default=4, help="per turn")
+    parser.add_argument("--steps", type=int, default=4, help="per turn, unless there are opposite ones")
     parser.add_argument(
         "--opposite-every",
         type=int,
@@ -48,6 +48,7 @@ def main() -> None:
         help="steps between two opposite ones, which ask the base first",
     )
     arguments = parser.parse_args()
+    arguments.steps = arguments.opposite_every or arguments.steps
     with (
         tempfile.TemporaryDirectory() as scratch,
         prepared_trainer(Path(scratch), arguments) as (trainer, base),
@@ -130,6 +131,7 @@ def measure(trainer: Trainer, base: Base, arguments: argparse.Namespace) -> None
         "threads": torch.get_num_threads(),
         "batch": arguments.batch,
         "turns": arguments.turns,
+        "opposite_every": arguments.opposite_every,
         "bare_seconds": round(medians["bare"], 5),
         "ours_seconds": round(medians["ours"], 5),
         "ratio": round(statistics.median(pairs), 4),

@@ -31,6 +31,8 @@ from training.plan import PRESETS, TrainingPlan, plan_for
         ("base_family", "sdxl"),
         ("name", "  "),
         ("preview_prompts", ("a",) * 9),
+        ("opposite_every", -1),
+        ("companions", ("a",) * 65),
     ],
 )
 def test_a_value_out_of_range_is_named(field: str, value: object) -> None:
@@ -100,8 +102,9 @@ def test_sdxl_is_not_there_yet() -> None:
 )
 def test_json_keeps_every_number(rate: float, steps: int, gamma: float | None, name: str) -> None:
     plan = TrainingPlan(
-        name=f"n{name}", learning_rate=rate, steps=steps, min_snr_gamma=gamma, preview_prompts=("a", "b")
-    )
+        name=f"n{name}", learning_rate=rate, steps=steps, min_snr_gamma=gamma, preview_prompts=("a", "b"),
+        opposite_every=steps, companions=(name,),
+    )  # fmt: skip
     assert TrainingPlan.from_json(plan.to_json()) == plan
 
 
@@ -117,6 +120,7 @@ def test_json_keeps_every_number(rate: float, steps: int, gamma: float | None, n
         '{"name": null}',
         '{"name": "x", "preview_prompts": null}',
         '{"name": "x", "preview_prompts": [1]}',
+        '{"name": "x", "companions": [1]}',
         '{"name": "x", "trigger": 5}',
         '{"name": "x", "flip": "no"}',
         '{"name": "x", "learning_rate": "1"}',

@@ -14,6 +14,7 @@ from styles.base import Base, open_base
 from styles.errors import DiskFullError, JobError, OutOfMemory, PlanError, TrainingFailed
 from styles.home import Home
 from styles.library import Library
+from styles.prompts import encode_prompts
 from styles.style_file import read_style
 from training import checkpoint, encode
 from training.adapters import adapted, set_weight, style_layers
@@ -199,16 +200,18 @@ def test_the_loss_falls_on_what_it_is_shown(make_job: MakeJob, base: Base) -> No
     assert losses[-1] < losses[0]
 
 
-def learnt(job: Job, base: Base) -> dict[str, torch.Tensor]:
-    follow(job, base)
+def learnt(job: Job) -> dict[str, torch.Tensor]:
     last = checkpoint.latest(job.folder / "checkpoints")
     assert last is not None
     return last.weights
 
 
 def test_an_opposite_step_teaches_the_same_as_any_other(make_job: MakeJob, base: Base) -> None:
-    """At the start exactly, since the gradient at weight -1 towards the mirrored target is the same one."""
-    plain, opposite = (learnt(make_job(base.folder, steps=1, opposite_every=n), base) for n in (0, 1))
+    """At the start exactly, since loss and gradient at weight -1 towards the mirrored target are the same."""
+    jobs = [make_job(base.folder, steps=1, report_every=1, opposite_every=n) for n in (0, 1)]
+    (usual,), (mirrored,) = (of(StepDone, follow(job, base)) for job in jobs)
+    assert mirrored.loss == pytest.approx(usual.loss, rel=1e-5)
+    plain, opposite = (learnt(job) for job in jobs)
     assert any(weight.abs().max() > 0 for name, weight in plain.items() if name.endswith(".up"))
     for name, weight in plain.items():
         torch.testing.assert_close(opposite[name], weight, rtol=1e-3, atol=1e-4)
@@ -218,10 +221,11 @@ def test_opposite_steps_make_the_slider_straight(make_job: MakeJob, base: Base) 
     def bend(every: int) -> float:
         """How far the middle of the predictions at 1 and -1 lies from the base's, of the way that the style goes."""
         job = make_job(base.folder, steps=60, rank=8, batch=4, preview_every=0, opposite_every=every)
-        trained, prepared = learnt(job, base), encode.load(job)
-        latents = torch.cat([bucket.mean[:1] for bucket in prepared.buckets[:1]]).repeat(4, 1, 1, 1)
+        follow(job, base)
+        trained, prepared = learnt(job), encode.load(job)
+        latents = prepared.buckets[0].mean[:1].repeat(4, 1, 1, 1)
         noise = torch.randn(latents.shape, generator=torch.Generator().manual_seed(5))
-        words = prepared.embeddings[1:2].repeat(4, 1, 1)
+        words = prepared.embeddings[2:3].repeat(4, 1, 1)  # "blocks, a blue boat"
         with adapted(base.unet, job.plan) as weights, torch.no_grad():
             for name, value in trained.items():
                 weights[name].copy_(value)
@@ -495,7 +499,9 @@ def test_artworks_without_a_caption_are_shown_with_companions(make_job: MakeJob,
     prepared = encode.load(job)
     rows = torch.cat([bucket.captions for bucket in prepared.buckets]).tolist()
     own = [number + 1 for number, artwork in enumerate(job.artworks()) if artwork.caption != "blocks"]
-    assert sorted(rows) == [-1, -1, -1, *own] and len(prepared.companions) == 2
+    assert sorted(rows) == [-1, -1, -1, *own] and prepared.companions == 2
+    for row, text in ((-2, "blocks, a house"), (-1, "blocks, a boat")):
+        assert torch.equal(prepared.embeddings[row], encode_prompts(base, [text])[0])
     alone = make_job(base.folder, steps=1, companions=())
     follow(alone, base)
     assert all(bool((bucket.captions > 0).all()) for bucket in encode.load(alone).buckets)
@@ -545,7 +551,7 @@ def test_changed_captions_are_encoded_again_and_unchanged_ones_are_not(make_job:
     assert prepared() != first
     data = encode.load(job)
     assert sorted(len(bucket.mean) for bucket in data.buckets) == [1, 3]  # the wide one by itself
-    assert len(data.embeddings) == 5
+    assert len(data.embeddings) - data.companions == 5
     assert torch.equal(data.embeddings[3], data.embeddings[4])  # the same made caption
 
 
