@@ -13,7 +13,7 @@ from app.words import say, unsaid
 from styles.errors import BadInput
 from training.plan import TrainingPlan
 
-Kind = Literal["whole", "real", "yes", "layers", "prompts"]
+Kind = Literal["whole", "real", "yes or no", "layers", "prompts"]
 YES_OR_NO = {
     "yes": True,
     "true": True,
@@ -25,7 +25,11 @@ YES_OR_NO = {
     "0": False,
 }
 OFF = ("off", "0", "0.0")
-CAN_BE_OFF: dict[str, Any] = {"min_snr_gamma": None, "companions": ()}  # and what the plan then holds
+CAN_BE_OFF: dict[str, Any] = {
+    "min_snr_gamma": None,
+    "companions": (),
+    "preview_prompts": (),
+}  # and what the plan then holds
 
 
 @dataclass(frozen=True)
@@ -56,14 +60,14 @@ GROUPS: tuple[tuple[str, tuple[Number, ...]], ...] = (
             Number("batch", "whole", unsaid("Batch in pictures"), unsaid("How many are looked at together. More is steadier and takes more memory.")),
             Number("gradient_accumulation", "whole", unsaid("Gradient accumulation in batches"), unsaid("Batches to one step: as steady as a large batch, without its memory.")),
             Number("resolution_px", "whole", unsaid("Resolution in pixels"), unsaid("Side of the square whose area every artwork gets; the base's own is best.")),
-            Number("gradient_checkpointing", "yes", unsaid("Gradient checkpointing"), unsaid("Much less memory, a third slower.")),
+            Number("gradient_checkpointing", "yes or no", unsaid("Gradient checkpointing"), unsaid("Much less memory, a third slower.")),
         ),
     ),
     (
         unsaid("Finer points"),
         (
-            Number("flip", "yes", unsaid("Show the artworks mirrored, too"), unsaid("Not with lettering or signatures.")),
-            Number("opposite_every", "whole", unsaid("An opposite step every so many"), unsaid("Teaches the slider to take away below 0 what it adds above; 0 for none.")),
+            Number("flip", "yes or no", unsaid("Show the artworks mirrored, too"), unsaid("Not with lettering or signatures.")),
+            Number("opposite_every", "whole", unsaid("An opposite step every so many steps"), unsaid("Teaches the slider to take away below 0 what it adds above; 0 for none.")),
             Number("companions", "prompts", unsaid("Words beside the trigger, a line for each"), unsaid("For artworks without a caption: one line, drawn anew each time; “off” for none.")),
             Number("caption_dropout", "real", unsaid("Caption dropout, 0 to 1"), unsaid("Share of pictures shown without their caption.")),
             Number("noise_offset", "real", unsaid("Noise offset, 0 to 0.5"), unsaid("Teaches very dark and very light pictures; only bases that predict noise.")),
@@ -150,7 +154,7 @@ def _is_off(name: str, form: Mapping[str, Any]) -> bool:
 
 def numbers_from(settings: Iterable[str]) -> dict[str, Any]:
     """The same from texts like `preview_every=50`; prompts may come one by one. Raises BadInput."""
-    form, decided = dict(EMPTY), {}
+    form = dict(EMPTY)
     for setting in settings:
         name, _, text = setting.partition("=")
         name, text = name.strip().replace("-", "_"), text.strip()
@@ -159,13 +163,10 @@ def numbers_from(settings: Iterable[str]) -> dict[str, Any]:
                 f"“{setting[:80]}” is nothing that a training can be told.",
                 f"Write it as NAME=VALUE, such as preview_every=50. The names are {', '.join(NUMBERS)}.",
             )
-        if NUMBERS[name].kind == "yes":
-            if text.casefold() not in YES_OR_NO:
-                raise BadInput(f"“{setting[:80]}” is neither yes nor no.", "Write yes or no.")
-            decided[name] = YES_OR_NO[text.casefold()]
-        else:
-            form[name] = f"{form[name]}\n{text}" if NUMBERS[name].kind == "prompts" else text
-    return numbers_in(form) | decided
+        if NUMBERS[name].kind == "yes or no" and text.casefold() not in YES_OR_NO:
+            raise BadInput(f"“{setting[:80]}” is neither yes nor no.", "Write yes or no.")
+        form[name] = f"{form[name]}\n{text}" if NUMBERS[name].kind == "prompts" else text
+    return numbers_in(form)
 
 
 def value_of(number: Number, form: Mapping[str, Any]) -> Any:
@@ -174,8 +175,8 @@ def value_of(number: Number, form: Mapping[str, Any]) -> Any:
     text = str(given or "").strip()
     if not text or _is_off(number.name, form):
         return None
-    if number.kind == "yes":
-        return YES_OR_NO[text]
+    if number.kind == "yes or no":
+        return YES_OR_NO[text.casefold()]
     if number.kind == "layers":
         return text
     if number.kind == "prompts":

@@ -60,7 +60,7 @@ def form_section(
         fresh = gr.Button(say("Start over"), size="lg", elem_classes="fit")
     answer = gr.HTML(elem_classes="answer")
     form = list(fields.values())
-    grey = [number.name for number in NUMBERS.values() if number.kind not in ("yes", "layers")]
+    grey = [number.name for number in NUMBERS.values() if number.kind not in ("yes or no", "layers")]
 
     def read(values: tuple[Any, ...]) -> dict[str, Any]:
         return form_of(dict(zip(fields, values, strict=True)))
@@ -163,7 +163,7 @@ def _numbers(fields: dict[str, Any], numbers: tuple[Number, ...]) -> None:
 
 def _field(number: Number) -> Any:
     about: dict[str, Any] = {"label": say(number.label), "info": say(number.help), "min_width": 200}
-    if number.kind == "yes":
+    if number.kind == "yes or no":
         answers = [(say("the preset's"), ""), (say("yes"), "yes"), (say("no"), "no")]
         return gr.Radio(answers, value="", **about)
     if number.kind == "layers":

@@ -12,6 +12,7 @@ from app import words
 from app.words import nameless, places, say, say_count, say_error, speak, system_language, translated
 from styles.errors import BadInput
 from tests.app.texts import lacking
+from training.plan import _REAL_RANGES, _WHOLE_RANGES
 
 # Places that Spanish has no use for, such as “is” or “are”.
 ONLY_ENGLISH = {"{} of the {} styles of “{}” {} not in the library: {}{}.": {"3"}}
@@ -28,6 +29,12 @@ def spanish() -> Iterator[None]:
 def test_every_text_has_its_spanish() -> None:
     missing = lacking("es")
     assert not missing, "add these to app/words/es: " + json.dumps(missing, indent=1, ensure_ascii=False)
+
+
+def test_every_number_of_a_plan_that_may_be_refused_has_its_spanish() -> None:
+    numbers = [*(name for name, *_ in (*_WHOLE_RANGES, *_REAL_RANGES)), "min_snr_gamma", "layers", "preset"]
+    missing = [name for name in numbers if f"{name} is {{}}." not in words.catalogue("es")]
+    assert not missing
 
 
 def test_translations_keep_the_places_and_agree_where_two_rooms_say_the_same() -> None:
