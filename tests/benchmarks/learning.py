@@ -59,15 +59,17 @@ def run(options: argparse.Namespace) -> dict:
     overrides = {
         name: value
         for name, value in vars(options).items()
-        if value is not None and name in ("steps", "rank", "alpha", "learning_rate", "batch", "layers")
+        if value is not None
+        and name
+        in ("steps", "rank", "alpha", "learning_rate", "batch", "layers", "caption_dropout", "opposite_every")
     }
-    overrides |= {"caption_dropout": options.caption_dropout} if options.caption_dropout is not None else {}
     overrides |= {"preview_every": 0} if options.no_previews else {}
+    overrides |= {"companions": tuple(options.companions)} if options.companions is not None else {}
     result: dict = {"options": {k: str(v) for k, v in vars(options).items()}, "styles": [], "controls": []}
     references = {hand: Reference.of(bench, hand) for hand in options.hands}
     trained: dict[str, Style] = {}
     for hand, reference in references.items():
-        artworks = artworks_of(hand, out / "artworks")
+        artworks = artworks_of(hand, out / "artworks", captioned=not options.without_captions)
         for seed in options.seeds:
             style, seconds = train_style(bench, home, artworks, options.preset, seed, **overrides)
             trained.setdefault(hand, style)
@@ -95,7 +97,9 @@ def _controls(
 ) -> None:
     """What must not pass: an untrained style, each other hand's style, one trained on shuffled pixels."""
     for hand, reference in references.items():
-        mixed = artworks_of(hand, options.out / "artworks", shuffled=True)
+        mixed = artworks_of(
+            hand, options.out / "artworks", shuffled=True, captioned=not options.without_captions
+        )
         controls = {"untrained": untrained(trained[hand])}
         controls |= {f"style of {other}": style for other, style in trained.items() if other != hand}
         controls["shuffled pixels"] = train_style(
@@ -111,7 +115,10 @@ def _controls(
 def _line(name: str, row: dict) -> str:
     closed = "  ".join(f"{part} {row['closed'][part]:6.1%}" for part in PARTS)
     d = " ".join(f"d({weight}) {parts['overall']:.3f}" for weight, parts in row["d"].items())
-    subject = f"subject {row['subject share']:.0%} of true" if "subject share" in row else ""
+    subject = ""
+    if "subject share" in row:
+        others = "  ".join(f"{at}: {share:.0%}" for at, share in row["subject"].items() if at != "1")
+        subject = f"subject {row['subject share']:.0%} of true ({others} right)"
     seconds = f"{row['seconds']:.0f} s" if "seconds" in row else ""
     verdict = {True: "passes", False: "fails", None: "meets what was measured"}[row["passes"]]
     return f"{name:34} closed: {closed}  {d}  {subject}  {seconds}  {verdict}"
@@ -152,6 +159,10 @@ def main(argv: Sequence[str] | None = None) -> dict:
         "--first-prompt", type=int, default=0, help="number of the first; the presets saw 0 to 31"
     )
     parser.add_argument("--controls", action="store_true", help="also measure what must fail")
+    parser.add_argument("--without-captions", action="store_true", help="train on the artworks alone")
+    parser.add_argument(
+        "--companions", nargs="*", help="instead of the preset's; none given: the trigger word alone"
+    )
     parser.add_argument("--no-previews", action="store_true")
     parser.add_argument("--trigger", default=TRIGGER, help="the word for the style; '' for none")
     parser.add_argument("--device", default="auto")
@@ -164,6 +175,7 @@ def main(argv: Sequence[str] | None = None) -> dict:
         ("alpha", float),
         ("batch", int),
         ("caption-dropout", float),
+        ("opposite-every", int),
     ):
         parser.add_argument(f"--{name}", type=kind, help="instead of the preset's")
     parser.add_argument("--rate", dest="learning_rate", type=float, help="instead of the preset's")

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import argparse
 import json
-import shutil
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -17,7 +16,7 @@ import numpy as np
 
 from styles.home import Home
 from tests.benchmarks.style_exam import Bench, Prompts, train_style
-from training.artworks import collect, inspect
+from training.artworks import inspect
 from training.distance import PARTS, distance, look
 from training.starter.evaluate import PaintPlan, through_vae
 from training.starter.sheet import contact_sheet
@@ -37,9 +36,6 @@ def main(argv: Sequence[str] | None = None) -> dict:
     parser.add_argument("--weights", nargs="+", type=float, default=[0.5, 0.7, 1])
     parser.add_argument("--pictures", type=int, default=16, help="prompts to paint at each weight")
     parser.add_argument(
-        "--without-captions", action="store_true", help="leave out the .txt beside the pictures"
-    )
-    parser.add_argument(
         "--companions", nargs="*", help="instead of the preset's; none given: the trigger word alone"
     )
     parser.add_argument("--device", default="auto")
@@ -47,22 +43,16 @@ def main(argv: Sequence[str] | None = None) -> dict:
 
     options.out.mkdir(parents=True, exist_ok=True)
     home = Home(options.out / "home").create()
-    artworks = options.artworks
-    if options.without_captions:
-        artworks = options.out / "artworks"
-        artworks.mkdir(exist_ok=True)
-        for path in collect([options.artworks]):
-            shutil.copy(path, artworks)
     bench = Bench.open(
         options.base, home, Prompts.of(options.pictures), PaintPlan(), options.trigger, options.out, options.device
     )  # fmt: skip
     side = bench.base.native_size_px
-    pictures = np.stack([np.asarray(one.load((side, side))) for one in inspect([artworks]).artworks])
+    pictures = np.stack([np.asarray(one.load((side, side))) for one in inspect([options.artworks]).artworks])
     reference = look(through_vae(bench.base, pictures))
 
     companions = {} if options.companions is None else {"companions": tuple(options.companions)}
     style, seconds = train_style(
-        bench, home, artworks, options.preset, options.seed, preview_every=0, **companions
+        bench, home, options.artworks, options.preset, options.seed, preview_every=0, **companions
     )
     painted = {weight: bench.paint(style, weight) for weight in sorted({0.0, *options.weights})}
     found = {f"{weight:g}": distance(some, reference) for weight, some in painted.items()}

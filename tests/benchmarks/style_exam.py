@@ -154,8 +154,8 @@ class Reference:
         return {part: gap_closed(d0[part], d1[part], self.floor[part]) for part in PARTS}
 
 
-def artworks_of(hand: str, folder: Path, shuffled: bool = False) -> Path:
-    """A folder with 8 artworks in the hand and their captions, drawn as the bundled ones are; or their shuffled pixels."""
+def artworks_of(hand: str, folder: Path, shuffled: bool = False, captioned: bool = True) -> Path:
+    """A folder with 8 artworks in the hand, drawn as the bundled ones are; or their shuffled pixels."""
     target = folder / (hand.replace(" ", "_") + (" shuffled" if shuffled else ""))
     bundled = BUNDLED / hand.replace(" ", "_")
     if not target.is_dir():
@@ -168,6 +168,8 @@ def artworks_of(hand: str, folder: Path, shuffled: bool = False) -> Path:
                 pixels = np.asarray(Image.open(path).convert("RGB"))
                 mixed = np.random.default_rng(number).permutation(pixels.reshape(-1, 3)).reshape(pixels.shape)
                 Image.fromarray(mixed).save(path)
+            if not captioned:
+                path.with_suffix(".txt").unlink()
     return target
 
 
@@ -210,10 +212,13 @@ def measure(
     if -1.0 in d:
         row["rises at -1"] = d[-1.0]["overall"] > d[0.0]["overall"]
     if bench.reader is not None and reference.subject:
-        right = share_right(read(bench.reader, painted[1.0])["subject"], bench.prompts.subjects)
-        row["subject"] = right
+        right = {
+            weight: share_right(read(bench.reader, pictures)["subject"], bench.prompts.subjects)
+            for weight, pictures in painted.items()
+        }
+        row["subject"] = {f"{weight:g}": share for weight, share in right.items()}
         row["subject of true drawings"] = reference.subject
-        row["subject share"] = right / reference.subject
+        row["subject share"] = right[1.0] / reference.subject
     row["passes"] = _passes(row)
     return row, np.stack(list(painted.values()))
 
