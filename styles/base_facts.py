@@ -69,6 +69,14 @@ def inspect_base(
     return _inspect_single_file(path, prediction_type, config_folder)
 
 
+def is_here(path: Path) -> bool:
+    """Whether a file or folder is there; raises BaseError where looking is not allowed."""
+    try:
+        return path.exists()
+    except OSError as error:
+        raise BaseError(f"{path} can't be read: {error.strerror}.", "Allow reading that folder.") from error
+
+
 def read_header(path: Path) -> tuple[dict[str, Any], dict[str, str]]:
     """Return (tensor entries, metadata) of a safetensors file; raises BaseError where it is damaged.
 
@@ -174,7 +182,7 @@ def _run_starts(length: int) -> list[int]:
 
 
 def _inspect_folder(folder: Path, asked: str | None) -> BaseFacts:
-    if not (folder / "model_index.json").is_file():
+    if not is_here(folder / "model_index.json"):
         raise BaseError(
             f"{folder} is not a base: it has no model_index.json.",
             "Give a folder in diffusers layout, or a .safetensors checkpoint.",

@@ -13,7 +13,7 @@ from typing import Any
 from filelock import FileLock, Timeout
 
 from styles.atomic import unused_name, write_text
-from styles.base_facts import PICKLED, BaseFacts, inspect_base
+from styles.base_facts import PICKLED, BaseFacts, inspect_base, is_here
 from styles.errors import BaseError, DiskFullError, Failure
 from styles.home import Home
 from styles.hub import Progress, fetch_base, hub_folder, is_hub_id
@@ -114,7 +114,7 @@ class BaseShelf:
         """
         text = str(source).strip()
         path = Path(text).expanduser()
-        if text and path.exists():
+        if text and is_here(path):
             facts = inspect_base(path.resolve(), prediction_type)
             name = name or plain_name(path.resolve())
             where = str(facts.path)
@@ -184,6 +184,9 @@ class BaseShelf:
         if name == "starter":
             return self._entry(name, str(STARTER), state)
         own = self._own(state)
+        if name not in own:  # a Hub id goes by its last part, too, where only one base ends so
+            ending = [known for known in own if known.rpartition("/")[2] == name]
+            name = ending[0] if len(ending) == 1 else name
         if name not in own:
             known = ", ".join(["starter", *own])
             raise BaseError(
@@ -268,7 +271,7 @@ def find_source(source: str | Path, home: Home) -> tuple[Path, str | None]:
     shelf = BaseShelf(home)
     if text in ("", "starter"):
         return shelf.resolve(text)
-    if path.exists():
+    if is_here(path):
         return path.resolve(), None
     if path.suffix.lower() in PICKLED:
         return path, None

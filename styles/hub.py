@@ -117,7 +117,7 @@ def _is_clip(vocabulary: Path) -> bool:
 @contextmanager
 def _telling(hub_id: str) -> Iterator[None]:
     """Turn the hub library's errors into ours."""
-    import httpx
+    import httpx2  # what huggingface_hub speaks through
     from huggingface_hub import errors
 
     try:
@@ -134,7 +134,7 @@ def _telling(hub_id: str) -> Iterator[None]:
     except (
         errors.OfflineModeIsEnabled,
         errors.LocalEntryNotFoundError,
-        httpx.TransportError,
+        httpx2.TransportError,
         ConnectionError,
     ) as error:
         raise OfflineError(

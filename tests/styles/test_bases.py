@@ -13,7 +13,7 @@ from styles.base import open_base
 from styles.bases import RECOMMENDED, BaseShelf, find_source
 from styles.errors import BaseError, Failure, OfflineError
 from styles.home import Home
-from styles.hub import clip_tokenizer_folder, fetch_base, is_hub_id, wanted_files
+from styles.hub import CLIP_FILES, CLIP_ID, clip_tokenizer_folder, fetch_base, is_hub_id, wanted_files
 from tests.tiny import tiny_base_folder
 
 
@@ -110,6 +110,21 @@ def test_a_base_that_vanished_is_listed_with_the_reason(home: Home, tmp_path: Pa
         shelf.use("gone")
 
 
+def test_a_base_of_the_hub_is_found_by_the_end_of_its_name(home: Home, tiny_sd1: Path) -> None:
+    shelf = BaseShelf(home)
+    shelf.add(tiny_sd1, name="owner/tiny-one")
+    assert shelf.use("tiny-one").name == shelf.in_use == "owner/tiny-one"
+    assert shelf.resolve("tiny-one")[0] == tiny_sd1.resolve()
+    (home.bases / "shelf.json").write_text(
+        (home.bases / "shelf.json")
+        .read_text()
+        .replace('"bases": {', '"bases": {"other/tiny-one": {"source": "x"},', 1)
+    )
+    with pytest.raises(BaseError, match="no base “tiny-one”"):
+        shelf.use("tiny-one")
+    shelf.remove("owner/tiny-one")
+
+
 def test_a_damaged_shelf_file_is_said(home: Home) -> None:
     (home.bases / "shelf.json").write_text("{")
     with pytest.raises(BaseError, match="is damaged"):
@@ -160,6 +175,8 @@ def small_hub(tiny_sd1: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
                 data = json.dumps({"id": "owner/tiny", "sha": commit, "siblings": siblings}).encode()
             elif self.path.startswith(f"/owner/tiny/resolve/{commit}/"):
                 data = files[self.path.removeprefix(f"/owner/tiny/resolve/{commit}/")].read_bytes()
+            elif self.path.startswith(f"/{CLIP_ID}/resolve/main/"):
+                data = b"{}"
             else:
                 self.send_response(404)
                 self.send_header("X-Error-Code", "RepoNotFound")
@@ -197,6 +214,19 @@ def test_a_base_is_fetched_with_progress_and_opens(small_hub: str, home: Home) -
     assert open_base("owner/tiny", home, device="cpu").family == "sd1"
     with pytest.raises(BaseError, match="no base owner/other on the Hub"):
         fetch_base("owner/other", home, endpoint=small_hub)
+
+
+def test_a_hub_that_can_not_be_reached_is_said(small_hub: str, home: Home) -> None:
+    with pytest.raises(OfflineError, match="can't be reached"):
+        fetch_base("owner/tiny", home, endpoint="http://127.0.0.1:9")
+    with pytest.raises(OfflineError, match="vocabulary of CLIP"):
+        clip_tokenizer_folder(home, endpoint="http://127.0.0.1:9")
+
+
+def test_the_vocabulary_is_fetched_once(small_hub: str, home: Home) -> None:
+    folder = clip_tokenizer_folder(home, endpoint=small_hub)
+    assert sorted(path.name for path in folder.glob("[a-z]*")) == sorted(CLIP_FILES)
+    assert clip_tokenizer_folder(home, endpoint="http://127.0.0.1:9") == folder
 
 
 def test_the_vocabulary_offline_says_what_to_do(home: Home) -> None:
