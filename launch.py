@@ -363,6 +363,9 @@ def run(argv: list[str]) -> int:
         code = main(argv)
     except SystemExit as ended:  # from run_instead
         code = ended.code if isinstance(ended.code, int) else 1
+    except KeyboardInterrupt:
+        say("Stopped.")
+        code = 130
     finally:
         if code and console_is_ours(argv):
             say("Press Enter to close this window.")

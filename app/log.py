@@ -17,7 +17,7 @@ def write_surprise(home: Home, error: BaseException, doing: str) -> Path | None:
     lines = traceback.format_exception(type(error), error, error.__traceback__)
     try:
         home.log.mkdir(parents=True, exist_ok=True)
-        with path.open("a", encoding="utf-8") as file:
+        with path.open("a", encoding="utf-8", errors="backslashreplace") as file:
             file.write(f"{now:%H:%M:%S} while {doing}, Python {sys.version.split()[0]}\n")
             file.writelines(lines)
             file.write("\n")

@@ -92,7 +92,7 @@ def check_folder(folder: Path) -> None:
     with telling(folder / "it"):
         try:
             folder.mkdir(parents=True, exist_ok=True)
-        except (FileExistsError, NotADirectoryError) as error:
+        except (FileExistsError, FileNotFoundError, NotADirectoryError) as error:
             raise BadInput(f"{folder} is no folder, or lies in none.", "Choose another folder.") from error
         if not os.access(folder, os.W_OK):
             raise PermissionError(errno.EACCES, os.strerror(errno.EACCES))

@@ -114,6 +114,8 @@ def parse_parameters(text: str) -> Recipe:
     name (12 hex digits), else the name. Raises RecipeError where there is nothing to take.
     """
     lines = text.strip().split("\n")
+    if not lines[-1]:
+        raise RecipeError("The picture's settings are empty.", "Type its prompt and seed by hand.")
     settings = dict(_fields(lines[-1])) if len(dict(_fields(lines[-1]))) >= 3 else {}
     body = lines[:-1] if settings else lines
     start = next(
@@ -209,6 +211,10 @@ def _texts(file: io.BufferedReader) -> Iterator[tuple[str, str]]:
             return
         if kind in (b"tEXt", b"zTXt", b"iTXt") and length <= LONGEST_TEXT:
             data = file.read(length)
+            if len(data) < length:
+                raise RecipeError(
+                    "The picture is cut off inside its recipe.", "Get it whole, or type its prompt and seed."
+                )
             file.seek(4, io.SEEK_CUR)
             name, _, rest = data.partition(b"\0")
             if name in (OURS.encode(), THEIRS.encode()):

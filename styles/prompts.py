@@ -63,6 +63,12 @@ def cut_words(base: Base, text: str, words: Vocabulary = NO_WORDS) -> str:
 
 def check_prompt(text: str) -> None:
     """Raise PromptError for a text that is no prompt."""
+    try:
+        text.encode()
+    except UnicodeEncodeError as error:
+        raise PromptError(
+            f"The prompt holds something that is no character, at place {error.start + 1}.", "Type it anew."
+        ) from error
     if len(text) > LONGEST:
         raise PromptError(
             f"The prompt has {len(text)} characters.", f"At most {LONGEST} are read; shorten it."

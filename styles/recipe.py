@@ -104,8 +104,9 @@ class Recipe:
     def from_json(cls, text: str) -> Recipe:
         """Read what `to_json` wrote; raises RecipeError for anything else."""
         try:
-            values = json.loads(text)
-            return cls(**_typed(values))
+            recipe = cls(**_typed(json.loads(text)))
+            recipe.to_json().encode()  # half of a surrogate pair is no text, and raises a ValueError
+            return recipe
         except AtelierError as error:
             raise RecipeError(f"The recipe can't be used: {error.message}", error.hint) from error
         except (ValueError, TypeError, KeyError, AttributeError, RecursionError, OverflowError) as error:

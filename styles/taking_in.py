@@ -155,7 +155,7 @@ def sources(paths: Iterable[Path]) -> Iterator[tuple[Path, Source | None]]:
     The pickles in a folder are among them, to be refused; a folder without anything is yielded with None.
     """
     for path in paths:
-        if not path.is_dir() or is_peft(path):
+        if not os.path.isdir(path) or is_peft(path):  # unlike Path's, this answers without rights, too
             yield path, Source(path)
             continue
         found = sorted(places(path), key=lambda place: place.where)

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import codecs
 import io
 import os
 import re
+import stat
 import struct
 import warnings
 from collections.abc import Iterable
@@ -83,9 +85,18 @@ def collect(paths: Iterable[Path | str]) -> list[Path]:
     """
     found: dict[Path, None] = {}
     for path in map(Path, paths):
-        if path.is_dir():
+        try:
+            kind = path.stat().st_mode
+        except (FileNotFoundError, NotADirectoryError):
+            kind = 0
+        except (OSError, ValueError) as error:
+            reason = getattr(error, "strerror", None) or error
+            raise PictureError(
+                f"{path} can't be read: {reason}.", "Check the path, and allow reading it."
+            ) from error
+        if stat.S_ISDIR(kind):
             found.update(dict.fromkeys(_pictures_in(path)))
-        elif path.is_file():
+        elif stat.S_ISREG(kind):
             found[path] = None
         else:
             raise PictureError(
@@ -113,7 +124,8 @@ def _pictures_in(folder: Path) -> list[Path]:
     for where, folders, names in os.walk(folder, onerror=refuse):
         folders[:] = sorted((name for name in folders if not name.startswith(".")), key=_natural)
         kept = (name for name in names if Path(name).suffix.lower() in SUFFIXES and not name.startswith("."))
-        files += [Path(where) / name for name in sorted(kept, key=_natural)]
+        paths = (Path(where) / name for name in sorted(kept, key=_natural))
+        files += [path for path in paths if path.is_file()]  # a pipe of that name would never end
     return files
 
 
@@ -271,10 +283,13 @@ def _psd_lacks_rows(path: Path) -> bool:
 
 def _on_white(image: Image) -> Image:
     """Bring any mode to 8-bit sRGB RGB, with what is transparent shown on white."""
+    import numpy as np
     from PIL import Image as pillow
 
     profile = image.info.get("icc_profile")
-    alpha = None
+    alpha, clear = None, image.info.get("transparency")
+    if isinstance(clear, int) and (image.mode == "1" or image.mode.startswith("I;16")):
+        alpha = pillow.fromarray(np.where(np.asarray(image) == clear, 0, 255).astype(np.uint8))
     if image.mode == "P" or image.mode == "PA":
         image = image.convert("RGBA" if image.has_transparency_data else "RGB")
     elif image.mode in ("1", "RGBX", "YCbCr", "HSV"):
@@ -335,7 +350,9 @@ def caption_of(path: Path) -> str | None:
     """Read the caption in the `.txt` file beside a picture (picture.txt or picture.jpg.txt); None without one."""
     for side_file in (path.with_suffix(".txt"), path.with_name(path.name + ".txt")):
         if side_file.is_file() and side_file != path:
-            text = side_file.read_bytes()[: 4 * LONGEST_CAPTION].decode("utf-8-sig", errors="replace")
+            data = side_file.read_bytes()[: 4 * LONGEST_CAPTION]
+            wide = data.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE))
+            text = data.decode("utf-16" if wide else "utf-8-sig", errors="replace")
             return " ".join(text.split())[:LONGEST_CAPTION]
     return None
 

@@ -126,13 +126,14 @@ def _texts(job: Job, plan: TrainingPlan) -> tuple[list[str], list[str]]:
 
 def _has_companions(caption: str, plan: TrainingPlan) -> bool:
     """Say whether an artwork has no caption but the trigger, so that the plan's companions stand beside that."""
-    return bool(plan.companions) and caption.strip() == plan.trigger.strip()
+    return bool(plan.companions) and caption.strip().casefold() == plan.trigger.strip().casefold()
 
 
 def _cut_captions(base: Base, job: Job) -> Iterator[Warned]:
     from styles.prompts import cut_words
 
-    cuts = [cut for artwork in job.artworks() if (cut := cut_words(base, artwork.caption))]
+    captions, companions = _texts(job, job.plan)
+    cuts = [cut for text in (*captions, *companions) if (cut := cut_words(base, text))]
     if cuts:
         shown = ", ".join(f"“{cut}”" for cut in cuts[:3]) + (" …" if len(cuts) > 3 else "")
         yield Warned(

@@ -11,6 +11,7 @@ from styles.errors import PlanError
 from styles.triggers import with_trigger
 
 FAMILIES = ("starter", "sd1", "sd2")
+LONGEST_COMPANION = 1000  # characters, as a caption
 
 
 @dataclass(frozen=True)
@@ -84,8 +85,16 @@ class TrainingPlan:
             raise PlanError("A preview prompt or a companion is not a text.", "Give it as text.")
         if len(self.companions) > 64:
             raise PlanError(f"There are {len(self.companions)} companions.", "At most 64.")
+        if any(len(text) > LONGEST_COMPANION for text in self.companions):
+            raise PlanError("One of the companions is too long.", f"At most {LONGEST_COMPANION} characters.")
         if len(self.preview_prompts) > 8:
             raise PlanError(f"There are {len(self.preview_prompts)} preview prompts.", "At most 8.")
+        try:
+            self.to_json().encode()
+        except UnicodeEncodeError as error:
+            raise PlanError(
+                "A text of the plan holds something that is no character.", "Type it anew."
+            ) from error
 
     def to_json(self) -> str:
         """Write the plan as JSON text, floats exact."""

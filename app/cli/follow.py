@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from typing import Any
 
 from app.cli.console import Console
@@ -34,6 +35,8 @@ def follow_on_console(studio: Studio, job: Job, console: Console) -> dict[str, A
         console.step_end()
         console.say("Pausing; this takes a moment.")
         studio.pause_training(job.folder.name)
+        with contextlib.suppress(KeyboardInterrupt):  # who presses it again does not wait for the end
+            *_, progress = studio.follow(job)
     finally:
         console.step_end()
     if progress.failed is not None:

@@ -54,6 +54,8 @@ def main(argv: list[str]) -> int:
     home = _home_of(argv)
     speak(_language_of(home))
     try:
+        if _option_of(argv, "--home") == "":
+            raise BadInput("--home names no folder.", "Give one, or leave --home out.")
         # What a library prints must not mix with the answer.
         with contextlib.redirect_stdout(sys.stderr) if as_json else contextlib.nullcontext():
             code = commands(args=argv, prog_name="launch.py", standalone_mode=False, obj=console)
@@ -68,6 +70,12 @@ def main(argv: list[str]) -> int:
         return error.exit_code
     except typer.Abort:
         return 1
+    except UnicodeEncodeError as error:
+        console.step_end()
+        console.refuse(
+            BadInput(f"“{error.object[:80]}” holds something that is no character.", hint="Type it anew.")
+        )
+        return BadInput.exit_code
     except Exception as error:
         if type(error).__module__.startswith(("typer", "click")):
             console.refuse(BadInput(_usage_message(error), hint="Add --help to see what can be given."))
@@ -102,12 +110,17 @@ def _command_of(argv: list[str]) -> str:
 
 def _home_of(argv: list[str]) -> Home:
     """The home named in `argv`, else in the environment: the log must be found even when parsing fails."""
+    folder = _option_of(argv, "--home")
+    return home_folder(Path(folder) if folder else None)
+
+
+def _option_of(argv: list[str], name: str) -> str | None:
     for place, argument in enumerate(argv):
-        if argument == "--home" and place + 1 < len(argv):
-            return home_folder(Path(argv[place + 1]))
-        if argument.startswith("--home="):
-            return home_folder(Path(argument.removeprefix("--home=")))
-    return home_folder(None)
+        if argument == name and place + 1 < len(argv):
+            return argv[place + 1]
+        if argument.startswith(f"{name}="):
+            return argument.removeprefix(f"{name}=")
+    return None
 
 
 @commands.callback(invoke_without_command=True)

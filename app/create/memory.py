@@ -15,10 +15,12 @@ def refuse_if_crowded(source: str, home: Home, settings: Settings, training_name
 
     from styles.base import device_for
 
-    device = device_for(settings.device)
-    if device.type != "cuda":
+    if device_for(settings.device).type == "cpu":
         return
-    free, _ = torch.cuda.mem_get_info()
+    try:
+        free, _ = torch.accelerator.get_memory_info()
+    except (RuntimeError, NotImplementedError):  # not every accelerator tells
+        return
     needed = int(_weight_bytes(source, home) * ROOM_TO_WORK)
     if free < needed:
         raise OutOfMemory(

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 from app.orders import TrainingOrder
 from app.train.progress import Progress, words_for_seconds
 from app.train.runner import OUTPUT_NAME, Runner
-from styles.errors import AtelierError, BadInput, JobError, WrongFamilyError
+from styles.errors import AtelierError, BadInput, JobError, PlanError, WrongFamilyError
 from styles.home import Home
 from styles.names import safe_name
 from styles.style import FAMILY_NAMES
@@ -110,6 +110,11 @@ class Trainings:
             words = {key: word or getattr(begun.card, key) for key, word in words.items()}
         words["trigger"] = words["trigger"] or suggested_trigger(name)
         plan = plan_for(order.preset, family, count, name=name, base=source, **words, **given)
+        if begun is not None and (rank := max(layer.rank for layer in begun.layers)) > plan.rank:
+            raise PlanError(
+                f"{begun.name} has rank {rank}, the plan only {plan.rank}.",
+                f"Continue it with rank {rank} or more.",
+            )
         return Job.create(self.home.jobs, plan, artworks)
 
     def start(self, job: Job, device: str) -> None:

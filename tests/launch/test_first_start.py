@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib.util
 import json
 import os
 import shutil
@@ -9,12 +10,14 @@ import subprocess
 import sys
 import zipfile
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
+from app.setup import venv
 from app.setup.pip import SetupProblem, venv_python
 from app.setup.torch_choice import TORCH_VERSION
-from app.setup.venv import STAMP, check_disk, read_stamp
+from app.setup.venv import STAMP, read_stamp
 from tests.launch import recorded
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -216,10 +219,27 @@ randn = lambda *shape, dtype: Matrix(1)
 """
 
 
-def test_a_disk_that_is_too_small_is_told_before_anything_is_made(tmp_path: Path) -> None:
-    with pytest.raises(SetupProblem, match=r"needs about 1000000\.0 GB .* Make room"):
-        check_disk(tmp_path, 1e6)
-    check_disk(tmp_path, 0)
+def test_a_disk_that_is_too_small_is_told_before_anything_is_made(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    shutil.copy(ROOT / "requirements.txt", tmp_path)
+    monkeypatch.setattr(shutil, "disk_usage", lambda folder: SimpleNamespace(free=1.5e9))
+    with pytest.raises(SetupProblem, match=r"GB of free disk space and .* has 1\.5 GB"):
+        venv.set_up(tmp_path, say=lambda text: None)
+    assert not (tmp_path / ".venv").exists()
+
+
+def test_a_python_without_venv_is_told_what_to_install(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    shutil.copy(ROOT / "requirements.txt", tmp_path)
+    found = importlib.util.find_spec
+    monkeypatch.setattr(
+        importlib.util, "find_spec", lambda name: None if name == "ensurepip" else found(name)
+    )
+    with pytest.raises(SetupProblem, match=r"sudo apt install python3\.\d+-venv"):
+        venv.set_up(tmp_path, say=lambda text: None)
+    assert not (tmp_path / ".venv").exists()
 
 
 @pytest.mark.parametrize("text", ["", "[]", '{"requirements": "x"}'])

@@ -118,6 +118,16 @@ def test_torchvision_stays_out() -> None:
         distribution("torchvision")
 
 
+def test_on_windows_the_program_is_called_and_not_exchanged() -> None:
+    """There exec gives the terminal back while the program still runs."""
+    told = (
+        "import launch, os, sys; os.name = 'nt'; del os.execve; "
+        "launch.run_instead([sys.executable, '-c', 'print(3); raise SystemExit(5)'], None, None)"
+    )
+    done = subprocess.run([sys.executable, "-c", told], cwd=ROOT, capture_output=True, text=True, timeout=60)
+    assert (done.returncode, done.stdout.strip()) == (5, "3"), done.stderr
+
+
 def test_ci_runs_the_test_command_of_the_readme() -> None:
     readme = (ROOT / "README.md").read_text(encoding="utf-8")
     script = (ROOT / ".ci" / "run").read_text(encoding="utf-8").splitlines()

@@ -168,7 +168,7 @@ def test_what_cannot_be_taken_over_is_said() -> None:
         {"guidance": "7"}, {"guidance": None}, {"steps": 1.5}, {"steps": 10**9}, {"seed": -1}, {"seed": True},
         {"prompt": 3}, {"prompt": None}, {"blend": [{"style": "x"}]}, {"blend": 5}, {"blend": [{"style": "x", "weight": 99}]},
         {"batch_shape": [10**9, 4, 8, 8]}, {"batch_shape": [1]}, {"batch_index": 7}, {"style_names": ["x"]},
-        {"width_px": 10**9}, {"notes": 3},
+        {"width_px": 10**9}, {"notes": 3}, {"prompt": "half \ud800"},
     ],
 )  # fmt: skip
 def test_damaged_recipes_are_refused(changes: dict) -> None:
@@ -218,6 +218,14 @@ def test_hostile_pngs(tmp_path: Path) -> None:
     assert read_recipe(path) == RECIPE
     path.write_bytes(png_with((b"zTXt", b"atelier\0\0" + zlib.compress(Recipe("x").to_json().encode()))))
     assert read_recipe(path) == Recipe("x")
+    path.write_bytes(
+        png_with((b"tEXt", b"parameters\0a red house at the lake\nSteps: 20, Seed: 5, Size: 64x64"))[:70]
+    )
+    with pytest.raises(RecipeError, match="cut off inside its recipe"):
+        read_recipe(path)
+    path.write_bytes(png_with((b"tEXt", b"parameters\0 ")))
+    with pytest.raises(RecipeError, match="are empty"):
+        read_recipe(path)
     with pytest.raises(RecipeError, match="can't be read"):
         read_recipe(tmp_path / "missing.png")
     with pytest.raises(RecipeError, match="can't be read"):

@@ -117,6 +117,14 @@ def test_what_is_transparent_shows_white(tmp_path: Path) -> None:
     assert near(open_artwork(tmp_path / "half.png"), (127, 127, 127), 1)
     assert near(open_artwork(tmp_path / "grey.png"), (255, 255, 255), 0)
     assert near(open_artwork(tmp_path / "palette.png"), (255, 255, 255), 0)
+    # One grey is declared transparent.
+    Image.new("1", (64, 64)).save(tmp_path / "bits.png", transparency=0)
+    deep = np.full((64, 64), 7000, dtype=np.uint16)
+    deep[:, 32:] = 32896
+    Image.fromarray(deep).save(tmp_path / "deep.png", transparency=7000)
+    assert near(open_artwork(tmp_path / "bits.png"), (255, 255, 255), 0)
+    assert near(open_artwork(tmp_path / "deep.png").crop((0, 0, 32, 64)), (255, 255, 255), 0)
+    assert near(open_artwork(tmp_path / "deep.png").crop((32, 0, 64, 64)), (128, 128, 128), 1)
 
 
 def test_sixteen_bits_keep_their_brightness(tmp_path: Path) -> None:
@@ -206,6 +214,8 @@ def test_folders_are_searched_in_natural_order_and_each_file_counts_once(tmp_pat
     for name in ("10.png", "2.PNG", "sub/1.jpg", ".hidden.png", ".git/x.png", "notes.txt"):
         (tmp_path / name).parent.mkdir(exist_ok=True)
         (tmp_path / name).touch()
+    if hasattr(os, "mkfifo"):
+        os.mkfifo(tmp_path / "3.png")  # reading it would never end
     found = collect([tmp_path, tmp_path / "2.PNG", tmp_path / "notes.txt"])
     assert [path.relative_to(tmp_path).as_posix() for path in found] == [
         "2.PNG",
@@ -239,6 +249,8 @@ def test_a_folder_without_rights_is_named(tmp_path: Path) -> None:
     try:
         with pytest.raises(PictureError, match="locked"):
             collect([locked])
+        with pytest.raises(PictureError, match="can't be read"):
+            collect([locked / "a.png"])
     finally:
         if root:
             os.seteuid(0)
@@ -251,6 +263,8 @@ def test_captions_come_from_the_text_beside_the_picture_with_the_trigger(tmp_pat
     assert caption_of(tmp_path / "a.jpg") == "a cat, asleep"
     assert caption_of(tmp_path / "b.png") == "caf\ufffd"
     assert caption_of(tmp_path / "c.png") is None
+    (tmp_path / "c.txt").write_text("a café", encoding="utf-16")
+    assert caption_of(tmp_path / "c.png") == "a café"
     assert full_caption("a cat, asleep", "inkwash") == "inkwash, a cat, asleep"
     assert full_caption("an Inkwash cat", "inkwash") == "an Inkwash cat"
     assert full_caption(None, "inkwash") == "inkwash"

@@ -12,10 +12,12 @@ from PIL import Image
 
 from styles.base import Base, open_base
 from styles.errors import DiskFullError, JobError, OutOfMemory, PlanError, TrainingFailed
+from styles.generate import CreateRequest, PictureDone, generate
 from styles.home import Home
 from styles.library import Library
 from styles.prompts import encode_prompts
 from styles.style_file import read_style
+from tests.tiny import tiny_base_folder
 from training import checkpoint, encode
 from training.adapters import adapted, set_weight, style_layers
 from training.events import (
@@ -160,15 +162,31 @@ def test_adapters_come_off_after_an_exception(base: Base) -> None:
     assert list(base.unet.state_dict()) == names
 
 
-@pytest.mark.parametrize("family", ["sd1", "sd2"])
-def test_stable_diffusion_shaped_bases_train_and_their_styles_say_so(
-    make_job: MakeJob, family: str, request: pytest.FixtureRequest
+@pytest.mark.parametrize("kind", ["sd1", "sd2", "sd2 epsilon"])
+def test_stable_diffusion_shaped_bases_train_and_paint_with_their_styles(
+    make_job: MakeJob, kind: str, request: pytest.FixtureRequest, tmp_path: Path
 ) -> None:
-    folder = request.getfixturevalue(f"tiny_{family}")
+    family = kind.partition(" ")[0]
+    if kind == "sd2 epsilon":
+        folder = tiny_base_folder(tmp_path / "base", "sd2", prediction_type="epsilon")
+    else:
+        folder = request.getfixturevalue(f"tiny_{family}")
     job = make_job(folder, family, steps=4, gradient_accumulation=2, flip=True)
     events = follow(job)
     assert isinstance(events[-1], Finished)
-    assert Library(job.home).find("blocks").family == family
+    style = Library(job.home).open("blocks")
+    assert style.card.family == family
+    opened = open_base(folder, job.home, device="cpu")
+    assert opened.prediction_type == ("v_prediction" if kind == "sd2" else "epsilon")
+    plain, styled = (
+        [
+            event.image.tobytes()
+            for event in generate(opened, request, (style,))
+            if isinstance(event, PictureDone)
+        ]
+        for request in (CreateRequest("a cat", weights=((weight,),), steps=2) for weight in (0.0, 1.0))
+    )
+    assert plain != styled
     assert of(StepDone, events)[-1].step == 4
     tensors = encode.load(job)
     assert sum(len(bucket.mean) for bucket in tensors.buckets) == 8  # four artworks, and mirrored
@@ -491,6 +509,12 @@ def test_captions_that_are_cut_off_are_told(make_job: MakeJob, base: Base, artwo
     (job.folder / "artworks" / "000.txt").write_text("red " * 60 + "moon")
     notes = of(Warned, encode.prepare(base, job, job.plan, lambda: False))
     assert len(notes) == 1 and "1 of the captions" in notes[0].message and "moon" in notes[0].message
+
+
+def test_companions_that_are_cut_off_are_told(make_job: MakeJob, base: Base) -> None:
+    job = make_job(Path("unused"), companions=("a lantern " * 60,))
+    (note,) = of(Warned, encode.prepare(base, job, job.plan, lambda: False))
+    assert "1 of the captions" in note.message and "lantern" in note.message
 
 
 def test_artworks_without_a_caption_are_shown_with_companions(make_job: MakeJob, base: Base) -> None:

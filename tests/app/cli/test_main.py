@@ -239,6 +239,12 @@ def test_the_launcher_knows_each_command() -> None:
         (["create", "a house", "--count", "-1"], "count"),
         (["create", "a house", "--sampler", "magic"], "magic"),
         (["create", "a house", "--out", "ART/0.png"], "folder"),
+        (["create", "a \udcff house", "--steps", "1", "--base", "BASE"], "no character"),
+        (["train", "su\udcff", "ART", "--base", "BASE"], "no character"),
+        (["train", "Rings", "ART", "--author", "\udcff", "--base", "BASE"], "no character"),
+        (["train", "Rings", "ART", "--set", "companions=" + "a" * 1001, "--base", "BASE"], "companions"),
+        (["train", "More", "ART", "--continue", "Rings", "--rank", "1", "--base", "BASE"], "rank"),
+        (["--home", "", "styles", "list"], "no folder"),
         (["create", "a house", "--image", "nowhere.png", "--base", "BASE"], "no picture at"),
         (["create", "a house", "--save-blend", "None", "--base", "BASE"], "no style"),
         (["create", "a house", "--strip", "Rings=0@0,1@0.5"], "NAME=0,0.5,1"),
@@ -276,7 +282,8 @@ def test_bad_input_is_told_in_words(
     told = json.loads(out)
     assert told["exit_code"] == 2
     assert says.casefold() in (told["error"]["message"] + told["error"]["hint"]).casefold()
-    assert told["error"]["message"] in err and "Traceback" not in err
+    printed = told["error"]["message"].encode(errors="replace").decode()
+    assert printed in err and "Traceback" not in err
     assert sorted((trained.home / "jobs").iterdir()) == jobs, "no job folder is left behind"
 
 

@@ -15,6 +15,7 @@ from styles.bases import BaseShelf
 from styles.errors import JobError
 from styles.home import Home
 from styles.pictures import read_recipe
+from tests.tiny import tiny_base_folder
 
 PATIENCE_SECONDS = 300
 ORDER = PictureOrder("a house", steps=1, seed=5, width_px=32, height_px=32)
@@ -112,6 +113,16 @@ def test_a_painting_that_fails_says_what_happened(painter: Painter) -> None:
     canvas = ended(painter, painter.ask(replace(ORDER, base="nowhere")).number)
     assert canvas.state == "failed" and "nowhere" in canvas.problem and not canvas.crowded
     assert ended(painter, painter.ask(ORDER).number).state == "done"
+
+
+def test_the_settings_turn_a_safety_checker_off(painter: Painter, tmp_path: Path) -> None:
+    folder = str(tiny_base_folder(tmp_path / "checked", "sd1", safety_checker=True))
+    studio = painter.studio
+    for wanted in (True, False):
+        with studio.easel.opened(folder, replace(studio.settings, safety_checker=wanted)) as base:
+            assert (base.safety_checker is not None) is wanted
+    assert ended(painter, painter.ask(replace(ORDER, base=folder)).number).state == "done"
+    assert read_recipe(kept(painter)[0]).safety_checker
 
 
 def test_a_base_on_which_a_draft_takes_long_is_left_alone_by_sliders(painter: Painter) -> None:

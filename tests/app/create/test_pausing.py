@@ -9,12 +9,14 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
+import torch
 from PIL import Image
 
+from app.create.painter import Painter
 from app.create.painting import Notice, PaintingEvent
-from app.orders import TrainingOrder
+from app.orders import PictureOrder, TrainingOrder
 from app.studio import Studio
-from styles.errors import Cancelled
+from styles.errors import Cancelled, OutOfMemory
 from styles.home import Home
 from training.events import Finished, Paused, TrainingEvent
 from training.job import Job
@@ -87,6 +89,32 @@ def test_a_training_that_ends_instead_of_pausing_spoils_no_picture(studio: Studi
         assert painted(studio) == [DONE]
     assert studio.trainings.state(job) == "finished"
     assert studio.trainings.runner.exit_code(job.folder) is None
+
+
+def test_a_card_that_a_training_fills_is_told_with_a_way_out(
+    studio: Studio, job: Job, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def beside(free: Callable[[], tuple[int, int]]) -> list[PaintingEvent]:
+        monkeypatch.setattr("torch.accelerator.get_memory_info", free)
+        return list(studio._beside_training("starter", lambda: iter([DONE]), lambda: False, pause=False))
+
+    def untold() -> tuple[int, int]:
+        raise RuntimeError("this accelerator keeps it to itself")
+
+    with trainer(job, Paused(1)):
+        assert beside(lambda: (0, 0)) == [DONE], "a processor has always some memory"
+        monkeypatch.setattr("styles.base.device_for", lambda wanted: torch.device("cuda"))
+        assert beside(lambda: (10**12, 10**12)) == beside(untold) == [DONE]
+        with pytest.raises(OutOfMemory, match=r"While “Rings” is training, .* has 0\.0 GB free") as told:
+            beside(lambda: (10**6, 10**12))
+        assert "Pause the training" in told.value.hint
+        # The window offers the pause.
+        painter = Painter(studio)
+        number = painter.ask(PictureOrder("a house", steps=1)).number
+        serial, canvas = painter.look(-1)
+        while canvas.going or canvas.number < number:
+            serial, canvas = painter.look(serial, 60)
+        assert canvas.state == "failed" and canvas.crowded and canvas.to_json()["crowded"] is True
 
 
 def test_waiting_for_the_pause_can_be_stopped(studio: Studio, job: Job) -> None:

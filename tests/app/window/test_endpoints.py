@@ -5,6 +5,7 @@ from __future__ import annotations
 import http.client
 import json
 import socket
+import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -62,6 +63,39 @@ def test_our_errors_come_through_with_their_text(client: Any) -> None:
 def test_jobs_are_listed_and_asked(client: Any) -> None:
     job = next(job for job in client.predict(api_name="/jobs") if job["name"] == "Rings")
     assert job["state"] == "finished" and job["step"] == 4
+
+
+def test_a_training_is_started_paused_and_stopped(client: Any, served: Served, artworks: Path) -> None:
+    ask = client.predict
+    begun = ask(
+        name="Scripted",
+        pictures=[str(artworks)],
+        steps=3000,
+        resolution=64,
+        seed=1,
+        preset="quick",
+        api_name="/train",
+    )
+    job = begun["id"]
+
+    def until(**wanted: Any) -> dict[str, Any]:
+        for _ in range(600):
+            found = next(one for one in ask(api_name="/jobs") if one["id"] == job)
+            if all(found[name] == value for name, value in wanted.items()) and found["step"]:
+                return found
+            time.sleep(0.2)
+        raise AssertionError(found)
+
+    until(state="running")
+    ask(job=job, request="pause", api_name="/job_request")
+    paused = until(state="paused")
+    ask(job=job, request="resume", api_name="/job_request")
+    until(state="running")
+    ask(job=job, request="stop", api_name="/job_request")
+    assert paused["step"] <= until(state="finished")["step"] < 3000
+    assert "Scripted" in names(ask(api_name="/styles"))
+    with pytest.raises(Exception, match="no request"):
+        ask(job=job, request="explode", api_name="/job_request")
 
 
 def test_only_this_machine_by_its_own_name_gets_an_answer(served: Served) -> None:

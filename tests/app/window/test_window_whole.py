@@ -78,8 +78,10 @@ def test_styles_are_trained_one_after_the_other_and_a_reload_loses_nothing(
     page.reload()
     expect(field("Name of the style")).to_have_value("Mouse second", timeout=PATIENCE_MS)
     expect(page.get_by_label("Caption of 0.png")).to_have_value("rings on blue", timeout=PATIENCE_MS)
+    room = page.locator("#train")
+    room.get_by_text(re.compile(r"^Step [1-9]\d* of 5000 in all · about .* left")).wait_for()
+    room.get_by_role("img", name=re.compile("loss", re.I)).wait_for()
     # Before its first step there is nothing to keep.
-    page.locator("#train").get_by_text(re.compile(r"^Step [1-9]\d* of 5000")).wait_for()
     page.get_by_role("button", name="Stop and keep").click()
 
     # The next one starts by itself.
