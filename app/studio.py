@@ -24,6 +24,7 @@ from app.train.desk import TrainingDesk, sparing
 from app.train.progress import Progress
 from app.train.queue import TrainingQueue
 from app.train.trainings import JobCard, Trainings
+from styles.base_facts import is_here
 from styles.bases import BaseShelf
 from styles.blend import Blend
 from styles.errors import Cancelled, JobError
@@ -71,7 +72,7 @@ class Studio:
             return self.shelf.in_use
         path = Path(wanted.strip()).expanduser()
         # Absolute, since a trainer works in another folder.
-        return str(path.absolute()) if path.exists() and wanted != "starter" else wanted.strip()
+        return str(path.absolute()) if is_here(path) and wanted != "starter" else wanted.strip()
 
     def warm_up(self) -> None:
         """Open the base in use in the background, so that the first picture comes sooner."""

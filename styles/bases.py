@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -202,7 +203,7 @@ class BaseShelf:
             facts = inspect_base(Path(source), prediction_type)
             _refuse_unsupported(facts)
         except BaseError as error:
-            return BaseEntry(name, source, "", Path(source).exists(), in_use, problem=str(error))
+            return BaseEntry(name, source, "", os.path.exists(source), in_use, problem=str(error))
         return BaseEntry(
             name, source, facts.family, True, in_use,
             prediction_type=facts.prediction_type, native_size_px=facts.native_size_px, size_gb=_size_gb(facts.path),

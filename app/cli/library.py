@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import shlex
 from pathlib import Path
 from typing import Annotated, Any
@@ -235,7 +236,7 @@ def styles_verify(
     library = open_studio(context, home).library
     if styles:
         given = [(one, Path(one).expanduser()) for one in styles]
-        paths = [path if path.exists() else library.find(one).path for one, path in given]
+        paths = [path if os.path.exists(path) else library.find(one).path for one, path in given]
     else:
         listing = library.look()
         paths = [card.path for card in listing.cards] + [one.file for one in listing.unreadable]

@@ -6,7 +6,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import asdict
 from typing import Any
 
-from styles.bases import BaseEntry
+from styles.bases import RECOMMENDED, BaseEntry
 from styles.export import Exported
 from styles.import_card import ImportCard
 from styles.marks import Mark
@@ -161,7 +161,11 @@ def base_line(entry: BaseEntry) -> str:
     """A base on one line."""
     mark = "*" if entry.in_use else " "
     if not entry.installed and not entry.problem:
-        return f"  {entry.name}  (to fetch: {entry.size_gb:g} GB, {entry.family}, licence {entry.licence})"
+        titles = {base.hub_id: base.title for base in RECOMMENDED}
+        return (
+            f"  {entry.name}  ({titles.get(entry.name, '')}; to fetch: {entry.size_gb:g} GB, {entry.family}, "
+            f"licence to accept: {entry.licence})"
+        )
     kind = entry.problem or ", ".join(
         text for text in (entry.family, f"{entry.native_size_px} px", entry.prediction_type) if text
     )

@@ -146,4 +146,5 @@ def licence_line(entry: BaseEntry) -> str:
     link = (
         f'<a href="{escape(known.licence_url)}" target="_blank" rel="noreferrer">{escape(known.licence)}</a>'
     )
-    return f"<p>{escape(say('Licence'))}: {link}</p>"
+    told = say("Licence") if entry.installed else say("By getting it you accept its licence")
+    return f"<p>{escape(told)}: {link}</p>"
