@@ -64,3 +64,15 @@ def test_the_command_line_is_light() -> None:
         [sys.executable, "-c", script], cwd=ROOT, capture_output=True, text=True, check=True
     )
     assert answer.stdout.strip() == "[]"
+
+
+def test_the_page_is_built_before_torch_is_imported(tmp_path: Path) -> None:
+    """It takes seconds to import, and is not needed before somebody paints."""
+    script = (
+        "import sys; from pathlib import Path; from app.studio import Studio; from app.window.page import build; "
+        "from styles.home import Home; build(Studio(Home(Path(sys.argv[1]) / 'home').create())); "
+        "print([m for m in ('torch', 'diffusers', 'transformers') if m in sys.modules])"
+    )
+    command = [sys.executable, "-c", script, str(tmp_path)]
+    answer = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=True)
+    assert answer.stdout.strip() == "[]"
