@@ -1,13 +1,17 @@
-"""The starter's build, on a handful of drawings: a finished model is trained further."""
+"""The starter's build, on a handful of drawings: from nothing, and a finished model trained further."""
 
+import json
 import shutil
+from dataclasses import fields
 from pathlib import Path
 
 import torch
 from safetensors.torch import load_file
 
+from styles.base import open_base
 from styles.bases import STARTER
-from training.starter.build import further
+from styles.home import Home
+from training.starter.build import build, further
 from training.starter.stage import BuildPlan
 
 UNET = "unet/diffusion_pytorch_model.safetensors"
@@ -32,3 +36,20 @@ def test_a_round_moves_the_unet_alone_and_is_taken_up_again(tmp_path: Path) -> N
     assert torch.load(state / "unet.pt", weights_only=True)["step"] == kept
     again = load_file(model / UNET)
     assert all(torch.equal(tensor, again[name]) for name, tensor in after.items())
+
+
+def test_the_starter_is_made_from_nothing_and_finished_stages_are_kept(tmp_path: Path) -> None:
+    model, state = tmp_path / "model", tmp_path / "state"
+    work = {field.name: 2 for field in fields(BuildPlan) if field.name.endswith(("_steps", "_batch"))}
+    plan = BuildPlan(drawings=250, textures=8, workers=1, **work)
+    build(state, model, plan, torch.device("cpu"))
+    base = open_base(model, Home(tmp_path / "home").create(), device="cpu")
+    assert (base.family, base.prediction_type, base.zero_terminal_snr) == ("starter", "v_prediction", True)
+    config = json.loads((STARTER / "unet" / "config.json").read_text())
+    assert json.loads((model / "unet" / "config.json").read_text()) == config
+
+    stamps = {path: path.stat().st_mtime_ns for path in state.iterdir()}
+    written = (model / UNET).read_bytes()
+    build(state, model, plan, torch.device("cpu"))
+    assert {path: path.stat().st_mtime_ns for path in state.iterdir()} == stamps
+    assert (model / UNET).read_bytes() == written
