@@ -21,10 +21,10 @@ from styles.atomic import replacing, write_text
 from styles.errors import AtelierError, Cancelled, TrainingFailed
 
 PROMPTS = (
-    "a red house in a meadow",
-    "a yellow fish on the sea",
-    "a purple cat in a room",
     "a green tree in the snow",
+    "a blue boat on the sea",
+    "a red house in a meadow",
+    "an orange balloon at sunset",
 )
 FIRST_SEED = 7
 BOTH = 0.8  # the weight of each style where both are mixed
