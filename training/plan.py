@@ -114,8 +114,10 @@ class TrainingPlan:
                 f"The job's plan holds what this version does not know: {odd}.", "Start the training anew."
             )
         try:
-            texts = {name: tuple(values.get(name, ())) for name in ("preview_prompts", "companions")}
-            return cls(**values | texts)
+            texts = {name: values.get(name, []) for name in ("preview_prompts", "companions")}
+            if not all(isinstance(lines, list) for lines in texts.values()):
+                raise TypeError("a list of texts is asked for")
+            return cls(**values | {name: tuple(lines) for name, lines in texts.items()})
         except (TypeError, ValueError) as error:
             raise PlanError("The job's plan is damaged.", "Start the training anew.") from error
 

@@ -121,6 +121,8 @@ def test_json_keeps_every_number(rate: float, steps: int, gamma: float | None, n
         '{"name": "x", "preview_prompts": null}',
         '{"name": "x", "preview_prompts": [1]}',
         '{"name": "x", "companions": [1]}',
+        '{"name": "x", "companions": "abc"}',
+        '{"name": "x", "companions": {"a": 1}}',
         '{"name": "x", "trigger": 5}',
         '{"name": "x", "flip": "no"}',
         '{"name": "x", "learning_rate": "1"}',
