@@ -3,11 +3,11 @@
 python -m tests.benchmarks.strength_spread --out DIR
 
 On the starter: the two bundled styles and eight short trainings on the spot, in four hands that the starter never saw,
-at several rates, lengths and ranks. Each is measured twice, as the app does: at weight 1, and where that says it has its full effect. Then, on prompts, seeds and
-timesteps that this did not use, the effect of all ten is compared: at weight 1, and at the weight for strength 1. The
-effect is the relative change of the predicted noise, and how far the finished pictures are from the unstyled ones of
-the same seeds. The spread is the ratio of the largest to the smallest and the coefficient of variation, with a 95 %
-interval from drawing the prompts and timesteps anew 2,000 times.
+at several rates, lengths and ranks. Each is measured twice, as the app does: at weight 1, and where that says it has
+its full effect. Then, on prompts, seeds and timesteps that this did not use, the effect of all ten is compared: at
+weight 1, and at the weight for strength 1. The effect is the relative change of the predicted noise, and how far the
+finished pictures are from the unstyled ones of the same seeds. The spread is the ratio of the largest to the smallest
+and the coefficient of variation, with a 95 % interval from drawing the prompts and timesteps anew 2,000 times.
 """
 
 from __future__ import annotations
