@@ -59,13 +59,14 @@ def prepare(
     The text encoder's and the VAE's work is the same for every step, so it is done once (facts: seconds are lost on
     VAE and text encoder in the loop). Raises Interrupted between two pictures, PictureError, DiskFullError.
     """
-    path, key = job.folder / "prepared.safetensors", _key(base, job, plan)
+    captions, companions = _texts(job, plan)
+    path, key = job.folder / "prepared.safetensors", _key(base, job, plan, captions, companions)
     if _holds(path, key):
         return
     tensors: dict[str, Tensor] = {}
     yield PhaseStarted("captions")
-    _encode_texts(base, job, plan, tensors)
-    yield from _cut_captions(base, job)
+    _encode_texts(base, plan, captions, companions, tensors)
+    yield from _cut_captions(base, [*captions, *companions])
     if cancelled():
         raise Interrupted
     artworks = job.artworks()
@@ -102,12 +103,13 @@ def size_multiple(base: Base) -> int:
     return int(base.vae_factor * 2 ** (len(base.unet.config.block_out_channels) - 1))
 
 
-def _encode_texts(base: Base, job: Job, plan: TrainingPlan, tensors: dict[str, Tensor]) -> None:
+def _encode_texts(
+    base: Base, plan: TrainingPlan, captions: list[str], companions: list[str], tensors: dict[str, Tensor]
+) -> None:
     import torch
 
     from styles.prompts import encode_prompts
 
-    captions, companions = _texts(job, plan)
     with torch.no_grad():
         # One text at a time: how many artworks there are must not change what an embedding rounds to.
         rows = [encode_prompts(base, [text]).float().cpu() for text in (*captions, *companions)]
@@ -129,11 +131,10 @@ def _has_companions(caption: str, plan: TrainingPlan) -> bool:
     return bool(plan.companions) and caption.strip().casefold() == plan.trigger.strip().casefold()
 
 
-def _cut_captions(base: Base, job: Job) -> Iterator[Warned]:
+def _cut_captions(base: Base, texts: list[str]) -> Iterator[Warned]:
     from styles.prompts import cut_words
 
-    captions, companions = _texts(job, job.plan)
-    cuts = [cut for text in (*captions, *companions) if (cut := cut_words(base, text))]
+    cuts = [cut for text in texts if (cut := cut_words(base, text))]
     if cuts:
         shown = ", ".join(f"“{cut}”" for cut in cuts[:3]) + (" …" if len(cuts) > 3 else "")
         yield Warned(
@@ -170,7 +171,7 @@ def _collect(
         tensors[f"{number}.captions"] = captions
 
 
-def _key(base: Base, job: Job, plan: TrainingPlan) -> str:
+def _key(base: Base, job: Job, plan: TrainingPlan, captions: list[str], companions: list[str]) -> str:
     """Name everything that the prepared tensors depend on."""
     digest = hashlib.sha256()
     numbers: dict[str, Any] = {
@@ -178,7 +179,7 @@ def _key(base: Base, job: Job, plan: TrainingPlan) -> str:
         "resolution_px": plan.resolution_px or base.native_size_px,
         "flip": plan.flip,
         "previews": plan.preview_prompts,
-        "texts": _texts(job, plan),
+        "texts": (captions, companions),
     }
     digest.update(json.dumps(numbers).encode())
     for artwork in job.artworks():

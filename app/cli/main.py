@@ -51,10 +51,11 @@ def main(argv: list[str]) -> int:
     """Run one command line (without the program's name) and return its exit code."""
     as_json = "--json" in argv
     console = open_console(as_json)
-    home = _home_of(argv)
+    named = _home_in(argv)
+    home = home_folder(Path(named) if named else None)
     speak(_language_of(home))
     try:
-        if _option_of(argv, "--home") == "":
+        if named == "":
             raise BadInput("--home names no folder.", "Give one, or leave --home out.")
         # What a library prints must not mix with the answer.
         with contextlib.redirect_stdout(sys.stderr) if as_json else contextlib.nullcontext():
@@ -108,18 +109,13 @@ def _command_of(argv: list[str]) -> str:
     return " ".join(words[:2])
 
 
-def _home_of(argv: list[str]) -> Home:
-    """The home named in `argv`, else in the environment: the log must be found even when parsing fails."""
-    folder = _option_of(argv, "--home")
-    return home_folder(Path(folder) if folder else None)
-
-
-def _option_of(argv: list[str], name: str) -> str | None:
+def _home_in(argv: list[str]) -> str | None:
+    """The home that `argv` names, None where it names none: the log must be found even when parsing fails."""
     for place, argument in enumerate(argv):
-        if argument == name and place + 1 < len(argv):
+        if argument == "--home" and place + 1 < len(argv):
             return argv[place + 1]
-        if argument.startswith(f"{name}="):
-            return argument.removeprefix(f"{name}=")
+        if argument.startswith("--home="):
+            return argument.removeprefix("--home=")
     return None
 
 

@@ -14,24 +14,24 @@ from pathlib import Path
 
 import numpy as np
 
+from styles.bases import STARTER
 from styles.home import Home
+from tests.benchmarks.learning import TRIGGER
 from tests.benchmarks.style_exam import Bench, Prompts, train_style
 from training.artworks import inspect
 from training.distance import PARTS, distance, look
 from training.starter.evaluate import PaintPlan, through_vae
 from training.starter.sheet import contact_sheet
 
-REPOSITORY = Path(__file__).resolve().parents[2]
-
 
 def main(argv: Sequence[str] | None = None) -> dict:
     """Read the command line, train, and print a table and one JSON line."""
     parser = argparse.ArgumentParser(prog="python -m tests.benchmarks.own_artworks", description=__doc__)
     parser.add_argument("artworks", type=Path, help="a folder of pictures")
-    parser.add_argument("--base", type=Path, default=REPOSITORY / "styles" / "starter")
+    parser.add_argument("--base", type=Path, default=STARTER)
     parser.add_argument("--out", type=Path, default=Path("own_artworks"), help="a folder for everything")
     parser.add_argument("--preset", default="balanced")
-    parser.add_argument("--trigger", default="brantil", help="the word for the style")
+    parser.add_argument("--trigger", default=TRIGGER, help="the word for the style")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--weights", nargs="+", type=float, default=[0.5, 0.7, 1])
     parser.add_argument("--pictures", type=int, default=16, help="prompts to paint at each weight")

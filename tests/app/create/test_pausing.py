@@ -18,6 +18,7 @@ from app.orders import PictureOrder, TrainingOrder
 from app.studio import Studio
 from styles.errors import Cancelled, OutOfMemory
 from styles.home import Home
+from tests.app.create.test_painter import ended
 from training.events import Finished, Paused, TrainingEvent
 from training.job import Job
 
@@ -110,10 +111,7 @@ def test_a_card_that_a_training_fills_is_told_with_a_way_out(
         assert "Pause the training" in told.value.hint
         # The window offers the pause.
         painter = Painter(studio)
-        number = painter.ask(PictureOrder("a house", steps=1)).number
-        serial, canvas = painter.look(-1)
-        while canvas.going or canvas.number < number:
-            serial, canvas = painter.look(serial, 60)
+        canvas = ended(painter, painter.ask(PictureOrder("a house", steps=1)).number)
         assert canvas.state == "failed" and canvas.crowded and canvas.to_json()["crowded"] is True
 
 
