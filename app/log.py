@@ -7,6 +7,7 @@ import traceback
 from datetime import datetime
 from pathlib import Path
 
+from styles.errors import is_out_of_memory
 from styles.home import Home
 
 
@@ -29,6 +30,8 @@ def write_surprise(home: Home, error: BaseException, doing: str) -> Path | None:
 def surprise_message(home: Home, error: BaseException, doing: str) -> str:
     """Log `error` and return the sentence that a person is shown instead of it."""
     path = write_surprise(home, error, doing)
+    if is_out_of_memory(error):
+        return "There was too little memory for it. Close other programs, and try again."
     kind = type(error).__name__
     if path is None:
         return f"Something unexpected went wrong while {doing} ({kind}: {error}). No log could be written to {home.log}."

@@ -16,7 +16,7 @@ from torch import Tensor
 
 from styles.bake_record import BakeRecord, Parent
 from styles.blend import Blend, BlendPart
-from styles.errors import BlendError, Cancelled, WrongFamilyError
+from styles.errors import BlendError, Cancelled, WrongFamilyError, memory_told
 from styles.factors import Factors, factored, halved, squeezed, stacked
 from styles.fitting import OpenBase, check_family, inner_blocks
 from styles.kohya import kohya_name
@@ -127,7 +127,9 @@ def bake(
         if cancelled():
             raise Cancelled(f"Stopped after {done} of {len(sources)} layers; nothing was kept.")
         progress(done / len(sources))
-        layer = _bake_layer(name, sources[name], plan, sizes, alpha)
+        full = f"There is too little memory to bake {sources[name][0].layer.name}."
+        with memory_told(full, "Close other programs, or bake exactly instead of by TIES or DARE."):
+            layer = _bake_layer(name, sources[name], plan, sizes, alpha)
         if layer is not None:
             layers.append(layer)
     if not layers:

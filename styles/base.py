@@ -14,7 +14,7 @@ import torch
 
 from styles.base_facts import BaseFacts, fingerprint, inspect_base, vae_factor, weight_files
 from styles.bases import find_source, plain_name
-from styles.errors import BaseError, OutOfMemory, SettingsError
+from styles.errors import BaseError, OutOfMemory, SettingsError, is_out_of_memory
 from styles.home import Home
 from styles.hub import clip_tokenizer_folder
 from styles.preview import LatentPreview, fit_preview, known_preview
@@ -129,12 +129,12 @@ def open_base(
         for part in ("unet", "vae", "text_encoder", "safety_checker"):
             if parts.get(part) is not None:
                 parts[part].requires_grad_(False).eval().to(chosen_device)
-    except torch.OutOfMemoryError as error:
-        raise OutOfMemory(
-            f"{path.name} does not fit into the memory of {chosen_device}.",
-            "Close other programs, or use a smaller base.",
-        ) from error
-    except (OSError, ValueError, RuntimeError, KeyError, TypeError) as error:
+    except (OSError, ValueError, RuntimeError, KeyError, TypeError, MemoryError) as error:
+        if is_out_of_memory(error):
+            raise OutOfMemory(
+                f"{path.name} does not fit into the memory of {chosen_device}.",
+                "Close other programs, or use a smaller base.",
+            ) from error
         raise BaseError(f"{path.name} can't be opened as a base ({error}).", "Fetch it again.") from error
     return Base(
         name=_name_of(source, path),

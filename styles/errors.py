@@ -19,7 +19,15 @@ AtelierError                    message: what happened, with the value; hint: wh
      |- OutOfMemory
      |- OfflineError
      `- Cancelled
+
+`is_out_of_memory` tells from every other error what any library raises where memory has come to its end.
 """
+
+from __future__ import annotations
+
+import errno
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 
 
 class AtelierError(Exception):
@@ -108,3 +116,48 @@ class OfflineError(Failure):
 
 class Cancelled(Failure):
     """The artist stopped it."""
+
+
+# What torch's allocators and the libraries below it say, in lower case. Only some of it has a class of its own: a CPU
+# under Linux and macOS can't allocate memory, under Windows it has not enough; C++ tells of a bad allocation.
+OUT_OF_MEMORY_SIGNS = (
+    "out of memory", "outofmemory", "out_of_memory", "out_of_device_memory", "out_of_host_memory",
+    "out_of_resources", "can't allocate memory", "cannot allocate memory", "not enough memory", "alloc_failed",
+    "bad_alloc", "bad allocation", "paging file is too small",
+)  # fmt: skip
+
+
+def is_out_of_memory(error: BaseException | None) -> bool:
+    """Whether an error, or one that it was raised from, says that a device's or the computer's memory is full.
+
+    Our own errors count by their class alone: their text may quote anything.
+    """
+    while error is not None:
+        if isinstance(error, MemoryError | OutOfMemory):
+            return True
+        # By name, since nothing here loads torch.
+        if any(kind.__name__ == "OutOfMemoryError" for kind in type(error).__mro__):
+            return True
+        if isinstance(error, OSError) and error.errno == errno.ENOMEM:
+            return True
+        if isinstance(error, RuntimeError | OSError):
+            text = str(error).lower()
+            if any(sign in text for sign in OUT_OF_MEMORY_SIGNS):
+                return True
+        error = error.__cause__
+    return False
+
+
+@contextmanager
+def memory_told(
+    message: str, hint: str, error_class: Callable[[str, str], AtelierError] = OutOfMemory
+) -> Iterator[None]:
+    """Raise `error_class` with these words where the block runs out of memory; our own OutOfMemory keeps its own."""
+    try:
+        yield
+    except OutOfMemory:
+        raise
+    except Exception as error:
+        if not is_out_of_memory(error):
+            raise
+        raise error_class(message, hint) from error

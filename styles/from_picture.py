@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from styles.atomic import write_bytes
-from styles.errors import OutOfMemory, PictureError, RecipeError
+from styles.errors import PictureError, RecipeError, memory_told
 from styles.home import Home
 from styles.names import SHA256
 from styles.recipe import MAX_PIXELS, MAX_SIDE_PX
@@ -143,17 +143,12 @@ def encode_source(base: Base, source: SourcePicture, width_px: int, height_px: i
     values = numpy.asarray(fitted, dtype=numpy.float32) / 127.5 - 1.0
     pixels = torch.from_numpy(values).permute(2, 0, 1)[None].to(base.device)  # (1, 3, H, W) in -1..1
     dtype = base.vae.dtype
-    try:
-        with torch.no_grad():
-            latents = base.vae.encode(pixels.to(dtype)).latent_dist.mode().float()
-            if not bool(torch.isfinite(latents).all()) and dtype != torch.float32:
-                with in_fp32(base.vae) as vae:
-                    latents = vae.encode(pixels).latent_dist.mode()
-    except torch.OutOfMemoryError as error:
-        raise OutOfMemory(
-            f"{base.device} has too little memory to read a picture of {width_px}x{height_px} px.",
-            "Choose a smaller size, or close other programs.",
-        ) from error
+    full = f"{base.device} has too little memory to read a picture of {width_px}x{height_px} px."
+    with memory_told(full, "Choose a smaller size, or close other programs."), torch.no_grad():
+        latents = base.vae.encode(pixels.to(dtype)).latent_dist.mode().float()
+        if not bool(torch.isfinite(latents).all()) and dtype != torch.float32:
+            with in_fp32(base.vae) as vae:
+                latents = vae.encode(pixels).latent_dist.mode()
     if not bool(torch.isfinite(latents).all()):
         raise PictureError("The base makes no numbers of this picture (NaN).", "Choose another picture.")
     return (latents * base.vae.config.scaling_factor).cpu()

@@ -10,11 +10,10 @@ from torch import Tensor
 
 from styles.base import Base
 from styles.denoise import StepDone, denoise
-from styles.errors import Cancelled, Failure, OutOfMemory, RecipeError
+from styles.errors import Cancelled, Failure, OutOfMemory, RecipeError, is_out_of_memory
 from styles.finish import PictureDone, dtype_name, finish
 from styles.fitting import check_family
 from styles.from_picture import SourcePicture, encode_source
-from styles.memory import is_out_of_memory
 from styles.recipe import Recipe
 from styles.request import CreateRequest, Order, SecondPass, fill_in
 from styles.stacked import BlendedModel
@@ -104,7 +103,7 @@ def _paint(
                         yield event
                         if isinstance(event, PictureDone):
                             first = event.index + 1
-            except RuntimeError as error:  # of which torch's OutOfMemoryError is one
+            except Exception as error:
                 if not is_out_of_memory(error):
                     raise
                 largest = order.runs[-1]

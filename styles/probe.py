@@ -18,7 +18,7 @@ from torch import Tensor
 
 from styles.base import Base
 from styles.base_facts import sample
-from styles.errors import Cancelled, Failure
+from styles.errors import Cancelled, Failure, OutOfMemory, is_out_of_memory
 from styles.prompts import encode_prompts
 from styles.sampling import TRAINED, make_scheduler
 from styles.stacked import blended
@@ -162,11 +162,26 @@ def walk(
 
 @torch.no_grad()
 def _predict(base: Base, inputs: Tensor, timestep: Tensor, states: Tensor) -> Tensor:
-    parts = [
-        base.unet(some, timestep, encoder_hidden_states=words, return_dict=False)[0].float()
-        for some, words in zip(inputs.split(AT_ONCE), states.split(AT_ONCE), strict=True)
-    ]
-    return torch.cat(parts)  # (B, C, h, w) fp32
+    """(B, C, h, w) fp32; in smaller batches where memory demands it. Raises OutOfMemory."""
+    at_once = min(AT_ONCE, len(inputs))
+    while True:
+        try:
+            parts = [
+                base.unet(some, timestep, encoder_hidden_states=words, return_dict=False)[0].float()
+                for some, words in zip(inputs.split(at_once), states.split(at_once), strict=True)
+            ]
+            return torch.cat(parts)
+        except Exception as error:
+            if not is_out_of_memory(error):
+                raise
+            if at_once == 1:
+                raise OutOfMemory(
+                    f"{base.device} has too little memory to measure how strong a style is.",
+                    "Close other programs, or mix by weight alone.",
+                ) from error
+        at_once //= 2  # after the block, where nothing holds the failed batch any more
+        if base.device.type != "cpu":
+            torch.accelerator.empty_cache()
 
 
 def _share(base: Base, latents: Tensor, prediction: Tensor, signal: float) -> Tensor:

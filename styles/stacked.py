@@ -16,10 +16,9 @@ from contextlib import contextmanager
 import torch
 from torch import Tensor, nn
 
-from styles.errors import BlendError, OutOfMemory
+from styles.errors import BlendError, memory_told
 from styles.fitting import OpenBase, check_family, fitting, inner_blocks, key_of, spot_of
 from styles.gains import Gains, Weights
-from styles.memory import is_out_of_memory
 from styles.stack import Stack, Words
 from styles.style import Style, StyleLayer
 
@@ -238,14 +237,10 @@ def blended(base: OpenBase, styles: Sequence[Style]) -> Iterator[BlendedModel]:
 @contextmanager
 def _room_for(styles: Sequence[Style]) -> Iterator[None]:
     """Say in words that memory has come to its end."""
-    try:
+    names = ", ".join(f"“{style.name}”" for style in styles[:3])
+    more = f" and {len(styles) - 3} more" if len(styles) > 3 else ""
+    with memory_told(
+        f"There is too little memory to put {names}{more} on the base.",
+        "Mix fewer styles, or close other programs.",
+    ):
         yield
-    except RuntimeError as error:
-        if not is_out_of_memory(error):
-            raise
-        names = ", ".join(f"“{style.name}”" for style in styles[:3])
-        more = f" and {len(styles) - 3} more" if len(styles) > 3 else ""
-        raise OutOfMemory(
-            f"There is too little memory to put {names}{more} on the base.",
-            "Mix fewer styles, or close other programs.",
-        ) from error

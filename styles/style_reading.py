@@ -15,7 +15,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, BinaryIO
 
-from styles.errors import StyleFileError
+from styles.errors import StyleFileError, memory_told
 from styles.judging import Judged, commonest
 from styles.layer_keys import LayerKeys
 from styles.lycoris import change
@@ -183,17 +183,12 @@ def _style(
 @contextmanager
 def _within_memory(source: Source) -> Iterator[None]:
     """A file may claim tensors of gigabytes with few bytes of its own, or stand for far more ranks than it holds."""
-    try:
+    with memory_told(
+        f"“{clean_text(source.name, 120)}” takes more memory to open than is free.",
+        "Close other programs, or ask for the style with fewer ranks.",
+        StyleFileError,
+    ):
         yield
-    except (MemoryError, RuntimeError) as error:
-        from styles.memory import is_out_of_memory
-
-        if not isinstance(error, MemoryError) and not is_out_of_memory(error):
-            raise
-        raise StyleFileError(
-            f"“{clean_text(source.name, 120)}” takes more memory to open than is free.",
-            "Close other programs, or ask for the style with fewer ranks.",
-        ) from error
 
 
 def _no_numbers(source: Source, name: str) -> StyleFileError:

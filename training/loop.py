@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 
 from styles.base import Base, open_base
-from styles.errors import OutOfMemory, TrainingFailed
+from styles.errors import OutOfMemory, TrainingFailed, is_out_of_memory
 from styles.library import Library
 from training import checkpoint as checkpoints
 from training.adapters import adapted, continue_style
@@ -73,8 +73,8 @@ def train(
             yield finish(job, start)
         else:
             yield Finished(0, "", "", job.name, 0.0, stopped=True)
-    except (torch.OutOfMemoryError, MemoryError, RuntimeError) as error:
-        if not is_out_of_memory(error):
+    except Exception as error:
+        if isinstance(error, OutOfMemory) or not is_out_of_memory(error):
             raise
         raise _advised(job.plan) from error
 
@@ -247,14 +247,6 @@ def _previews(job: Job, base: Base, trainer: Trainer, cancelled: Callable[[], bo
 def _free_device(device: torch.device) -> None:
     if device.type != "cpu":
         torch.accelerator.empty_cache()
-
-
-def is_out_of_memory(error: BaseException) -> bool:
-    """Say whether an error means that the device's memory, or the computer's, was too small."""
-    if isinstance(error, torch.OutOfMemoryError | MemoryError):
-        return True
-    text = str(error).lower()  # the CPU's and MPS's allocators raise plain RuntimeErrors
-    return any(sign in text for sign in ("out of memory", "can't allocate memory", "not enough memory"))
 
 
 def _advised(plan: TrainingPlan) -> OutOfMemory:

@@ -10,6 +10,7 @@ from PIL import Image
 from torch import Tensor
 
 from styles.base import Base
+from styles.errors import is_out_of_memory
 from styles.sampling import make_scheduler
 from training.encode import Interrupted
 from training.plan import TrainingPlan
@@ -89,7 +90,9 @@ def _decode(base: Base, latents: Tensor) -> list[Image.Image]:
     try:
         vae.to(base.device)
         pictures = [_picture(vae, one.to(base.device, kind)) for one in latents.split(1)]
-    except torch.OutOfMemoryError:
+    except Exception as error:
+        if not is_out_of_memory(error):
+            raise
         vae.to("cpu")  # slower, but a preview is no reason to end a training
         pictures = [_picture(vae, one.to("cpu", kind)) for one in latents.split(1)]
     finally:

@@ -18,7 +18,7 @@ from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from styles.errors import AtelierError
+from styles.errors import AtelierError, is_out_of_memory
 from styles.home import Home
 from training.plan import PREVIEW_PROMPTS, TrainingPlan
 
@@ -179,8 +179,6 @@ def main(argv: list[str] | None = None) -> int:
     except AtelierError as error:
         told = {"error": error.message, "hint": error.hint}
     except Exception as error:
-        from training.loop import is_out_of_memory
-
         full = is_out_of_memory(error)
         words = (
             "There is too little free memory for one step." if full else f"{type(error).__name__}: {error}"

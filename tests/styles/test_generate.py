@@ -26,6 +26,7 @@ from styles.library import Library
 from styles.pictures import png_bytes, read_recipe, save_picture
 from styles.sampling import SAMPLERS, make_scheduler
 from styles.style import Style
+from tests.styles.out_of_memory import MEMORY_FULL
 from tests.styles.painting import paint, pixels, style_for, wording_style
 from tests.tiny import tiny_base_folder
 
@@ -353,6 +354,26 @@ def test_too_little_memory_is_said_when_smaller_batches_do_not_help(
     room = 0
     with pytest.raises(OutOfMemory, match=r"too little memory for 1 pictures of 64x64"):
         paint(base, CreateRequest("a cat"))
+
+
+@pytest.mark.parametrize("device", MEMORY_FULL)
+def test_a_batch_that_is_too_large_for_any_devices_memory_is_halved(
+    device: str, base: Base, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    request = CreateRequest("a cat", seeds=(1, 2), steps=1)
+    one_by_one = paint(base, replace(request, batch=1))
+    forward, sizes = base.unet.forward, []
+
+    def small(inputs: torch.Tensor, *arguments: object, **settings: object) -> object:
+        sizes.append(len(inputs) // 2)
+        if len(inputs) > 2:
+            raise MEMORY_FULL[device]
+        return forward(inputs, *arguments, **settings)
+
+    monkeypatch.setattr(base.unet, "forward", small)
+    done = paint(base, request)
+    assert sizes == [2, 1, 1]
+    assert [one.image.tobytes() for one in done] == [one.image.tobytes() for one in one_by_one]
 
 
 def test_a_weight_out_of_range_or_a_foreign_style_is_refused_at_once(base: Base) -> None:

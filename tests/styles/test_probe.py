@@ -11,14 +11,15 @@ import torch
 
 from styles.base import Base, open_base
 from styles.blend import STRONGEST
-from styles.errors import Cancelled, Failure
+from styles.errors import Cancelled, Failure, OutOfMemory
 from styles.home import Home
-from styles.probe import Probe, walk
+from styles.probe import Probe, _predict, walk
 from styles.sampling import make_scheduler
 from styles.stacked import blended
 from styles.strength import FULL
 from styles.style import Style
 from tests.styles.making import random_layer, random_style
+from tests.styles.out_of_memory import MEMORY_FULL
 
 PROMPTS = ("a red house", "a cat")
 
@@ -126,6 +127,28 @@ def test_stops_when_asked(bases: dict[str, Base], probes: dict[str, Probe]) -> N
         walk(bases["sd1"], PROMPTS, cancelled=lambda: True)
     with pytest.raises(Cancelled):
         probes["sd1"].effect(gentle(bases["sd1"], 1), cancelled=lambda: True)
+
+
+@pytest.mark.parametrize("device", MEMORY_FULL)
+def test_measures_in_smaller_batches_where_memory_demands_it(
+    device: str, probes: dict[str, Probe], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    unet, place = probes["sd1"].base.unet, probes["sd1"].places[0]
+    forward, sizes, room = unet.forward, [], 1
+
+    def small(inputs: torch.Tensor, *arguments: object, **settings: object) -> object:
+        sizes.append(len(inputs))
+        if len(inputs) > room:
+            raise MEMORY_FULL[device]
+        return forward(inputs, *arguments, **settings)
+
+    monkeypatch.setattr(unet, "forward", small)
+    found = _predict(probes["sd1"].base, place.inputs, place.timestep, probes["sd1"].states)
+    assert sizes == [2, 1, 1]
+    assert torch.allclose(found, place.prediction, atol=1e-4)
+    room = 0
+    with pytest.raises(OutOfMemory, match="too little memory to measure"):
+        _predict(probes["sd1"].base, place.inputs, place.timestep, probes["sd1"].states)
 
 
 def test_effects_are_kept_under_all_of_a_base_that_they_depend_on(bases: dict[str, Base]) -> None:

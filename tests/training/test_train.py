@@ -17,6 +17,7 @@ from styles.home import Home
 from styles.library import Library
 from styles.prompts import encode_prompts
 from styles.style_file import read_style
+from tests.styles.out_of_memory import MEMORY_FULL
 from tests.tiny import tiny_base_folder
 from training import checkpoint, encode
 from training.adapters import adapted, set_weight, style_layers
@@ -392,7 +393,7 @@ def test_out_of_memory_comes_with_advice_and_keeps_the_checkpoints(
     job = make_job(Path("unused"))
 
     def full(*_: Any, **__: Any) -> None:
-        raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 20.00 GiB.")
+        raise MEMORY_FULL["wrapped"]
 
     with pytest.raises(OutOfMemory) as caught:
         for event in train(job, base=base):
