@@ -149,26 +149,34 @@ def port_refusal(text: str) -> str | None:
 
 
 def running_page(home: Path) -> str | None:
-    """The address of the window that serves `home` already, or None; `running.json` is written by the window."""
+    """The address, with the key, of the window that serves `home` already, or None."""
     import json
 
+    from app.key import CHALLENGE, PROOF, address, proof, read_key
+    from styles.home import Home
+
+    key = read_key(Home(home))
     try:
-        told = json.loads((home / "running.json").read_text(encoding="utf-8"))
-        port, sign = int(told["port"]), str(told["sign"])
+        port = int(json.loads((home / "running.json").read_text(encoding="utf-8"))["port"])
     except (OSError, ValueError, KeyError, TypeError):
         return None
+    if key is None:
+        return None
     import http.client
+    import secrets
 
-    # The file may be left from a window that was killed, and its port be another program's by now, or another home's.
+    # The file may be left from a window that was killed, and its port be another program's by now, which must not get
+    # the key: whoever answers has to prove that he has it.
+    challenge = secrets.token_hex(16)
     page = http.client.HTTPConnection("127.0.0.1", port, timeout=3)
     try:
-        page.request("GET", "/")
-        found = page.getresponse().getheader("x-atelier") == sign
+        page.request("GET", "/", headers={CHALLENGE: challenge})
+        found = page.getresponse().getheader(PROOF) == proof(key, challenge)
     except (OSError, http.client.HTTPException):
         return None
     finally:
         page.close()
-    return f"http://127.0.0.1:{port}/" if found else None
+    return address(port, key) if found else None
 
 
 def help_for(command: str) -> str:
@@ -232,13 +240,14 @@ def main(argv: list[str]) -> int:
         from styles.home import Home
 
         given_home, given_port = option_in(argv, "--home"), option_in(argv, "--port")
-        page = running_page(Path(given_home).expanduser() if given_home else Home.default().root)
+        home = Home(Path(given_home).expanduser()) if given_home else Home.default()
+        page = running_page(home.root)
         if page:
             say(f"Atelier is running already: {page}")
             if "--no-browser" not in argv:
-                import webbrowser
+                from app.key import open_page
 
-                webbrowser.open(page)
+                open_page(home, page)
             return 0
         refusal = port_refusal(given_port) if given_port is not None else None
         if refusal:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 import traceback
+from contextlib import suppress
 from datetime import datetime
 from pathlib import Path
 
@@ -25,6 +26,17 @@ def write_surprise(home: Home, error: BaseException, doing: str) -> Path | None:
     except OSError:
         return None
     return path
+
+
+def write_note(home: Home, text: str) -> None:
+    """Append one line to today's log file; nothing happens where nothing can be written."""
+    now = datetime.now()
+    with suppress(OSError):
+        home.log.mkdir(parents=True, exist_ok=True)
+        with (home.log / f"{now:%Y-%m-%d}.log").open(
+            "a", encoding="utf-8", errors="backslashreplace"
+        ) as file:
+            file.write(f"{now:%H:%M:%S} {text}\n")
 
 
 def surprise_message(home: Home, error: BaseException, doing: str) -> str:

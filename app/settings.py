@@ -7,7 +7,7 @@ from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 
 from app.words import LANGUAGES
-from styles.atomic import write_text
+from styles.atomic import write_private
 from styles.errors import SettingsError
 from styles.home import Home
 
@@ -75,5 +75,5 @@ class Settings:
         return Settings(**{name: value for name, value in saved.items() if name in known})
 
     def save(self, home: Home) -> None:
-        """Write the settings atomically."""
-        write_text(Settings.path(home), json.dumps(asdict(self), indent=2) + "\n")
+        """Write the settings atomically, for this user's eyes only: the hash of the password stands in them."""
+        write_private(Settings.path(home), json.dumps(asdict(self), indent=2) + "\n")

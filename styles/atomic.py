@@ -62,6 +62,17 @@ def write_text(path: Path, text: str) -> None:
     write_bytes(path, text.encode("utf-8"))
 
 
+def write_private(path: Path, text: str) -> None:
+    """Write `text` to `path` as `write_text` does, readable by this user alone from the first byte on.
+
+    Windows and file systems without rights keep what they allow: there the folder decides. Raises as `replacing`.
+    """
+    with replacing(path) as temporary:
+        opened = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+        with open(opened, "wb") as file:
+            file.write(text.encode("utf-8"))
+
+
 def write_new(folder: Path, stem: str, suffix: str, data: bytes) -> Path:
     """Write `data` under a name as `unused_name` gives it and return its path; whole or not at all.
 

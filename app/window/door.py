@@ -1,22 +1,24 @@
-"""Who gets in, and what goes out with every answer: ASGI middleware around the page."""
+"""All that stands around the page as ASGI middleware, and what goes out with every answer."""
 
 from __future__ import annotations
 
-import asyncio
-import base64
-import binascii
-import hashlib
 import ipaddress
 import json
 import socket
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
 from typing import Any
 
-from app.password import matches
+from starlette.middleware import Middleware
+from starlette.middleware.trustedhost import TrustedHostMiddleware
+
+from app.window.access import Access, KeyAddress
+from app.window.origin import OwnOrigin
+from app.window.routes import KnownRoutes
 from app.words import language
 from styles.home import Home
 
 HERE, EVERYWHERE = "127.0.0.1", "0.0.0.0"
-WRONG_PASSWORD_SECONDS = 1.0  # what a wrong try costs
 # Nothing on the page may come from, or go to, anywhere else.
 CONTENT_POLICY = (
     "default-src 'self'; script-src 'self' 'unsafe-inline' 'unsafe-eval'; style-src 'self' 'unsafe-inline'; "
@@ -27,22 +29,42 @@ HEADERS = (
     (b"content-security-policy", CONTENT_POLICY.encode("ascii")),
     (b"x-content-type-options", b"nosniff"),
     (b"referrer-policy", b"no-referrer"),
+    # Another page may neither show what is ours nor keep hold of a window of ours.
+    (b"cross-origin-resource-policy", b"same-origin"),
+    (b"cross-origin-opener-policy", b"same-origin"),
 )
 
 
-def middleware(password: str, sign: str = "") -> list[Any]:
-    """All of it, the outermost first; `password` is the kept one where other devices are let in, else empty.
+def around(key: str, password: str, log: Callable[[str], None]) -> dict[str, Any]:
+    """What gradio hands on to its web application, by which the page is guarded; see `is_guarded`.
 
-    By `sign` the launcher knows the window of a home again, which has written it down there.
+    `password` is the kept one where other devices are let in, else empty; `log` is told of wrong ones.
     """
-    from starlette.middleware import Middleware
-    from starlette.middleware.trustedhost import TrustedHostMiddleware
-
     # Another site whose name resolves to this machine must not reach the page (DNS rebinding).
     names = [HERE, "localhost", *(own_names() if password else [])]
-    door = [Middleware(Doorkeeper, password=password)] if password else []
-    hosts = Middleware(TrustedHostMiddleware, allowed_hosts=names)
-    return [hosts, *door, Middleware(Headers, sign=sign), Middleware(SpokenPage)]
+    outermost_first = [
+        Middleware(Headers),
+        Middleware(TrustedHostMiddleware, allowed_hosts=names),
+        Middleware(KeyAddress, key=key),
+        Middleware(OwnOrigin),
+        Middleware(KnownRoutes),
+        Middleware(Access, key=key, password=password, log=log),
+    ]
+
+    @asynccontextmanager
+    async def lifespan(app: Any) -> AsyncIterator[None]:
+        # Before the first request, and around all: gradio puts its own CORS, which lets every page of this machine in,
+        # outside of what it is given as middleware.
+        for cls, arguments, named in reversed(outermost_first):
+            app.middleware_stack = cls(app.middleware_stack, *arguments, **named)
+        yield
+
+    return {"middleware": [Middleware(SpokenPage)], "lifespan": lifespan}
+
+
+def is_guarded(app: Any) -> bool:
+    """Whether gradio has put all of it around its web application."""
+    return isinstance(app.middleware_stack, Headers)
 
 
 def own_names() -> list[str]:
@@ -76,65 +98,18 @@ def open_port(home: Home) -> int:
         return 0
 
 
-class Doorkeeper:
-    """ASGI middleware that asks other devices for the password (RFC 7617), and this one for nothing."""
-
-    def __init__(self, app: Any, password: str) -> None:
-        self.app = app
-        self.password = password
-        self._known: set[bytes] = set()  # digests of headers that were right: hashing takes a while by design
-
-    async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
-        """Pass the request on, or answer that a password is needed."""
-        if scope["type"] == "lifespan" or _from_here(scope) or await self._knows(scope):
-            await self.app(scope, receive, send)
-            return
-        if scope["type"] == "websocket":
-            await send({"type": "websocket.close", "code": 1008})
-            return
-        asked = (b"www-authenticate", b'Basic realm="Atelier", charset="UTF-8"')
-        await send({"type": "http.response.start", "status": 401, "headers": [asked]})
-        await send({"type": "http.response.body", "body": b"Atelier: a password is needed."})
-
-    async def _knows(self, scope: Any) -> bool:
-        given = dict(scope["headers"]).get(b"authorization", b"")
-        digest = hashlib.sha256(given).digest()
-        if digest in self._known:
-            return True
-        scheme, _, coded = given.partition(b" ")
-        if scheme.lower() != b"basic":
-            return False
-        try:
-            password = base64.b64decode(coded, validate=True).decode("utf-8").partition(":")[2]
-        except (binascii.Error, UnicodeDecodeError):
-            return False
-        if await asyncio.to_thread(matches, password, self.password):
-            self._known.add(digest)
-            return True
-        await asyncio.sleep(WRONG_PASSWORD_SECONDS)
-        return False
-
-
-def _from_here(scope: Any) -> bool:
-    try:
-        return ipaddress.ip_address((scope.get("client") or [""])[0]).is_loopback
-    except ValueError:
-        return False
-
-
 class Headers:
-    """ASGI middleware that adds HEADERS and the sign of this window to every answer."""
+    """ASGI middleware that adds HEADERS to every answer."""
 
-    def __init__(self, app: Any, sign: str) -> None:
+    def __init__(self, app: Any) -> None:
         self.app = app
-        self.headers = (*HEADERS, (b"x-atelier", sign.encode("ascii")))
 
     async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
         """Pass the request on, with the headers put on its answer."""
 
         async def with_headers(message: Any) -> None:
             if message["type"] == "http.response.start":
-                message["headers"] = [*message["headers"], *self.headers]
+                message["headers"] = [*message["headers"], *HEADERS]
             await send(message)
 
         await self.app(scope, receive, with_headers if scope["type"] == "http" else send)

@@ -4,12 +4,10 @@ from __future__ import annotations
 
 import json
 import os
-import secrets
 import socket
 import sys
 import tempfile
 import threading
-import webbrowser
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -17,13 +15,16 @@ from typing import Any
 
 from filelock import FileLock, Timeout
 
+from app.key import address, home_key, open_page
+from app.log import write_note
 from app.studio import Studio
-from app.window.door import EVERYWHERE, HERE, middleware
+from app.window.door import EVERYWHERE, HERE, around, is_guarded
 from app.window.look import SIGN, css, theme
 from app.window.native import end_at_signal, refuse_without_webview, show_natively
 from app.window.page import build
+from app.window.routes import fetch_nothing
 from app.words import say
-from styles.atomic import write_text
+from styles.atomic import write_private
 from styles.errors import BadInput, Failure
 
 FIRST_PORT, PORTS_TRIED = 7860, 40
@@ -39,27 +40,31 @@ def serve(studio: Studio, port: int | None = None, open_browser: bool = True, na
     if native:
         refuse_without_webview()
     settings = studio.settings
-    address = EVERYWHERE if settings.shared else HERE
+    listening = EVERYWHERE if settings.shared else HERE
     with _only_window(studio), _private_folder():
-        _free_port(port, address)  # a port that is taken is told before anything is built
+        _free_port(port, listening)  # a port that is taken is told before anything is built
+        fetch_nothing()
         page = build(studio)
-        ended, sign = threading.Event(), secrets.token_hex(8)
+        ended, key = threading.Event(), home_key(studio.home)
+        guard = around(
+            key, settings.password if settings.shared else "", lambda text: write_note(studio.home, text)
+        )
         try:
             with _no_proxy_to_ourselves():
                 chosen = _launch(
-                    page, port, server_name=address, prevent_thread_lock=True, quiet=True, inbrowser=False,
+                    page, port, server_name=listening, prevent_thread_lock=True, quiet=True, inbrowser=False,
                     share=False, ssr_mode=False, pwa=True, favicon_path=SIGN, enable_monitoring=False, mcp_server=False,
                     strict_cors=True, run_history=False, max_file_size=LARGEST_UPLOAD, show_error=False,
                     footer_links=[], allowed_paths=[str(studio.home.pictures.absolute())], theme=theme(), css=css(),
-                    app_kwargs={"middleware": middleware(settings.password if settings.shared else "", sign)},
+                    app_kwargs=guard,
+                    _frontend=False,  # gradio would look for its page as somebody who has no key
                 )  # fmt: skip
-            running = studio.home.root / "running.json"
-            write_text(running, json.dumps({"port": chosen, "pid": os.getpid(), "sign": sign}))
-            url = f"http://{HERE}:{chosen}/"
+            write_private(studio.home.root / "running.json", json.dumps({"port": chosen, "pid": os.getpid()}))
+            url = address(chosen, key)
             words = say("Atelier is open at {url}  (Ctrl+C closes it; a training goes on)", url=url)
             print(words, file=sys.stderr, flush=True)
             if open_browser and not native:
-                threading.Thread(target=webbrowser.open, args=(url,), daemon=True).start()
+                threading.Thread(target=open_page, args=(studio.home, url), daemon=True).start()
             studio.warm_up()
             studio.idle.start()
             if native:
@@ -78,6 +83,7 @@ def _launch(page: Any, port: int | None, *, server_name: str, **options: Any) ->
         chosen = _free_port(port, server_name)
         try:
             page.launch(server_name=server_name, server_port=chosen, **options)
+            assert is_guarded(page.app), "the page would be open to everybody"
             return chosen
         except OSError:
             if port is not None or not tries_left:

@@ -25,7 +25,9 @@ from tests.app.browsing import found_browser, open_browser
 from tests.conftest import REPOSITORY
 from training.job import jobs_in
 
-ADDRESS = re.compile(r"http://127\.0\.0\.1:\d+/")  # said once the window is open, in whatever language
+ADDRESS = re.compile(
+    r"http://127\.0\.0\.1:\d+/\?key=[\w-]+"
+)  # said once the window is open, in whatever language
 COMMAND = "import sys; sys.path.insert(0, sys.argv.pop(1)); from app.cli.main import main; sys.exit(main(sys.argv[1:]))"
 
 
@@ -144,7 +146,7 @@ def home_with_style(trained: Trained, tmp_path: Path) -> Path:
 
 @contextmanager
 def window_over(home: Path) -> Iterator[str]:
-    """A window in a process of its own over `home`; its address."""
+    """A window in a process of its own over `home`; its address, which holds the key."""
     server = subprocess.Popen(
         [sys.executable, "-c", COMMAND, str(REPOSITORY), "--no-browser", "--home", str(home)],
         cwd=home.parent,
@@ -185,8 +187,19 @@ def window_over(home: Path) -> Iterator[str]:
 class Served:
     """A window that is open, and the home behind it."""
 
+    # With the key: what a browser is opened with.
     url: str
     home: Path
+
+    @property
+    def site(self) -> str:
+        """The address without the key, as everybody knows it."""
+        return self.url.partition("?")[0]
+
+    @property
+    def headers(self) -> dict[str, str]:
+        """What a script of this user sends."""
+        return {"x-atelier-key": (self.home / "key.txt").read_text(encoding="ascii")}
 
 
 @pytest.fixture(scope="session")
@@ -216,6 +229,6 @@ def client(served: Served) -> Iterator[Any]:
     """A script's connection to the window."""
     from gradio_client import Client
 
-    client = Client(served.url, verbose=False)
+    client = Client(served.site, headers=served.headers, verbose=False)
     yield client
     client.close()

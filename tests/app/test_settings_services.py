@@ -2,11 +2,8 @@
 
 from __future__ import annotations
 
-import asyncio
-import base64
 import getpass
 from pathlib import Path
-from typing import Any
 
 import pytest
 
@@ -16,7 +13,6 @@ from app.log import write_surprise
 from app.report import report, without_private
 from app.settings import Settings
 from app.studio import Studio
-from app.window.door import Doorkeeper
 from styles.errors import BadInput, JobError, SettingsError
 from styles.home import Home
 from styles.library import Library
@@ -75,32 +71,6 @@ def test_only_the_hash_of_a_password_is_kept(tmp_path: Path) -> None:
         Settings(shared=True)
     Settings(shared=True, password=kept).save(Home(tmp_path))
     assert "paint" not in Settings.path(Home(tmp_path)).read_text(encoding="utf-8")
-
-
-def test_other_devices_need_the_password_and_this_one_does_not() -> None:
-    async def page(scope: Any, receive: Any, send: Any) -> None:
-        await send({"type": "http.response.start", "status": 200, "headers": []})
-
-    door = Doorkeeper(page, password.hashed("paint & water"))
-
-    def status(address: str, given: str = "") -> int:
-        answers: list[Any] = []
-
-        async def send(message: Any) -> None:
-            answers.append(message)
-
-        coded = b"Basic " + base64.b64encode(given.encode())
-        headers = [(b"authorization", coded)] if given else []
-        scope = {"type": "http", "client": (address, 1), "headers": headers}
-        asyncio.run(door(scope, None, send))
-        return int(answers[0]["status"])
-
-    assert status("127.0.0.1") == 200
-    assert status("192.168.1.20") == 401
-    assert status("192.168.1.20", "anybody:paint & wine") == 401
-    assert status("192.168.1.20", "anybody:paint & water") == 200
-    assert status("192.168.1.20", "anybody:paint & water") == 200, "known by now"
-    assert status("nowhere") == 401
 
 
 def test_the_report_says_what_runs_and_nothing_of_the_artist(home_with_style: Path) -> None:

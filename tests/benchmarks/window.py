@@ -71,7 +71,9 @@ def answering(home: Path) -> float:
     try:
         while process.poll() is None:
             try:
-                with urllib.request.urlopen(f"http://127.0.0.1:{port}/", timeout=PATIENCE_MS / 1000) as page:
+                key = (home / "key.txt").read_text(encoding="ascii")  # made before the page answers
+                asked = urllib.request.Request(f"http://127.0.0.1:{port}/", headers={"x-atelier-key": key})
+                with urllib.request.urlopen(asked, timeout=PATIENCE_MS / 1000) as page:
                     page.read()
                 return time.perf_counter() - start
             except OSError:

@@ -14,16 +14,20 @@ from pathlib import Path
 import pytest
 
 import launch
+from app.key import proof
 
 ROOT = Path(__file__).resolve().parents[2]
 
 
+KEY = "k" * 43
+
+
 class Page(BaseHTTPRequestHandler):
-    sign = "5160"
+    key = KEY
 
     def do_GET(self) -> None:
         self.send_response(200)
-        self.send_header("x-atelier", self.sign)
+        self.send_header("x-atelier", proof(self.key, self.headers["x-atelier-challenge"]))
         self.end_headers()
         self.wfile.write(b"Atelier")
 
@@ -32,7 +36,7 @@ class Page(BaseHTTPRequestHandler):
 
 
 class OtherPage(Page):
-    sign = "0615"
+    key = "o" * 43
 
 
 @pytest.fixture(params=[Page])
@@ -46,7 +50,8 @@ def port(request: pytest.FixtureRequest) -> Iterator[int]:
 
 
 def _announce(home: Path, port: int) -> None:
-    (home / "running.json").write_text(json.dumps({"port": port, "pid": 1, "sign": Page.sign}))
+    (home / "running.json").write_text(json.dumps({"port": port, "pid": 1}))
+    (home / "key.txt").write_text(KEY)
 
 
 def test_a_second_start_names_the_running_page_and_sets_nothing_up(tmp_path: Path, port: int) -> None:
@@ -54,12 +59,12 @@ def test_a_second_start_names_the_running_page_and_sets_nothing_up(tmp_path: Pat
     command = [sys.executable, str(ROOT / "launch.py"), "--no-browser", "--home", str(tmp_path)]
     answer = subprocess.run(command, capture_output=True, text=True, timeout=60)
     assert answer.returncode == 0
-    assert answer.stderr.strip() == f"Atelier is running already: http://127.0.0.1:{port}/"
+    assert answer.stderr.strip() == f"Atelier is running already: http://127.0.0.1:{port}/?key={KEY}"
 
 
 def test_the_running_page_is_found(tmp_path: Path, port: int) -> None:
     _announce(tmp_path, port)
-    assert launch.running_page(tmp_path) == f"http://127.0.0.1:{port}/"
+    assert launch.running_page(tmp_path) == f"http://127.0.0.1:{port}/?key={KEY}"
 
 
 @pytest.mark.parametrize("port", [OtherPage], indirect=True)
@@ -77,6 +82,7 @@ def test_a_window_that_was_killed_is_not_found(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("text", ["", "[]", "{}", '{"port": "x"}', '{"port": 1}', "\x00"])
 def test_a_spoilt_announcement_is_no_page(tmp_path: Path, text: str) -> None:
+    (tmp_path / "key.txt").write_text(KEY)
     (tmp_path / "running.json").write_text(text)
     assert launch.running_page(tmp_path) is None
 

@@ -107,10 +107,13 @@ def test_only_this_machine_by_its_own_name_gets_an_answer(served: Served) -> Non
         finally:
             connection.close()
 
-    assert status() == 200
+    assert status() == 403, "not without the key"
+    assert status(**served.headers) == 200
     assert status(Host="evil.example") == 400
     style = served.home / "styles" / "Rings.safetensors"
-    assert status(f"/gradio_api/file={style}") == 403, "only pictures are served from the home"
+    assert status(f"/gradio_api/file={style}", **served.headers) == 403, (
+        "only pictures are served from the home"
+    )
 
 
 def test_a_second_window_over_the_same_home_is_refused(

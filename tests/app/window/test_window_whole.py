@@ -37,7 +37,7 @@ def window(browser: Any, served: Served) -> Iterator[Window]:
     page.on("request", lambda request: asked.append(request.url))
     page.goto(served.url)
     yield Window(page, served.url, served.home)
-    outside = [ask for ask in asked if not ask.startswith((served.url, "data:", "blob:"))]
+    outside = [ask for ask in asked if not ask.startswith((served.site, "data:", "blob:"))]
     assert not outside, f"the page asked for something from elsewhere: {outside}"
     page.close()
 

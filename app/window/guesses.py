@@ -1,0 +1,85 @@
+"""Wrong passwords: each costs its address more time than the one before, and is counted."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections import OrderedDict
+from collections.abc import Callable
+from dataclasses import dataclass, field
+
+from app.password import matches
+
+FIRST_SECONDS, LONGEST_SECONDS = 1.0, 300.0
+MOST_ADDRESSES = 1000  # that are remembered; the one that was heard of longest ago goes first
+MOST_WAITING = (
+    64  # requests of an address while one of its passwords is looked at: a page asks for many files at once
+)
+
+
+@dataclass
+class Tries:
+    """What an address has tried since its last right password."""
+
+    wrong: int = 0
+    # Seconds on time.monotonic's clock; nothing is looked at before.
+    closed_until: float = 0.0
+    waiting: int = 0
+    # One password at a time, or many at once would cost no more than one.
+    lock: asyncio.Lock = field(default_factory=asyncio.Lock)
+
+
+class Guesses:
+    """Compares passwords with the kept one, `kept` as `app.password` has it; `log` is told of each wrong one."""
+
+    def __init__(self, kept: str, log: Callable[[str], None]) -> None:
+        self.kept = kept
+        self.log = log
+        self.tries: OrderedDict[str, Tries] = OrderedDict()
+        # Digests of headers that were right: hashing takes a while by design.
+        self._right: set[bytes] = set()
+
+    async def are_right(self, address: str, digest: bytes, password: str | None) -> tuple[bool, float]:
+        """Whether this is the password, and if it was not even looked at, the seconds until one will be."""
+        if digest in self._right:
+            return True, 0.0
+        tries = self._of(address)
+        if tries.waiting >= MOST_WAITING:
+            return False, max(FIRST_SECONDS, tries.closed_until - time.monotonic())
+        tries.waiting += 1
+        try:
+            async with tries.lock:
+                return await self._look(address, tries, digest, password)
+        finally:
+            tries.waiting -= 1
+
+    async def _look(
+        self, address: str, tries: Tries, digest: bytes, password: str | None
+    ) -> tuple[bool, float]:
+        if digest in self._right:
+            return True, 0.0
+        left = tries.closed_until - time.monotonic()
+        if left > 0:
+            return False, left
+        if password is not None and await asyncio.to_thread(matches, password, self.kept):
+            if len(self._right) >= MOST_ADDRESSES:  # of one password with a thousand names beside it
+                self._right.clear()
+            self._right.add(digest)
+            self.tries.pop(address, None)
+            return True, 0.0
+        tries.wrong += 1
+        seconds = min(FIRST_SECONDS * 2.0 ** min(tries.wrong - 1, 20), LONGEST_SECONDS)
+        tries.closed_until = time.monotonic() + seconds
+        await asyncio.to_thread(
+            self.log, f"wrong password from {address}: {tries.wrong} in a row, the next in {seconds:g} s"
+        )
+        return False, 0.0
+
+    def _of(self, address: str) -> Tries:
+        """What is known of an address; the least recent is forgotten where there are too many."""
+        tries = self.tries.setdefault(address, Tries())
+        self.tries.move_to_end(address)
+        if len(self.tries) > MOST_ADDRESSES:
+            idle = next(one for one, about in self.tries.items() if not about.waiting and about is not tries)
+            del self.tries[idle]
+        return tries

@@ -1,0 +1,335 @@
+"""Nobody else's page gets in: every route of the web server against other pages, users and devices; and our own."""
+
+from __future__ import annotations
+
+import asyncio
+import base64
+import http.client
+import json
+import os
+import re
+import socket
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from http.cookies import SimpleCookie
+from pathlib import Path
+from typing import Any
+from urllib.parse import quote, urlsplit
+
+import pytest
+from PIL import Image
+
+from app.key import home_key
+from app.password import hashed
+from app.settings import Settings
+from app.window.access import PUBLIC, STARTING, cookie_name
+from app.window.door import own_names
+from styles.home import Home
+from tests.app.conftest import Served, window_over
+
+PASSWORD = "paint & water"
+API = "/gradio_api"
+
+
+@dataclass(frozen=True)
+class Answer:
+    status: int
+    headers: dict[str, str]
+    body: bytes
+
+
+@dataclass(frozen=True)
+class Shared(Served):
+    """A window that lets other devices in: whatever holds here holds where it does not."""
+
+    @property
+    def port(self) -> int:
+        port = urlsplit(self.site).port
+        assert port is not None
+        return port
+
+    @property
+    def key(self) -> str:
+        return self.headers["x-atelier-key"]
+
+    @property
+    def cookie(self) -> dict[str, str]:
+        """What the browser of this user sends, whichever page asks."""
+        return {"Cookie": f"{cookie_name(self.key)}={self.key}"}
+
+    def ask(self, method: str, path: str, sent: dict[str, str] | None = None, body: str = "") -> Answer:
+        connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=60)
+        try:
+            connection.request(method, path, body or None, sent or {})
+            answer = connection.getresponse()
+            streams = "event-stream" in answer.getheader("content-type", "")
+            names = {name.lower() for name, _ in answer.getheaders()}
+            headers = {name: str(answer.getheader(name)) for name in names}
+            return Answer(answer.status, headers, b"" if streams else answer.read())
+        finally:
+            connection.close()
+
+    def status(self, path: str = "/", headers: dict[str, str] | None = None, method: str = "GET") -> int:
+        return self.ask(method, path, headers).status
+
+
+@pytest.fixture(scope="module")
+def shared(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Shared]:
+    """One window for all tests here, over a home of its own."""
+    home = tmp_path_factory.mktemp("shared") / "home"
+    Settings(shared=True, password=hashed(PASSWORD), tour_seen=True).save(Home(home).create())
+    with window_over(home) as url:
+        yield Shared(url, home)
+
+
+def device(number: int, password: str = "") -> dict[str, str]:
+    """What another device sends; the web server takes a proxy on this machine at its word about the address."""
+    coded = base64.b64encode(f"anybody:{password}".encode()).decode()
+    return {"X-Forwarded-For": f"192.0.2.{number}"} | (
+        {"Authorization": f"Basic {coded}"} if password else {}
+    )
+
+
+async def every_route() -> list[tuple[str, str]]:
+    """Method and path of all that gradio serves, in this version, and two ways that it does not."""
+    import gradio as gr
+    from gradio.routes import App
+
+    found = [("OPTIONS", f"{API}/queue/join"), ("GET", "/no/such/place")]
+    routes: list[Any] = list(App.create_app(gr.Blocks()).routes)
+    for route in routes:
+        routes += getattr(getattr(route, "original_router", None), "routes", [])
+        path = getattr(route, "path", "")
+        for given, put in (("path_or_url", "/etc/hostname"), ("url_path", "https://x"), ("path", "x.js")):
+            path = path.replace(f"{{{given}:path}}", put)
+        path = re.sub("{.*?}", "1", path)
+        found += [(method, path) for method in getattr(route, "methods", None) or ()]
+    return sorted(set(found))
+
+
+def strangers(shared: Shared) -> list[tuple[str, dict[str, str]]]:
+    """Who else may ask, and what is sent then."""
+    own, other, machine = shared.port, shared.port + 1, socket.gethostname()
+    pages = [
+        *(f"http://{name}:{other}" for name in ("localhost", "127.0.0.1", "[::1]", machine, "0.0.0.0")),
+        "http://localhost", "null", "http://evil.example", f"https://127.0.0.1:{own}", f"http://127.0.0.1.evil.example:{own}",
+        f"http://localhost:{own}", "file://", "chrome-extension://abcdef", "",
+    ]  # fmt: skip
+    found: list[tuple[str, dict[str, str]]] = []
+    for origin in pages:
+        found.append((f"page {origin}", {"Origin": origin, "Host": f"127.0.0.1:{own}"} | shared.cookie))
+    for name in own_names():  # where the machine's name resolves to itself
+        found.append(
+            (f"page by {name}", {"Origin": f"http://{name}:{other}", "Host": f"{name}:{own}"} | shared.cookie)
+        )
+    for site in ("cross-site", "same-site", "odd"):
+        found.append((site, {"Sec-Fetch-Site": site} | shared.cookie))
+        found.append((f"{site}, own", {"Sec-Fetch-Site": site, "Origin": shared.site[:-1]} | shared.cookie))
+    found.append(("rebound name", {"Host": "evil.example"} | shared.cookie))
+    return found
+
+
+def keyless(shared: Shared) -> list[tuple[str, dict[str, str]]]:
+    """Programs of other users, and devices without the password."""
+    name = cookie_name(shared.key)
+    return [
+        ("no key", {}),
+        ("wrong key", {"x-atelier-key": "k" * 43}),
+        ("empty key", {"x-atelier-key": "", "Cookie": f"{name}="}),
+        ("other home's cookie", {"Cookie": f"atelier-000000000000={shared.key}"}),
+        ("password from here", {"Authorization": device(1, PASSWORD)["Authorization"]}),
+        ("another device", device(2)),
+        ("another device with key", device(3) | shared.headers | shared.cookie),
+    ]  # fmt: skip
+
+
+def test_no_route_answers_a_stranger(shared: Shared) -> None:
+    routes = asyncio.run(every_route())
+    assert len(routes) > 80, "gradio keeps its routes elsewhere now"
+
+    def let_in(case: tuple[tuple[str, str], tuple[str, dict[str, str]]]) -> str | None:
+        (method, path), (who, headers) = case
+        answer = shared.ask(method, path, headers)
+        refused = (
+            answer.status in (400, 401, 403, 404) and "access-control-allow-origin" not in answer.headers
+        )
+        return None if refused else f"{answer.status} {method} {path} for {who}"
+
+    cases = [(route, who) for route in routes for who in strangers(shared)]
+    for route in routes:
+        if not route[1].startswith(PUBLIC):
+            cases += [(route, who) for who in keyless(shared) if route[1] != STARTING or "another" in who[0]]
+    with ThreadPoolExecutor(8) as several:
+        found = [one for one in several.map(let_in, cases) if one]
+    assert not found, f"{len(found)} of {len(cases)} got in:\n" + "\n".join(found[:40])
+
+
+def test_no_websocket_is_opened(shared: Shared) -> None:
+    with socket.create_connection(("127.0.0.1", shared.port), timeout=30) as wire:
+        lines = [
+            f"GET {API}/queue/join HTTP/1.1", f"Host: 127.0.0.1:{shared.port}", "Upgrade: websocket", "Connection: Upgrade",
+            "Sec-WebSocket-Version: 13", "Sec-WebSocket-Key: MDEyMzQ1Njc4OWFiY2RlZg==", f"Cookie: {shared.cookie['Cookie']}",
+        ]  # fmt: skip
+        wire.sendall(("\r\n".join(lines) + "\r\n\r\n").encode())
+        assert b" 101 " not in wire.recv(200)
+
+
+def test_our_own_page_and_scripts_are_answered(shared: Shared) -> None:
+    names = ["127.0.0.1", "localhost", *own_names()]
+    for name in names:
+        host = f"{name}:{shared.port}"
+        page = {"Host": host, "Origin": f"http://{host}", "Sec-Fetch-Site": "same-origin"} | shared.cookie
+        assert shared.status("/config", page) == 200, name
+    assert shared.status("/", {"Sec-Fetch-Site": "none"} | shared.cookie) == 200, "a bookmark"
+    assert shared.status("/config", shared.headers) == 200, "a script"
+    assert shared.status("/config", device(4, PASSWORD)) == 200, "a device"
+    assert shared.status("/manifest.json") == 200, "browsers fetch it without cookies"
+
+
+def test_the_address_with_the_key_leaves_a_strict_cookie(shared: Shared) -> None:
+    answer = shared.ask("GET", f"/?key={shared.key}", {"Sec-Fetch-Site": "none"})
+    assert (answer.status, answer.headers["location"]) == (303, "/")
+    (cookie,) = SimpleCookie(answer.headers["set-cookie"]).values()
+    assert cookie.value == shared.key and cookie["httponly"] and cookie["samesite"] == "Strict"
+    assert int(cookie["max-age"]) > 86400 * 300 and cookie["path"] == "/"
+    led = shared.ask(
+        "GET", f"/?key={shared.key}", {"Sec-Fetch-Site": "cross-site"}
+    )  # by a file of ours, or a terminal
+    assert led.status == 200 and b'http-equiv="refresh"' in led.body and "set-cookie" in led.headers
+    refused = shared.ask("GET", f"/?key={shared.key[:-1]}A")
+    assert refused.status == 403 and b"launch.py" in refused.body and "set-cookie" not in refused.headers
+    assert shared.ask("GET", "/?key=").status == 403
+    assert shared.ask("GET", f"/?key={shared.key}", device(5)).status == 401, "only on this computer"
+
+
+def test_the_key_is_of_one_home_and_for_one_user(shared: Shared, tmp_path: Path) -> None:
+    home = Home(tmp_path / "other").create()
+    key = home_key(home)
+    assert key == home_key(home) and key != shared.key and cookie_name(key) != cookie_name(shared.key)
+    if os.name != "nt":
+        for file in (shared.home / "key.txt", shared.home / "settings.json", shared.home / "running.json"):
+            assert file.stat().st_mode & 0o777 == 0o600, file
+    (tmp_path / "other" / "key.txt").write_text("guessable")
+    assert home_key(home) not in (key, "guessable")
+    (tmp_path / "other" / "key.txt").unlink()
+    (tmp_path / "other" / "key.txt").symlink_to(shared.home / "key.txt")
+    assert home_key(home) != shared.key, "another's file"
+
+
+def test_what_lies_among_the_pictures_is_no_page_of_ours(shared: Shared) -> None:
+    pictures = shared.home / "pictures"
+    Image.new("RGB", (8, 8)).save(pictures / "real.png")
+    for name in ("page.html", "drawing.svg", "page.xhtml", "text.txt", "page.html.png.htm"):
+        (pictures / name).write_text(
+            "<svg xmlns='http://www.w3.org/2000/svg'><script>alert(1)</script></svg>"
+        )
+        answer = shared.ask("GET", f"{API}/file={quote(str(pictures / name))}", shared.cookie)
+        assert answer.status == 200 and answer.headers["content-type"] == "application/octet-stream", name
+        assert answer.headers["content-disposition"].startswith("attachment") and "sandbox" in str(
+            answer.headers
+        ), name
+    part = shared.ask(
+        "GET", f"{API}/file={quote(str(pictures / 'page.html'))}", shared.cookie | {"Range": "bytes=0-5"}
+    )
+    assert "attachment" in part.headers["content-disposition"] and "cookie" not in part.headers
+    shown = shared.ask("GET", f"{API}/file={quote(str(pictures / 'real.png'))}", shared.cookie)
+    assert (
+        shown.headers["content-type"] == "image/png"
+        and "attachment" not in shown.headers["content-disposition"]
+    )
+
+
+def test_the_window_fetches_nothing_for_anybody(shared: Shared, tmp_path: Path) -> None:
+    for address in (
+        "https://example.com/a.png",
+        "http://127.0.0.1:1/",
+        "//example.com/a",
+        "HTTPS://example.com/a",
+        "\\\\host\\a",
+    ):
+        assert shared.status(f"{API}/file={quote(address)}", shared.cookie) == 404
+        assert shared.status(f"{API}/file={address}", shared.cookie) in (400, 404)
+        assert shared.status(f"{API}/proxy={address}", shared.cookie) in (400, 404)
+    config = json.loads(shared.ask("GET", "/config", shared.headers).body)
+    (image,) = [one["id"] for one in config["components"] if one["type"] == "image"]
+    asking = next(
+        one
+        for one in config["dependencies"]
+        if image in one["inputs"] and not one["queue"] and one["backend_fn"]
+    )
+    file = {
+        "path": "https://example.com/a.png",
+        "url": "https://example.com/a.png",
+        "meta": {"_type": "gradio.FileData"},
+    }
+    data = [file if one == image else None for one in asking["inputs"]]
+    body = json.dumps({"data": data, "fn_index": asking["id"], "session_hash": "fetching"})
+    answer = shared.ask(
+        "POST", f"{API}/run/predict", shared.headers | {"Content-Type": "application/json"}, body
+    )
+    assert answer.status == 500 and b"fetches no file from the web" in answer.body, answer.body
+
+
+PAGE = """<!doctype html><title>elsewhere</title><iframe id="frame"></iframe>"""
+ATTACK = """async ([site, join]) => {
+    const got = [], ran = async (name, act) => { try { if (await act()) got.push(name); } catch (error) {} };
+    const read = (path, about) => async () => (await fetch(site + path, {credentials: "include", ...about})).ok;
+    const opaque = (path, about) => fetch(site + path, {credentials: "include", mode: "no-cors", ...about});
+    const upload = () => { const form = new FormData(); form.append("files", new Blob(["x"]), "stranger.png"); return form; };
+    await ran("read", read("config"));
+    await ran("read without cookies", read("config", {credentials: "omit"}));
+    await ran("json", read("gradio_api/queue/join", {method: "POST", headers: {"content-type": "application/json"}, body: join}));
+    await ran("upload", read("gradio_api/upload", {method: "POST", body: upload()}));
+    await opaque("gradio_api/upload", {method: "POST", body: upload()}).catch(() => null);
+    await opaque("gradio_api/queue/join", {method: "POST", body: join}).catch(() => null);
+    await ran("script", () => new Promise(done => { const one = document.createElement("script");
+        one.onload = () => done(true); one.onerror = () => done(false); one.src = site + "theme.css"; document.head.append(one); }));
+    await ran("picture", () => new Promise(done => { const one = new Image(); one.onload = () => done(true);
+        one.onerror = () => done(false); one.src = site + "favicon.ico"; }));
+    await ran("events", () => new Promise(done => { const one = new EventSource(site + "gradio_api/queue/data?session_hash=a",
+        {withCredentials: true}); one.onopen = () => done(true); one.onerror = () => { one.close(); done(false); }; }));
+    await ran("websocket", () => new Promise(done => { const one = new WebSocket(site.replace("http", "ws") + "gradio_api/queue/join");
+        one.onopen = () => done(true); one.onerror = () => done(false); }));
+    return got;
+}"""
+
+
+@pytest.mark.browser
+def test_a_page_of_another_port_gets_nothing_while_ours_works(browser: Any, shared: Shared) -> None:
+    """In Chromium, with the cookie of our page in the same browser, which counts both pages as one site."""
+    name = "localhost"
+    context = browser.new_context()
+    ours, other = context.new_page(), context.new_page()
+    site = f"http://{name}:{shared.port}/"
+    ours.goto(f"{site}?key={shared.key}")
+    ours.get_by_role("button", name="Choose pictures").wait_for()
+    assert ours.url == site, "the key stays in no address bar"
+    before = uploads(shared)
+    other.route(f"http://{name}:1234/*", lambda route: route.fulfill(content_type="text/html", body=PAGE))
+    other.goto(f"http://{name}:1234/")
+    join = json.dumps({"data": [], "fn_index": 0, "session_hash": "stranger"})
+    assert other.evaluate(ATTACK, [site, join]) == []
+    with context.expect_page() as opened:  # a form that opens a window of ours
+        other.evaluate(
+            """(site) => { const form = document.createElement("form"); Object.assign(form, {method: "POST", target: "_blank",
+            action: site + "gradio_api/upload", enctype: "multipart/form-data"}); document.body.append(form); form.submit(); }""",
+            site,
+        )
+    opened.value.get_by_text("This came from another page").wait_for()
+    assert uploads(shared) == before
+    other.evaluate("(site) => { location = site; }", site)
+    link = other.get_by_role("link", name="Open Atelier")  # by which a visitor from elsewhere goes on
+    link.wait_for()
+    with other.expect_navigation(wait_until="commit") as gone:
+        link.click()
+    assert gone.value.ok
+    context.close()
+
+
+def uploads(shared: Shared) -> int:
+    """How many files the window has taken in: each upload is answered with where it lies."""
+    folder = shared.ask("POST", f"{API}/upload", shared.headers | {"Content-Type": "multipart/form-data; boundary=b"},
+                        '--b\r\nContent-Disposition: form-data; name="files"; filename="mine.txt"\r\n\r\nmine\r\n--b--\r\n')  # fmt: skip
+    (path,) = json.loads(folder.body)
+    return sum(file.name == "stranger.png" for file in Path(path).parents[1].rglob("*"))
