@@ -12,6 +12,7 @@ const bar = el("div", { class: "bar", role: "progressbar", "aria-label": words.p
 const said = el("p", { class: "state", role: "status" });
 const notes = el("ul", { class: "quiet notes" });
 const wrong = el("div", { class: "wrong", role: "alert", hidden: true });
+const below = el("div", { class: "below" }, wrong, notes); // the pictures that are kept come after them
 const goes = el("span", {}, words.go);
 const go = el("button", { type: "button", class: "go", title: words.go_help, onclick: paint }, goes, el("kbd", {}, "Ctrl ↵"));
 const stop = el("button", { type: "button", class: "stop", disabled: true, title: words.stop_help, onclick: halt }, words.stop, el("kbd", {}, "Esc"));
@@ -22,6 +23,7 @@ const fileUrl = (path) => new URL(`gradio_api/file=${encodeURIComponent(path)}`,
 
 function paint() {
   if (going() && canvas.kind === "asked") return;
+  below.scrollTop = 0; // what will be said of the picture
   announce("paint");
   trigger("paint");
   expect("asked");
@@ -95,6 +97,7 @@ function show() {
 }
 
 function complain(problem) {
+  if (problem && wrong.firstChild?.textContent !== problem) below.scrollTop = 0;
   wrong.hidden = !problem;
   wrong.replaceChildren(el("p", {}, problem ?? ""));
 }
@@ -109,21 +112,33 @@ function finished(draft) {
 }
 
 function lay(items, columns) {
-  const across = columns || Math.ceil(Math.sqrt(items.length));
-  shown.style.setProperty("--across", across);
-  shown.style.setProperty("--rows", Math.ceil(items.length / across));
+  share(items.length, columns || Math.ceil(Math.sqrt(items.length)));
   shown.classList.toggle("many", items.length > 1);
   const tiles = items.map((item) => {
     const image = el("img", { src: item.src, alt: item.alt, class: item.small ? "growing" : null });
     if (items.length === 1) return image;
     const inside = item.path ? el("button", { type: "button", "aria-label": item.alt, onclick: () => pictures.choose(item.path) }, image) : image;
-    return el("figure", {}, inside, item.label ? el("figcaption", {}, item.label) : null);
+    return el("figure", {}, inside, item.label ? el("figcaption", { title: item.label }, item.label) : null);
   });
   // One picture after another in the same place: the next is there before the last is gone.
   const [before] = shown.children;
   if (tiles.length === 1 && before?.tagName === "IMG" && shown.children.length === 1) {
     Object.assign(before, { src: items[0].src, alt: items[0].alt, className: items[0].small ? "growing" : "" });
   } else shown.replaceChildren(...tiles);
+  const first = shown.querySelector("img");
+  if (!columns && items.length > 1) first.decode().then(() => share(items.length, fitting(items.length, first)), () => {});
+}
+
+function share(count, across) {
+  shown.style.setProperty("--across", across);
+  shown.style.setProperty("--rows", Math.ceil(count / across));
+}
+
+// How many pictures of this shape side by side makes them largest.
+function fitting(count, { naturalWidth, naturalHeight }) {
+  const width = shown.clientWidth, height = parseFloat(getComputedStyle(shown).maxHeight) || width;
+  const size = (across) => Math.min(width / across / naturalWidth, height / Math.ceil(count / across) / naturalHeight);
+  return [...Array(count).keys()].map((place) => place + 1).reduce((best, across) => (size(across) > size(best) * 1.001 ? across : best), 1);
 }
 
 function stateWords() {
@@ -155,6 +170,7 @@ const pictures = history(words, server, {
   show: (item) => { badge.hidden = true; lay([{ src: fileUrl(item.path), alt: item.title, path: item.path }], 0); },
   say: (text) => { said.textContent = text; },
 });
+below.append(pictures.element);
 watch("value", () => {
   const { words: told = "", problem = "" } = props.value ?? {}; // the answer to what a picture was asked for
   said.textContent = told;
@@ -185,7 +201,7 @@ for (const kind of ["dragover", "dragleave", "drop"]) document.addEventListener(
 element.classList.add("piece", "stage");
 element.replaceChildren(
   el("div", { class: "scene" }, el("div", { class: "do" }, go, stop), el("div", { class: "easel" }, shown, badge), bar, said),
-  wrong, notes, pictures.element,
+  below,
 );
 shown.append(el("p", { class: "quiet" }, words.empty));
 follow();
