@@ -171,7 +171,7 @@ def address_of(scope: Any) -> str:
     What a proxy hands on counts as one, since it could be made up.
     """
     if any(name.startswith((b"x-forwarded-", b"forwarded")) for name, _ in scope["headers"]):
-        return "proxy"
+        return "a proxy"
     try:
         address = ipaddress.ip_address((scope.get("client") or [""])[0])
     except ValueError:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import Any
 
 import gradio as gr
@@ -12,12 +11,13 @@ from app.orders import TrainingOrder
 from app.studio import Studio
 from app.window.answers import answering
 from app.window.api_mix import add_mix_endpoints, painted, picture_order
+from app.window.named_paths import base_named, file_named, folder_named
 from styles.export import ExportOrder
 from styles.verify import verify
 
 
 def add_endpoints(studio: Studio) -> None:
-    """Add the endpoints to the Blocks that are being built. Paths are paths on this machine."""
+    """Add the endpoints to the Blocks that are being built. Paths are whole paths on this machine; see `named_paths`."""
     told = answering(studio, "answering a script")
 
     @told
@@ -84,7 +84,8 @@ def add_endpoints(studio: Studio) -> None:
     ) -> dict[str, Any]:
         """Start a training from pictures or folders on this machine; the job, which runs on by itself."""
         order = TrainingOrder(
-            name=name, pictures=tuple(Path(path) for path in pictures), preset=preset, base=base, trigger=trigger,
+            name=name, pictures=tuple(map(file_named, pictures)), preset=preset, base=base_named(studio, base),
+            trigger=trigger,
             steps=steps, rank=rank, seed=seed, resolution_px=resolution, layers=layers, learning_rate=learning_rate,
             batch=batch, gradient_accumulation=accumulate, gradient_checkpointing=checkpointing, flip=flip,
             author=author, licence=licence, continue_from=continue_from, rights=rights,
@@ -123,7 +124,7 @@ def add_endpoints(studio: Studio) -> None:
     @told
     def import_style(path: str) -> dict[str, Any]:
         """Bring a style file or a folder of them into the library."""
-        report = studio.library.import_files([Path(path).expanduser()])
+        report = studio.library.import_files([file_named(path)])
         refused = [{"file": str(one.file), "reason": one.reason} for one in report.refused]
         return {"styles": [card_facts(card) for card in report.styles], "refused": refused}
 
@@ -131,7 +132,7 @@ def add_endpoints(studio: Studio) -> None:
     def export_style(name: str, folder: str, form: str = "file", side_files: bool = False) -> dict[str, Any]:
         """Write a style for others into a folder on this machine: its paths, where it opens, what others will see."""
         order = ExportOrder(form, side_files)
-        return export_facts(studio.library.export(name, Path(folder).expanduser(), order))
+        return export_facts(studio.library.export(name, folder_named(folder), order))
 
     @told
     def edit_style(name: str, changes: dict[str, Any]) -> dict[str, Any]:

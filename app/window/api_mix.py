@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Iterable, Mapping
-from pathlib import Path
 from typing import Any
 
 import gradio as gr
@@ -16,12 +15,13 @@ from app.library.cards import card_facts
 from app.orders import PictureOrder
 from app.studio import Studio
 from app.window.answers import answering
+from app.window.named_paths import base_named, file_named, folder_named
 from styles.blend import Blend
 from styles.errors import BadInput, BlendError
 
 
 def add_mix_endpoints(studio: Studio) -> None:
-    """Add the endpoints to the Blocks that are being built. Paths are paths on this machine."""
+    """Add the endpoints to the Blocks that are being built. Paths are whole paths on this machine; see `named_paths`."""
     told = answering(studio, "answering a script")
 
     @told
@@ -58,7 +58,7 @@ def add_mix_endpoints(studio: Studio) -> None:
     ) -> dict[str, Any]:
         """How strong styles are on a base, the budget of the mix, and its weights when balanced."""
         mix = mix_from(studio, weights=weights, in_strength=in_strength, blend=blend, mode=mode)
-        return studio.strengths(mix, base)
+        return studio.strengths(mix, base_named(studio, base))
 
     @told
     def conflicts(
@@ -100,7 +100,7 @@ def add_mix_endpoints(studio: Studio) -> None:
             raise BadInput(
                 " ".join(forbidden), "Call it with agreed=True to bake it all the same, for yourself."
             )
-        return card_facts(studio.bake(mix, plan, base))
+        return card_facts(studio.bake(mix, plan, base_named(studio, base)))
 
     @told
     def blends_list() -> list[dict[str, Any]]:
@@ -132,17 +132,17 @@ def add_mix_endpoints(studio: Studio) -> None:
             studio, weights=weights, schedules=schedules, composition=composition, texture=texture, mute=mute,
             solo=solo, mode=mode, in_strength=in_strength, balance=balance, blend=blend,
         )  # fmt: skip
-        return str(studio.blends.save(name, studio.mix(mix, base)))
+        return str(studio.blends.save(name, studio.mix(mix, base_named(studio, base))))
 
     @told
     def blends_export(name: str, folder: str) -> str:
         """Write a blend's file into a folder on this machine; its path."""
-        return str(studio.blends.export(name, Path(folder).expanduser()))
+        return str(studio.blends.export(name, folder_named(folder)))
 
     @told
     def blends_import(file: str) -> dict[str, Any]:
         """Bring a blend's file in."""
-        return studio.blends.facts(studio.blends.bring(Path(file).expanduser()))
+        return studio.blends.facts(studio.blends.bring(file_named(file)))
 
     @told
     def blends_delete(name: str) -> str:
@@ -190,9 +190,9 @@ def picture_order(
         mode=mode, in_strength=in_strength, balance=balance, blend=blend,
     )  # fmt: skip
     return PictureOrder(
-        prompt=prompt, negative=negative, base=base, seed=seed, count=count, steps=steps, guidance=guidance,
+        prompt=prompt, negative=negative, base=base_named(studio, base), seed=seed, count=count, steps=steps, guidance=guidance,
         sampler=sampler, width_px=width, height_px=height, mix=mix, sheet=sheet,
-        image=Path(image) if image else None, denoise=denoise, second_pass=second_pass,
+        image=file_named(image) if image else None, denoise=denoise, second_pass=second_pass,
         second_denoise=second_denoise,
     )  # fmt: skip
 

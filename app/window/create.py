@@ -16,6 +16,7 @@ from app.create.painter import ASKED, DRAFT, LIVE, Painter
 from app.studio import Studio
 from app.window.answers import answering
 from app.window.create_pieces import mix_piece, paper_piece, stage_piece
+from app.window.named_paths import base_named
 from app.window.uploads import uploaded
 from app.words import say, say_error
 from styles.errors import AtelierError
@@ -108,7 +109,9 @@ def _connect_painting(studio: Studio, painter: Painter, fields: dict[str, Any], 
     inputs = set(fields.values())
 
     def form_of(values: dict[Any, Any]) -> CreateForm:
-        return CreateForm.from_json({name: values[field] for name, field in fields.items()})
+        form = CreateForm.from_json({name: values[field] for name, field in fields.items()})
+        base_named(studio, form.base)
+        return form
 
     def asking(kind: str, pause: bool = False) -> Any:
         def ask(values: dict[Any, Any]) -> None:

@@ -22,6 +22,7 @@ from app.log import surprise_message
 from app.studio import Studio
 from app.window.create_blends import blend_questions
 from app.window.create_words import mix_words, paper_words, stage_words
+from app.window.named_paths import base_named
 from app.words import say_error, translated
 from styles.errors import AtelierError
 
@@ -53,7 +54,9 @@ def mix_piece(studio: Studio) -> gr.HTML:
 
     @told
     def styles(about: dict[str, Any]) -> dict[str, Any]:
-        return choices(studio, str(about["words"]), str(about["base"]), without=about["without"])
+        return choices(
+            studio, str(about["words"]), base_named(studio, str(about["base"])), without=about["without"]
+        )
 
     @told
     def style(about: dict[str, Any]) -> dict[str, Any]:
@@ -61,11 +64,11 @@ def mix_piece(studio: Studio) -> gr.HTML:
 
     @told
     def advise(about: dict[str, Any]) -> dict[str, Any]:
-        return advice.tell(MixForm.from_json(about["mix"]), str(about["base"]))
+        return advice.tell(MixForm.from_json(about["mix"]), base_named(studio, str(about["base"])))
 
     @told
     def measure(about: dict[str, Any]) -> dict[str, Any]:
-        return advice.measure(MixForm.from_json(about["mix"]), str(about["base"]))
+        return advice.measure(MixForm.from_json(about["mix"]), base_named(studio, str(about["base"])))
 
     return piece(
         MixForm().to_json(), script("search", "pad", "knobs", "advice", "blends", "mix"), words=mix_words(), most_rows=MOST_ROWS,

@@ -22,7 +22,7 @@ class Tries:
     """What an address has tried since its last right password."""
 
     wrong: int = 0
-    # Seconds on time.monotonic's clock; nothing is looked at before.
+    # Seconds on the clock; nothing is looked at before.
     closed_until: float = 0.0
     waiting: int = 0
     # One password at a time, or many at once would cost no more than one.
@@ -32,20 +32,24 @@ class Tries:
 class Guesses:
     """Compares passwords with the kept one, `kept` as `app.password` has it; `log` is told of each wrong one."""
 
-    def __init__(self, kept: str, log: Callable[[str], None]) -> None:
+    def __init__(
+        self, kept: str, log: Callable[[str], None], clock: Callable[[], float] = time.monotonic
+    ) -> None:
         self.kept = kept
         self.log = log
+        self.clock = clock
         self.tries: OrderedDict[str, Tries] = OrderedDict()
-        # Digests of headers that were right: hashing takes a while by design.
-        self._right: set[bytes] = set()
+        # Addresses with the digests of headers that were right: hashing takes a while by design. Not of headers alone,
+        # or a guess of what another device has typed would cost nothing.
+        self._right: set[tuple[str, bytes]] = set()
 
     async def are_right(self, address: str, digest: bytes, password: str | None) -> tuple[bool, float]:
         """Whether this is the password, and if it was not even looked at, the seconds until one will be."""
-        if digest in self._right:
+        if (address, digest) in self._right:
             return True, 0.0
         tries = self._of(address)
         if tries.waiting >= MOST_WAITING:
-            return False, max(FIRST_SECONDS, tries.closed_until - time.monotonic())
+            return False, max(FIRST_SECONDS, tries.closed_until - self.clock())
         tries.waiting += 1
         try:
             async with tries.lock:
@@ -56,20 +60,20 @@ class Guesses:
     async def _look(
         self, address: str, tries: Tries, digest: bytes, password: str | None
     ) -> tuple[bool, float]:
-        if digest in self._right:
+        if (address, digest) in self._right:
             return True, 0.0
-        left = tries.closed_until - time.monotonic()
+        left = tries.closed_until - self.clock()
         if left > 0:
             return False, left
         if password is not None and await asyncio.to_thread(matches, password, self.kept):
             if len(self._right) >= MOST_ADDRESSES:  # of one password with a thousand names beside it
                 self._right.clear()
-            self._right.add(digest)
+            self._right.add((address, digest))
             self.tries.pop(address, None)
             return True, 0.0
         tries.wrong += 1
         seconds = min(FIRST_SECONDS * 2.0 ** min(tries.wrong - 1, 20), LONGEST_SECONDS)
-        tries.closed_until = time.monotonic() + seconds
+        tries.closed_until = self.clock() + seconds
         await asyncio.to_thread(
             self.log, f"wrong password from {address}: {tries.wrong} in a row, the next in {seconds:g} s"
         )

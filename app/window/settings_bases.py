@@ -10,6 +10,7 @@ import gradio as gr
 from app.drawing import as_markdown
 from app.studio import Studio
 from app.window.answers import QUIET, answering
+from app.window.named_paths import base_to_add
 from app.words import say, translated, unsaid
 from styles.bases import RECOMMENDED, BaseEntry
 from styles.style import FAMILY_NAMES
@@ -42,7 +43,7 @@ def bases_section(studio: Studio, tab: gr.Tab) -> None:
 
     def get(wanted: str, predicts: str, now: int, progress: gr.Progress) -> list[Any]:
         entry = studio.shelf.add(
-            wanted,
+            base_to_add(wanted),
             progress=lambda text, share: progress(share, desc=translated(text)),
             prediction_type=predicts or None,
         )

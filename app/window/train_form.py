@@ -12,6 +12,7 @@ from app.studio import Studio
 from app.train.form import FRESH, GROUPS, NUMBERS, Number, form_of, order_of, shown_of, trigger_of
 from app.train.preset_cards import costs_said, preset_choices
 from app.window.answers import QUIET, answering
+from app.window.named_paths import base_named
 from app.window.train_artworks import Artworks
 from app.words import say, say_error
 from styles.errors import AtelierError, BadInput
@@ -86,6 +87,7 @@ def form_section(
         before, now = form_of(draft.form()), read(values)
         if not ready or now == before:
             return gr.skip()
+        refuse_odd_base(studio, now)
         draft.remember(now)
         if any(now[name] != before[name] for name in SHOWN_ON_CARDS):
             draft.touch()
@@ -108,7 +110,9 @@ def form_section(
     @told
     def begin(*values: Any) -> list[Any]:
         try:
-            job = studio.queue_training(order_of(read(values), draft.paths()))
+            form = read(values)
+            refuse_odd_base(studio, form)
+            job = studio.queue_training(order_of(form, draft.paths()))
         except AtelierError as error:
             return [gr.skip(), f'<p class="bad" role="alert">{escape(say_error(error))}</p>']
         waits = any(one.folder == job.folder for one in studio.queue.waiting())
@@ -199,6 +203,12 @@ def _rest(fields: dict[str, Any]) -> None:
     )  # fmt: skip
 
 
+def refuse_odd_base(studio: Studio, form: dict[str, Any]) -> None:
+    """Raise BadInput for a base that whoever asks may not name; the one in the draft was named already."""
+    if form["base"] != form_of(studio.desk.draft.form())["base"]:
+        base_named(studio, form["base"])
+
+
 def _costs(
     studio: Studio, form: dict[str, Any]
 ) -> tuple[TrainingPlan | None, list[tuple[str, str]], str, bool]:
@@ -208,6 +218,7 @@ def _costs(
     if not pictures:
         return None, preset_choices(), costs_said(None), False
     try:
+        refuse_odd_base(studio, form)
         measured, costs = studio.desk.costs(order_of(form, pictures))
     except BadInput as error:
         return None, preset_choices(), say_error(error), False

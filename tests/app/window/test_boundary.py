@@ -23,8 +23,9 @@ from PIL import Image
 from app.key import home_key
 from app.password import hashed
 from app.settings import Settings
-from app.window.access import PUBLIC, STARTING, cookie_name
+from app.window.access import PUBLIC, STARTING, Access, address_of, cookie_name, from_here
 from app.window.door import own_names
+from app.window.guesses import MOST_ADDRESSES, Guesses
 from styles.home import Home
 from tests.app.conftest import Served, window_over
 
@@ -70,6 +71,11 @@ class Shared(Served):
         finally:
             connection.close()
 
+    def post(self, path: str, headers: dict[str, str], about: dict[str, Any]) -> Answer:
+        return self.ask(
+            "POST", f"{API}/{path}", headers | {"Content-Type": "application/json"}, json.dumps(about)
+        )
+
     def status(self, path: str = "/", headers: dict[str, str] | None = None, method: str = "GET") -> int:
         return self.ask(method, path, headers).status
 
@@ -112,8 +118,8 @@ def strangers(shared: Shared) -> list[tuple[str, dict[str, str]]]:
     """Who else may ask, and what is sent then."""
     own, other, machine = shared.port, shared.port + 1, socket.gethostname()
     pages = [
-        *(f"http://{name}:{other}" for name in ("localhost", "127.0.0.1", "[::1]", machine, "0.0.0.0")),
-        "http://localhost", "null", "http://evil.example", f"https://127.0.0.1:{own}", f"http://127.0.0.1.evil.example:{own}",
+        f"http://localhost:{other}", f"http://127.0.0.1:{other}", "null", "http://evil.example",
+        *(f"http://{name}:{other}" for name in ("[::1]", machine, "0.0.0.0")), "http://localhost", f"https://127.0.0.1:{own}", f"http://127.0.0.1.evil.example:{own}",
         f"http://localhost:{own}", "file://", "chrome-extension://abcdef", "",
     ]  # fmt: skip
     found: list[tuple[str, dict[str, str]]] = []
@@ -156,7 +162,10 @@ def test_no_route_answers_a_stranger(shared: Shared) -> None:
         )
         return None if refused else f"{answer.status} {method} {path} for {who}"
 
-    cases = [(route, who) for route in routes for who in strangers(shared)]
+    all_of_them = strangers(shared)
+    cases = [(route, who) for route in routes for who in all_of_them[:4] + all_of_them[-1:]]
+    for route in (("GET", "/config"), ("POST", f"{API}/upload"), ("OPTIONS", f"{API}/queue/join")):
+        cases += [(route, who) for who in all_of_them]
     for route in routes:
         if not route[1].startswith(PUBLIC):
             cases += [(route, who) for who in keyless(shared) if route[1] != STARTING or "another" in who[0]]
@@ -264,11 +273,199 @@ def test_the_window_fetches_nothing_for_anybody(shared: Shared, tmp_path: Path) 
         "meta": {"_type": "gradio.FileData"},
     }
     data = [file if one == image else None for one in asking["inputs"]]
-    body = json.dumps({"data": data, "fn_index": asking["id"], "session_hash": "fetching"})
-    answer = shared.ask(
-        "POST", f"{API}/run/predict", shared.headers | {"Content-Type": "application/json"}, body
-    )
+    about = {"data": data, "fn_index": asking["id"], "session_hash": "fetching"}
+    answer = shared.post("run/predict", shared.headers, about)
     assert answer.status == 500 and b"fetches no file from the web" in answer.body, answer.body
+
+
+def test_other_devices_name_only_what_they_sent(shared: Shared, tmp_path: Path) -> None:
+    from gradio_client import Client
+    from gradio_client.exceptions import AppError
+
+    Image.new("RGB", (64, 64)).save(tmp_path / "private.png")
+    private, folder = str(tmp_path / "private.png"), str(tmp_path)
+    script = Client(shared.site, headers=shared.headers, verbose=False)
+    other = Client(shared.site, headers=device(6, PASSWORD), verbose=False)
+    picture = {"prompt": "a house", "image": private}
+    script.predict(name="Dusk", weights={"cyanotype": 0.5}, api_name="/blends_save")
+    refused: list[tuple[str, str, dict[str, Any]]] = [
+        ("/create", "was not uploaded", picture),
+        ("/strip", "was not uploaded", {"style": "cyanotype", "picture": picture}),
+        ("/blend_map", "was not uploaded", {"styles": ["cyanotype", "ochre dabs"], "picture": picture}),
+        ("/leave_one_out", "was not uploaded", {"picture": picture | {"weights": {"cyanotype": 1.0}}}),
+        ("/train", "was not uploaded", {"name": "Taken", "pictures": [folder]}),
+        ("/import_style", "was not uploaded", {"path": folder}),
+        ("/blends_import", "was not uploaded", {"file": private}),
+        ("/export_style", "Another device", {"name": "cyanotype", "folder": folder}),
+        ("/blends_export", "Another device", {"name": "Dusk", "folder": folder}),
+        ("/create", "list of bases", {"prompt": "a house", "base": folder}),
+        ("/train", "list of bases", {"name": "Taken", "pictures": [], "base": folder}),
+        ("/strength", "list of bases", {"weights": {"cyanotype": 1.0}, "base": folder}),
+        ("/bake", "list of bases", {"name": "Both", "weights": {"cyanotype": 1.0}, "base": folder}),
+        ("/blends_save", "list of bases", {"name": "B", "weights": {"cyanotype": 1.0}, "base": folder}),
+    ]  # fmt: skip
+    for name, words, about in refused:
+        with pytest.raises(AppError, match=words):
+            other.predict(**about, api_name=name)
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["private.png"]
+    assert not list((shared.home / "jobs").iterdir())
+    sent = upload(shared, device(6, PASSWORD), "sent.safetensors")
+    assert other.predict(path=str(sent), api_name="/import_style")["refused"], "its own is looked at"
+    for nowhere in ("", "../files"):
+        for name, about in (("/export_style", {"name": "cyanotype", "folder": nowhere}),
+                            ("/blends_export", {"name": "Dusk", "folder": nowhere}), ("/import_style", {"path": nowhere}),
+                            ("/train", {"name": "Taken", "pictures": [nowhere]})):  # fmt: skip
+            with pytest.raises(AppError, match="no whole path"):
+                script.predict(**about, api_name=name)
+    told = script.predict(name="cyanotype", folder=str(tmp_path / "out"), api_name="/export_style")
+    assert Path(told["style"]).parent == tmp_path / "out"
+    script.close()
+    other.close()
+
+
+def test_the_page_of_another_device_names_no_base_by_its_place(shared: Shared, tmp_path: Path) -> None:
+    tablet = device(7, PASSWORD)
+    config = json.loads(shared.ask("GET", "/config", tablet).body)
+
+    def component(**props: str) -> Any:
+        return next(one["id"] for one in config["components"] if props.items() <= one["props"].items())
+
+    mix = component(elem_id="create-mix")
+    about = {"mix": {}, "base": str(tmp_path), "words": "", "without": []}
+    for question in ("advise", "measure", "styles"):
+        body = {"data": about, "fn_name": question, "component_id": mix, "session_hash": "tablet"}
+        answer = shared.post("component_server/", tablet, body)
+        assert "list of bases" in answer.body.decode(), question
+    field = component(label="A file, a folder, or a Hub id")
+    adding = next(one for one in config["dependencies"] if field in one["inputs"])
+    words = heard(shared, tablet, adding["id"], [str(tmp_path), "", 0])
+    assert "list of bases" in words
+    base = component(label="Base to train on")
+    restoring = next(one for one in config["dependencies"] if base in one["outputs"] and not one["inputs"])
+    heard(shared, tablet, restoring["id"], [])
+    values = {one["id"]: one["props"].get("value") for one in config["components"]} | {base: str(tmp_path)}
+    of_form = [one for one in config["dependencies"] if base in one["inputs"]]
+    answers = [
+        heard(shared, tablet, one["id"], [values.get(place) for place in one["inputs"]]) for one in of_form
+    ]
+    assert sum("list of bases" in answer for answer in answers) == 2, "kept by the draft, and begun"
+    draft = shared.home / "draft" / "form.json"
+    assert not draft.is_file() or str(tmp_path) not in draft.read_text(encoding="utf-8")
+
+
+def heard(shared: Shared, headers: dict[str, str], handler: int, data: list[Any]) -> str:
+    """What comes of a handler of the page, asked for by the queue: all of the answers as they are sent."""
+    session = "a page of another device"
+    shared.post("queue/join", headers, {"data": data, "fn_index": handler, "session_hash": session})
+    connection = http.client.HTTPConnection("127.0.0.1", shared.port, timeout=60)
+    connection.request("GET", f"{API}/queue/data?session_hash={quote(session)}", headers=headers)
+    lines = []
+    for line in connection.getresponse():
+        lines.append(line.decode())
+        if "process_completed" in lines[-1] or "close_stream" in lines[-1]:
+            break
+    connection.close()
+    return "".join(lines)
+
+
+def test_wrong_passwords_cost_their_device_time() -> None:
+    lines: list[str] = []
+
+    async def page(scope: Any, receive: Any, send: Any) -> None:
+        await send({"type": "http.response.start", "status": 200, "headers": []})
+
+    async def through() -> None:
+        access = Access(page, "k" * 43, hashed(PASSWORD), lines.append)
+
+        async def tried(number: int, password: str) -> int:
+            answers: list[Any] = []
+
+            async def send(message: Any) -> None:
+                answers.append(message)
+
+            sent = [(b"authorization", device(number, password)["Authorization"].encode())]
+            scope = {
+                "type": "http",
+                "method": "GET",
+                "path": "/config",
+                "client": (f"192.0.2.{number}", 1),
+                "headers": sent,
+            }
+            await access(scope, None, send)
+            waits = dict(answers[0]["headers"]).get(b"retry-after", b"1")
+            assert 1 <= int(waits) <= 2
+            return int(answers[0]["status"])
+
+        assert await tried(9, PASSWORD) == 200
+        answers = await asyncio.gather(*(tried(8, f"guess {one}") for one in range(100)))
+        assert sorted(answers) == [401] + [429] * 99, "one of many at once is looked at"
+        assert await tried(8, PASSWORD) == 429, "not even looked at, though another device has said it"
+        assert await tried(9, PASSWORD) == await tried(10, PASSWORD) == 200, "others are not slowed"
+        assert len(access.guesses.tries) == 1
+
+    asyncio.run(through())
+    assert (
+        len(lines) == 1
+        and "wrong password from 192.0.2.8: 1 in a row" in lines[0]
+        and "guess" not in lines[0]
+    )
+
+
+def test_a_wrong_password_is_in_the_log_of_the_home(shared: Shared) -> None:
+    answer = shared.ask("GET", "/config", device(8, "let me in please"))
+    assert answer.status == 401 and answer.headers["www-authenticate"].startswith("Basic")
+    (log,) = (shared.home / "log").glob("*.log")
+    text = log.read_text(encoding="utf-8")
+    assert text.count("wrong password from a proxy: 1 in a row") == 1 and "let me in" not in text
+
+
+def test_the_time_grows_and_a_right_password_ends_it() -> None:
+    now, lines = 0.0, []
+    guesses = Guesses(hashed(PASSWORD), lines.append, clock=lambda: now)
+
+    async def wrong(address: str) -> tuple[bool, float]:
+        return await guesses.are_right(address, address.encode(), None)
+
+    async def right(address: str) -> tuple[bool, float]:
+        return await guesses.are_right(address, b"right", PASSWORD)
+
+    async def through() -> None:
+        nonlocal now
+        waits = []
+        for _ in range(12):
+            assert await wrong("192.0.2.1") == (False, 0.0)
+            waits.append((await wrong("192.0.2.1"))[1])
+            now += waits[-1]
+        assert waits == [1, 2, 4, 8, 16, 32, 64, 128, 256, 300, 300, 300] and len(lines) == 12
+        assert "192.0.2.1: 12 in a row" in lines[-1]
+        assert await right("192.0.2.1") == (True, 0.0)
+        await wrong("192.0.2.1")
+        assert "192.0.2.1: 1 in a row" in lines[-1]
+        for number in range(MOST_ADDRESSES + 50):
+            await wrong(f"198.51.{number // 256}.{number % 256}")
+        assert len(guesses.tries) == MOST_ADDRESSES
+
+    asyncio.run(through())
+
+
+def test_a_proxy_can_make_up_no_addresses() -> None:
+    def scope(address: str, **headers: str) -> dict[str, Any]:
+        sent = [(name.replace("_", "-").encode(), value.encode()) for name, value in headers.items()]
+        return {"type": "http", "client": (address, 1), "headers": sent}
+
+    assert from_here(scope("127.0.0.9")) and from_here(scope("::1")) and from_here(scope("::ffff:127.0.0.1"))
+    assert not any(
+        map(from_here, (scope("192.168.1.2"), scope("fe80::1"), scope("nowhere"), {"client": None}))
+    )
+    assert (
+        address_of(scope("2001:db8::1"))
+        == address_of(scope("2001:db8::ffff"))
+        != address_of(scope("2001:db8:1::1"))
+    )
+    assert address_of(scope("::ffff:192.0.2.1")) == address_of(scope("192.0.2.1")) == "192.0.2.1"
+    assert address_of(scope("192.0.2.1", x_forwarded_for="192.0.2.1")) == address_of(
+        scope("192.0.2.2", forwarded="for=x")
+    )
 
 
 PAGE = """<!doctype html><title>elsewhere</title><iframe id="frame"></iframe>"""
@@ -328,8 +525,15 @@ def test_a_page_of_another_port_gets_nothing_while_ours_works(browser: Any, shar
 
 
 def uploads(shared: Shared) -> int:
-    """How many files the window has taken in: each upload is answered with where it lies."""
-    folder = shared.ask("POST", f"{API}/upload", shared.headers | {"Content-Type": "multipart/form-data; boundary=b"},
-                        '--b\r\nContent-Disposition: form-data; name="files"; filename="mine.txt"\r\n\r\nmine\r\n--b--\r\n')  # fmt: skip
-    (path,) = json.loads(folder.body)
-    return sum(file.name == "stranger.png" for file in Path(path).parents[1].rglob("*"))
+    """How many files of the stranger's name the window has taken in."""
+    return sum(
+        file.name == "stranger.png"
+        for file in upload(shared, shared.headers, "mine.txt").parents[1].rglob("*")
+    )
+
+
+def upload(shared: Shared, headers: dict[str, str], name: str) -> Path:
+    """Send a small file; where it lies now."""
+    form = f'--b\r\nContent-Disposition: form-data; name="files"; filename="{name}"\r\n\r\nmine\r\n--b--\r\n'
+    sent = headers | {"Content-Type": "multipart/form-data; boundary=b"}
+    return Path(json.loads(shared.ask("POST", f"{API}/upload", sent, form).body)[0])

@@ -55,7 +55,7 @@ def test_our_errors_come_through_with_their_text(client: Any) -> None:
     from gradio_client.exceptions import AppError
 
     with pytest.raises(AppError, match="Nobody"):
-        client.predict(name="Nobody", folder=".", api_name="/export_style")
+        client.predict(name="Nobody", folder=str(Path.cwd()), api_name="/export_style")
     with pytest.raises(AppError, match="weight"):
         client.predict(prompt="x", weights={"Rings": 99.0}, api_name="/create")
 
