@@ -46,11 +46,15 @@ class Home:
         return self.root / "log"
 
     def create(self) -> "Home":
-        """Make the folders that are missing; raises BadInput where that is not allowed."""
-        for folder in (self.styles, self.pictures, self.jobs, self.bases, self.trash, self.log):
+        """Make the folders that are missing, for this user alone; raises BadInput where that is not allowed.
+
+        A folder that is there keeps its rights: it may be one that people share, such as /tmp.
+        """
+        for folder in (self.root, self.styles, self.pictures, self.jobs, self.bases, self.trash, self.log):
             try:
                 with telling(folder):
-                    folder.mkdir(parents=True, exist_ok=True)
+                    folder.parent.mkdir(parents=True, exist_ok=True)
+                    folder.mkdir(mode=0o700, exist_ok=True)
             except (FileExistsError, NotADirectoryError) as error:
                 raise BadInput(
                     f"{folder} can't be a folder: a file of that name is in the way.",
