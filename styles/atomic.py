@@ -6,10 +6,12 @@ import secrets
 import unicodedata
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
+from datetime import UTC, datetime
 from pathlib import Path
 
-from styles.errors import BadInput, DiskFullError
+from styles.errors import AtelierError, BadInput, DiskFullError, Failure
 
+IN_THE_WAY = {errno.EISDIR, errno.ENOTDIR, errno.EEXIST, errno.ELOOP}
 FULL = {errno.ENOSPC, errno.EFBIG, getattr(errno, "EDQUOT", errno.ENOSPC)}
 
 
@@ -71,6 +73,14 @@ def write_private(path: Path, text: str) -> None:
         opened = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
         with open(opened, "wb") as file:
             file.write(text.encode("utf-8"))
+
+
+def write_cache(path: Path, text: str) -> None:
+    """Write what only saves time, as `write_text` does; where that can't be done, nothing is kept."""
+    with suppress(AtelierError, OSError):
+        if path.is_dir():
+            set_aside(path)
+        write_text(path, text)
 
 
 def write_new(folder: Path, stem: str, suffix: str, data: bytes) -> Path:
@@ -136,7 +146,24 @@ def telling(path: Path) -> Iterator[None]:
             raise BadInput(
                 f"{path.parent} can't be written to.", "Choose another folder, or allow writing to this one."
             ) from error
+        if error.errno in IN_THE_WAY:
+            raise Failure(
+                f"{path} can't be written: something else of that name, or of its folder's, is in the way.",
+                "Move that away, or give it another name.",
+            ) from error
         raise
+
+
+def set_aside(path: Path) -> Path:
+    """Rename what can't be read to `NAME damaged TIME`, so that it can be written anew; return where it is.
+
+    Raises BadInput where that is not allowed.
+    """
+    stamp = datetime.now(UTC).strftime("%Y%m%d-%H%M%S-%f")
+    aside = path.with_name(f"{path.stem} damaged {stamp}{path.suffix}")
+    with telling(path):
+        os.replace(path, aside)
+    return aside
 
 
 def unused_name(folder: Path, stem: str, suffix: str) -> Path:

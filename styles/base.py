@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -15,6 +14,7 @@ import torch
 from styles.base_facts import BaseFacts, fingerprint, inspect_base, vae_factor, weight_files
 from styles.bases import find_source, plain_name
 from styles.errors import BaseError, OutOfMemory, SettingsError, is_out_of_memory
+from styles.file_reading import read_json
 from styles.home import Home
 from styles.hub import clip_tokenizer_folder
 from styles.preview import LatentPreview, fit_preview, known_preview
@@ -90,8 +90,12 @@ class Base:
     @cached_property
     def preview(self) -> LatentPreview:
         """The linear map from latents to small pictures, made once per base."""
-        if self.folder is not None and (self.folder / "preview.json").is_file():
-            return LatentPreview.from_json(json.loads((self.folder / "preview.json").read_text("utf-8")))
+        if self.folder is not None:
+            # Where there is none, or none that can be used, it is made.
+            with suppress(OSError, ValueError):
+                kept = LatentPreview.from_json(read_json(self.folder / "preview.json"))
+                if len(kept.factors) == self.latent_channels:
+                    return kept
         return known_preview(self.vae.config) or fit_preview(self.vae, self.vae_factor)
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-import json
+import os
 import struct
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -11,6 +11,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from styles.errors import BaseError
+from styles.file_reading import json_of, open_file, read_bytes, read_json
+from styles.names import clean_text
 from styles.style import FAMILY_OF_WIDTH
 
 if TYPE_CHECKING:
@@ -21,7 +23,10 @@ PICKLED = {".ckpt", ".pt", ".pth", ".bin", ".pkl", ".pickle"}
 LDM_UNET = "model.diffusion_model."
 LDM_VAE = "first_stage_model."
 LDM_TEXT = ("cond_stage_model.", "conditioner.embedders.")
-HEADER_LIMIT = 100 << 20  # bytes, as the format's own readers
+HEADER_LIMIT = 16 << 20  # bytes; an SDXL in one file has about 300 KiB
+MOST_TRAINED_STEPS = 10_000
+BETA_SCHEDULES = ("linear", "scaled_linear", "squaredcos_cap_v2")
+LARGEST_PX = 1 << 14  # a native size beyond it is no Stable Diffusion's
 CONFIGS = Path(__file__).parent / "configs"
 
 
@@ -54,7 +59,7 @@ def inspect_base(
         raise BaseError(
             f"“{prediction_type}” is no prediction type.", f"Give one of: {', '.join(PREDICTION_TYPES)}."
         )
-    if path.is_dir():
+    if os.path.isdir(path):
         return _inspect_folder(path, prediction_type)
     if path.suffix.lower() in PICKLED:
         raise BaseError(
@@ -84,17 +89,19 @@ def read_header(path: Path) -> tuple[dict[str, Any], dict[str, str]]:
     (https://huggingface.co/docs/safetensors).
     """
     try:
-        size = path.stat().st_size
-        with path.open("rb") as file:
+        with open_file(path) as file:
+            size = os.fstat(file.fileno()).st_size
             (length,) = struct.unpack("<Q", file.read(8))
             if length > min(HEADER_LIMIT, size - 8):
-                raise ValueError("the header is longer than the file")
-            header = json.loads(file.read(length))
-        metadata = header.pop("__metadata__", {})
-        end = max((entry["data_offsets"][1] for entry in header.values()), default=0)
-        if any(not isinstance(entry["shape"], list) for entry in header.values()):
+                raise ValueError("the header is longer than the file, or than any base's")
+            header = json_of(file.read(length).decode("utf-8"))
+        if not isinstance(header, dict):
+            raise ValueError("the header is no table")
+        metadata = header.pop("__metadata__", None) or {}
+        if not all(_is_entry(entry) for entry in header.values()) or not isinstance(metadata, dict):
             raise ValueError("the header is malformed")
-    except (OSError, struct.error, ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
+        end = max((entry["data_offsets"][1] for entry in header.values()), default=0)
+    except (OSError, struct.error, ValueError) as error:
         raise BaseError(
             f"{path.name} can't be read as safetensors ({error}).",
             "Download it again from a source that you trust.",
@@ -109,7 +116,7 @@ def read_header(path: Path) -> tuple[dict[str, Any], dict[str, str]]:
 def read_config(path: Path) -> dict[str, Any]:
     """Read one part's JSON config; raises BaseError where it is missing or malformed."""
     try:
-        config = json.loads(path.read_text(encoding="utf-8"))
+        config = read_json(path)
     except (OSError, ValueError) as error:
         raise BaseError(
             f"{path.parent.name}/{path.name} is missing or unreadable in this base.", "Fetch the base again."
@@ -119,13 +126,26 @@ def read_config(path: Path) -> dict[str, Any]:
     return config
 
 
+def _is_entry(entry: Any) -> bool:
+    """Whether a value of a header is what the format says of a tensor."""
+    shape, offsets = (
+        entry.get(key) if isinstance(entry, dict) else None for key in ("shape", "data_offsets")
+    )
+    return (
+        isinstance(shape, list)
+        and isinstance(offsets, list)
+        and len(offsets) == 2
+        and all(type(number) is int and 0 <= number < 1 << 63 for number in (*shape, *offsets))
+    )
+
+
 def weight_files(folder: Path, part: str) -> tuple[tuple[Path, ...], str | None]:
     """Return (weight files, variant) of one part of a diffusers folder; full precision goes before fp16.
 
     Raises BaseError where the part has only pickled weights, or none.
     """
     stem = "diffusion_pytorch_model" if part in ("unet", "vae") else "model"
-    found = sorted(file for file in (folder / part).glob(f"{stem}*.safetensors"))
+    found = sorted(file for file in (folder / part).glob(f"{stem}*.safetensors") if os.path.isfile(file))
     plain = [
         file for file in found if file.name == f"{stem}.safetensors" or file.name.startswith(f"{stem}-0")
     ]
@@ -192,17 +212,15 @@ def _inspect_folder(folder: Path, asked: str | None) -> BaseFacts:
     vae = read_config(folder / "vae" / "config.json")
     scheduler = read_config(folder / "scheduler" / "scheduler_config.json")
     _check_channels(unet.get("in_channels", 4), vae.get("latent_channels", 4), folder.name)
+    _check_noise_schedule(scheduler, folder.name)
     # An older config without the key means what its class has as default, which is epsilon in all of them.
     prediction_type = scheduler.get("prediction_type", "epsilon")
     if prediction_type not in PREDICTION_TYPES:
         raise BaseError(
-            f"{folder.name} predicts “{prediction_type}”, which is not supported.",
+            f"{folder.name} predicts “{clean_text(str(prediction_type), 40)}”, which is not supported.",
             f"Bases of these kinds are: {', '.join(PREDICTION_TYPES)}.",
         )
     _check_asked(asked, prediction_type, folder.name)
-    sample_size = unet.get("sample_size") or 64
-    if isinstance(sample_size, list):
-        sample_size = max(sample_size)
     files, _ = weight_files(folder, "unet")
     for file in files:
         read_header(file)
@@ -212,7 +230,7 @@ def _inspect_folder(folder: Path, asked: str | None) -> BaseFacts:
         family=family,
         prediction_type=prediction_type,
         zero_terminal_snr=bool(scheduler.get("rescale_betas_zero_snr", False)),
-        native_size_px=int(sample_size) * vae_factor(vae),
+        native_size_px=_native_size_px(unet, vae, folder.name),
         unet_files=files,
         unet_prefix="",
         scheduler_config=scheduler,
@@ -225,11 +243,53 @@ def vae_factor(vae_config: Mapping[str, Any]) -> int:
     return 2 ** (len(vae_config.get("block_out_channels", (0,) * 4)) - 1)
 
 
+def _native_size_px(unet: Mapping[str, Any], vae: Mapping[str, Any], name: str) -> int:
+    """Return the side of the pictures that a base was trained on; raises BaseError for a config that says none."""
+    sides = unet.get("sample_size") or 64
+    sides = sides if isinstance(sides, list) else [sides]
+    blocks = vae.get("block_out_channels", (0,) * 4)
+    counted = isinstance(blocks, list | tuple) and 0 < len(blocks) < 16
+    if counted and sides and all(type(side) is int for side in sides):
+        size = max(sides) * vae_factor(vae)
+        if 0 < size <= LARGEST_PX:
+            return size
+    raise BaseError(
+        f"{name} is damaged: its configs say no size of pictures that can be painted.",
+        "Fetch the base again.",
+    )
+
+
+def _check_noise_schedule(scheduler: Mapping[str, Any], name: str) -> None:
+    """Raise BaseError for a noise schedule that can't be; `styles.sampling` takes these settings from it."""
+    steps = scheduler.get("num_train_timesteps", 1000)
+    betas = scheduler.get("trained_betas")
+    whole = type(steps) is int and 1 <= steps <= MOST_TRAINED_STEPS
+    sound = {
+        "num_train_timesteps": whole,
+        "beta_start": _is_share(scheduler.get("beta_start", 0.0001)),
+        "beta_end": _is_share(scheduler.get("beta_end", 0.02)),
+        "beta_schedule": scheduler.get("beta_schedule", "linear") in BETA_SCHEDULES,
+        "trained_betas": betas is None
+        or (isinstance(betas, list) and whole and len(betas) == steps and all(map(_is_share, betas))),
+        "steps_offset": scheduler.get("steps_offset", 0) in (0, 1),
+    }
+    odd = next((key for key, good in sound.items() if not good), "")
+    if odd:
+        raise BaseError(
+            f"{name} is damaged: the {odd} of its scheduler is {clean_text(str(scheduler.get(odd)), 40)}.",
+            "Fetch the base again.",
+        )
+
+
+def _is_share(value: Any) -> bool:
+    return type(value) in (int, float) and 0 < value < 1
+
+
 def _inspect_single_file(path: Path, asked: str | None, config_folder: Path | None) -> BaseFacts:
     header, metadata = read_header(path)
     width = next(
         (entry["shape"][-1] for name, entry in header.items()
-         if name.startswith(LDM_UNET) and name.endswith("attn2.to_k.weight")),
+         if name.startswith(LDM_UNET) and name.endswith("attn2.to_k.weight") and entry["shape"]),
         None,
     )  # fmt: skip
     if width is None:
@@ -246,7 +306,7 @@ def _inspect_single_file(path: Path, asked: str | None, config_folder: Path | No
                 f"{path.name} has no {part}: it is a UNet alone.", "Get the full checkpoint of this base."
             )
     first = header.get(f"{LDM_UNET}input_blocks.0.0.weight", {"shape": [0, 4]})
-    _check_channels(first["shape"][1], 4, path.name)
+    _check_channels(first["shape"][1] if len(first["shape"]) > 1 else None, 4, path.name)
     prediction_type, zero_snr, notes = _prediction_of_file(path, header, metadata, family, asked)
     if config_folder is None:
         v_prediction = family == "sd2" and prediction_type == "v_prediction"
@@ -291,8 +351,7 @@ def _prediction_of_file(
     if proof is None and architecture.startswith("stable-diffusion-v2"):
         proof = "v_prediction" if architecture.split("/")[0].endswith("-v") else "epsilon"
     beside = path.with_suffix(".yaml")
-    if proof is None and beside.is_file() and beside.stat().st_size < 1 << 20:
-        text = beside.read_text(encoding="utf-8", errors="replace").replace('"', "").replace("'", "")
+    if proof is None and (text := _text_beside(beside)):
         proof = "v_prediction" if "parameterization: v" in text else "epsilon"
         zero_snr = zero_snr or "zero_terminal_snr: true" in text.lower()
     if proof is not None:
@@ -308,21 +367,35 @@ def _prediction_of_file(
     return "epsilon", zero_snr, ("The file doesn't state its prediction type; this family's is epsilon.",)
 
 
+def _text_beside(file: Path) -> str:
+    """The text of a small file without quotation marks; empty where there is none."""
+    try:
+        text = read_bytes(file, 1 << 20).decode("utf-8", errors="replace")
+        return text.replace('"', "").replace("'", "")
+    except OSError:
+        return ""
+
+
 def _check_asked(asked: str | None, proven: str, name: str) -> None:
     if asked is not None and asked != proven:
         raise BaseError(f"{name} predicts {proven}, not {asked}.", "Leave the prediction type out.")
 
 
 def _family(width: Any, name: str) -> str:
-    if width not in FAMILY_OF_WIDTH:
+    if type(width) is not int or width not in FAMILY_OF_WIDTH:
         raise BaseError(
-            f"{name} has a cross-attention width of {width}, which no supported family has.",
+            f"{name} has a cross-attention width of {clean_text(str(width), 40)}, which no supported family has.",
             "Supported are the starter, Stable Diffusion 1 and Stable Diffusion 2.",
         )
     return FAMILY_OF_WIDTH[width]
 
 
-def _check_channels(unet_channels: int, latent_channels: int, name: str) -> None:
+def _check_channels(unet_channels: Any, latent_channels: Any, name: str) -> None:
+    if type(unet_channels) is not int or type(latent_channels) is not int:
+        raise BaseError(
+            f"{name} is damaged: it does not say how many channels its UNet and its VAE have.",
+            "Fetch the base again.",
+        )
     if unet_channels != latent_channels:
         raise BaseError(
             f"{name} is a base for another task: its UNet takes {unet_channels} channels for {latent_channels} of the VAE"

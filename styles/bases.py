@@ -13,11 +13,13 @@ from typing import Any
 
 from filelock import FileLock, Timeout
 
-from styles.atomic import unused_name, write_text
+from styles.atomic import set_aside, telling, unused_name, write_text
 from styles.base_facts import PICKLED, BaseFacts, inspect_base, is_here
 from styles.errors import BaseError, DiskFullError, Failure
+from styles.file_reading import read_json, why
 from styles.home import Home
 from styles.hub import Progress, fetch_base, hub_folder, is_hub_id
+from styles.names import clean_text
 
 STARTER = Path(__file__).parent / "starter"
 
@@ -161,9 +163,10 @@ class BaseShelf:
                 raise BaseError("The starter comes with Atelier and can't be removed.")
             path = Path(entry.source).resolve()
             if path.is_relative_to(self.home.bases.resolve()) and path.exists():
-                self.home.trash.mkdir(parents=True, exist_ok=True)
                 stem = plain_name(path)
-                shutil.move(path, unused_name(self.home.trash, stem, path.name.removeprefix(stem)))
+                with telling(self.home.trash / stem):
+                    self.home.trash.mkdir(parents=True, exist_ok=True)
+                    shutil.move(path, unused_name(self.home.trash, stem, path.name.removeprefix(stem)))
             state["bases"].pop(entry.name, None)
             if state["in_use"] == entry.name:
                 state["in_use"] = "starter"
@@ -214,8 +217,8 @@ class BaseShelf:
         own = dict(state["bases"])
         known = {kept["source"] for kept in own.values()}
         for path in sorted(self.home.bases.glob("*")):
-            by_hand = path.suffix.lower() == ".safetensors" or (path / "model_index.json").is_file()
-            if by_hand and str(path) not in known:
+            by_hand = path.suffix.lower() == ".safetensors" or os.path.lexists(path / "model_index.json")
+            if by_hand and not path.name.startswith(".") and str(path) not in known:
                 own.setdefault(plain_name(path), {"source": str(path)})
         return own
 
@@ -231,10 +234,11 @@ class BaseShelf:
 
     @contextmanager
     def _locked(self) -> Iterator[None]:
-        self.home.bases.mkdir(parents=True, exist_ok=True)
         lock = FileLock(self.home.bases / ".shelf.lock", timeout=self.lock_seconds)
         try:
-            lock.acquire()
+            with telling(Path(lock.lock_file)):
+                self.home.bases.mkdir(parents=True, exist_ok=True)
+                lock.acquire()
         except Timeout as error:
             raise Failure(
                 f"Another Atelier has been changing the bases for {self.lock_seconds:g} seconds.",
@@ -245,21 +249,50 @@ class BaseShelf:
         finally:
             lock.release()
 
+    @property
+    def problem(self) -> BaseError | None:
+        """What is wrong with the list of bases; those that it says are here all the same."""
+        return self._read_and_judge()[1]
+
     def _read(self) -> dict[str, Any]:
+        return self._read_and_judge()[0]
+
+    def _read_and_judge(self) -> tuple[dict[str, Any], BaseError | None]:
+        """Return what of the list can be used, and what is wrong with it."""
+        empty: dict[str, Any] = {"in_use": "starter", "bases": {}}
         try:
-            state = json.loads(self._file.read_text(encoding="utf-8"))
-            bases = {str(name): dict(kept) for name, kept in state["bases"].items() if "source" in kept}
-            return {"in_use": str(state["in_use"]), "bases": bases}
-        except FileNotFoundError:
-            return {"in_use": "starter", "bases": {}}
-        except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
-            raise BaseError(
-                f"{self._file} is damaged ({error}).",
-                "Delete that file; the bases themselves are not touched.",
-            ) from error
+            state = read_json(self._file)
+        except (FileNotFoundError, NotADirectoryError):  # of the latter `Home.problems` tells
+            return empty, None
+        except (OSError, ValueError) as error:
+            return empty, self._damaged(why(error))
+        bases, in_use = (state.get(key) if isinstance(state, dict) else None for key in ("bases", "in_use"))
+        if not isinstance(bases, dict) or not isinstance(in_use, str):
+            return empty, self._damaged("it is no list of bases")
+        whole = {name: kept for name, kept in bases.items() if _is_kept(kept)}
+        odd = next((name for name in bases if name not in whole), None)
+        problem = None if odd is None else self._damaged(f"at “{clean_text(odd, 80)}”")
+        return {"in_use": in_use, "bases": whole}, problem
+
+    def _damaged(self, why: str) -> BaseError:
+        return BaseError(
+            f"{self._file} is damaged ({why}), so that not all of your bases are listed.",
+            "Add them again; with the next change it is set aside. The bases themselves are not touched.",
+        )
 
     def _write(self, state: dict[str, Any]) -> None:
+        if self.problem:
+            set_aside(self._file)
         write_text(self._file, json.dumps(state, indent=2))
+
+
+def _is_kept(kept: Any) -> bool:
+    """Whether a value of the list says where a base is."""
+    return (
+        isinstance(kept, dict)
+        and isinstance(kept.get("source"), str)
+        and isinstance(kept.get("prediction_type"), str | None)
+    )
 
 
 def find_source(source: str | Path, home: Home) -> tuple[Path, str | None]:
@@ -285,7 +318,7 @@ def find_source(source: str | Path, home: Home) -> tuple[Path, str | None]:
 
 def plain_name(path: Path) -> str:
     """Return a file's name without its extension, a folder's whole name: `sd-2.1` has no extension."""
-    return path.name if path.is_dir() else path.stem
+    return path.name if os.path.isdir(path) else path.stem
 
 
 def _refuse_unsupported(facts: BaseFacts) -> None:
@@ -297,5 +330,7 @@ def _refuse_unsupported(facts: BaseFacts) -> None:
 
 
 def _size_gb(path: Path) -> float:
-    files = path.rglob("*") if path.is_dir() else [path]
-    return round(sum(file.stat().st_size for file in files if file.is_file()) / 1e9, 2)
+    if not os.path.isdir(path):
+        return round(os.path.getsize(path) / 1e9, 2)
+    files = (os.path.join(here, name) for here, _, names in os.walk(path) for name in names)
+    return round(sum(os.path.getsize(file) for file in files if os.path.isfile(file)) / 1e9, 2)

@@ -12,6 +12,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import NamedTuple
 
+from styles.file_reading import open_file
 from styles.folder import weights_of
 from styles.tensor_header import LARGEST_HEADER
 
@@ -38,7 +39,7 @@ def beginning_of(files: Sequence[Path]) -> Beginning:
     """Read the beginnings of the safetensors files that a style is; raises OSError."""
     header, section, samples, claimed = b"", 0, hashlib.blake2b(digest_size=16), ""
     for path in files:
-        with path.open("rb") as file:
+        with open_file(path) as file:
             length = int.from_bytes(file.read(8), "little")
             size = os.fstat(file.fileno()).st_size - 8 - length
             if size <= 0 or length > LARGEST_HEADER:

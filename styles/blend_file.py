@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import os
 from collections.abc import Collection, Iterable
@@ -12,6 +13,7 @@ from typing import Any
 from styles.atomic import telling, unused_name, write_new
 from styles.blend import Blend
 from styles.errors import BlendError, UnknownStyleError
+from styles.file_reading import read_json
 from styles.home import Home
 from styles.names import SHA256, clean_text, safe_name, suggested_name
 from styles.style import TEXT_LIMITS, StyleCard
@@ -118,14 +120,14 @@ def delete_blend(path: Path, home: Home) -> Path:
 def load_blend(path: Path) -> SavedBlend:
     """Read a blend's file under the name that the file has; raises BlendError for anything else."""
     try:
-        with path.open("rb") as file:
-            data = file.read(LARGEST + 1)
+        values = read_json(path, LARGEST)
     except OSError as error:
+        if error.errno == errno.EFBIG:
+            raise BlendError(f"{path.name} is no blend: it is larger than {LARGEST >> 10} KiB.") from error
         raise BlendError(f"{path.name} can't be read ({error.strerror}).", "Check the path.") from error
-    if len(data) > LARGEST:
-        raise BlendError(f"{path.name} is no blend: it is larger than {LARGEST >> 10} KiB.")
+    except ValueError as error:
+        raise BlendError(f"{path.name} is no blend, or damaged.", "Ask for the file again.") from error
     try:
-        values = json.loads(data.decode("utf-8-sig"))
         version = values["atelier_blend"]
         parts = values["styles"]
         if isinstance(version, bool) or not isinstance(version, int):
@@ -136,7 +138,7 @@ def load_blend(path: Path) -> SavedBlend:
         styles = tuple(_named(part) for part in parts)
     except BlendError as error:
         raise BlendError(f"{path.name} can't be used: {error.message}", error.hint) from error
-    except (ValueError, TypeError, KeyError, AttributeError, RecursionError) as error:
+    except (ValueError, TypeError, KeyError, AttributeError, OverflowError) as error:
         raise BlendError(f"{path.name} is no blend, or damaged.", "Ask for the file again.") from error
     if not blend.parts:
         raise BlendError(f"{path.name} is a blend without any style.", "Ask for the file again.")

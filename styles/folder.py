@@ -15,6 +15,7 @@ from filelock import FileLock, Timeout
 
 from styles import atomic
 from styles.errors import Failure
+from styles.file_reading import LARGEST_JSON, read_bytes
 
 SUFFIX = ".safetensors"
 # A style as a folder, as PEFT writes it: these two in the folder itself, or in one for each network below it.
@@ -85,7 +86,7 @@ def side_files(path: Path) -> list[Path]:
 def _is_marks(file: Path) -> bool:
     """Whether a file is the marks, and not what somebody put beside a style of that name."""
     try:
-        return file.name.lower() == MARKS and MARKED.encode() in file.read_bytes()
+        return file.name.lower() == MARKS and MARKED.encode() in read_bytes(file, LARGEST_JSON)
     except OSError:
         return True  # then it stays where it is
 

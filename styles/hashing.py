@@ -7,6 +7,8 @@ import time
 from collections.abc import Iterable
 from pathlib import Path
 
+from styles.file_reading import open_file
+
 BLOCK_BYTES = 1 << 20
 
 
@@ -24,7 +26,7 @@ class Hashing:
         Raises OSError.
         """
         while self._files:
-            with self._files[0].open("rb") as file:
+            with open_file(self._files[0]) as file:
                 self._at = self._at or 8 + int.from_bytes(file.read(8), "little")
                 file.seek(self._at)
                 while block := file.read(BLOCK_BYTES):

@@ -2,11 +2,11 @@
 
 import os
 from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
-from styles.atomic import telling
-from styles.errors import BadInput
+from styles.errors import AtelierError, BadInput
 
 
 @dataclass(frozen=True)
@@ -46,22 +46,42 @@ class Home:
         return self.root / "log"
 
     def create(self) -> "Home":
-        """Make the folders that are missing, for this user alone; raises BadInput where that is not allowed.
+        """Make the folders that are missing; raises BadInput where there can be no home.
 
-        A folder that is there keeps its rights: it may be one that people share, such as /tmp.
+        What is wrong with a single one of its folders is said by `problems`: the others can be used.
         """
-        for folder in (self.root, self.styles, self.pictures, self.jobs, self.bases, self.trash, self.log):
-            try:
-                with telling(folder):
-                    folder.parent.mkdir(parents=True, exist_ok=True)
-                    folder.mkdir(mode=0o700, exist_ok=True)
-            except (FileExistsError, NotADirectoryError) as error:
-                raise BadInput(
-                    f"{folder} can't be a folder: a file of that name is in the way.",
-                    "Choose another home with --home, or move that file.",
-                ) from error
-            except OSError as error:
-                raise BadInput(
-                    f"{folder} can't be made: {error.strerror}.", "Choose another home with --home."
-                ) from error
+        try:
+            self.root.mkdir(parents=True, exist_ok=True)
+        except (FileExistsError, NotADirectoryError) as error:
+            raise BadInput(
+                f"{self.root} can't be a folder: a file of that name is in the way.",
+                "Choose another home with --home, or move that file.",
+            ) from error
+        except OSError as error:
+            raise BadInput(
+                f"{self.root} can't be made: {error.strerror}.", "Choose another home with --home."
+            ) from error
+        for folder in self._folders:
+            with suppress(OSError):
+                folder.mkdir(exist_ok=True)
         return self
+
+    def problems(self) -> list[AtelierError]:
+        """Return what is wrong with the folders, each with what to do."""
+        found: list[AtelierError] = []
+        if not os.access(self.root, os.W_OK):
+            found.append(BadInput(f"{self.root} can't be written to.", "Allow it, or nothing new is kept."))
+        for folder in self._folders:
+            try:
+                os.listdir(folder)
+            except (FileExistsError, NotADirectoryError):
+                hint = "Move it away; what belongs into that folder is neither shown nor kept until then."
+                found.append(BadInput(f"{folder} is a file, where a folder is needed.", hint))
+            except OSError as error:
+                hint = "Allow reading and writing it; what lies there is not shown until then."
+                found.append(BadInput(f"{folder} can't be looked into: {error.strerror}.", hint))
+        return found
+
+    @property
+    def _folders(self) -> tuple[Path, ...]:
+        return self.styles, self.pictures, self.jobs, self.bases, self.trash, self.log

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import re
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
@@ -11,6 +10,7 @@ from typing import Any
 
 from styles.atomic import telling
 from styles.errors import BaseError, OfflineError
+from styles.file_reading import read_json
 from styles.home import Home
 
 Progress = Callable[[str, float], None]  # (what is going on, share done 0..1)
@@ -109,8 +109,8 @@ def clip_tokenizer_folder(home: Home, *, endpoint: str | None = None) -> Path:
 
 def _is_clip(vocabulary: Path) -> bool:
     try:
-        return len(json.loads(vocabulary.read_text(encoding="utf-8"))) == CLIP_WORDS
-    except (OSError, ValueError):
+        return len(read_json(vocabulary)) == CLIP_WORDS
+    except (OSError, ValueError, TypeError):
         return False
 
 

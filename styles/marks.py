@@ -7,20 +7,20 @@ one that can't be read is set aside, never written over.
 from __future__ import annotations
 
 import json
-import os
 from dataclasses import dataclass, replace
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
 from styles import atomic
 from styles.errors import BadInput, Failure
+from styles.file_reading import read_json
 from styles.folder import MARKED, MARKS, Place, locked
 from styles.names import SHA256, clean_text
 from styles.style import LONGEST_TAG, MOST_TAGS
 
 FORMAT = 1
 LONGEST_NOTE = 4000  # characters
+LARGEST = 256 << 20  # bytes; ten thousand long notes take a fifth
 
 
 @dataclass(frozen=True)
@@ -45,6 +45,7 @@ class Marks:
         self.file = folder / MARKS
         self._read_at: tuple[int, int] | None = None
         self._values: dict[str, Any] | None = {}
+        self._unreadable = ""
 
     @property
     def problem(self) -> str:
@@ -52,7 +53,9 @@ class Marks:
         self._styles()
         if self._values is not None:
             return ""
-        return "It is damaged, so that no favourites, tags and notes are shown. With the next note it is set aside."
+        return self._unreadable or (
+            "It is damaged, so that no favourites, tags and notes are shown. With the next note it is set aside."
+        )
 
     def all(self) -> dict[str, Mark]:
         """Return the marks of all styles that have one, also of styles that are not here."""
@@ -85,7 +88,8 @@ class Marks:
         with locked(self.folder):
             values = self._from_disk()
             if values is None:
-                values = self._set_aside()
+                atomic.set_aside(self.file)
+                values = {}
             styles = values.setdefault("styles", {})
             before = styles.get(style_id)
             kept: dict[str, Any] = before if isinstance(before, dict) else {}
@@ -111,7 +115,11 @@ class Marks:
             self._values, self._read_at = {}, None
             return {}
         if self._read_at != (stat.st_size, stat.st_mtime_ns):
-            self._values = self._from_disk()
+            self._unreadable = ""
+            try:
+                self._values = self._from_disk()
+            except Failure as error:  # the styles can be listed without it
+                self._values, self._unreadable = None, str(error)
             self._read_at = (stat.st_size, stat.st_mtime_ns)
         styles = (self._values or {}).get("styles", {})
         return {k: v for k, v in styles.items() if SHA256.fullmatch(k) and isinstance(v, dict)}
@@ -119,10 +127,10 @@ class Marks:
     def _from_disk(self) -> dict[str, Any] | None:
         """Return what the file holds, nothing where there is none, and None where it is damaged."""
         try:
-            values = json.loads(self.file.read_text(encoding="utf-8-sig"))
+            values = read_json(self.file, LARGEST)
         except FileNotFoundError:
             return {}
-        except (ValueError, RecursionError):
+        except ValueError:
             return None
         except OSError as error:
             raise Failure(
@@ -130,12 +138,6 @@ class Marks:
             ) from error
         whole = isinstance(values, dict) and isinstance(values.get("styles", {}), dict)
         return values if whole else None
-
-    def _set_aside(self) -> dict[str, Any]:
-        stamp = datetime.now(UTC).strftime("%Y%m%d-%H%M%S-%f")
-        with atomic.telling(self.file):
-            os.replace(self.file, self.file.with_name(f"marks damaged {stamp}.json"))
-        return {}
 
 
 def _mark(values: dict[str, Any]) -> Mark:

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING
 from styles.atomic import write_new
 from styles.blend import Blend, BlendPart
 from styles.errors import AtelierError, BlendError, RecipeError
+from styles.file_reading import open_file
 from styles.names import tag_name
 from styles.recipe import Recipe
 
@@ -57,7 +58,7 @@ def read_recipe(path: Path) -> Recipe:
     Only the file's text is read, never its pixels, and never more than a recipe can have. Raises RecipeError.
     """
     try:
-        with path.open("rb") as file:
+        with open_file(path) as file:
             texts = dict(_texts(file))
     except OSError as error:
         raise RecipeError(f"{path.name} can't be read ({error.strerror}).", "Check the path.") from error
@@ -164,7 +165,8 @@ def _sampler(settings: dict[str, str], notes: list[str]) -> str:
 
 
 def _tags(prompt: str, hashes: str, notes: list[str]) -> tuple[Blend, tuple[tuple[str, str], ...]]:
-    known = dict(pair.strip().split(": ", 1) for pair in hashes.split(",") if ": " in pair)
+    told = (pair.partition(":") for pair in hashes.split(","))
+    known = {name.strip(): style.strip() for name, _, style in told if style.strip()}
     parts: dict[str, BlendPart] = {}
     names: dict[str, str] = {}
     for name, weight in TAG.findall(prompt)[:100]:

@@ -33,8 +33,16 @@ class LatentPreview:
 
     @classmethod
     def from_json(cls, values: Mapping[str, Any]) -> LatentPreview:
-        """Read what `to_json` gave."""
-        return cls(torch.tensor(values["factors"]).float(), torch.tensor(values["bias"]).float())
+        """Read what `to_json` gave; raises ValueError for anything else."""
+        try:
+            factors, bias = (torch.tensor(values[name]).float() for name in ("factors", "bias"))
+        except (KeyError, TypeError, RuntimeError, OverflowError) as error:
+            raise ValueError("these are no tables of numbers") from error
+        if factors.dim() != 2 or factors.shape[1] != 3 or bias.shape != (3,):
+            raise ValueError("these are no tables of latents by colours")
+        if not bool(torch.isfinite(factors).all() and torch.isfinite(bias).all()):
+            raise ValueError("some of the numbers are none")
+        return cls(factors, bias)
 
 
 def known_preview(vae_config: Mapping[str, Any]) -> LatentPreview | None:

@@ -6,7 +6,6 @@ modules/ui_extra_networks_user_metadata.py). What the style's own file says coun
 
 from __future__ import annotations
 
-import json
 import os
 from collections.abc import Iterable
 from dataclasses import replace
@@ -14,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from styles.blend import STRONGEST
+from styles.file_reading import open_file, read_json
 from styles.folder import PICTURE_ENDINGS, TEXT_ENDING, name_of
 from styles.style import StyleCard
 
@@ -76,21 +76,20 @@ def thumbnail_of(picture: Path) -> bytes | None:
     from styles.thumbnail import thumbnail_jpeg
 
     try:
-        if picture.stat().st_size > LARGEST_PICTURE:
-            return None
-        with Image.open(picture, formats=("JPEG", "PNG", "WEBP")) as image:
-            if image.width * image.height > MOST_PIXELS:
+        with open_file(picture) as file:
+            if os.fstat(file.fileno()).st_size > LARGEST_PICTURE:
                 return None
-            return thumbnail_jpeg(image)
+            with Image.open(file, formats=("JPEG", "PNG", "WEBP")) as image:
+                if image.width * image.height > MOST_PIXELS:
+                    return None
+                return thumbnail_jpeg(image)
     except (OSError, ValueError, SyntaxError, Image.DecompressionBombError, Image.DecompressionBombWarning):
         return None
 
 
 def _side_text(file: Path) -> dict[str, Any]:
     try:
-        with file.open("rb") as opened:
-            data = opened.read(LARGEST_TEXT + 1)
-        values = json.loads(data.decode("utf-8-sig")) if len(data) <= LARGEST_TEXT else None
-    except (OSError, ValueError, RecursionError):
+        values = read_json(file, LARGEST_TEXT)
+    except (OSError, ValueError):
         return {}
     return values if isinstance(values, dict) else {}

@@ -17,6 +17,7 @@ from filelock import FileLock
 
 from styles import atomic
 from styles.blend import STRONGEST, Blend, BlendPart
+from styles.file_reading import read_json
 from styles.home import Home
 
 # Looked at on the starter, with its two bundled styles and three that were brought in: a mix of 1.4 in all keeps its
@@ -24,6 +25,7 @@ from styles.home import Home
 FULL = 0.18  # relative change of the predicted noise that counts as strength 1, the usual full effect
 MOST = 1.5  # strength in all that a picture takes before it burns
 SKETCH = 256  # numbers that keep a change's direction
+LARGEST = 256 << 20  # bytes of the file that keeps effects; ten thousand styles take a tenth
 UNIT = 3  # number of the fixed set in styles.probe; what was measured with another is measured again
 
 
@@ -147,12 +149,12 @@ class Effects:
             here = values.setdefault(effects_key, {})
             for style, effect in effects.items():
                 here[style] = [effect.size, [float(f"{value:.5g}") for value in effect.sketch]]
-            atomic.write_text(self.path, json.dumps({"unit": UNIT, "effects": values}))
+            atomic.write_cache(self.path, json.dumps({"unit": UNIT, "effects": values}))
 
     def _read(self) -> dict[str, Any]:
         try:
-            values = json.loads(self.path.read_text(encoding="utf-8"))
+            values = read_json(self.path, LARGEST)
             effects = values["effects"] if values["unit"] == UNIT else {}
             return {base: styles for base, styles in effects.items() if isinstance(styles, dict)}
-        except (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError):
+        except (OSError, ValueError, KeyError, TypeError, AttributeError):
             return {}

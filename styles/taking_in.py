@@ -19,6 +19,7 @@ from styles.beginnings import likeness_of
 from styles.catalogue import Catalogue
 from styles.entry import Entry
 from styles.errors import AtelierError, StyleFileError
+from styles.file_reading import open_file, read_bytes
 from styles.folder import (
     SUFFIX,
     TEXT_ENDING,
@@ -222,7 +223,7 @@ def _copied(source: Path, target: Path) -> str:
     for part in parts_of(source):
         copy = target / part.relative_to(source)
         copy.parent.mkdir(parents=True, exist_ok=True)
-        with part.open("rb") as old, copy.open("xb") as new:
+        with open_file(part) as old, copy.open("xb") as new:
             if part in weights:
                 start = old.read(8)
                 new.write(start + old.read(int.from_bytes(start, "little")))
@@ -238,6 +239,6 @@ def _copied(source: Path, target: Path) -> str:
 def _text_beside(path: Path) -> bytes | None:
     text = path.with_name(name_of(path) + TEXT_ENDING)
     try:
-        return text.read_bytes() if text.is_file() and text.stat().st_size <= LARGEST_TEXT else None
+        return read_bytes(text, LARGEST_TEXT)
     except OSError:
         return None

@@ -12,6 +12,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 from styles import atomic
+from styles.file_reading import read_json
 from styles.folder import SUFFIX, is_peft, move, name_of
 
 # `~` is in no style's name, so the name can be told from the time; a person can read both.
@@ -69,7 +70,7 @@ class Hidden:
     def ids(self) -> set[str]:
         """Return the ids."""
         try:
-            values = json.loads(self.file.read_text(encoding="utf-8"))
+            values = read_json(self.file)
         except (OSError, ValueError):
             return set()
         return {str(value) for value in values} if isinstance(values, list) else set()

@@ -1,6 +1,8 @@
 """The shelf of bases, and fetching from a Hub (a small one of our own on this machine)."""
 
 import json
+import os
+import shutil
 import threading
 from collections.abc import Iterator
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -125,10 +127,59 @@ def test_a_base_of_the_hub_is_found_by_the_end_of_its_name(home: Home, tiny_sd1:
     shelf.remove("owner/tiny-one")
 
 
-def test_a_damaged_shelf_file_is_said(home: Home) -> None:
-    (home.bases / "shelf.json").write_text("{")
-    with pytest.raises(BaseError, match="is damaged"):
-        BaseShelf(home).list()
+@pytest.mark.parametrize(
+    "text",
+    [
+        "{",
+        "[]",
+        "3",
+        '{"in_use": 3, "bases": {}}',
+        "[" * 100_000,
+        '{"in_use": "x", "bases": {"x": {"source": 3}}}',
+    ],
+)
+def test_a_damaged_shelf_file_is_said_and_set_aside_by_the_next_change(
+    home: Home, tiny_base: Path, text: str
+) -> None:
+    (home.bases / "shelf.json").write_text(text)
+    shelf = BaseShelf(home)
+    assert shelf.list()[0].name == "starter"
+    assert shelf.problem is not None and "is damaged" in shelf.problem.message and shelf.problem.hint
+    shelf.add(tiny_base)
+    assert shelf.problem is None
+    (aside,) = home.bases.glob("shelf damaged *.json")
+    assert aside.read_text() == text
+
+
+@pytest.mark.parametrize(
+    ("part", "change"),
+    [
+        ("unet", {"cross_attention_dim": [256]}),
+        ("unet", {"cross_attention_dim": True}),
+        ("unet", {"sample_size": "large"}),
+        ("unet", {"sample_size": [1.5]}),
+        ("unet", {"sample_size": 10**400}),
+        ("unet", {"in_channels": {}}),
+        ("vae", {"block_out_channels": 3}),
+        ("vae", {"block_out_channels": [1] * 10_000}),
+        ("scheduler", {"num_train_timesteps": None}),
+        ("scheduler", {"num_train_timesteps": 10**12}),
+        ("scheduler", {"beta_start": "small"}),
+        ("scheduler", {"beta_schedule": ["linear"]}),
+        ("scheduler", {"trained_betas": 3}),
+        ("scheduler", {"prediction_type": ["epsilon"]}),
+    ],
+)
+def test_a_malformed_config_is_a_problem_of_that_base_alone(
+    home: Home, tiny_base: Path, part: str, change: dict
+) -> None:
+    shutil.copytree(tiny_base, home.bases / "odd", copy_function=os.link)
+    file = next((home.bases / "odd" / part).glob("*config.json"))
+    config = json.loads(file.read_text(encoding="utf-8")) | change
+    file.unlink()
+    file.write_text(json.dumps(config), encoding="utf-8")
+    listed = {entry.name: entry for entry in BaseShelf(home).list()}
+    assert listed["odd"].problem and not listed["starter"].problem
 
 
 def test_hub_ids_are_told_from_paths_and_tricks() -> None:

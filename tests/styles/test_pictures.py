@@ -2,6 +2,7 @@
 
 import io
 import json
+import os
 import struct
 import zlib
 from dataclasses import replace
@@ -160,6 +161,24 @@ def test_what_cannot_be_taken_over_is_said() -> None:
         parse_parameters("x\nSteps: many, Sampler: DDIM, CFG scale: 7, Seed: 1, Size: 64x64")
     with pytest.raises(RecipeError):
         parse_parameters("x\nSteps: 5, Sampler: DDIM, CFG scale: 7, Seed: -1, Size: 64x64")
+
+
+@pytest.mark.parametrize("hashes", ["ink: , b:", ": ", "a:, b: ,:", ",,,", "ink", "ink: 12, ink", "a: b: c"])
+def test_odd_hashes_of_styles_lose_nothing_else(tmp_path: Path, hashes: str) -> None:
+    settings = 'Steps: 5, Sampler: DDIM, Seed: 1, Size: 64x64, Lora hashes: "{}"'
+    path = tmp_path / "odd.png"
+    path.write_bytes(
+        png_with((b"tEXt", b"parameters\0a fox <lora:ink:0.5>\n" + settings.format(hashes).encode()))
+    )
+    recipe = read_recipe(path)
+    assert recipe.prompt == "a fox" and recipe.blend.parts[0].weight == 0.5
+
+
+@pytest.mark.skipif(os.name != "posix", reason="Windows has no pipes in folders")
+def test_a_pipe_is_no_picture(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "pipe.png")
+    with pytest.raises(RecipeError, match="can't be read"):
+        read_recipe(tmp_path / "pipe.png")
 
 
 @pytest.mark.parametrize(
