@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json
+import os
 import platform
+import re
 from contextlib import suppress
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
@@ -16,6 +18,7 @@ if TYPE_CHECKING:
     from torch import Tensor
 
 KEPT = 2  # newest checkpoints kept; milestones stay besides
+NAME = re.compile(r"step-[0-9]{6}\.safetensors")  # a plan has at most 100,000 steps
 MILESTONES = 4  # parts that the run is divided into
 
 
@@ -34,12 +37,6 @@ class Progress:
     resolution_px: int = 0  # side of the square whose area every artwork got
     environment: dict[str, str] = field(default_factory=dict)  # what rounding depends on
     scaler: dict[str, Any] = field(default_factory=dict)  # fp16's loss scale
-
-    @property
-    def threads(self) -> int:
-        """How many threads of the processor an operation took; 0 where that was not noted."""
-        noted = self.environment.get("threads", "")
-        return int(noted) if noted.isdecimal() else 0
 
 
 @dataclass(frozen=True)
@@ -102,7 +99,12 @@ def latest(folder: Path) -> Checkpoint | None:
 
 def steps_in(folder: Path) -> list[int]:
     """Return the steps that there are checkpoints of, in order."""
-    return [int(path.stem.removeprefix("step-")) for path in _files(folder)]
+    return [_step(path) for path in _files(folder)]
+
+
+def strays(folder: Path) -> list[Path]:
+    """Return what lies among the checkpoints under a name much like theirs, such as a cloud's conflicted copy."""
+    return sorted(set(folder.glob("step-*.safetensors")) - set(_files(folder)))
 
 
 def at(folder: Path, step: int) -> Checkpoint | None:
@@ -116,7 +118,12 @@ def at(folder: Path, step: int) -> Checkpoint | None:
 
 
 def _files(folder: Path) -> list[Path]:
-    return sorted(folder.glob("step-*.safetensors"))
+    found = (path for path in folder.glob("step-*.safetensors") if NAME.fullmatch(path.name))
+    return sorted((path for path in found if os.path.isfile(path)), key=_step)
+
+
+def _step(path: Path) -> int:
+    return int(path.stem.removeprefix("step-"))
 
 
 def optimizer_tensors(optimizer: torch.optim.Optimizer, weights: dict[str, Tensor]) -> dict[str, Tensor]:

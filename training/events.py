@@ -6,6 +6,9 @@ import json
 from dataclasses import asdict, dataclass
 from typing import Any
 
+from styles.field_types import has_its_types
+from styles.file_reading import json_of
+
 
 @dataclass(frozen=True)
 class PhaseStarted:
@@ -54,14 +57,6 @@ class CheckpointSaved:
 
 
 @dataclass(frozen=True)
-class ThreadsChosen:
-    """From this step on an operation takes so many threads of the processor, which its last bits depend on."""
-
-    step: int
-    threads: int
-
-
-@dataclass(frozen=True)
 class RolledBack:
     """The loss or the weights were no longer numbers: the run went back to its last good checkpoint."""
 
@@ -106,7 +101,6 @@ TrainingEvent = (
     | StepDone
     | PreviewReady
     | CheckpointSaved
-    | ThreadsChosen
     | RolledBack
     | Paused
     | Finished
@@ -121,7 +115,6 @@ _KINDS: dict[str, type[TrainingEvent]] = {
         StepDone,
         PreviewReady,
         CheckpointSaved,
-        ThreadsChosen,
         RolledBack,
         Paused,
         Finished,
@@ -138,9 +131,10 @@ def to_json_line(event: TrainingEvent) -> str:
 def from_json_line(line: str) -> TrainingEvent | None:
     """Read one journal line; None when it is half written or of a kind that this version does not know."""
     try:
-        fields = json.loads(line)
-        kind = _KINDS[fields.pop("event")]
-        values: dict[str, Any] = {key: tuple(v) if isinstance(v, list) else v for key, v in fields.items()}
-        return kind(**values)
+        said = json_of(line)
+        kind = _KINDS[said.pop("event")]
+        values: dict[str, Any] = {key: tuple(v) if isinstance(v, list) else v for key, v in said.items()}
+        event = kind(**values)
     except (ValueError, KeyError, TypeError, AttributeError):
         return None
+    return event if has_its_types(event) else None

@@ -14,18 +14,20 @@ style.safetensors    the result; a second copy goes into the library, added.txt 
 from __future__ import annotations
 
 import json
+import os
 import shutil
 import time
 from collections.abc import Iterable
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 from styles.atomic import telling, unused_name, write_text
-from styles.errors import JobError, PlanError
+from styles.errors import AtelierError, JobError, PlanError
+from styles.file_reading import open_file, read_json, read_text
 from styles.home import Home
-from styles.names import clean_text, safe_name, suggested_name
+from styles.names import LONGEST_NAME, clean_text, safe_name, suggested_name
 from training.artworks import Artwork, caption_of, full_caption, inspect
 from training.events import Failed, Finished, Paused, TrainingEvent, Warned, from_json_line, to_json_line
 from training.plan import TrainingPlan
@@ -40,7 +42,8 @@ if TYPE_CHECKING:
 
 LONGEST_FILE_NAME = 255  # characters
 LOOK_SECONDS = 0.06
-State = Literal["waiting", "running", "paused", "finished", "failed", "interrupted"]
+MOVE_AWAY = "Move it out of the folder; what else is there stays as it is."
+State = Literal["waiting", "running", "paused", "finished", "failed", "interrupted", "damaged"]
 Request = Literal["pause", "stop", "resume"]
 
 
@@ -99,7 +102,7 @@ class Job:
     def open(cls, folder: Path | str) -> Job:
         """Return the job in an existing folder; raises JobError when it is none."""
         job = cls(Path(folder).resolve())
-        if not (job.folder / "plan.json").is_file():
+        if not os.path.isfile(job.folder / "plan.json"):
             raise JobError(f"{folder} is not a job folder.", "It has no plan.json; start the training anew.")
         return job
 
@@ -107,7 +110,7 @@ class Job:
     def plan(self) -> TrainingPlan:
         """The job's plan; raises JobError without one and PlanError for one that can't be read."""
         try:
-            return TrainingPlan.from_json((self.folder / "plan.json").read_text(encoding="utf-8"))
+            return TrainingPlan.from_json(read_text(self.folder / "plan.json"))
         except UnicodeDecodeError as error:
             raise PlanError("The job's plan is not readable.", "Start the training anew.") from error
         except OSError as error:
@@ -115,7 +118,24 @@ class Job:
 
     @property
     def name(self) -> str:
-        return self.plan.name
+        """The style's name; the folder's where the plan can't be read."""
+        try:
+            return clean_text(self.plan.name, LONGEST_NAME)
+        except AtelierError:
+            return clean_text(self.folder.name, LONGEST_NAME)
+
+    def damage(self) -> AtelierError | None:
+        """Return why nothing can be done with the job, None where all is well; the artist's pictures lie elsewhere."""
+        try:
+            _ = self.plan
+            if os.path.lexists(self.journal):
+                with _reading(self.journal), open_file(self.journal):
+                    pass
+            if os.path.isdir(self.folder / "lock"):
+                raise JobError(f"{self.folder / 'lock'} is a folder, where a file is needed.", MOVE_AWAY)
+        except AtelierError as error:
+            return error
+        return None
 
     @property
     def home(self) -> Home:
@@ -126,10 +146,10 @@ class Job:
         """The job's pictures in order, with captions as they stand in the folder now."""
         trigger = self.plan.trigger
         try:
-            rows = json.loads((self.folder / "artworks.json").read_text(encoding="utf-8"))
+            rows = read_json(self.folder / "artworks.json")
             paths = [self.folder / "artworks" / Path(row["file"]).name for row in rows]
-            sizes = [(int(row["size_px"][0]), int(row["size_px"][1])) for row in rows]
-        except (OSError, ValueError, KeyError, TypeError, IndexError) as error:
+            sizes = [_size(row["size_px"]) for row in rows]
+        except (OSError, ValueError, KeyError, TypeError) as error:
             raise JobError(
                 f"{self.folder.name} has lost its artworks.", "Start the training anew."
             ) from error
@@ -158,9 +178,12 @@ class Job:
         return self.events_since(0)[0]
 
     def events_since(self, offset: int) -> tuple[list[TrainingEvent], int]:
-        """Return the events from a byte offset of the journal on, and the offset to ask from next time."""
+        """Return the events from a byte offset of the journal on, and the offset to ask from next time.
+
+        Raises JobError for a journal that can't be read.
+        """
         try:
-            with self.journal.open("rb") as file:
+            with _reading(self.journal), open_file(self.journal) as file:
                 file.seek(offset)
                 data = file.read()
         except FileNotFoundError:
@@ -197,22 +220,31 @@ class Job:
         """
         from filelock import FileLock, Timeout
 
+        lock = FileLock(self.folder / "lock", timeout=wait_seconds)
         try:
-            with FileLock(self.folder / "lock", timeout=wait_seconds):
-                yield
+            with telling(self.folder / "lock"):
+                lock.acquire()
         except Timeout as error:
             raise JobError(
                 f"{self.folder.name} is being trained already.", "Wait, or pause it first."
             ) from error
+        try:
+            yield
+        finally:
+            lock.release()
 
     def alive(self) -> bool:
         """Say whether a trainer holds the job now; the system frees the lock of a killed one.
 
         Who only looks is not to be taken for a trainer by somebody else who looks.
         """
+        lock = self.folder / "lock"
+        if not os.path.isfile(lock):  # no trainer has been here, or none can
+            return False
         if fcntl:
             try:
-                with (self.folder / "lock").open("a+b") as file:  # the one that FileLock locks
+                # To read only, so that a folder that can't be written is looked at, too.
+                with open_file(lock) as file:
                     fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)  # many may look at once
                     return False
             except BlockingIOError:
@@ -222,15 +254,19 @@ class Job:
         from filelock import FileLock, Timeout
 
         try:  # a look insists for longer than another one lasts
-            with FileLock(self.folder / "lock", timeout=LOOK_SECONDS, poll_interval=LOOK_SECONDS / 20):
+            with FileLock(lock, timeout=LOOK_SECONDS, poll_interval=LOOK_SECONDS / 20):
                 return False
         except Timeout:
             return True
+        except OSError:  # who can't take the lock can't be told apart from who never had it
+            return False
 
     def state(self) -> State:
         """Say in one word how the job stands, from its lock and its journal's last event."""
         if self.alive():
             return "running"
+        if self.damage():
+            return "damaged"
         events = [event for event in self.events() if not isinstance(event, Warned)]
         if not events:
             return "waiting"
@@ -249,8 +285,30 @@ def _ends_with_newline(path: Path) -> bool:
         return file.read(1) == b"\n"
 
 
+def _size(value: Any) -> tuple[int, int]:
+    """Return a size in pixels; raises ValueError, TypeError for what is none."""
+    width, height = value
+    if not all(type(side) is int and 0 < side < 1 << 20 for side in (width, height)):
+        raise ValueError("no size")
+    return width, height
+
+
+@contextmanager
+def _reading(path: Path) -> Iterator[None]:
+    try:
+        yield
+    except FileNotFoundError:
+        raise
+    except OSError as error:
+        raise JobError(f"{path} can't be read: {error.strerror}.", MOVE_AWAY) from error
+
+
 def jobs_in(folder: Path) -> list[Job]:
-    """List the job folders, oldest first."""
-    if not folder.is_dir():
+    """List the job folders, oldest first; a damaged one is among them, and says so itself."""
+    try:
+        entries = sorted(folder.iterdir())
+    except OSError:  # there is none yet, or `Home.problems` tells why not
         return []
-    return [Job(entry) for entry in sorted(folder.iterdir()) if (entry / "plan.json").is_file()]
+    # The plan is written last: a folder without a journal and a plan is still being filled.
+    begun = ("plan.json", "events.jsonl")
+    return [Job(entry) for entry in entries if any(os.path.lexists(entry / name) for name in begun)]

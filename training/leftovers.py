@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shutil
+import stat
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -44,8 +45,8 @@ def _done(job: Job) -> bool:
     """Finished with a style: one that was stopped before it had learnt anything can be gone on with."""
     if job.state() != "finished":
         return False
-    last = next(event for event in reversed(job.events()) if isinstance(event, Finished))
-    return bool(last.style_path)
+    last = next((event for event in reversed(job.events()) if isinstance(event, Finished)), None)
+    return last is not None and bool(last.style_path)
 
 
 def _copies(job: Job) -> Iterator[Path]:
@@ -55,8 +56,10 @@ def _copies(job: Job) -> Iterator[Path]:
 
 def size_of(path: Path) -> int:
     """The bytes in a file, or in all files of a folder; links are not followed."""
-    if path.is_symlink():
+    try:
+        facts = path.lstat()
+        if stat.S_ISDIR(facts.st_mode):
+            return sum(size_of(inner) for inner in path.iterdir())
+    except OSError:  # deleted since, or not ours to look into: it can't be freed either
         return 0
-    if path.is_dir():
-        return sum(size_of(inner) for inner in path.iterdir())
-    return path.stat().st_size
+    return facts.st_size if stat.S_ISREG(facts.st_mode) else 0

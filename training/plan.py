@@ -8,6 +8,8 @@ from dataclasses import asdict, dataclass, fields
 from typing import Any
 
 from styles.errors import PlanError
+from styles.file_reading import json_of
+from styles.names import clean_text
 from styles.triggers import with_trigger
 
 FAMILIES = ("starter", "sd1", "sd2")
@@ -63,7 +65,7 @@ class TrainingPlan:
                 raise PlanError(f"{field.name} is {value}, which is not a number.", "Give a finite number.")
             kind = {"str": str, "bool": bool}.get(str(field.type))
             if kind and not isinstance(value, kind):
-                raise PlanError(f"{field.name} is {value!r}.", "Give a text, or true or false.")
+                raise PlanError(f"{field.name} is {_shown(value)}.", "Give a text, or true or false.")
         if not self.name.strip():
             raise PlanError("The style has no name.", "Give it a name, for example 'inkwash'.")
         _one_of("base_family", self.base_family, FAMILIES)
@@ -104,20 +106,25 @@ class TrainingPlan:
     def from_json(cls, text: str) -> TrainingPlan:
         """Read what to_json wrote; raises PlanError for anything else."""
         try:
-            values = json.loads(text)
+            values = json_of(text)
         except ValueError as error:
             raise PlanError("The job's plan is not readable.", "Start the training anew.") from error
         known = {field.name for field in fields(cls)}
         if not isinstance(values, dict) or not set(values) <= known:
-            odd = sorted(set(values) - known) if isinstance(values, dict) else "no table"
+            odd = ", ".join(sorted(set(values) - known)) if isinstance(values, dict) else "no table"
             raise PlanError(
-                f"The job's plan holds what this version does not know: {odd}.", "Start the training anew."
+                f"The job's plan holds what this version does not know: {clean_text(odd, 120)}.",
+                "It was made by a newer Atelier, perhaps: update this one, or start the training anew.",
             )
         try:
             texts = {name: values.get(name, []) for name in ("preview_prompts", "companions")}
             if not all(isinstance(lines, list) for lines in texts.values()):
                 raise TypeError("a list of texts is asked for")
             return cls(**values | {name: tuple(lines) for name, lines in texts.items()})
+        except PlanError as error:
+            raise PlanError(
+                f"The job's plan is damaged: {error.message}", "Start the training anew."
+            ) from error
         except (TypeError, ValueError) as error:
             raise PlanError("The job's plan is damaged.", "Start the training anew.") from error
 
@@ -148,19 +155,23 @@ _REAL_RANGES = (
 )
 
 
+def _shown(value: object) -> str:
+    return clean_text(repr(value), 80)
+
+
 def _one_of(name: str, value: str, allowed: tuple[str, ...]) -> None:
     if value not in allowed:
-        raise PlanError(f"{name} is {value!r}.", f"Allowed: {', '.join(allowed)}.")
+        raise PlanError(f"{name} is {_shown(value)}.", f"Allowed: {', '.join(allowed)}.")
 
 
 def _whole(name: str, value: object, low: int, high: int) -> None:
     if isinstance(value, bool) or not isinstance(value, int) or not low <= value <= high:
-        raise PlanError(f"{name} is {value!r}.", f"Allowed: whole numbers from {low} to {high}.")
+        raise PlanError(f"{name} is {_shown(value)}.", f"Allowed: whole numbers from {low} to {high}.")
 
 
 def _real(name: str, value: object, low: float, high: float) -> None:
     if isinstance(value, bool) or not isinstance(value, int | float) or not low <= value <= high:
-        raise PlanError(f"{name} is {value!r}.", f"Allowed: {low:g} to {high:g}.")
+        raise PlanError(f"{name} is {_shown(value)}.", f"Allowed: {low:g} to {high:g}.")
 
 
 # From the trigger alone the starter learns nothing that reaches a longer prompt: with artworks that have no caption it

@@ -8,10 +8,11 @@ from pathlib import Path
 
 from styles.atomic import write_text
 from styles.errors import JobError
+from styles.file_reading import read_text
 from styles.library import Library
+from styles.side_files import thumbnail_of
 from styles.style import Style, StyleCard
 from styles.style_file import write_style
-from styles.thumbnail import thumbnail_jpeg
 from training import checkpoint as checkpoints
 from training.adapters import style_layers
 from training.checkpoint import Checkpoint
@@ -83,8 +84,8 @@ def keep(job: Job, step: int) -> Finished:
 def _noted(library: Library, note: Path, style_id: str) -> StyleCard | None:
     """Return the style that this job has added already. Another job's is never taken, even if it is the same."""
     try:
-        path = note.read_text(encoding="utf-8")
-    except OSError:
+        path = read_text(note)
+    except (OSError, ValueError):
         return None
     here = next((card for card in library.cards() if str(card.path) == path), None)
     card = library.find(library.handle(here)) if here else None
@@ -135,10 +136,8 @@ def style_of(job: Job, last: Checkpoint) -> Style:
 
 def _thumbnail(previews: Path, step: int) -> bytes | None:
     """Make a small JPEG of the first picture of the newest preview that the style had come to by `step`."""
-    from PIL import Image
-
     for path in sorted(previews.glob("step-*-0.png"), reverse=True):
-        if 0 < int(path.name.split("-")[1]) <= step:
-            with Image.open(path) as image:
-                return thumbnail_jpeg(image)
+        at = path.name.split("-")[1]
+        if at.isdecimal() and 0 < int(at) <= step and (small := thumbnail_of(path)):
+            return small
     return None

@@ -6,10 +6,12 @@ import base64
 import io
 from collections.abc import Iterable, Sequence
 from html import escape
+from pathlib import Path
 
 from app.train.progress import Progress, words_for_seconds
 from app.train.trainings import JobCard
 from app.words import say, translated, unsaid
+from styles.file_reading import open_file
 from training.events import PreviewReady
 from training.job import Job, State
 
@@ -20,12 +22,16 @@ STATES: dict[State, str] = {
     "finished": unsaid("finished"),
     "failed": unsaid("failed"),
     "interrupted": unsaid("interrupted"),
+    "damaged": unsaid("damaged"),
 }
 SMOOTHING = 0.15  # of the loss: the share of each new reading
 LARGEST_PX = 512  # of a preview on the page
+MOST_PIXELS = 4096 * 4096  # of a preview's file
 
 
-def progress_card(progress: Progress, title: str = "", asked: str | None = None) -> str:
+def progress_card(
+    progress: Progress, title: str = "", asked: str | None = None, notes: Sequence[str] = ()
+) -> str:
     """A training at a glance: phase, step, time left, loss, warnings; `asked` is a request not yet followed."""
     phase = translated(progress.phase)
     if asked == "pause":
@@ -53,7 +59,9 @@ def progress_card(progress: Progress, title: str = "", asked: str | None = None)
         if log and log not in told:
             told += " " + say("The details are in {file}.", file=log)
         parts.append(f'<div class="failure">{escape(told)}</div>')
-    parts += [f'<div class="warning">{escape(translated(one))}</div>' for one in progress.warnings[-3:]]
+    parts += [
+        f'<div class="warning">{escape(translated(one))}</div>' for one in (*progress.warnings[-3:], *notes)
+    ]
     parts.append(loss_curve(progress.losses, progress.step if progress.finished else progress.steps))
     return f'<div class="progress-card">{"".join(parts)}</div>'
 
@@ -138,9 +146,13 @@ def _preview(job: Job, path: str, label: str) -> str:
     from PIL import Image
 
     try:
-        with Image.open(job.folder / path) as picture:
+        # By its name alone: what a journal says is no way to other folders.
+        file = job.folder / "previews" / Path(path).name
+        with open_file(file) as opened, Image.open(opened, formats=("PNG",)) as picture:
+            if picture.width * picture.height > MOST_PIXELS:
+                return ""
             small = picture.convert("RGB")
-    except OSError:
+    except (OSError, ValueError, SyntaxError, Image.DecompressionBombError):
         return ""  # a preview that someone deleted is no reason to show none
     small.thumbnail((LARGEST_PX, LARGEST_PX))
     out = io.BytesIO()

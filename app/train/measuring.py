@@ -14,7 +14,9 @@ from pathlib import Path
 from typing import Any, Literal
 
 from app.train.runner import answering_process
-from styles.atomic import write_text
+from styles.atomic import write_cache, write_text
+from styles.field_types import has_its_types
+from styles.file_reading import read_json
 from styles.home import Home
 from training.plan import TrainingPlan
 from training.trial import Trial, shape_of
@@ -64,7 +66,7 @@ class Measuring:
         """Measure everything again when it is next asked for: something else kept the machine busy, perhaps."""
         with self._asking:
             self._failed.clear()
-            self._file.unlink(missing_ok=True)
+            write_cache(self._file, "{}")
 
     def stop(self) -> None:
         """End the trial that is going on, if any: a training needs the machine, or the window closes."""
@@ -92,7 +94,7 @@ class Measuring:
                 self._failed[key] = str(told["error"])
             else:
                 known = {name: asdict(trial) for name, trial in self._known().items()}
-                write_text(self._file, json.dumps(known | {key: asdict(Trial(**told))}, indent=1))
+                write_cache(self._file, json.dumps(known | {key: asdict(Trial(**told))}, indent=1))
         except (ValueError, TypeError):
             self._failed[key] = f"The trial ended without a word (exit code {process.returncode})."
 
@@ -104,8 +106,9 @@ class Measuring:
 
     def _known(self) -> dict[str, Trial]:
         try:
-            kept: dict[str, dict[str, Any]] = json.loads(self._file.read_text(encoding="utf-8"))
-            return {key: Trial(**trial) for key, trial in kept.items()}
+            kept: dict[str, dict[str, Any]] = read_json(self._file)
+            trials = {key: Trial(**trial) for key, trial in kept.items()}
+            return {key: trial for key, trial in trials.items() if has_its_types(trial)}
         except (OSError, ValueError, TypeError, AttributeError):
             return {}
 

@@ -7,14 +7,17 @@ holds it: who pauses wants the machine, and not the next training on it.
 from __future__ import annotations
 
 import json
+import os
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from pathlib import Path
 
 from app.log import write_surprise
 from app.train.trainings import Trainings
-from styles.atomic import write_text
-from styles.errors import AtelierError
+from styles.atomic import set_aside, write_text
+from styles.errors import AtelierError, JobError
+from styles.file_reading import read_json, why
 from styles.home import Home
 from training.events import Failed
 from training.job import Job
@@ -38,7 +41,7 @@ class TrainingQueue:
     def waiting(self) -> list[Job]:
         """The jobs that wait, the next one first; one whose folder is gone is left out."""
         jobs = (Job(self.home.jobs / name) for name in self._read()[0])
-        return [job for job in jobs if (job.folder / "plan.json").is_file()]
+        return [job for job in jobs if os.path.isfile(job.folder / "plan.json")]
 
     @property
     def held(self) -> bool:
@@ -118,7 +121,7 @@ class TrainingQueue:
             self._write(ids[1:], held)
             job = Job(self.home.jobs / ids[0])
             try:
-                if not (job.folder / "plan.json").is_file() or self.trainings.state(job) != "waiting":
+                if not os.path.isfile(job.folder / "plan.json") or self.trainings.state(job) != "waiting":
                     return None  # deleted, or begun by somebody else
                 self._begin(job)
             except AtelierError as error:
@@ -126,11 +129,31 @@ class TrainingQueue:
             return job
 
     def _read(self) -> tuple[list[str], bool]:
+        return self._read_and_judge()[0]
+
+    @property
+    def problem(self) -> JobError | None:
+        """What is wrong with the file that keeps the queue."""
+        return self._read_and_judge()[1]
+
+    def _read_and_judge(self) -> tuple[tuple[list[str], bool], JobError | None]:
         try:
-            kept = json.loads(self._file.read_text(encoding="utf-8"))
-            return [str(one) for one in kept["waiting"]], bool(kept["held"])
-        except (OSError, ValueError, KeyError, TypeError):
-            return [], False
+            kept = read_json(self._file)
+            ids, held = (kept.get(key) if isinstance(kept, dict) else None for key in ("waiting", "held"))
+            if not isinstance(held, bool) or not isinstance(ids, list):
+                raise ValueError("it holds no queue")
+            # A name and no path: only what lies among the jobs can wait.
+            named = [one for one in ids if isinstance(one, str) and one and Path(one).name == one]
+            return (named, held), None
+        except FileNotFoundError:
+            return ([], False), None
+        except (OSError, ValueError) as error:
+            return ([], False), JobError(
+                f"{self._file} is damaged ({why(error)}), so that no training waits.",
+                "Resume those that waited; with the next change it is set aside.",
+            )
 
     def _write(self, ids: list[str], held: bool) -> None:
+        if self.problem:
+            set_aside(self._file)
         write_text(self._file, json.dumps({"waiting": ids, "held": held}, indent=1))

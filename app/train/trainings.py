@@ -13,11 +13,12 @@ from app.train.progress import Progress, words_for_seconds
 from app.train.runner import OUTPUT_NAME, Runner
 from styles.errors import AtelierError, BadInput, JobError, PlanError, WrongFamilyError
 from styles.home import Home
-from styles.names import safe_name
+from styles.names import clean_text, safe_name
 from styles.style import FAMILY_NAMES
 from training.artworks import collect
+from training.checkpoint import strays
 from training.events import Failed, Finished
-from training.job import Job, State, jobs_in
+from training.job import LONGEST_FILE_NAME, Job, State, jobs_in
 from training.plan import plan_for
 from training.result import keep
 
@@ -37,6 +38,7 @@ STATE_WORDS: dict[State, str] = {
     "finished": "finished",
     "failed": "failed",
     "interrupted": "interrupted",
+    "damaged": "damaged",
 }
 
 
@@ -48,6 +50,7 @@ class JobCard:
     name: str  # of the style
     state: State
     progress: Progress
+    notes: tuple[str, ...] = ()  # what else lies in its folder that ought not to
 
     @property
     def resumable(self) -> bool:
@@ -60,7 +63,9 @@ class JobCard:
         left = self.progress.seconds_left
         soon = f"about {words_for_seconds(left)} left" if self.state == "running" and left is not None else ""
         state = "stopped before it began" if self.progress.nothing_learnt else STATE_WORDS[self.state]
-        return " · ".join(text for text in (self.name, state, far, soon) if text)
+        damage = self.progress.failed if self.state == "damaged" else None
+        said = f"{damage.message} {damage.hint}".strip() if damage else ""
+        return " · ".join(text for text in (self.name, state, far, soon, said, *self.notes) if text)
 
     def facts(self) -> dict[str, Any]:
         """The same as plain JSON values."""
@@ -73,7 +78,9 @@ class JobCard:
             "steps": self.progress.steps,
             "seconds_left": self.progress.seconds_left,
             "style": (finished.style_path or None) if finished else None,
-            "error": failed.message if failed and self.state == "failed" else None,
+            "error": failed.message if failed and self.state in ("failed", "damaged") else None,
+            "hint": failed.hint if failed and self.state in ("failed", "damaged") else None,
+            "notes": list(self.notes),
         }
 
 
@@ -175,27 +182,25 @@ class Trainings:
         return next((job for job in jobs if self.runner.starting(job.folder) or job.alive()), None)
 
     def cards(self) -> list[JobCard]:
-        """All trainings, newest first; a job folder that can't be read is left out."""
-        cards = []
-        for job in reversed(jobs_in(self.home.jobs)):
-            try:
-                cards.append(self.card(job))
-            except AtelierError:
-                continue
-        return cards
+        """All trainings, newest first; a job folder that can't be read is among them, with the reason."""
+        return [self.card(job) for job in reversed(jobs_in(self.home.jobs))]
 
     def card(self, job: Job) -> JobCard:
         """What the list shows of one job."""
+        if damage := job.damage():
+            return JobCard(job.folder.name, job.name, self.state(job), _damaged(damage))
         progress = Progress()
         for event in job.events():
             progress = progress.after(event)
-        return JobCard(job.folder.name, job.name, self.state(job), progress)
+        return JobCard(job.folder.name, job.name, self.state(job), progress, notes_on(job))
 
     def look(self, job: Job, progress: Progress, offset: int) -> tuple[Progress, int, State]:
         """Take `progress`, read up to byte `offset` of the journal, as far as it goes now; with the job's state."""
         alive = (
             self.runner.starting(job.folder) or job.alive()
         )  # asked before reading, so that no event is missed
+        if damage := job.damage():
+            return _damaged(damage), offset, self.state(job)
         events, offset = job.events_since(offset)
         for event in events:
             progress = progress.after(event)
@@ -226,6 +231,17 @@ class Trainings:
         )
         failed = Failed(how, "Resume it: it goes on from its last checkpoint.", str(job.folder / OUTPUT_NAME))
         return replace(progress, phase="Interrupted", failed=failed, seconds_left=None)
+
+
+def notes_on(job: Job) -> tuple[str, ...]:
+    """What to say of things in a job's folder that no training put there."""
+    odd = strays(job.folder / "checkpoints")
+    names = ", ".join(f"“{clean_text(path.name, LONGEST_FILE_NAME)}”" for path in odd[:5])
+    return (f"Among the checkpoints lies {names}, which is none of them: move it away.",) if odd else ()
+
+
+def _damaged(damage: AtelierError) -> Progress:
+    return Progress(phase="Damaged", failed=Failed(damage.message, damage.hint))
 
 
 def numbers_of(order: TrainingOrder) -> dict[str, Any]:

@@ -10,7 +10,7 @@ import gradio as gr
 from app.studio import Studio
 from app.train.drawing import film, job_words, no_training, progress_card, queue_list
 from app.train.progress import Progress
-from app.train.trainings import can_resume
+from app.train.trainings import can_resume, notes_on
 from app.window.answers import QUIET, answering
 from app.window.scripts import script
 from app.words import say
@@ -180,7 +180,7 @@ def _watched(studio: Studio, seen: Watch) -> tuple[Job | None, Watch]:
 
 
 def _card(job: Job | None, now: Watch) -> str:
-    return no_training() if job is None else progress_card(now.progress, job.name, now.asked)
+    return no_training() if job is None else progress_card(now.progress, job.name, now.asked, notes_on(job))
 
 
 def _strip_and_buttons(job: Job | None, seen: Watch, now: Watch, turned: bool) -> list[Any]:

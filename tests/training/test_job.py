@@ -10,7 +10,8 @@ from typing import Any
 import pytest
 
 from styles import atomic
-from styles.errors import BadInput, DiskFullError, JobError, PictureError, PlanError
+from styles.errors import BadInput, DiskFullError, Failure, JobError, PictureError, PlanError
+from training import checkpoint
 from training.events import Failed, Finished, Paused, PhaseStarted, StepDone, Warned
 from training.job import Job, jobs_in
 
@@ -152,6 +153,57 @@ def test_what_is_no_job_is_said(tmp_path: Path, make_job: Callable[..., Job]) ->
     (job.folder / "artworks.json").write_text("[{}]")
     with pytest.raises(JobError, match="artworks"):
         job.artworks()
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        '{"event": "StepDone", "step": "3", "steps": 2, "loss": 0.5, "learning_rate": 1, "seconds": 1, "seconds_left": 1}',
+        '{"event": "StepDone", "step": 3, "steps": 2, "loss": NaN, "learning_rate": 1, "seconds": 1, "seconds_left": 1}',
+        '{"event": "StepDone", "step": %s, "steps": 2, "loss": 1, "learning_rate": 1, "seconds": 1, "seconds_left": 1}'
+        % (10**400),
+        '{"event": "PreviewReady", "step": 1, "paths": [1], "prompts": ["a"]}',
+        '{"event": "Warned", "message": "\\ud800"}',
+        '{"event": ["Warned"]}',
+        "[" * 100_000,
+        "3",
+    ],
+)
+def test_lines_that_are_no_events_are_passed_over(make_job: Callable[..., Job], line: str) -> None:
+    job = make_job(Path("x"))
+    job.append(Paused(2))
+    with job.journal.open("a", encoding="utf-8") as file:
+        file.write(line + "\n")
+    assert job.events() == [Paused(2)] and job.state() == "paused"
+
+
+def test_only_checkpoints_count_among_what_lies_there(tmp_path: Path) -> None:
+    for name in ("step-000100", "step-000020", "step-abc", "step-7", "step-000100 (conflicted copy 2026)"):
+        (tmp_path / f"{name}.safetensors").write_bytes(b"")
+    (tmp_path / "step-000300.safetensors").mkdir()
+    for name in (".DS_Store", "desktop.ini", "step-000400.txt"):
+        (tmp_path / name).write_bytes(b"")
+    assert checkpoint.steps_in(tmp_path) == [20, 100]
+    assert checkpoint.latest(tmp_path) is None  # both are empty
+    assert [path.stem for path in checkpoint.strays(tmp_path)] == [
+        "step-000100 (conflicted copy 2026)", "step-000300", "step-7", "step-abc",
+    ]  # fmt: skip
+
+
+@pytest.mark.parametrize("name", ["events.jsonl", "lock", "plan.json"])
+def test_a_job_with_a_folder_for_a_file_is_damaged(make_job: Callable[..., Job], name: str) -> None:
+    job = make_job(Path("x"))
+    (job.folder / name).unlink(missing_ok=True)
+    (job.folder / name).mkdir()
+    assert jobs_in(job.folder.parent) == [job] and job.state() == "damaged" and not job.alive()
+    damage = job.damage()
+    assert damage is not None and damage.hint
+    if name == "lock":
+        with pytest.raises(Failure, match="in the way"), job.held():
+            pass
+    if name == "events.jsonl":
+        with pytest.raises(Failure, match="in the way"):
+            job.append(Paused(2))
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="elsewhere names of files are text")

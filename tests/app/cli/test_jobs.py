@@ -80,7 +80,9 @@ def test_job_folders_that_are_damaged_hide_no_others(tmp_path: Path, artworks: P
     broken.mkdir()
     (broken / "plan.json").write_text("{", encoding="utf-8")
     job = Job.create(studio.home.jobs, _plan(tiny_base), [artworks])
-    assert [card.id for card in studio.jobs()] == [job.folder.name]
+    damaged, whole = sorted(studio.jobs(), key=lambda card: card.id)
+    assert (whole.id, whole.state) == (job.folder.name, "waiting")
+    assert (damaged.id, damaged.state) == (broken.name, "damaged") and "plan" in damaged.words
 
 
 def _plan(base: Path) -> TrainingPlan:
