@@ -7,9 +7,11 @@ from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 
 from app.words import LANGUAGES
-from styles.atomic import write_private
+from styles.atomic import set_aside, write_private
 from styles.errors import SettingsError
+from styles.file_reading import read_json, why
 from styles.home import Home
+from styles.names import clean_text
 
 DEVICES = ("auto", "cpu", "cuda", "mps")
 PRECISIONS = ("auto", "fp32", "fp16", "bf16")
@@ -35,7 +37,9 @@ class Settings:
         for name in SWITCHES:
             switch = getattr(self, name)
             if not isinstance(switch, bool):
-                raise SettingsError(f"The setting {name} is {switch!r}.", hint="It must be true or false.")
+                raise SettingsError(
+                    f"The setting {name} is {clean_text(repr(switch), 80)}.", hint="It must be true or false."
+                )
         if not isinstance(self.password, str):
             raise SettingsError("The setting password is no text.", hint="Choose a password anew.")
         if self.shared and not self.password:
@@ -49,7 +53,8 @@ class Settings:
         ):
             if value not in known:
                 raise SettingsError(
-                    f"The setting {name} is {value!r}.", hint=f"Choose one of {', '.join(known)}."
+                    f"The setting {name} is {clean_text(repr(value), 80)}.",
+                    hint=f"Choose one of {', '.join(known)}.",
                 )
 
     @staticmethod
@@ -61,19 +66,33 @@ class Settings:
     def load(home: Home) -> Settings:
         """Read the settings of this home; the defaults where none were saved. Unknown names are ignored."""
         path = Settings.path(home)
-        if not path.is_file():
-            return Settings()
         try:
-            saved = json.loads(path.read_text(encoding="utf-8"))
+            saved = read_json(path)
+        except FileNotFoundError:
+            return Settings()
         except (OSError, ValueError) as error:
             raise SettingsError(
-                f"The settings in {path} can't be read ({error}).", hint="Delete that file to begin again."
+                f"The settings in {path} can't be read ({why(error)}).",
+                hint="Delete that file to begin again.",
             ) from error
         if not isinstance(saved, dict):
             raise SettingsError(f"{path} holds no settings.", hint="Delete that file to begin again.")
         known = {field.name for field in fields(Settings)}
         return Settings(**{name: value for name, value in saved.items() if name in known})
 
+    @staticmethod
+    def load_what_can_be(home: Home) -> tuple[Settings, SettingsError | None]:
+        """The settings of this home, or the defaults and why; what is wrong with them keeps nothing from starting."""
+        try:
+            return Settings.load(home), None
+        except SettingsError as error:
+            return Settings(), error
+
     def save(self, home: Home) -> None:
-        """Write the settings atomically, for this user's eyes only: the hash of the password stands in them."""
+        """Write the settings atomically, for this user's eyes only: the hash of the password stands in them.
+
+        What can't be read of them is set aside.
+        """
+        if Settings.load_what_can_be(home)[1] is not None:
+            set_aside(Settings.path(home))
         write_private(Settings.path(home), json.dumps(asdict(self), indent=2) + "\n")

@@ -17,7 +17,6 @@ from app.create.memory import refuse_if_crowded
 from app.create.mix_orders import MixOrder
 from app.create.painting import PaintingEvent
 from app.create.rendering import Rendering
-from app.home_rights import make_private
 from app.library.idle import Idle
 from app.orders import PictureOrder, TrainingOrder
 from app.settings import Settings
@@ -28,7 +27,7 @@ from app.train.trainings import JobCard, Trainings
 from styles.base_facts import is_here
 from styles.bases import BaseShelf
 from styles.blend import Blend
-from styles.errors import Cancelled, JobError
+from styles.errors import AtelierError, Cancelled, JobError
 from styles.from_picture import kept_source, source_path
 from styles.home import Home
 from styles.library import Library
@@ -49,8 +48,7 @@ class Studio:
 
     def __init__(self, home: Home) -> None:
         self.home = home.create()
-        make_private(home)
-        self.settings = Settings.load(home)
+        self.settings, self._settings_problem = Settings.load_what_can_be(home)
         self.library = Library(home)
         self.shelf = BaseShelf(home)
         self.trainings = Trainings(home)
@@ -62,10 +60,16 @@ class Studio:
         self.desk = TrainingDesk(home, self.library, self.trainings, self.base_source, lambda: self.settings)
         self._rendering: Rendering | None = None
 
+    def problems(self) -> list[AtelierError]:
+        """What is wrong in the home, each with what to do; none of it keeps the rest from being used."""
+        odd = (self._settings_problem, self.shelf.problem, self.queue.problem)
+        return [*self.home.problems(), *(one for one in odd if one is not None)]
+
     def change_settings(self, **choices: Any) -> Settings:
         """Replace some settings and save them; raises SettingsError."""
         self.settings = replace(self.settings, **choices)
         self.settings.save(self.home)
+        self._settings_problem = None
         return self.settings
 
     def base_source(self, wanted: str) -> str:

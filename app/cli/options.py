@@ -36,7 +36,10 @@ def open_studio(context: typer.Context, home: Path | None) -> Studio:
     at: Any = context
     while home is None and at is not None:
         home, at = at.params.get("home"), at.parent
-    return Studio(home_folder(home))
+    studio = Studio(home_folder(home))
+    for problem in studio.problems():
+        console_of(context).say(str(problem))
+    return studio
 
 
 def command_group(about: str) -> typer.Typer:

@@ -15,19 +15,18 @@ from typing import TYPE_CHECKING, Any
 from app.create.at_hand import StylesAtHand
 from app.create.mixing import Mix, effects_of, mix_of, sheet_of, sheet_title, weighed, within_budget
 from app.create.painting import Notice, PaintingEvent, painted, sheet_painted
-from app.create.threads import PaintingThreads
 from app.orders import DEFAULT_SAMPLER, DEFAULT_STEPS, PictureOrder
 from app.settings import Settings
-from styles.atomic import write_text
+from styles.atomic import write_cache
 from styles.blend import Blend
 from styles.errors import BaseError, UnknownStyleError
+from styles.file_reading import read_json
 from styles.from_picture import SourcePicture, keep_source, kept_source
 from styles.home import Home
 from styles.library import Library
 from styles.names import clean_text
 from styles.recipe import Recipe
 from styles.strength import Effect, Effects
-from styles.threads import use
 from styles.triggers import with_trigger
 
 if TYPE_CHECKING:
@@ -46,7 +45,6 @@ class Easel:
         self.home = home
         self.library = library
         self.styles = StylesAtHand(library)
-        self.threads = PaintingThreads()
         self.used_at = time.monotonic()  # when somebody had it last
         self._in_use = threading.Lock()
         self._waiting: list[None] = []  # one for each who waits for it
@@ -62,7 +60,7 @@ class Easel:
     def warm(self, source: str, settings: Settings) -> None:
         """Open the base ahead of the first picture."""
         with self._turn():
-            self.threads.choose(self._open(source, settings))
+            self._open(source, settings)
 
     def put_away(self) -> None:
         """Close the base and give its memory back; waits for a painting to end."""
@@ -126,7 +124,6 @@ class Easel:
         picture = _picture_of(order.image)
         styles = self.styles.open(mix.ids)
         with self.opened(source, settings) as base:
-            self.threads.choose(base)
             if order.like:
                 yield from map(Notice, _what_differs(order.like, base))
             effects = Effects(self.home).known(base.effects_key)
@@ -140,7 +137,6 @@ class Easel:
                 events = painted(base, request, styles, folder, cancelled)
             else:
                 events = sheet_painted(base, sheet, sheet_title(order.sheet, mix), styles, folder, cancelled)
-            events = self.threads.watched(request, len(styles), events)
             yield from _keeping(picture, self.home, events)
 
     def paint_again(
@@ -154,7 +150,6 @@ class Easel:
             from styles.generate import request_again
 
             yield from map(Notice, _what_differs(recipe, base))
-            use(recipe.threads)
             request = request_again(recipe, styles, picture)
             yield from painted(base, request, styles, folder, cancelled)
 
@@ -206,7 +201,7 @@ class Easel:
             places, here = self._places(), (source, self._base.effects_key)
             if places.get(self._base.fingerprint) != here:
                 places.pop(self._base.fingerprint, None)  # the last one comes last
-                write_text(self._places_file, json.dumps(places | {self._base.fingerprint: here}, indent=2))
+                write_cache(self._places_file, json.dumps(places | {self._base.fingerprint: here}, indent=2))
         return self._base
 
     def _close(self) -> None:
@@ -233,7 +228,7 @@ class Easel:
         A picture says only which base, not where it lies.
         """
         try:
-            places = json.loads(self._places_file.read_text(encoding="utf-8"))
+            places = read_json(self._places_file)
             # Before there were keys, only the source stood there.
             pairs = {str(known): (at, "") if isinstance(at, str) else at for known, at in places.items()}
             return {known: (str(source), str(key)) for known, (source, key) in pairs.items()}

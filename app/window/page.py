@@ -15,6 +15,7 @@ from app.window.api import add_endpoints
 from app.window.create import create_room
 from app.window.library import library_room
 from app.window.look import SIGN
+from app.window.problems import problems_notice
 from app.window.settings import settings_room
 from app.window.tour import connect_tour, tour_strip
 from app.window.train import train_room
@@ -31,6 +32,7 @@ def build(studio: Studio) -> gr.Blocks:
     pillow_heif.register_heif_opener()  # Gradio opens the picture to start from by Pillow alone
     with gr.Blocks(title="Atelier", analytics_enabled=False, delete_cache=CLEANING) as page:
         gr.HTML(masthead(), elem_id="masthead")
+        problems_notice(studio, page)
         tour = tour_strip()
         with gr.Tabs() as rooms:
             with gr.Tab(say("Train"), id="train") as train_tab:

@@ -1,0 +1,34 @@
+"""What is wrong in the home, above all rooms, for as long as it is."""
+
+from __future__ import annotations
+
+from html import escape
+from typing import Any
+
+import gradio as gr
+
+from app.studio import Studio
+from app.window.answers import QUIET, answering
+from app.words import say, say_error
+
+
+def problems_notice(studio: Studio, page: gr.Blocks) -> None:
+    """Lay out the notice, and look anew whenever the page is loaded."""
+    told = answering(studio, "looking at your data folder")
+    notice = gr.HTML(visible=False, elem_id="problems")
+
+    @told
+    def look() -> Any:
+        drawn = problems_drawn(studio)
+        return gr.update(value=drawn, visible=bool(drawn))
+
+    page.load(look, None, notice, **QUIET)
+
+
+def problems_drawn(studio: Studio) -> str:
+    """The problems as HTML; empty where there are none."""
+    said = [f"<li>{escape(say_error(problem))}</li>" for problem in studio.problems()]
+    if not said:
+        return ""
+    head = escape(say("Something in your data folder needs you"))
+    return f'<div class="problems" role="status"><h3>{head}</h3><ul>{"".join(said)}</ul></div>'
