@@ -16,7 +16,9 @@ from styles.errors import Cancelled
 from styles.prompts import encode_prompts
 from styles.request import Order, Run
 from styles.sampling import make_scheduler
+from styles.slices import in_slices
 from styles.stacked import BlendedModel
+from styles.stopping import stopped
 from styles.style import Style
 from styles.vocabulary import Vocabulary
 
@@ -57,7 +59,7 @@ def denoise(
     """Denoise some of the order's pictures together, yielding every step; returns the latents (B, C, h, w) in fp32.
 
     `start` is the source picture's latents (1, C, h, w) on the CPU, None to paint from noise alone. Raises Cancelled
-    between two steps.
+    between two steps, and within one where `styles.stopping` looks after the base.
     """
     seeds = order.request.seeds
     mixing = _Mixing(base, order, styles, mix, pictures, cancelled)
@@ -176,7 +178,7 @@ class _Mixing:
         # In the order of the ids, so that the order of the sliders can't change a single bit of the picture.
         for column in sorted(columns, key=lambda column: ids[column]):
             if total is not None and self._cancelled():
-                raise Cancelled("Stopped in the middle of a step.")
+                raise stopped()
             alone = tuple(
                 tuple(gain if other == column else 0.0 for other, gain in enumerate(row)) for row in gains
             )
@@ -195,7 +197,8 @@ class _Mixing:
     def _guided(self, inputs: Tensor, timestep: Tensor, gains: Rows) -> Tensor:
         order = self._order
         states = self._states_under(gains)
-        prediction = self._base.unet(inputs, timestep, encoder_hidden_states=states, return_dict=False)[0]
+        with in_slices(self._base, inputs.shape[-2] * inputs.shape[-1], len(inputs), self._cancelled):
+            prediction = self._base.unet(inputs, timestep, encoder_hidden_states=states, return_dict=False)[0]
         prediction = prediction.float()
         if not order.guided:
             return prediction

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import torch
@@ -12,6 +13,7 @@ from styles.base import Base, in_fp32
 from styles.prompts import cut_words
 from styles.recipe import Recipe
 from styles.request import CreateRequest, Order
+from styles.slices import in_slices
 
 BLACK = 3  # of 255: a picture with nothing brighter is black to the eye
 
@@ -28,14 +30,22 @@ class PictureDone:
 
 
 def finish(
-    base: Base, order: Order, names: dict[str, str], latents: Tensor, pictures: int, row: int, index: int
+    base: Base,
+    order: Order,
+    names: dict[str, str],
+    latents: Tensor,
+    pictures: int,
+    row: int,
+    index: int,
+    cancelled: Callable[[], bool],
 ) -> PictureDone | None:
     """Decode one picture, look at it, and write its recipe; None if it is not numbers.
 
     `latents` is (1, C, h, w), row `row` of a batch of `pictures`; `names` are the styles' by id.
     """
     request = order.request
-    pixels = _decode(base, latents)  # (h, w, 3) in 0..1
+    with in_slices(base, latents.shape[-2] * latents.shape[-1], 1, cancelled):
+        pixels = _decode(base, latents)  # (h, w, 3) in 0..1
     if pixels is None:
         return None
     image = Image.fromarray((pixels * 255).round().to(torch.uint8).cpu().numpy())

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import io
 import math
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -126,7 +127,13 @@ def first_step(steps: int, strength: float) -> int:
     return steps - (max(1, round(steps * strength)) if strength > 0 else 0)
 
 
-def encode_source(base: Base, source: SourcePicture, width_px: int, height_px: int) -> Tensor:
+def encode_source(
+    base: Base,
+    source: SourcePicture,
+    width_px: int,
+    height_px: int,
+    cancelled: Callable[[], bool] = lambda: False,
+) -> Tensor:
     """Return the scaled latents (1, C, H/f, W/f) in fp32 on the CPU; the picture covers the size, cut at the middle.
 
     The mean of the VAE's answer and no draw from it: a seed decides the noise alone. In fp32 where half precision
@@ -138,13 +145,16 @@ def encode_source(base: Base, source: SourcePicture, width_px: int, height_px: i
     from PIL import ImageOps
 
     from styles.base import in_fp32
+    from styles.slices import in_slices
 
     fitted = ImageOps.fit(source.image, (width_px, height_px), pillow.Resampling.LANCZOS)
     values = numpy.asarray(fitted, dtype=numpy.float32) / 127.5 - 1.0
     pixels = torch.from_numpy(values).permute(2, 0, 1)[None].to(base.device)  # (1, 3, H, W) in -1..1
     dtype = base.vae.dtype
     full = f"{base.device} has too little memory to read a picture of {width_px}x{height_px} px."
-    with memory_told(full, "Choose a smaller size, or close other programs."), torch.no_grad():
+    latents_count = (width_px // base.vae_factor) * (height_px // base.vae_factor)
+    slices = in_slices(base, latents_count, 1, cancelled)
+    with memory_told(full, "Choose a smaller size, or close other programs."), torch.no_grad(), slices:
         latents = base.vae.encode(pixels.to(dtype)).latent_dist.mode().float()
         if not bool(torch.isfinite(latents).all()) and dtype != torch.float32:
             with in_fp32(base.vae) as vae:

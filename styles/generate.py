@@ -17,6 +17,7 @@ from styles.from_picture import SourcePicture, encode_source
 from styles.recipe import Recipe
 from styles.request import CreateRequest, Order, SecondPass, fill_in
 from styles.stacked import BlendedModel
+from styles.stopping import models_of, stopped, stopping
 from styles.style import Style
 
 LATENTS_AT_ONCE = {"cpu": 4 * 16 * 16, "accelerator": 8 * 64 * 64}  # summed over the pictures of a batch
@@ -34,7 +35,7 @@ def generate(
     """Paint the request with the styles mixed as it says, yielding every step and every finished picture.
 
     The styles act on the base only while this runs. One seed makes one picture, whatever its neighbours. Raises BadInput
-    before anything is computed, Cancelled between two steps, OutOfMemory, and Failure after the last picture if
+    before anything is computed, Cancelled within a step or between two, OutOfMemory, and Failure after the last picture if
     some were not numbers any more.
     """
     check_family(base, styles)
@@ -90,7 +91,7 @@ def _paint(
     size = count if request.only is not None else request.batch or _automatic_batch(base, order)
     names = {key: style.name for key, style in zip(order.ids, styles, strict=True)}
     spoilt: list[int] = []
-    with base.carried.blended(base, styles) as mix:
+    with stopping(models_of(base), cancelled, stopped), base.carried.blended(base, styles) as mix:
         start = _start(base, order, cancelled)
         while first < count:
             pictures = range(first, min(first + size, count))
@@ -133,7 +134,7 @@ def _start(base: Base, order: Order, cancelled: Callable[[], bool]) -> Tensor | 
         return None
     if cancelled():
         raise Cancelled("Stopped before the first step.")
-    return encode_source(base, source, run.width_px, run.height_px)
+    return encode_source(base, source, run.width_px, run.height_px, cancelled)
 
 
 def _paint_batch(
@@ -156,7 +157,7 @@ def _paint_batch(
             continue
         if cancelled():
             raise Cancelled("Stopped while finishing the pictures.")
-        done = finish(base, order, names, latents[row : row + 1], len(pictures), row, index)
+        done = finish(base, order, names, latents[row : row + 1], len(pictures), row, index, cancelled)
         yield index if done is None else done
 
 

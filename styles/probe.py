@@ -21,7 +21,9 @@ from styles.base_facts import sample
 from styles.errors import Cancelled, Failure, OutOfMemory, is_out_of_memory
 from styles.prompts import encode_prompts
 from styles.sampling import TRAINED, make_scheduler
+from styles.slices import in_slices
 from styles.stacked import blended
+from styles.stopping import models_of, stopped, stopping
 from styles.strength import SKETCH, Effect
 from styles.style import Style
 
@@ -96,14 +98,15 @@ class Probe:
         changes of all places and prompts. Raises WrongFamilyError, BlendError, Cancelled.
         """
         changes = []
-        with blended(self.base, styles) as mix:
+        with stopping(models_of(self.base), cancelled, stopped), blended(self.base, styles) as mix:
             mix.set_gains(list(weights))
             words = any(layer.network != "unet" for style in styles for layer in style.layers)
             states = encode_prompts(self.base, self.prompts) if words else self.states
             for place in self.places:
                 if cancelled():
                     raise Cancelled("Stopped while measuring how strong a style is.")
-                change = _predict(self.base, place.inputs, place.timestep, states) - place.prediction
+                now = _predict(self.base, place.inputs, place.timestep, states, cancelled)
+                change = now - place.prediction
                 changes.append(change * place.share)
         whole = torch.stack(changes)  # (places, B, C, h, w)
         return whole / (len(self.places) * len(self.prompts)) ** 0.5
@@ -137,6 +140,11 @@ def walk(
     cancelled: Callable[[], bool] = lambda: False,
 ) -> Probe:
     """Let the base walk once, which costs a prediction for each prompt and place, and one more. Raises Cancelled."""
+    with stopping(models_of(base), cancelled, stopped):
+        return _walk(base, prompts, seed, places, cancelled)
+
+
+def _walk(base: Base, prompts: Sequence[str], seed: int, places: int, cancelled: Callable[[], bool]) -> Probe:
     states = encode_prompts(base, prompts)
     scheduler = make_scheduler(base, "ddim")
     # Evenly down from pure noise: the last place would else be so clean that no style shows there.
@@ -153,7 +161,7 @@ def walk(
             raise Cancelled("Stopped while measuring how strong a style is.")
         inputs = scheduler.scale_model_input(latents, timestep).to(base.dtype)
         on_device = timestep.to(base.device)
-        prediction = _predict(base, inputs, on_device, states)
+        prediction = _predict(base, inputs, on_device, states, cancelled)
         signal = float(scheduler.alphas_cumprod[int(timestep)]) ** 0.5
         found.append(Place(on_device, inputs, prediction, _share(base, latents, prediction, signal)))
         latents = scheduler.step(prediction, timestep, latents).prev_sample
@@ -161,15 +169,22 @@ def walk(
 
 
 @torch.no_grad()
-def _predict(base: Base, inputs: Tensor, timestep: Tensor, states: Tensor) -> Tensor:
+def _predict(
+    base: Base,
+    inputs: Tensor,
+    timestep: Tensor,
+    states: Tensor,
+    cancelled: Callable[[], bool] = lambda: False,
+) -> Tensor:
     """(B, C, h, w) fp32; in smaller batches where memory demands it. Raises OutOfMemory."""
     at_once = min(AT_ONCE, len(inputs))
     while True:
         try:
-            parts = [
-                base.unet(some, timestep, encoder_hidden_states=words, return_dict=False)[0].float()
-                for some, words in zip(inputs.split(at_once), states.split(at_once), strict=True)
-            ]
+            with in_slices(base, inputs.shape[-2] * inputs.shape[-1], at_once, cancelled):
+                parts = [
+                    base.unet(some, timestep, encoder_hidden_states=words, return_dict=False)[0].float()
+                    for some, words in zip(inputs.split(at_once), states.split(at_once), strict=True)
+                ]
             return torch.cat(parts)
         except Exception as error:
             if not is_out_of_memory(error):

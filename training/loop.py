@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import gc
 import time
 from collections.abc import Callable, Iterator
@@ -14,6 +15,7 @@ from torch import Tensor
 from styles.base import Base, open_base
 from styles.errors import OutOfMemory, TrainingFailed, is_out_of_memory
 from styles.library import Library
+from styles.stopping import at_most_every, models_of, stopping
 from training import checkpoint as checkpoints
 from training.adapters import adapted, continue_style
 from training.checkpoint import Checkpoint
@@ -35,6 +37,7 @@ from training.preview import paint_previews
 from training.result import finish
 from training.trainer import Trainer, begin
 
+LOOK_SECONDS = 0.1  # between two looks at the requests within a step
 MOST_ROLLBACKS = 4
 ROLLBACK_FACTOR = 0.5  # of the learning rate
 
@@ -49,9 +52,10 @@ def train(
     """Train the job's style from where it stands to its end, or until it is asked to pause or to stop.
 
     Yields what happens; the caller appends it to the journal. The last event is Paused or Finished; by then the style
-    lies in the library. `cancelled()` means pause; it and the job's requests are looked at in every phase. Only the
-    process that holds the job's lock may call this. `base` is an open base to train on (left bit-identical), else the
-    plan's is opened. Raises from styles.errors; the checkpoints stay, so that the job can be started again.
+    lies in the library. `cancelled()` means pause; it and the job's requests are looked at in every phase and within
+    each step. Only the process that holds the job's lock may call this. `base` is an open base to train on (left
+    bit-identical), else the plan's is opened. Raises from styles.errors; the checkpoints stay, so that the job can be
+    started again.
     """
 
     def asked() -> Literal["pause", "stop"] | None:
@@ -97,17 +101,19 @@ def _run(
         )
     vae_parameter = next(base.vae.parameters())
     place, kind = vae_parameter.device, vae_parameter.dtype
+    seldom = at_most_every(LOOK_SECONDS, lambda: asked() is not None)  # a request is a file
     try:
         if kind != torch.float32:
             base.vae.float()  # half-precision encoding loses fine texture, and it happens once
-        yield from prepare(base, job, plan, lambda: asked() is not None)
+        with stopping(models_of(base), seldom, Interrupted):
+            yield from prepare(base, job, plan, lambda: asked() is not None)
         # The loop needs no text encoder any more, and the VAE only for previews.
         base = replace(base, text_encoders=(), tokenizers=())
         if base.device.type != "cpu":
             base.vae.to("cpu")
         gc.collect()
         _free_device(base.device)
-        with adapted(base.unet, plan) as weights:
+        with adapted(base.unet, plan) as weights, stopping(models_of(base), seldom, Interrupted):
             yield from _loop(job, plan, base, weights, start, asked)
     finally:
         if given:
@@ -185,7 +191,10 @@ def _steps(
             yield previews
         if step == plan.steps:
             return
-        trainer.take_step()
+        with contextlib.suppress(
+            Interrupted
+        ):  # the step is taken back; what was learnt before it is saved first
+            trainer.take_step()
 
 
 def _note_changes(before: dict[str, str], now: dict[str, str]) -> Iterator[Warned]:

@@ -15,7 +15,7 @@ from training import checkpoint as checkpoints
 from training.adapters import set_weight
 from training.checkpoint import Checkpoint, Progress
 from training.draws import Draw, draw
-from training.encode import Prepared, load
+from training.encode import Interrupted, Prepared, load
 from training.job import Job
 from training.loss import Objective, learning_rate_at, objective_of
 from training.plan import TrainingPlan
@@ -41,7 +41,19 @@ class Trainer:
     unread: int = 0  # steps in that sum
 
     def take_step(self) -> None:
-        """One optimizer step; nothing in it waits for the device.
+        """One optimizer step; where it is interrupted, everything is as before it."""
+        loss, parts = self.loss.clone(), self.accelerator.step
+        try:
+            self._take_step()
+        except Interrupted:
+            self.loss, self.accelerator.step = loss, parts
+            self.optimizer.optimizer.zero_grad()  # accelerate's own does nothing between the parts of a step
+            self.unet.enable_adapters()
+            set_weight(self.unet, 1.0)
+            raise
+
+    def _take_step(self) -> None:
+        """Draw, predict, and go one step; nothing in it waits for the device.
 
         An opposite step trains at weight -1 towards 2 p - t, where p is the base's own prediction and t the usual
         target: what a style adds at 1 it takes away at -1. At the start its gradient is that of a usual step.

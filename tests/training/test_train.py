@@ -2,6 +2,7 @@
 
 import itertools
 import json
+import math
 from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any
@@ -35,6 +36,7 @@ from training.events import (
 from training.job import Job
 from training.loop import train
 from training.result import choices, keep, style_of
+from training.trainer import Trainer
 
 from .conftest import small_plan
 
@@ -336,6 +338,48 @@ def test_cancelling_pauses_in_the_middle_of_a_preview(make_job: MakeJob, base: B
         saved = saved or isinstance(event, CheckpointSaved)
     assert events[-1] == Paused(0) and not of(PreviewReady, events)
     assert not list((job.folder / "previews").iterdir())
+
+
+def test_a_step_is_broken_off_anywhere_and_the_style_comes_out_the_same(
+    make_job: MakeJob, base: Base, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("training.loop.LOOK_SECONDS", 0.0)
+    numbers = {"preview_every": 0, "gradient_accumulation": 2, "batch": 1, "opposite_every": 2, "steps": 4}
+    steps: list[str] = []  # "begun" and "done" of each
+    take, looks = Trainer._take_step, 0
+
+    def watched(trainer: Trainer) -> None:
+        steps.append("begun")
+        take(trainer)
+        steps.append("done")
+
+    monkeypatch.setattr(Trainer, "_take_step", watched)
+
+    def ended(job: Job, first: float, last: float) -> TrainingEvent:
+        """How a run ends that is asked to pause at some looks within its steps."""
+        nonlocal looks
+        looks = 0
+        steps.clear()
+
+        def cancelled() -> bool:
+            nonlocal looks
+            looks += bool(steps) and steps[-1] == "begun"
+            return first <= looks <= last
+
+        return follow(job, base, cancelled=cancelled)[-1]
+
+    whole = ended(make_job(Path("unused"), **numbers), math.inf, math.inf)
+    assert isinstance(whole, Finished) and looks > 1000, "forward, backward, and the opposite steps' own pass"
+    for number in (looks // 5, looks * 7 // 8):  # taken back at once: the same step is done again
+        end = ended(make_job(Path("unused"), **numbers), number, number)
+        assert steps.count("begun") == steps.count("done") + 1 and steps[-1] == "done"
+        assert isinstance(end, Finished) and end.style_id == whole.style_id
+    broken = make_job(Path("unused"), **numbers)
+    for number in (20, looks // 4, looks // 3):
+        assert isinstance(ended(broken, number, math.inf), Paused)
+        assert steps[-1] == "begun", "it is not done first"
+    end = ended(broken, math.inf, math.inf)
+    assert isinstance(end, Finished) and end.style_id == whole.style_id
 
 
 def test_what_was_learnt_is_saved_when_a_preview_is_broken_off(make_job: MakeJob, base: Base) -> None:
