@@ -2,20 +2,15 @@
 
 from __future__ import annotations
 
-import asyncio
-import base64
-import http.client
 import json
 import os
-import re
 import socket
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
 from http.cookies import SimpleCookie
 from pathlib import Path
 from typing import Any
-from urllib.parse import quote, urlsplit
+from urllib.parse import quote
 
 import pytest
 from PIL import Image
@@ -23,61 +18,23 @@ from PIL import Image
 from app.key import home_key
 from app.password import hashed
 from app.settings import Settings
-from app.window.access import PUBLIC, STARTING, Access, address_of, cookie_name, from_here
+from app.window.access import cookie_name
 from app.window.door import own_names
-from app.window.guesses import MOST_ADDRESSES, Guesses
 from styles.home import Home
-from tests.app.conftest import Served, window_over
-
-PASSWORD = "paint & water"
-API = "/gradio_api"
-
-
-@dataclass(frozen=True)
-class Answer:
-    status: int
-    headers: dict[str, str]
-    body: bytes
-
-
-@dataclass(frozen=True)
-class Shared(Served):
-    """A window that lets other devices in: whatever holds here holds where it does not."""
-
-    @property
-    def port(self) -> int:
-        port = urlsplit(self.site).port
-        assert port is not None
-        return port
-
-    @property
-    def key(self) -> str:
-        return self.headers["x-atelier-key"]
-
-    @property
-    def cookie(self) -> dict[str, str]:
-        """What the browser of this user sends, whichever page asks."""
-        return {"Cookie": f"{cookie_name(self.key)}={self.key}"}
-
-    def ask(self, method: str, path: str, sent: dict[str, str] | None = None, body: str = "") -> Answer:
-        connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=60)
-        try:
-            connection.request(method, path, body or None, sent or {})
-            answer = connection.getresponse()
-            streams = "event-stream" in answer.getheader("content-type", "")
-            names = {name.lower() for name, _ in answer.getheaders()}
-            headers = {name: str(answer.getheader(name)) for name in names}
-            return Answer(answer.status, headers, b"" if streams else answer.read())
-        finally:
-            connection.close()
-
-    def post(self, path: str, headers: dict[str, str], about: dict[str, Any]) -> Answer:
-        return self.ask(
-            "POST", f"{API}/{path}", headers | {"Content-Type": "application/json"}, json.dumps(about)
-        )
-
-    def status(self, path: str = "/", headers: dict[str, str] | None = None, method: str = "GET") -> int:
-        return self.ask(method, path, headers).status
+from tests.app.conftest import window_over
+from tests.app.window.strangers import (
+    API,
+    PASSWORD,
+    Shared,
+    device,
+    every_route,
+    heard,
+    lets_in,
+    refused_on,
+    run,
+    strangers,
+    upload,
+)
 
 
 @pytest.fixture(scope="module")
@@ -89,88 +46,18 @@ def shared(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Shared]:
         yield Shared(url, home)
 
 
-def device(number: int, password: str = "") -> dict[str, str]:
-    """What another device sends; the web server takes a proxy on this machine at its word about the address."""
-    coded = base64.b64encode(f"anybody:{password}".encode()).decode()
-    return {"X-Forwarded-For": f"192.0.2.{number}"} | (
-        {"Authorization": f"Basic {coded}"} if password else {}
-    )
-
-
-async def every_route() -> list[tuple[str, str]]:
-    """Method and path of all that gradio serves, in this version, and two ways that it does not."""
-    import gradio as gr
-    from gradio.routes import App
-
-    found = [("OPTIONS", f"{API}/queue/join"), ("GET", "/no/such/place")]
-    routes: list[Any] = list(App.create_app(gr.Blocks()).routes)
-    for route in routes:
-        routes += getattr(getattr(route, "original_router", None), "routes", [])
-        path = getattr(route, "path", "")
-        for given, put in (("path_or_url", "/etc/hostname"), ("url_path", "https://x"), ("path", "x.js")):
-            path = path.replace(f"{{{given}:path}}", put)
-        path = re.sub("{.*?}", "1", path)
-        found += [(method, path) for method in getattr(route, "methods", None) or ()]
-    return sorted(set(found))
-
-
-def strangers(shared: Shared) -> list[tuple[str, dict[str, str]]]:
-    """Who else may ask, and what is sent then."""
-    own, other, machine = shared.port, shared.port + 1, socket.gethostname()
-    pages = [
-        f"http://localhost:{other}", f"http://127.0.0.1:{other}", "null", "http://evil.example",
-        *(f"http://{name}:{other}" for name in ("[::1]", machine, "0.0.0.0")), "http://localhost", f"https://127.0.0.1:{own}", f"http://127.0.0.1.evil.example:{own}",
-        f"http://localhost:{own}", "file://", "chrome-extension://abcdef", "",
-    ]  # fmt: skip
-    found: list[tuple[str, dict[str, str]]] = []
-    for origin in pages:
-        found.append((f"page {origin}", {"Origin": origin, "Host": f"127.0.0.1:{own}"} | shared.cookie))
-    for name in own_names():  # where the machine's name resolves to itself
-        found.append(
-            (f"page by {name}", {"Origin": f"http://{name}:{other}", "Host": f"{name}:{own}"} | shared.cookie)
-        )
-    for site in ("cross-site", "same-site", "odd"):
-        found.append((site, {"Sec-Fetch-Site": site} | shared.cookie))
-        found.append((f"{site}, own", {"Sec-Fetch-Site": site, "Origin": shared.site[:-1]} | shared.cookie))
-    found.append(("rebound name", {"Host": "evil.example"} | shared.cookie))
-    return found
-
-
-def keyless(shared: Shared) -> list[tuple[str, dict[str, str]]]:
-    """Programs of other users, and devices without the password."""
-    name = cookie_name(shared.key)
-    return [
-        ("no key", {}),
-        ("wrong key", {"x-atelier-key": "k" * 43}),
-        ("empty key", {"x-atelier-key": "", "Cookie": f"{name}="}),
-        ("other home's cookie", {"Cookie": f"atelier-000000000000={shared.key}"}),
-        ("password from here", {"Authorization": device(1, PASSWORD)["Authorization"]}),
-        ("another device", device(2)),
-        ("another device with key", device(3) | shared.headers | shared.cookie),
-    ]  # fmt: skip
-
-
 def test_no_route_answers_a_stranger(shared: Shared) -> None:
-    routes = asyncio.run(every_route())
+    routes = run(every_route())
     assert len(routes) > 80, "gradio keeps its routes elsewhere now"
-
-    def let_in(case: tuple[tuple[str, str], tuple[str, dict[str, str]]]) -> str | None:
-        (method, path), (who, headers) = case
-        answer = shared.ask(method, path, headers)
-        refused = (
-            answer.status in (400, 401, 403, 404) and "access-control-allow-origin" not in answer.headers
-        )
-        return None if refused else f"{answer.status} {method} {path} for {who}"
 
     all_of_them = strangers(shared)
     cases = [(route, who) for route in routes for who in all_of_them[:4] + all_of_them[-1:]]
     for route in (("GET", "/config"), ("POST", f"{API}/upload"), ("OPTIONS", f"{API}/queue/join")):
         cases += [(route, who) for who in all_of_them]
     for route in routes:
-        if not route[1].startswith(PUBLIC):
-            cases += [(route, who) for who in keyless(shared) if route[1] != STARTING or "another" in who[0]]
+        cases += [(route, who) for who in refused_on(shared, route)]
     with ThreadPoolExecutor(8) as several:
-        found = [one for one in several.map(let_in, cases) if one]
+        found = [one for one in several.map(lambda case: lets_in(shared, *case), cases) if one]
     assert not found, f"{len(found)} of {len(cases)} got in:\n" + "\n".join(found[:40])
 
 
@@ -304,19 +191,23 @@ def test_other_devices_name_only_what_they_sent(shared: Shared, tmp_path: Path) 
         ("/bake", "list of bases", {"name": "Both", "weights": {"cyanotype": 1.0}, "base": folder}),
         ("/blends_save", "list of bases", {"name": "B", "weights": {"cyanotype": 1.0}, "base": folder}),
     ]  # fmt: skip
-    for name, words, about in refused:
+    jobs = [(words, other.submit(**about, api_name=name)) for name, words, about in refused]
+    for words, job in jobs:
         with pytest.raises(AppError, match=words):
-            other.predict(**about, api_name=name)
+            job.result()
     assert sorted(path.name for path in tmp_path.iterdir()) == ["private.png"]
     assert not list((shared.home / "jobs").iterdir())
     sent = upload(shared, device(6, PASSWORD), "sent.safetensors")
     assert other.predict(path=str(sent), api_name="/import_style")["refused"], "its own is looked at"
-    for nowhere in ("", "../files"):
-        for name, about in (("/export_style", {"name": "cyanotype", "folder": nowhere}),
-                            ("/blends_export", {"name": "Dusk", "folder": nowhere}), ("/import_style", {"path": nowhere}),
-                            ("/train", {"name": "Taken", "pictures": [nowhere]})):  # fmt: skip
-            with pytest.raises(AppError, match="no whole path"):
-                script.predict(**about, api_name=name)
+    vague: list[tuple[str, dict[str, Any]]] = [
+        ("/export_style", {"name": "cyanotype", "folder": ""}),
+        ("/blends_export", {"name": "Dusk", "folder": "../files"}),
+        ("/import_style", {"path": " "}),
+        ("/train", {"name": "Taken", "pictures": ["."]}),
+    ]
+    for job in [script.submit(**about, api_name=name) for name, about in vague]:
+        with pytest.raises(AppError, match="no whole path"):
+            job.result()
     told = script.predict(name="cyanotype", folder=str(tmp_path / "out"), api_name="/export_style")
     assert Path(told["style"]).parent == tmp_path / "out"
     script.close()
@@ -353,119 +244,12 @@ def test_the_page_of_another_device_names_no_base_by_its_place(shared: Shared, t
     assert not draft.is_file() or str(tmp_path) not in draft.read_text(encoding="utf-8")
 
 
-def heard(shared: Shared, headers: dict[str, str], handler: int, data: list[Any]) -> str:
-    """What comes of a handler of the page, asked for by the queue: all of the answers as they are sent."""
-    session = "a page of another device"
-    shared.post("queue/join", headers, {"data": data, "fn_index": handler, "session_hash": session})
-    connection = http.client.HTTPConnection("127.0.0.1", shared.port, timeout=60)
-    connection.request("GET", f"{API}/queue/data?session_hash={quote(session)}", headers=headers)
-    lines = []
-    for line in connection.getresponse():
-        lines.append(line.decode())
-        if "process_completed" in lines[-1] or "close_stream" in lines[-1]:
-            break
-    connection.close()
-    return "".join(lines)
-
-
-def test_wrong_passwords_cost_their_device_time() -> None:
-    lines: list[str] = []
-
-    async def page(scope: Any, receive: Any, send: Any) -> None:
-        await send({"type": "http.response.start", "status": 200, "headers": []})
-
-    async def through() -> None:
-        access = Access(page, "k" * 43, hashed(PASSWORD), lines.append)
-
-        async def tried(number: int, password: str) -> int:
-            answers: list[Any] = []
-
-            async def send(message: Any) -> None:
-                answers.append(message)
-
-            sent = [(b"authorization", device(number, password)["Authorization"].encode())]
-            scope = {
-                "type": "http",
-                "method": "GET",
-                "path": "/config",
-                "client": (f"192.0.2.{number}", 1),
-                "headers": sent,
-            }
-            await access(scope, None, send)
-            waits = dict(answers[0]["headers"]).get(b"retry-after", b"1")
-            assert 1 <= int(waits) <= 2
-            return int(answers[0]["status"])
-
-        assert await tried(9, PASSWORD) == 200
-        answers = await asyncio.gather(*(tried(8, f"guess {one}") for one in range(100)))
-        assert sorted(answers) == [401] + [429] * 99, "one of many at once is looked at"
-        assert await tried(8, PASSWORD) == 429, "not even looked at, though another device has said it"
-        assert await tried(9, PASSWORD) == await tried(10, PASSWORD) == 200, "others are not slowed"
-        assert len(access.guesses.tries) == 1
-
-    asyncio.run(through())
-    assert (
-        len(lines) == 1
-        and "wrong password from 192.0.2.8: 1 in a row" in lines[0]
-        and "guess" not in lines[0]
-    )
-
-
 def test_a_wrong_password_is_in_the_log_of_the_home(shared: Shared) -> None:
     answer = shared.ask("GET", "/config", device(8, "let me in please"))
     assert answer.status == 401 and answer.headers["www-authenticate"].startswith("Basic")
     (log,) = (shared.home / "log").glob("*.log")
     text = log.read_text(encoding="utf-8")
     assert text.count("wrong password from a proxy: 1 in a row") == 1 and "let me in" not in text
-
-
-def test_the_time_grows_and_a_right_password_ends_it() -> None:
-    now, lines = 0.0, []
-    guesses = Guesses(hashed(PASSWORD), lines.append, clock=lambda: now)
-
-    async def wrong(address: str) -> tuple[bool, float]:
-        return await guesses.are_right(address, address.encode(), None)
-
-    async def right(address: str) -> tuple[bool, float]:
-        return await guesses.are_right(address, b"right", PASSWORD)
-
-    async def through() -> None:
-        nonlocal now
-        waits = []
-        for _ in range(12):
-            assert await wrong("192.0.2.1") == (False, 0.0)
-            waits.append((await wrong("192.0.2.1"))[1])
-            now += waits[-1]
-        assert waits == [1, 2, 4, 8, 16, 32, 64, 128, 256, 300, 300, 300] and len(lines) == 12
-        assert "192.0.2.1: 12 in a row" in lines[-1]
-        assert await right("192.0.2.1") == (True, 0.0)
-        await wrong("192.0.2.1")
-        assert "192.0.2.1: 1 in a row" in lines[-1]
-        for number in range(MOST_ADDRESSES + 50):
-            await wrong(f"198.51.{number // 256}.{number % 256}")
-        assert len(guesses.tries) == MOST_ADDRESSES
-
-    asyncio.run(through())
-
-
-def test_a_proxy_can_make_up_no_addresses() -> None:
-    def scope(address: str, **headers: str) -> dict[str, Any]:
-        sent = [(name.replace("_", "-").encode(), value.encode()) for name, value in headers.items()]
-        return {"type": "http", "client": (address, 1), "headers": sent}
-
-    assert from_here(scope("127.0.0.9")) and from_here(scope("::1")) and from_here(scope("::ffff:127.0.0.1"))
-    assert not any(
-        map(from_here, (scope("192.168.1.2"), scope("fe80::1"), scope("nowhere"), {"client": None}))
-    )
-    assert (
-        address_of(scope("2001:db8::1"))
-        == address_of(scope("2001:db8::ffff"))
-        != address_of(scope("2001:db8:1::1"))
-    )
-    assert address_of(scope("::ffff:192.0.2.1")) == address_of(scope("192.0.2.1")) == "192.0.2.1"
-    assert address_of(scope("192.0.2.1", x_forwarded_for="192.0.2.1")) == address_of(
-        scope("192.0.2.2", forwarded="for=x")
-    )
 
 
 PAGE = """<!doctype html><title>elsewhere</title><iframe id="frame"></iframe>"""
@@ -530,10 +314,3 @@ def uploads(shared: Shared) -> int:
         file.name == "stranger.png"
         for file in upload(shared, shared.headers, "mine.txt").parents[1].rglob("*")
     )
-
-
-def upload(shared: Shared, headers: dict[str, str], name: str) -> Path:
-    """Send a small file; where it lies now."""
-    form = f'--b\r\nContent-Disposition: form-data; name="files"; filename="{name}"\r\n\r\nmine\r\n--b--\r\n'
-    sent = headers | {"Content-Type": "multipart/form-data; boundary=b"}
-    return Path(json.loads(shared.ask("POST", f"{API}/upload", sent, form).body)[0])

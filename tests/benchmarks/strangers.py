@@ -1,0 +1,37 @@
+"""How much of the window answers others: every route of its web server, asked by everybody who has no business there.
+
+python -m tests.benchmarks.strangers
+"""
+
+from __future__ import annotations
+
+import tempfile
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+from app.password import hashed
+from app.settings import Settings
+from styles.home import Home
+from tests.app.conftest import window_over
+from tests.app.window.strangers import PASSWORD, Shared, every_route, lets_in, refused_on, run, strangers
+
+
+def main() -> None:
+    """Open a window that lets other devices in, ask, and print who was answered."""
+    with tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as folder:
+        home = Path(folder) / "home"
+        Settings(shared=True, password=hashed(PASSWORD)).save(Home(home).create())
+        with window_over(home) as url:
+            shared = Shared(url, home)
+            routes = run(every_route())
+            cases = [
+                (route, who) for route in routes for who in strangers(shared) + refused_on(shared, route)
+            ]
+            with ThreadPoolExecutor(8) as several:
+                found = [one for one in several.map(lambda case: lets_in(shared, *case), cases) if one]
+    print(*found, sep="\n")
+    print(f"{len(routes)} routes, {len(cases)} requests of strangers, {len(found)} answered")
+
+
+if __name__ == "__main__":
+    main()
