@@ -47,6 +47,7 @@ class PictureOrder:
     width_px: int | None = None
     height_px: int | None = None
     add_triggers: bool = True  # put the trigger word of each style with a positive weight into the prompt
+    left_out: frozenset[str] = frozenset()  # ids of styles whose trigger words stay out all the same
     mix: MixOrder = field(default_factory=MixOrder)
     sheet: SheetOrder | None = None  # several pictures of one seed, that differ by the weights alone
     image: Path | None = None  # a picture to start from

@@ -153,7 +153,7 @@ class Studio:
             prompt=recipe.prompt, negative=recipe.negative, mix=mix,
             base=self.source_for(recipe), seed=recipe.seed, steps=recipe.steps, guidance=recipe.guidance,
             sampler=recipe.sampler, width_px=recipe.width_px, height_px=recipe.height_px,
-            add_triggers="prompt" in changes or bool(mix.styles),
+            left_out=self.easel.words_left_out(recipe),
             second_pass=recipe.second_scale or None, second_denoise=recipe.second_strength or None,
             like=recipe,
         )  # fmt: skip

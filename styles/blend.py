@@ -124,6 +124,11 @@ class Blend:
         solo = any(part.solo for part in self.parts)
         return tuple(p for p in self.parts if not p.muted and (p.solo or not solo) and p.weight != 0)
 
+    def highest(self, style: str) -> float:
+        """Return the highest weight of a style by id at any step, 0 where it is not heard."""
+        part = next((part for part in self.sounding if part.style == style), None)
+        return max(part.weight * factor for _, factor in part.schedule or ((0.0, 1.0),)) if part else 0.0
+
     @property
     def passes(self) -> int:
         """How many guided passes one denoising step costs."""

@@ -82,7 +82,7 @@ def saved_blends(folder: Path) -> list[Path]:
     return sorted(found, key=lambda path: path.stem.casefold())
 
 
-def save_blend(blend: Blend, name: str, cards: Iterable[StyleCard], folder: Path) -> Path:
+def save_blend(blend: Blend, name: str, cards: Iterable[StyleCard | NamedStyle], folder: Path) -> Path:
     """Write a blend as `NAME.json`, whole or not at all, and return its path; `cards` are of the library's styles.
 
     A name that is taken gets a number. Raises BadInput for a name that is no file name and for a

@@ -21,7 +21,7 @@ from styles.home import Home
 from styles.index import Index
 from styles.listing import Listing, Refused, Vanished, cards_of
 from styles.marks import Mark, Marks
-from styles.names import safe_name
+from styles.names import SHA256, safe_name
 from styles.search import chosen, not_found, with_id
 from styles.side_files import without_picture
 from styles.style import Style, StyleCard
@@ -268,22 +268,27 @@ class Library:
 
     def trashed(self) -> list[str]:
         """Return the names of the styles that `restore` can bring back."""
-        hidden = self._hidden.ids()
-        return sorted(
-            {one.name for one in self._trash.all()}
-            | {entry.name for entry in self._holdings.bundled() if entry.id in hidden}
-        )
+        return sorted({one.name for one in self._trash.all()} | {card.name for card in self.hidden()})
 
-    def restore(self, name: str) -> StyleCard:
-        """Bring back the style of that name that was deleted last; raises UnknownStyleError."""
+    def hidden(self) -> list[StyleCard]:
+        """Return the cards of the bundled styles that were deleted."""
+        ids = self._hidden.ids()
+        return cards_of(entry for entry in self._holdings.bundled() if entry.id in ids) if ids else []
+
+    def restore(self, name_or_id: str) -> StyleCard:
+        """Bring back the style of that name, or whole id, that was deleted last; raises UnknownStyleError."""
+        name = name_or_id.strip()
+        by_id = SHA256.fullmatch(name) is not None
         with locked(self.folder):
-            if last := self._trash.latest(name):
+            if last := self._trash.with_id(name) if by_id else self._trash.latest(name):
                 suffix = "" if last.path.is_dir() else SUFFIX
                 target = free_path(self.folder / last.inner, last.name, self._holdings.names(), suffix)
                 move(last.path, target)
                 return self._holdings.whole(self._catalogue.enter(target))
             for entry in self._holdings.bundled():
-                if entry.id in self._hidden.ids() and folded(entry.name) == folded(name.strip()):
+                if entry.id in self._hidden.ids() and (
+                    name == entry.id or folded(name) == folded(entry.name)
+                ):
                     self._hidden.show(entry.id)
                     return self._holdings.whole(entry)
         raise not_found(name, self.trashed(), "deleted style")

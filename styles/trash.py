@@ -12,8 +12,11 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 from styles import atomic
+from styles.beginnings import beginning_of
+from styles.errors import StyleFileError
 from styles.file_reading import read_json
-from styles.folder import SUFFIX, is_peft, move, name_of
+from styles.folder import SUFFIX, is_peft, move, name_of, weights_of
+from styles.style_file import read_card
 
 # `~` is in no style's name, so the name can be told from the time; a person can read both.
 MARK = "~"
@@ -59,6 +62,18 @@ class Trash:
     def latest(self, name: str) -> Trashed | None:
         """Return the style of that name, in any case, that was deleted last."""
         return next((one for one in self.all() if one.name.casefold() == name.strip().casefold()), None)
+
+    def with_id(self, style_id: str) -> Trashed | None:
+        """Return the style of that id that was deleted last; what claims no id is hashed."""
+        return next((one for one in self.all() if _id_of(one.path) == style_id), None)
+
+
+def _id_of(path: Path) -> str:
+    """Return the id that a deleted style claims, else the one that it has; empty for what can't be read."""
+    try:
+        return beginning_of(weights_of(path)).claimed or read_card(path).id
+    except (OSError, StyleFileError):
+        return ""
 
 
 class Hidden:

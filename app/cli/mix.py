@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from app.create.mix_orders import MixOrder, StyleOrder
-from styles.blend import MODES, Blend
+from styles.blend import MODES
 from styles.errors import BlendError
 
 if TYPE_CHECKING:
@@ -79,9 +80,9 @@ def mix_order(
     balance: bool = False,
 ) -> MixOrder:
     """Read the options of a mix; raises BlendError, UnknownStyleError for a saved blend that can't be used."""
-    return MixOrder(
+    return replace(
+        blends.started(blend) if blend else MixOrder(),
         styles=tuple(style_order(text) for text in style or ()),
-        start=blends.usable(blend) if blend else Blend(),
         composition=tuple(_pair(text) for text in composition or ()),
         texture=tuple(_pair(text) for text in texture or ()),
         mute=tuple(mute or ()),

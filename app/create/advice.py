@@ -6,6 +6,7 @@ import re
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
+from app.create.following import followed
 from app.create.mix_form import MixForm
 from app.words import say
 from styles.blend import MODES
@@ -27,7 +28,9 @@ class Advice:
         self._last: tuple[tuple[str, ...], Overlap] | None = None
 
     def tell(self, mix: MixForm, base: str = "") -> dict[str, Any]:
-        """Strength and hints as plain JSON values; raises UnknownStyleError for a style that is gone."""
+        """Strength and hints as plain JSON values, and which of its styles are here, as they are called now."""
+        here = followed(self.studio.library, mix)
+        mix = here.mix
         key = self.studio.easel.effects_key_of(self.studio.base_source(base))
         effects = Effects(self.studio.home).known(key) if key else {}
         blend = mix.blend
@@ -47,11 +50,12 @@ class Advice:
             "at_1": {row.style: effects[row.style].strength for row in mix.rows if row.style in effects},
             "balanced": {part.style: part.weight for part in fitted.parts},
             "hints": hints,
+            "here": {style: [card.id, card.name] for style, card in here.now.items()},
         }
 
     def measure(self, mix: MixForm, base: str = "") -> dict[str, Any]:
         """The same once the strength of each style has been measured on the base, which takes a while the first time."""
-        self.studio.strengths(mix.order, base)
+        self.studio.strengths(followed(self.studio.library, mix).mix.order, base)
         return self.tell(mix, base)
 
     def _fight(self, mix: MixForm) -> dict[str, Any] | None:

@@ -3,14 +3,18 @@
 from __future__ import annotations
 
 import difflib
-from dataclasses import asdict
+from collections.abc import Mapping
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
+from app.create.following import replaced_words
+from app.create.mix_orders import MixOrder
 from styles.atomic import write_new
 from styles.blend import Blend
 from styles.blend_file import (
     SUFFIX,
+    NamedStyle,
     SavedBlend,
     blends_folder,
     delete_blend,
@@ -21,6 +25,7 @@ from styles.blend_file import (
 from styles.errors import BadInput, BlendError
 from styles.home import Home
 from styles.library import Library, Refused
+from styles.missing import namesake
 from styles.names import clean_text, suggested_name
 from styles.style import StyleCard
 
@@ -47,15 +52,39 @@ class Blends:
         """The blend of that name, whether its styles are here or not; raises BlendError."""
         return load_blend(self._path(name))
 
-    def usable(self, name: str) -> Blend:
-        """The blend of that name to paint with; raises BlendError, UnknownStyleError naming the styles that are missing."""
-        saved = self.find(name)
-        saved.check_present(self._here(saved.blend, thorough=True))
-        return saved.blend
+    def started(self, name: str) -> MixOrder:
+        """The mix that begins with the blend of that name; a style that was made anew since is followed by its name.
 
-    def save(self, name: str, blend: Blend) -> Path:
-        """Keep a blend; the path of its file. Raises BadInput for a name that is none, BlendError for no style."""
-        return save_blend(blend, name, self._here(blend, thorough=True).values(), self.folder)
+        Raises BlendError, UnknownStyleError naming the styles that are missing.
+        """
+        saved = self.find(name)
+        here = set(self._here(saved.blend, thorough=True))
+        blend, notes = saved.blend, []
+        for gone in saved.missing(here):
+            card = namesake(self.library, gone.name)
+            # A stranger's blend may name styles as the artist does.
+            if (
+                card is None
+                or (card.author, card.family) != (gone.author, gone.family)
+                or blend.part_of(card.id)
+            ):
+                continue
+            parts = [
+                replace(part, style=card.id if part.style == gone.id else part.style) for part in blend.parts
+            ]
+            blend, here = replace(blend, parts=tuple(parts)), here | {gone.id}
+            notes.append(replaced_words(card.name))
+        saved.check_present(here)
+        return MixOrder(start=blend, notes=tuple(notes))
+
+    def save(self, name: str, blend: Blend, names: Mapping[str, str] | None = None) -> Path:
+        """Keep a blend; the path of its file. `names` are, by id, of styles that may not be here.
+
+        Raises BadInput for a name that is none, BlendError for no style.
+        """
+        here = self._here(blend, thorough=True)
+        gone = [NamedStyle(style, told) for style, told in (names or {}).items() if style not in here]
+        return save_blend(blend, name, [*here.values(), *gone], self.folder)
 
     def bring(self, file: Path) -> SavedBlend:
         """Bring a blend's file in, as it is; raises BlendError for one that is none, or is here already."""

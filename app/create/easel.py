@@ -19,15 +19,15 @@ from app.orders import DEFAULT_SAMPLER, DEFAULT_STEPS, PictureOrder
 from app.settings import Settings
 from styles.atomic import write_cache
 from styles.blend import Blend
-from styles.errors import BaseError, UnknownStyleError
+from styles.errors import BaseError
 from styles.file_reading import read_json
 from styles.from_picture import SourcePicture, keep_source, kept_source
 from styles.home import Home
 from styles.library import Library
-from styles.names import clean_text
+from styles.missing import card_of, current
 from styles.recipe import Recipe
 from styles.strength import Effect, Effects
-from styles.triggers import with_trigger
+from styles.triggers import is_left_out, with_trigger
 
 if TYPE_CHECKING:
     from styles.base import Base
@@ -124,6 +124,7 @@ class Easel:
         picture = _picture_of(order.image)
         styles = self.styles.open(mix.ids)
         with self.opened(source, settings) as base:
+            yield from map(Notice, order.mix.notes)
             if order.like:
                 yield from map(Notice, _what_differs(order.like, base))
             effects = Effects(self.home).known(base.effects_key)
@@ -155,20 +156,21 @@ class Easel:
 
     def blend_again(self, recipe: Recipe) -> Blend:
         """The blend of a recipe by the ids that styles have here; raises UnknownStyleError for one that is not here."""
-        parts = []
-        for part in recipe.blend.parts:
-            try:
-                # Other programs name a style by the beginning of its id, or by its name.
-                parts.append(replace(part, style=self.library.card(part.style).id))
-            except UnknownStyleError as error:
-                name = recipe.names.get(part.style, part.style)
-                if name == part.style:
-                    raise
-                raise UnknownStyleError(
-                    f"The style “{clean_text(name, 80)}” of this picture is not in the library.",
-                    f"Import it: the one whose id begins with {part.style[:12]}.",
-                ) from error
+        # Other programs name a style by the beginning of its id, or by its name.
+        cards = [
+            card_of(self.library, part.style, recipe.names.get(part.style, "")) for part in recipe.blend.parts
+        ]
+        parts = [replace(part, style=card.id) for part, card in zip(recipe.blend.parts, cards, strict=True)]
         return Blend(tuple(parts), recipe.blend.mode)
+
+    def words_left_out(self, recipe: Recipe) -> frozenset[str]:
+        """The ids of the styles of a recipe whose trigger words were wanted out of its prompt."""
+        here = [(part, current(self.library, part.style)) for part in recipe.blend.parts]
+        return frozenset(
+            card.id
+            for part, card in here
+            if card and is_left_out(recipe.prompt, card.trigger, recipe.blend.highest(part.style))
+        )
 
     def source_of(self, recipe: Recipe) -> str | None:
         """Where the base of a recipe lay when it was last open here."""
@@ -294,7 +296,8 @@ def _planned(
         notes += more
         request = sheet.request
     if order.add_triggers:
-        prompt = prompt_with_triggers(order.prompt, _acting(request.blends, styles))
+        worded = [style for style in styles if style.id not in order.left_out]
+        prompt = prompt_with_triggers(order.prompt, _acting(request.blends, worded))
         if prompt != order.prompt:
             notes.append(f"The prompt with its trigger words: {prompt}")
             request = replace(request, prompt=prompt)
@@ -324,12 +327,7 @@ def _request_of(
 
 def _acting(blends: Sequence[Blend], styles: Sequence[Style]) -> list[tuple[StyleCard, float]]:
     """Each style's card with its highest weight in any of the blends at any step; 0 where none lets it be heard."""
-    highest: dict[str, float] = {}
-    for part in (part for blend in blends for part in blend.sounding):
-        factors = [factor for _, factor in part.schedule or ((0.0, 1.0),)]
-        weight = max(part.weight * factor for factor in factors)
-        highest[part.style] = max(weight, highest.get(part.style, 0.0))
-    return [(style.card, highest.get(style.id, 0.0)) for style in styles]
+    return [(style.card, max(blend.highest(style.id) for blend in blends)) for style in styles]
 
 
 def prompt_with_triggers(prompt: str, parts: Iterable[tuple[StyleCard, float]]) -> str:

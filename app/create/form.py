@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from app.create.easel import prompt_with_triggers
+from app.create.following import followed, replaced_words
 from app.create.mix_form import MOST_ROWS, MixForm, MixRow
 from app.create.mix_orders import SheetOrder
 from app.create.style_choices import paintable
@@ -17,12 +18,12 @@ from app.words import say
 from styles.blend import BlendPart
 from styles.errors import BadInput, StyleFileError, UnknownStyleError
 from styles.from_picture import source_path
+from styles.missing import missing_style, name_to_show
 from styles.recipe import Recipe
-from styles.triggers import holds_trigger
+from styles.triggers import is_left_out
 
 if TYPE_CHECKING:
     from app.studio import Studio
-    from styles.style import StyleCard
 
 USUAL_SIDE_PX = 512  # of a base that does not tell
 SHAPES = ("square", "portrait", "landscape", "own")
@@ -113,12 +114,13 @@ class CreateForm:
         return plain | {"mix": self.mix.to_json(), "paper": self.paper.to_json()}
 
     def order(self, studio: Studio, sheet: SheetOrder | None = None) -> PictureOrder:
-        """What to paint; raises BadInput for a number that is none, UnknownStyleError for a style that is gone."""
+        """What to paint with the styles that are here; raises BadInput for a number that is none."""
         native = native_side(studio, self.base)
         width, height = self.paper.size_px(0 if self.image and self.paper.shape == "square" else native)
+        here = followed(studio.library, self.mix)
         return PictureOrder(
             prompt=self.whole_prompt(studio, sheet), negative=self.negative, base=self.base,
-            mix=self.mix.order, sheet=sheet,
+            mix=replace(here.mix.order, notes=here.notes), sheet=sheet,
             seed=whole(say("Seed"), self.paper.seed), count=1 if sheet else self.paper.count, steps=self.steps,
             guidance=real(say("Guidance"), self.guidance), sampler=self.sampler, width_px=width, height_px=height,
             add_triggers=False,
@@ -129,20 +131,23 @@ class CreateForm:
 
     def sheet(self, studio: Studio, kind: str, style: str = "") -> PictureOrder:
         """A sheet of the mix: a strength strip of one style, a map of all that are not muted, each left out in turn."""
+        here = followed(studio.library, self.mix)
+        if kind == "strength strip" and style not in here.now:
+            raise missing_style(studio.library, style, self.mix.name_of(style)).error
         styles = {
-            "strength strip": (style,),
-            "blend map": tuple(row.style for row in self.mix.rows if not row.part.muted),
+            "strength strip": (here.now[style].id if style in here.now else "",),
+            "blend map": tuple(row.style for row in here.mix.rows if not row.part.muted),
         }.get(kind, ())
         return self.order(studio, SheetOrder(kind, styles))
 
     def whole_prompt(self, studio: Studio, sheet: SheetOrder | None = None) -> str:
         """The prompt behind the trigger words that the chips show."""
-        shown = set(sheet.styles if sheet else ())
+        shown, here = set(sheet.styles if sheet else ()), followed(studio.library, self.mix)
+        cards = {card.id: card for card in here.now.values()}
         acting = []
-        for row in self.mix.rows:
-            card = studio.library.find(row.style)
-            heard = 1.0 if row.style in shown else self.mix.highest(row.style)
-            acting.append((card, heard if row.word else 0.0))
+        for row in here.mix.rows:
+            heard = 1.0 if row.style in shown else here.mix.highest(row.style)
+            acting.append((cards[row.style], heard if row.word else 0.0))
         return prompt_with_triggers(self.prompt.strip(), acting)
 
 
@@ -152,7 +157,8 @@ def first_form(studio: Studio) -> CreateForm:
     for listed in paintable(studio)[:FIRST_STYLES]:
         with suppress(UnknownStyleError, StyleFileError):  # taken away since it was listed
             card = studio.library.find(studio.library.handle(listed))
-            rows[card.id] = MixRow(BlendPart(card.id, card.suggested_weight * (0.5 if rows else 1.0)))
+            part = BlendPart(card.id, card.suggested_weight * (0.5 if rows else 1.0))
+            rows[card.id] = MixRow(part, name=card.name)
     # English, since that is what the starter reads.
     return CreateForm(prompt=FIRST_PROMPT, mix=MixForm(tuple(rows.values())))
 
@@ -178,25 +184,18 @@ class Recalled:
 
 def recalled(studio: Studio, recipe: Recipe) -> Recalled:
     """The form that makes a recipe's picture, as far as its styles and its source are here."""
-    cards: dict[str, StyleCard] = {}
-    missing = []
-    for part in recipe.blend.parts:
-        try:
-            # Other programs name a style by the beginning of its id, or by its name.
-            cards[part.style] = studio.library.find(part.style)
-        except (UnknownStyleError, StyleFileError):
-            missing.append(recipe.names.get(part.style) or part.style[:12])
-    whole_form = MixForm.of_blend(recipe.blend)
-    rows = {
-        cards[row.style].id: MixRow(
-            replace(row.part, style=cards[row.style].id),
-            # What its prompt did not say is not put in front of it now.
-            word=holds_trigger(recipe.prompt, cards[row.style].trigger),
-        )
-        for row in whole_form.rows
-        if row.style in cards
-    }
-    notes = list(recipe.notes)
+    whole_form = MixForm.of_blend(recipe.blend, recipe.names)
+    here = followed(studio.library, whole_form)
+    rows: dict[str, MixRow] = {}
+    for row in whole_form.rows:
+        card = here.now.get(row.style)
+        if card is None:  # it stays, to be had back
+            rows[row.style] = row
+            continue
+        word = not is_left_out(recipe.prompt, card.trigger, whole_form.highest(row.style))
+        rows.setdefault(card.id, MixRow(replace(row.part, style=card.id), word, card.name))
+    missing = [name_to_show(row.name, row.style) for row in here.missing]
+    notes = [*recipe.notes, *map(replaced_words, here.replaced)]
     if len(recipe.blend.parts) > MOST_ROWS:
         notes.append(
             say(
@@ -228,7 +227,8 @@ def recalled(studio: Studio, recipe: Recipe) -> Recalled:
 def _behind_chips(studio: Studio, form: CreateForm) -> CreateForm:
     """The same form without the trigger words at the head of its prompt, where its chips put them there again."""
     words = form.prompt.split(", ")
-    places = {row.style: studio.library.find(row.style).trigger for row in form.mix.rows if row.word}
+    cards = followed(studio.library, form.mix).now
+    places = {row.style: cards[row.style].trigger for row in form.mix.rows if row.word and row.style in cards}
     order = {style: words.index(word) for style, word in places.items() if word in words}
     rows = tuple(sorted(form.mix.rows, key=lambda row: order.get(row.style, len(words))))
     head = "".join(f"{places[row.style]}, " for row in rows if row.style in order)

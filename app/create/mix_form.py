@@ -9,6 +9,8 @@ from typing import Any
 from app.create.mix_orders import MixOrder
 from styles.blend import MODES, Blend, BlendPart
 from styles.errors import BlendError
+from styles.names import clean_text
+from styles.style import TEXT_LIMITS
 
 MOST_ROWS = 8  # styles of one mix that the page has room for
 
@@ -19,6 +21,7 @@ class MixRow:
 
     part: BlendPart
     word: bool = True
+    name: str = ""  # what the style was called last, by which it is found where its id has changed
 
     @property
     def style(self) -> str:
@@ -37,6 +40,7 @@ class MixRow:
             "texture": part.texture,
             "schedule": [list(point) for point in part.schedule] if part.schedule else None,
             "word": self.word,
+            "name": self.name,
         }
 
 
@@ -59,7 +63,8 @@ class MixForm:
                 part = Blend.from_json([told]).parts[0]
             except BlendError:
                 continue
-            rows.setdefault(part.style, MixRow(part, told.get("word") is not False))
+            name = clean_text(str(told.get("name") or ""), TEXT_LIMITS["name"])
+            rows.setdefault(part.style, MixRow(part, told.get("word") is not False, name))
         mode = values.get("mode")
         return cls(tuple(rows.values())[:MOST_ROWS], mode if mode in MODES else MODES[0])
 
@@ -68,14 +73,20 @@ class MixForm:
         return {"rows": [row.to_json() for row in self.rows], "mode": self.mode}
 
     @classmethod
-    def of_blend(cls, blend: Blend, words: bool = True) -> MixForm:
-        """The form that says this blend; a weight in a schedule moves into the slider."""
-        return cls(tuple(MixRow(_with_peak(part), words) for part in blend.parts)[:MOST_ROWS], blend.mode)
+    def of_blend(cls, blend: Blend, names: Mapping[str, str] | None = None) -> MixForm:
+        """The form that says this blend of styles that have these names; a weight in a schedule moves into the slider."""
+        known = names or {}
+        rows = [MixRow(_with_peak(part), name=known.get(part.style, "")) for part in blend.parts]
+        return cls(tuple(rows[:MOST_ROWS]), blend.mode)
 
     @property
     def blend(self) -> Blend:
         """What the page says, as a blend."""
         return Blend(tuple(row.part for row in self.rows), self.mode)
+
+    def name_of(self, style: str) -> str:
+        """What a style of the mix was called last, empty where nobody knows."""
+        return next((row.name for row in self.rows if row.style == style), "")
 
     @property
     def order(self) -> MixOrder:
@@ -84,8 +95,7 @@ class MixForm:
 
     def highest(self, style: str) -> float:
         """The highest weight of a style at any step, 0 where it is not heard."""
-        part = next((part for part in self.blend.sounding if part.style == style), None)
-        return max(part.weight * factor for _, factor in part.schedule or ((0.0, 1.0),)) if part else 0.0
+        return self.blend.highest(style)
 
 
 def _with_peak(part: BlendPart) -> BlendPart:

@@ -50,6 +50,7 @@ class MixOrder:
     mode: str | None = None  # one of styles.blend.MODES; None: that of `start`
     in_strength: bool = False
     balance: bool = False
+    notes: tuple[str, ...] = ()  # what there is to say of it
 
     def __post_init__(self) -> None:
         if self.mode is not None:

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 from app.create.mix_orders import MixOrder, SheetOrder
 from styles.blend import STRONGEST, Blend
 from styles.errors import BlendError
+from styles.missing import card_of
 from styles.strength import MOST, Effect, Effects, balanced, budget
 
 if TYPE_CHECKING:
@@ -44,7 +45,7 @@ class Mix:
 def mix_of(order: MixOrder, library: Library, sheet: SheetOrder | None = None) -> Mix:
     """Look up the names of a mix, and of the styles that a sheet varies; raises UnknownStyleError, BlendError."""
     blend = order.start
-    names = {part.style: library.card(part.style).name for part in blend.parts}
+    names = {part.style: card_of(library, part.style).name for part in blend.parts}
     given: set[str] = set()
     for style in order.styles:
         card = library.card(style.name)

@@ -6,6 +6,9 @@ import base64
 from collections.abc import Collection
 from typing import TYPE_CHECKING, Any
 
+from app.create.following import is_replaced, replaced_words
+from app.words import say
+from styles.missing import current, missing_style
 from styles.style import StyleCard
 
 if TYPE_CHECKING:
@@ -40,15 +43,29 @@ def choices(studio: Studio, words: str = "", base: str = "", without: Collection
     return {"styles": shown, "more": max(0, len(cards) - MOST_SHOWN)}
 
 
-def choice(studio: Studio, style: str) -> dict[str, Any]:
-    """One style by handle, name or id; one that has no id yet gets it here. Raises UnknownStyleError."""
-    card = studio.library.find(style)
+def choice(studio: Studio, style: str, name: str = "") -> dict[str, Any]:
+    """One style by handle, name or id, else by the name that it had last; one that has no id yet gets it here.
+
+    What is not in the library is told as `missing`, in words, and whether it is in the trash.
+    """
+    here = current(studio.library, style, name)
+    if here is None:
+        gone = missing_style(studio.library, style, name)
+        if gone.deleted:
+            words = say("This style is in the trash: the picture is without it.")
+        else:
+            words = say(
+                "This style is not in your library: the picture is without it. Import it to have it back."
+            )
+        return {"id": style, "name": gone.name, "missing": words, "deleted": gone.deleted}
+    card = studio.library.find(studio.library.handle(here))
     return {
         "id": card.id,
         "name": card.name,
         "trigger": card.trigger,
         "thumb": _data(card.thumbnail),
         "weight": card.suggested_weight,
+        "note": replaced_words(card.name) if is_replaced(style, card) else "",
     }
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Iterable, Mapping
+from dataclasses import replace
 from typing import Any
 
 import gradio as gr
@@ -16,7 +17,6 @@ from app.orders import PictureOrder
 from app.studio import Studio
 from app.window.answers import answering
 from app.window.named_paths import base_named, file_named, folder_named
-from styles.blend import Blend
 from styles.errors import BadInput, BlendError
 
 
@@ -237,9 +237,10 @@ def mix_from(
         knob: tuple((name, _number(name, value) or 0.0) for name, value in (values or {}).items())
         for knob, values in (("composition", composition), ("texture", texture))
     }
-    return MixOrder(
-        styles=tuple(styles), start=studio.blends.usable(blend) if blend else Blend(), mute=tuple(mute or ()),
-        solo=tuple(solo or ()), mode=mode, in_strength=in_strength, balance=balance, **knobs,
+    return replace(
+        studio.blends.started(blend) if blend else MixOrder(), styles=tuple(styles),
+        composition=knobs["composition"], texture=knobs["texture"], mute=tuple(mute or ()), solo=tuple(solo or ()),
+        mode=mode, in_strength=in_strength, balance=balance,
     )  # fmt: skip
 
 

@@ -9,6 +9,7 @@ function tell() {
     if (told && told.problem) return hints({ hints: [{ words: told.problem, action: "" }], measured: true, total: 0, limit: 1 });
     advice = told;
     hints(told);
+    if (told) refreshIfChanged(told.here);
     if (view.strengths) sliders();
   }, ADVICE_MS);
 }

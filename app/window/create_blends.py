@@ -27,16 +27,20 @@ def blend_questions(studio: Studio) -> list[Question]:
         return {"blends": shown, "refused": [one.reason for one in refused]}
 
     def keep_blend(about: dict[str, Any]) -> dict[str, Any]:
-        return {"name": kept.save(str(about["name"]), MixForm.from_json(about["mix"]).blend).stem}
+        mix = MixForm.from_json(about["mix"])
+        names = {row.style: row.name for row in mix.rows}
+        return {"name": kept.save(str(about["name"]), mix.blend, names).stem}
 
     def take_blend(about: dict[str, Any]) -> dict[str, Any]:
-        blend = kept.usable(str(about["name"]))
+        saved = kept.find(str(about["name"]))
+        blend = saved.blend
         if len(blend.parts) > MOST_ROWS:
             raise BadInput(
                 f"This blend has {len(blend.parts)} styles, and there is room here for {MOST_ROWS}.",
                 "Paint with it on the command line: `create --blend`.",
             )
-        return {"mix": MixForm.of_blend(blend).to_json()}
+        names = {style.id: style.name for style in saved.styles}
+        return {"mix": MixForm.of_blend(blend, names).to_json()}
 
     def share_blend(about: dict[str, Any]) -> dict[str, Any]:
         with tempfile.TemporaryDirectory() as folder:

@@ -65,7 +65,9 @@ function look(about) {
   localStorage.setItem(VIEW, JSON.stringify(view));
 }
 
-const heard = (row) => !row.muted && (row.solo || !state.rows.some((one) => one.solo)) && row.weight !== 0;
+const lost = (row) => Boolean(known.get(row.style)?.missing || known.get(row.style)?.problem); // it is not painted with
+const alone = () => state.rows.some((row) => row.solo && !lost(row));
+const heard = (row) => !lost(row) && !row.muted && (row.solo || !alone()) && row.weight !== 0;
 const per = (row) => (view.strengths && advice && advice.at_1[row.style]) || 1; // what the slider counts in
 
 // A style that was just made is painted with alone and whole: the others are muted, a click away.
@@ -81,12 +83,12 @@ async function show(handle) {
 
 async function add(handle) {
   const card = await asked(server.style, { style: handle });
-  if (!card || card.problem || state.rows.some((row) => row.style === card.id)) return;
+  if (!card || card.problem || card.missing || state.rows.some((row) => row.style === card.id)) return;
   known.set(card.id, card);
   if (state.rows.length >= MOST_ROWS) return;
   const weight = state.rows.length ? card.weight / 2 : card.weight;
   state.rows.push({
-    style: card.id, weight, muted: false, solo: false, composition: 1, texture: 1, schedule: null, word: true,
+    style: card.id, name: card.name, weight, muted: false, solo: false, composition: 1, texture: 1, schedule: null, word: true,
   });
   changed();
 }
@@ -107,7 +109,7 @@ function draw() {
 // What changes with each move of a slider.
 function sliders() {
   for (const row of state.rows) {
-    const card = cards.querySelector(`[data-style="${row.style}"]`);
+    const card = cards.querySelector(`[data-style="${CSS.escape(row.style)}"]`);
     if (!card) continue;
     card.classList.toggle("silent", !heard(row));
     for (const input of card.querySelectorAll(".weight input")) {
@@ -116,11 +118,11 @@ function sliders() {
     }
   }
   drawChips();
-  pad.show(state.rows.filter((row) => !row.muted).map((row) => ({ ...row, name: nameOf(row) })));
+  pad.show(state.rows.filter((row) => !row.muted && !lost(row)).map((row) => ({ ...row, name: nameOf(row) })));
   announce("mix", { rows: state.rows.map((row) => ({ style: row.style, name: nameOf(row) })) });
 }
 
-const nameOf = (row) => known.get(row.style)?.name ?? row.style.slice(0, 12);
+const nameOf = (row) => known.get(row.style)?.name || row.name || row.style.slice(0, 12);
 
 function drawChips() {
   const worded = state.rows.filter((row) => known.get(row.style)?.trigger);
@@ -157,14 +159,32 @@ function cardOf(row) {
         opened.has(row.style) ? opened.delete(row.style) : opened.add(row.style);
         draw();
       }, { "aria-expanded": String(opened.has(row.style)) }),
-      iconButton("remove", filled(words.remove, { name }), () => {
-        state.rows = state.rows.filter((one) => one !== row);
-        changed();
-      }),
+      lost(row) ? null : iconButton("remove", filled(words.remove, { name }), () => takeOut(row)),
     ),
-    card && card.problem ? el("p", { class: "bad" }, card.problem) : slider("weight", name, row),
-    knobs,
+    lost(row) ? missing(row, card) : slider("weight", name, row),
+    card?.note ? el("p", { class: "quiet told" }, card.note) : null,
+    lost(row) ? null : knobs,
   );
+}
+
+// A style that is not here keeps its place and its numbers, until it is back or taken out.
+function missing(row, card) {
+  const wrong = el("p", { class: "bad" }, card.missing || card.problem);
+  const restore = async () => {
+    const told = await asked(server.restore, { style: row.style });
+    if (!told || told.problem) return void (wrong.textContent = told ? told.problem : words.no_server);
+    await visited();
+    released();
+  };
+  const button = (label, name, onclick) => el("button", { type: "button", class: "small", "aria-label": filled(name, { name: nameOf(row) }), onclick }, label);
+  return el("div", { class: "missing" }, wrong, el("div", { class: "row-acts" },
+    card.deleted ? button(words.restore_short, words.restore, restore) : null,
+    button(words.take_out, words.remove, () => takeOut(row))));
+}
+
+function takeOut(row) {
+  state.rows = state.rows.filter((one) => one !== row);
+  changed();
 }
 
 function sheet(kind, style = "") {
@@ -200,19 +220,43 @@ element.replaceChildren(
     el("label", { class: "inline", title: words.live_help }, live, words.live)),
   cards, adder, said, mixing, blendShelf(words, server, {
     now: () => state,
-    put: async (mix) => { await learn(mix); changed(); },
+    put: async (mix) => {
+      const left_out = new Set(state.rows.filter((row) => !row.word).map((row) => row.style));
+      await learn({ ...mix, rows: mix.rows.map((row) => ({ ...row, word: !left_out.has(row.style) })) });
+      changed();
+    },
   }),
 );
 
-// Show another mix, once its styles are known.
+// Show another mix, once its styles are known. A style that was made anew is followed by its name.
 async function learn(given) {
   state = { ...state, ...given, rows: given.rows ?? [] };
-  const unknown = state.rows.map((row) => row.style).filter((style) => !known.has(style));
-  for (const style of unknown) known.set(style, { ...(await asked(server.style, { style })), id: style });
+  for (const row of [...state.rows]) {
+    if (!known.has(row.style)) {
+      const card = await asked(server.style, { style: row.style, name: row.name ?? "" });
+      const id = card?.id ?? row.style;
+      known.set(id, { ...card, id });
+      row.style = id;
+    }
+    row.name = nameOf(row);
+  }
+  const first = (row, place) => state.rows.findIndex((one) => one.style === row.style) === place;
+  state.rows = state.rows.filter(first);
+}
+
+// What the server says of the styles of the mix is not what is shown: they were changed elsewhere, as in another tab.
+let toldOf = "";
+function refreshIfChanged(here) {
+  const same = (row) => (lost(row) ? !here[row.style] : here[row.style]?.[0] === row.style && here[row.style][1] === nameOf(row));
+  const now = JSON.stringify(here);
+  if (!here || now === toldOf) return;
+  toldOf = now;
+  if (!state.rows.every(same)) visited();
 }
 
 async function take() {
-  await learn(props.value ?? {});
+  await learn(JSON.parse(JSON.stringify(props.value ?? {})));
+  keep();
   draw();
   tell();
 }
@@ -229,4 +273,5 @@ async function visited() {
 watch("value", take);
 document.addEventListener("atelier:visited", visited);
 document.addEventListener("atelier:base", tell);
+document.addEventListener("visibilitychange", () => { if (!document.hidden && element.offsetParent) visited(); });
 visited();

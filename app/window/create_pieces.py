@@ -60,7 +60,11 @@ def mix_piece(studio: Studio) -> gr.HTML:
 
     @told
     def style(about: dict[str, Any]) -> dict[str, Any]:
-        return choice(studio, str(about["style"]))
+        return choice(studio, str(about["style"]), str(about.get("name") or ""))
+
+    @told
+    def restore(about: dict[str, Any]) -> dict[str, Any]:
+        return {"name": studio.library.restore(str(about["style"])).name}
 
     @told
     def advise(about: dict[str, Any]) -> dict[str, Any]:
@@ -72,7 +76,7 @@ def mix_piece(studio: Studio) -> gr.HTML:
 
     return piece(
         MixForm().to_json(), script("search", "pad", "knobs", "advice", "blends", "mix"), words=mix_words(), most_rows=MOST_ROWS,
-        server_functions=[styles, style, advise, measure, *map(told, blend_questions(studio))], elem_id="create-mix",
+        server_functions=[styles, style, restore, advise, measure, *map(told, blend_questions(studio))], elem_id="create-mix",
     )  # fmt: skip
 
 

@@ -5,12 +5,9 @@ from __future__ import annotations
 import shutil
 from pathlib import Path
 
-import pytest
-
 from app.create.style_choices import choice, choices
 from app.studio import Studio
 from styles.blend import Blend, BlendPart
-from styles.errors import UnknownStyleError
 from styles.home import Home
 from tests.styles.library_files import id_of, put
 
@@ -25,8 +22,10 @@ def test_choosing_a_style_makes_its_id(tmp_path: Path) -> None:
     # What the page offers stays the same, but for what is in the mix.
     assert choices(studio, "name:ink") == {"styles": [offered], "more": 0}
     assert choices(studio, "name:ink", without=[chosen["id"]]) == {"styles": [], "more": 0}
-    with pytest.raises(UnknownStyleError):
-        choice(studio, "no such style")
+    told = choice(studio, "no such style")
+    assert (
+        told["name"] == "no such style" and "not in your library" in told["missing"] and not told["deleted"]
+    )
 
 
 def test_a_blend_finds_a_style_that_has_not_been_hashed(tmp_path: Path) -> None:
@@ -37,6 +36,6 @@ def test_a_blend_finds_a_style_that_has_not_been_hashed(tmp_path: Path) -> None:
     shutil.rmtree(studio.home.root / "cache")
     again = Studio(studio.home)
     assert again.blends.facts(again.blends.find("Mine"))["missing"] == [id_of(path)]  # a list hashes nothing
-    assert again.blends.usable("Mine") == blend
+    assert again.blends.started("Mine").start == blend
     facts = again.blends.facts(again.blends.find("Mine"))
     assert facts["missing"] == [] and facts["styles"][0]["name"] == "Ink"
