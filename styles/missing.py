@@ -8,10 +8,9 @@ from styles.errors import AtelierError, UnknownStyleError
 from styles.folder import folded
 from styles.library import Library
 from styles.names import SHA256, clean_text
+from styles.search import SHORT_ID
 from styles.style import TEXT_LIMITS, StyleCard
 from styles.trash import Trash
-
-SHORT_ID = 12  # digits that are enough to tell styles apart on a screen
 
 
 @dataclass(frozen=True)

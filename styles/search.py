@@ -10,10 +10,11 @@ from styles.entry import Entry
 from styles.errors import UnknownStyleError
 from styles.folder import SUFFIX
 from styles.marks import Mark
-from styles.names import clean_text
+from styles.names import SHA256, clean_text
 from styles.packed_cards import MARKS, is_in
 
 SHORTEST_ID = 8  # digits
+SHORT_ID = 12  # that tell styles apart on a screen
 HEX = frozenset("0123456789abcdef")
 
 
@@ -119,6 +120,8 @@ def not_found(wanted: str, names: Sequence[str], kind: str = "style") -> Unknown
         hint = f"There is {', '.join(f'“{name}”' for name in names[:8])}{' …' if len(names) > 8 else ''}."
     else:
         hint = f"There is no {kind} yet."
+    if SHA256.fullmatch(wanted):
+        return UnknownStyleError(f"There is no {kind} whose id begins with {wanted[:SHORT_ID]}.", hint)
     return UnknownStyleError(f"There is no {kind} “{clean_text(wanted, 80)}”.", hint)
 
 

@@ -15,6 +15,7 @@ from torch import Tensor
 from styles.base import Base, open_base
 from styles.errors import OutOfMemory, TrainingFailed, is_out_of_memory
 from styles.library import Library
+from styles.missing import card_of
 from styles.stopping import at_most_every, models_of, stopping
 from training import checkpoint as checkpoints
 from training.adapters import adapted, continue_style
@@ -136,7 +137,9 @@ def _loop(
 ) -> Iterator[TrainingEvent]:
     """Take the steps; ends when the last checkpoint is the result. Raises Interrupted after saving on a request."""
     if plan.continue_from and start is None:  # a checkpoint holds all; the style may be gone by then
-        continue_style(weights, Library(job.home).open(plan.continue_from), plan)
+        library = Library(job.home)
+        begun = card_of(library, plan.continue_from)  # where it went while the job waited, it is named
+        continue_style(weights, library.open(library.handle(begun)), plan)
     trainer = begin(job, plan, base, weights)
     try:
         yield from _steps(job, base, trainer, start, asked)

@@ -151,6 +151,7 @@ function cardOf(row) {
     card?.thumb ? el("img", { class: "thumb", alt: "", src: card.thumb }) : el("div", { class: "thumb" }),
     el("div", { class: "row-head" },
       el("strong", { title: name }, name),
+      ...lost(row) ? [] : [
       iconButton(row.muted ? "muted" : "heard", filled(words.mute, { name }), () => toggle({ muted: !row.muted }),
         { "aria-pressed": String(row.muted) }),
       iconButton("solo", filled(words.solo, { name }), () => toggle({ solo: !row.solo }),
@@ -159,7 +160,8 @@ function cardOf(row) {
         opened.has(row.style) ? opened.delete(row.style) : opened.add(row.style);
         draw();
       }, { "aria-expanded": String(opened.has(row.style)) }),
-      lost(row) ? null : iconButton("remove", filled(words.remove, { name }), () => takeOut(row)),
+      iconButton("remove", filled(words.remove, { name }), () => takeOut(row)),
+      ],
     ),
     lost(row) ? missing(row, card) : slider("weight", name, row),
     card?.note ? el("p", { class: "quiet told" }, card.note) : null,

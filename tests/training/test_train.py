@@ -12,7 +12,7 @@ import torch
 from PIL import Image
 
 from styles.base import Base, open_base
-from styles.errors import DiskFullError, JobError, OutOfMemory, PlanError, TrainingFailed
+from styles.errors import DiskFullError, JobError, OutOfMemory, PlanError, TrainingFailed, UnknownStyleError
 from styles.generate import CreateRequest, PictureDone, generate
 from styles.home import Home
 from styles.library import Library
@@ -603,6 +603,9 @@ def test_a_finished_style_is_continued_from_its_weights(make_job: MakeJob, base:
     third = make_job(Path("unused"), name="smaller", continue_from=finished.style_id, rank=1)
     with pytest.raises(PlanError, match="rank 2"):
         follow(third, base)
+    Library(first.home).delete(finished.style_id)  # while a job waits that would go on from it
+    with pytest.raises(UnknownStyleError, match=f"“{style.name}” is in the trash"):
+        follow(make_job(Path("unused"), name="late", continue_from=finished.style_id), base)
 
 
 def test_changed_captions_are_encoded_again_and_unchanged_ones_are_not(make_job: MakeJob, base: Base) -> None:

@@ -122,7 +122,7 @@ def test_a_style_that_is_deleted_is_named_left_out_and_had_back(studio: Studio, 
     library.delete("Ink")
     assert library.restore(ink).id == ink
     assert weights(form.order(studio).mix) == {ink: 0.7, oil: 0.4} and form.order(studio).mix.notes == ()
-    with pytest.raises(UnknownStyleError, match="deleted style"):
+    with pytest.raises(UnknownStyleError, match="no deleted style whose id begins with ffffffffffff\\."):
         library.restore("f" * 64)
 
 
