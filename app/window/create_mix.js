@@ -275,5 +275,8 @@ async function visited() {
 watch("value", take);
 document.addEventListener("atelier:visited", visited);
 document.addEventListener("atelier:base", tell);
-document.addEventListener("visibilitychange", () => { if (!document.hidden && element.offsetParent) visited(); });
+document.addEventListener("visibilitychange", () => {
+  const typing = cards.contains(document.activeElement); // what is half typed would be lost
+  if (!document.hidden && element.offsetParent && !typing) visited();
+});
 visited();
