@@ -25,6 +25,7 @@ LIBRARIES = (
     "pillow-heif", "psd-tools", "gradio", "typer", "filelock", "psutil",
 )  # fmt: skip
 QUOTED = re.compile(r"“[^”]*”|«[^»]*»|'[^'\n]*'|\"[^\"\n]*\"")
+ADDRESSES = re.compile(r"\b\d{1,3}(?:\.\d{1,3}){3}\b")  # of other devices
 PATHS = re.compile(r"(?:[A-Za-z]:)?(?:[\\/][^\\/\s:*?\"<>|,;()]+){2,}")
 
 
@@ -69,14 +70,14 @@ def last_lines(home: Home) -> list[str]:
 
 
 def without_private(line: str) -> str:
-    """A line of a log without folders, names in quotation marks, and the name of who is logged in."""
+    """A line of a log without folders, names in quotation marks, addresses of devices, and the name of who is logged in."""
     source = re.match(r'(\s*File )"([^"]+)"(, line \d+.*)', line)
     if source:  # a line of the program, told by its place in the package
         parts = Path(source[2].replace("\\", "/")).parts
         return f"{source[1]}{'/'.join(parts[-3:])}{source[3]}"
     if line.startswith("    "):  # the program's own text
         return line
-    line = PATHS.sub("(path)", QUOTED.sub("“…”", line))
+    line = ADDRESSES.sub("(address)", PATHS.sub("(path)", QUOTED.sub("“…”", line)))
     try:
         name = getpass.getuser()
     except (OSError, KeyError, ImportError):

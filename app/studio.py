@@ -17,6 +17,7 @@ from app.create.memory import refuse_if_crowded
 from app.create.mix_orders import MixOrder
 from app.create.painting import PaintingEvent
 from app.create.rendering import Rendering
+from app.home_rights import make_private
 from app.library.idle import Idle
 from app.orders import PictureOrder, TrainingOrder
 from app.settings import Settings
@@ -48,6 +49,7 @@ class Studio:
 
     def __init__(self, home: Home) -> None:
         self.home = home.create()
+        make_private(home)
         self.settings, self._settings_problem = Settings.load_what_can_be(home)
         self.library = Library(home)
         self.shelf = BaseShelf(home)

@@ -46,12 +46,14 @@ class Home:
         return self.root / "log"
 
     def create(self) -> "Home":
-        """Make the folders that are missing; raises BadInput where there can be no home.
+        """Make the folders that are missing, for this user alone; raises BadInput where there can be no home.
 
-        What is wrong with a single one of its folders is said by `problems`: the others can be used.
+        A folder that is there keeps its rights: it may be one that people share, such as /tmp. What is wrong with a
+        single one of the home's folders is said by `problems`: the others can be used.
         """
         try:
-            self.root.mkdir(parents=True, exist_ok=True)
+            self.root.parent.mkdir(parents=True, exist_ok=True)
+            self.root.mkdir(mode=0o700, exist_ok=True)
         except (FileExistsError, NotADirectoryError) as error:
             raise BadInput(
                 f"{self.root} can't be a folder: a file of that name is in the way.",
@@ -63,7 +65,7 @@ class Home:
             ) from error
         for folder in self._folders:
             with suppress(OSError):
-                folder.mkdir(exist_ok=True)
+                folder.mkdir(mode=0o700, exist_ok=True)
         return self
 
     def problems(self) -> list[AtelierError]:

@@ -84,6 +84,10 @@ def test_the_report_says_what_runs_and_nothing_of_the_artist(home_with_style: Pa
     assert "torch: " in text and "1 styles, 1 trainings" in text and "ValueError" in text and "line " in text
     for private in ("secret", "Rings", str(home_with_style), "odd", str(Path.home())):
         assert private not in text
+    assert (
+        without_private("wrong password from 192.0.2.8: 2 in a row")
+        == "wrong password from (address): 2 in a row"
+    )
     name = getpass.getuser()
     if len(name) > 2:
         assert name not in without_private(f"OSError: {name} has no access")

@@ -66,6 +66,7 @@ class Clone:
             made.mkdir(parents=True)
         for file in [
             ROOT / "launch.py",
+            ROOT / "app" / "key.py",
             *(ROOT / "app" / "setup").glob("*.py"),
             *(ROOT / "styles").glob("*.py"),
         ]:

@@ -15,7 +15,7 @@ from urllib.parse import quote
 import pytest
 from PIL import Image
 
-from app.key import home_key
+from app.key import REDIRECT, home_key
 from app.password import hashed
 from app.settings import Settings
 from app.window.access import cookie_name
@@ -277,13 +277,18 @@ ATTACK = """async ([site, join]) => {
 
 
 @pytest.mark.browser
-def test_a_page_of_another_port_gets_nothing_while_ours_works(browser: Any, shared: Shared) -> None:
+def test_a_page_of_another_port_gets_nothing_while_ours_works(
+    browser: Any, shared: Shared, tmp_path: Path
+) -> None:
     """In Chromium, with the cookie of our page in the same browser, which counts both pages as one site."""
     name = "localhost"
     context = browser.new_context()
     ours, other = context.new_page(), context.new_page()
     site = f"http://{name}:{shared.port}/"
-    ours.goto(f"{site}?key={shared.key}")
+    # As the browser is opened where others see with which words it is started.
+    started = tmp_path / "open.html"
+    started.write_text(REDIRECT.format(url=f"{site}?key={shared.key}"), encoding="utf-8")
+    ours.goto(started.as_uri())
     ours.get_by_role("button", name="Choose pictures").wait_for()
     assert ours.url == site, "the key stays in no address bar"
     before = uploads(shared)
