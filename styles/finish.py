@@ -139,6 +139,7 @@ def _recipe(base: Base, order: Order, names: dict[str, str], pictures: int, row:
         second_scale=second.scale if second else 0.0,
         second_strength=second.strength if second else 0.0,
         second_steps=second.steps if second else 0,
+        threads=torch.get_num_threads() if base.device.type == "cpu" else 0,
     )
 
 

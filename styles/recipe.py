@@ -22,7 +22,7 @@ MIN_SIDE_PX, MAX_SIDE_PX = 8, 16384
 MAX_SCALE = 4.0  # of a second pass
 MAX_PIXELS = 4096 * 4096  # of one picture
 FORMAT = 1  # of the JSON; a reader ignores keys that it doesn't know
-LATER = ("source", "source_strength", "second_scale", "second_strength", "second_steps")
+LATER = ("source", "source_strength", "second_scale", "second_strength", "second_steps", "threads")
 
 
 @dataclass(frozen=True)
@@ -57,6 +57,7 @@ class Recipe:
     )
     second_strength: float = 0.0
     second_steps: int = 0  # 0: as many as the first
+    threads: int = 0  # of the processor, where it painted; 0: not noted
 
     def __post_init__(self) -> None:
         numbers = (

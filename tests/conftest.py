@@ -8,11 +8,16 @@ from pathlib import Path
 import pytest
 from hypothesis import settings
 
+from styles.threads import wait_passively
+
 os.environ.setdefault("HF_HUB_OFFLINE", "1")  # no test may depend on the network
 os.environ["LANGUAGE"] = "en"  # the tests read English, whatever the system speaks
 os.environ.setdefault("GRADIO_ANALYTICS_ENABLED", "False")
-if workers := os.environ.get("PYTEST_XDIST_WORKER_COUNT"):  # which else would wait for each other's threads
-    os.environ.setdefault("OMP_NUM_THREADS", str(max(1, (os.cpu_count() or 1) // int(workers))))
+wait_passively()  # before torch is imported
+# A number of its own for each worker, which else would wait for each other's threads; and a fixed one, so that trainings
+# give the same bits however busy the machine is.
+workers = int(os.environ.get("PYTEST_XDIST_WORKER_COUNT", "1"))
+os.environ.setdefault("OMP_NUM_THREADS", str(max(1, (os.cpu_count() or 1) // workers)))
 
 settings.register_profile("patient", deadline=None)  # a busy machine is no failure
 settings.load_profile("patient")

@@ -11,12 +11,14 @@ from collections.abc import Callable
 from pathlib import Path
 
 from styles.errors import AtelierError
+from styles.threads import wait_passively
 from training.events import Failed, Finished
 from training.job import Job
 
 
 def main(argv: list[str] | None = None) -> int:
     """Train the job in a folder to its end; returns the exit code."""
+    wait_passively()
     parser = argparse.ArgumentParser(
         prog="python -m training", description="Train the style of one job folder."
     )

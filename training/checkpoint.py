@@ -38,6 +38,12 @@ class Progress:
     environment: dict[str, str] = field(default_factory=dict)  # what rounding depends on
     scaler: dict[str, Any] = field(default_factory=dict)  # fp16's loss scale
 
+    @property
+    def threads(self) -> int:
+        """How many threads of the processor an operation took; 0 where that was not noted."""
+        noted = self.environment.get("threads", "")
+        return int(noted) if noted.isdecimal() else 0
+
 
 @dataclass(frozen=True)
 class Checkpoint:

@@ -57,6 +57,14 @@ class CheckpointSaved:
 
 
 @dataclass(frozen=True)
+class ThreadsChosen:
+    """From this step on an operation takes so many threads of the processor, which its last bits depend on."""
+
+    step: int
+    threads: int
+
+
+@dataclass(frozen=True)
 class RolledBack:
     """The loss or the weights were no longer numbers: the run went back to its last good checkpoint."""
 
@@ -101,6 +109,7 @@ TrainingEvent = (
     | StepDone
     | PreviewReady
     | CheckpointSaved
+    | ThreadsChosen
     | RolledBack
     | Paused
     | Finished
@@ -115,6 +124,7 @@ _KINDS: dict[str, type[TrainingEvent]] = {
         StepDone,
         PreviewReady,
         CheckpointSaved,
+        ThreadsChosen,
         RolledBack,
         Paused,
         Finished,

@@ -17,6 +17,7 @@ from styles.errors import OutOfMemory, TrainingFailed, is_out_of_memory
 from styles.library import Library
 from styles.missing import card_of
 from styles.stopping import at_most_every, models_of, stopping
+from styles.threads import Pace, fastest, is_chosen, use
 from training import checkpoint as checkpoints
 from training.adapters import adapted, continue_style
 from training.checkpoint import Checkpoint
@@ -29,6 +30,7 @@ from training.events import (
     PreviewReady,
     RolledBack,
     StepDone,
+    ThreadsChosen,
     TrainingEvent,
     Warned,
 )
@@ -100,6 +102,8 @@ def _run(
             f"{base.name} is not the base that this training began with.",
             "Bring that base back, or start anew.",
         )
+    if start:
+        use(start.progress.threads)
     vae_parameter = next(base.vae.parameters())
     place, kind = vae_parameter.device, vae_parameter.dtype
     seldom = at_most_every(LOOK_SECONDS, lambda: asked() is not None)  # a request is a file
@@ -161,6 +165,9 @@ def _steps(
         trainer.restore(start)
         trainer.started = time.monotonic() - start.progress.seconds
         saved = took_from = trainer.progress.step
+    measures, steps_pace = base.device.type == "cpu" and not is_chosen(), Pace()
+    if measures and not start:  # who goes on takes as many as before, so that the bits are the same
+        yield from _choose_threads(trainer, asked)
     began = time.monotonic()
     yield PhaseStarted("training", trainer.progress.step, plan.steps)
     while True:
@@ -194,10 +201,30 @@ def _steps(
             yield previews
         if step == plan.steps:
             return
-        with contextlib.suppress(
-            Interrupted
-        ):  # the step is taken back; what was learnt before it is saved first
+        step_began = time.monotonic()
+        try:
             trainer.take_step()
+        except Interrupted:
+            continue  # the step is taken back; what was learnt before it is saved first
+        if measures and steps_pace.has_changed(time.monotonic() - step_began):
+            yield from _choose_threads(trainer, asked)
+            steps_pace.begin_anew()
+
+
+def _choose_threads(
+    trainer: Trainer, asked: Callable[[], Literal["pause", "stop"] | None]
+) -> Iterator[ThreadsChosen]:
+    """Take the number of threads that steps are fastest with now; a request leaves it as it is."""
+
+    def rehearse() -> None:
+        if asked():
+            raise Interrupted
+        trainer.rehearse()
+
+    before = torch.get_num_threads()
+    with contextlib.suppress(Interrupted):  # the loop looks at the request next, and saves before it ends
+        if (threads := fastest(rehearse)) != before:
+            yield ThreadsChosen(trainer.progress.step, threads)
 
 
 def _note_changes(before: dict[str, str], now: dict[str, str]) -> Iterator[Warned]:

@@ -81,6 +81,13 @@ class Trainer:
         self.unread += 1
         self.progress = replace(self.progress, step=step + 1)
 
+    def rehearse(self) -> None:
+        """Compute the next step's gradients and forget them, to see how long that takes; nothing is learnt."""
+        drawn = draw(self.prepared, self.plan, self.progress.step, 0, self.objective.train_timesteps)
+        noisy, target = self.objective.noisy(drawn)
+        loss = self.objective.loss(self._predict(noisy, drawn), target, drawn.timesteps)
+        torch.autograd.grad(loss, list(self.weights.values()), allow_unused=True)
+
     def _predict(self, noisy: Tensor, drawn: Draw) -> Tensor:
         return self.unet(noisy.to(self.dtype), drawn.timesteps, drawn.embeddings, return_dict=False)[0]
 
@@ -111,7 +118,10 @@ class Trainer:
     def checkpoint(self) -> Checkpoint:
         scaler = getattr(self.accelerator, "scaler", None)
         progress = replace(
-            self.progress, seconds=self.seconds(), scaler=scaler.state_dict() if scaler else {}
+            self.progress,
+            seconds=self.seconds(),
+            scaler=scaler.state_dict() if scaler else {},
+            environment=self.progress.environment | {"threads": str(torch.get_num_threads())},
         )
         weights = {name: weight.detach().cpu().clone() for name, weight in self.weights.items()}
         return Checkpoint(

@@ -20,6 +20,7 @@ from typing import TYPE_CHECKING, Any
 
 from styles.errors import AtelierError, is_out_of_memory
 from styles.home import Home
+from styles.threads import fastest, wait_passively
 from training.plan import PREVIEW_PROMPTS, TrainingPlan
 
 if TYPE_CHECKING:
@@ -100,6 +101,8 @@ def _measured(plan: TrainingPlan, home: Home, device: str, began: float, folder:
     with adapted(base.unet, plan) as weights:
         trainer = begin(job, plan, base, weights)
         try:
+            if base.device.type == "cpu":
+                fastest(trainer.rehearse)
             step = _seconds(trainer)
             if step < SLOW_SECONDS:
                 step = _seconds(trainer)
@@ -189,6 +192,7 @@ def main(argv: list[str] | None = None) -> int:
 
 
 if __name__ == "__main__":
+    wait_passively()
     if hasattr(os, "nice"):
         os.nice(5)  # the window comes first
     sys.exit(main())

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 from app.create.at_hand import StylesAtHand
 from app.create.mixing import Mix, effects_of, mix_of, sheet_of, sheet_title, weighed, within_budget
 from app.create.painting import Notice, PaintingEvent, painted, sheet_painted
+from app.create.threads import PaintingThreads
 from app.orders import DEFAULT_SAMPLER, DEFAULT_STEPS, PictureOrder
 from app.settings import Settings
 from styles.atomic import write_cache
@@ -27,6 +28,7 @@ from styles.library import Library
 from styles.missing import card_of, current
 from styles.recipe import Recipe
 from styles.strength import Effect, Effects
+from styles.threads import use
 from styles.triggers import is_left_out, with_trigger
 
 if TYPE_CHECKING:
@@ -45,6 +47,7 @@ class Easel:
         self.home = home
         self.library = library
         self.styles = StylesAtHand(library)
+        self.threads = PaintingThreads()
         self.used_at = time.monotonic()  # when somebody had it last
         self._in_use = threading.Lock()
         self._waiting: list[None] = []  # one for each who waits for it
@@ -60,7 +63,7 @@ class Easel:
     def warm(self, source: str, settings: Settings) -> None:
         """Open the base ahead of the first picture."""
         with self._turn():
-            self._open(source, settings)
+            self.threads.choose(self._open(source, settings))
 
     def put_away(self) -> None:
         """Close the base and give its memory back; waits for a painting to end."""
@@ -125,6 +128,7 @@ class Easel:
         styles = self.styles.open(mix.ids)
         with self.opened(source, settings) as base:
             yield from map(Notice, order.mix.notes)
+            self.threads.choose(base)
             if order.like:
                 yield from map(Notice, _what_differs(order.like, base))
             effects = Effects(self.home).known(base.effects_key)
@@ -138,6 +142,7 @@ class Easel:
                 events = painted(base, request, styles, folder, cancelled)
             else:
                 events = sheet_painted(base, sheet, sheet_title(order.sheet, mix), styles, folder, cancelled)
+            events = self.threads.watched(request, len(styles), events)
             yield from _keeping(picture, self.home, events)
 
     def paint_again(
@@ -151,6 +156,7 @@ class Easel:
             from styles.generate import request_again
 
             yield from map(Notice, _what_differs(recipe, base))
+            use(recipe.threads)
             request = request_again(recipe, styles, picture)
             yield from painted(base, request, styles, folder, cancelled)
 

@@ -11,6 +11,7 @@ import pytest
 import torch
 from PIL import Image
 
+from styles import threads
 from styles.base import Base, open_base
 from styles.errors import DiskFullError, JobError, OutOfMemory, PlanError, TrainingFailed, UnknownStyleError
 from styles.generate import CreateRequest, PictureDone, generate
@@ -30,6 +31,7 @@ from training.events import (
     PreviewReady,
     RolledBack,
     StepDone,
+    ThreadsChosen,
     TrainingEvent,
     Warned,
 )
@@ -504,6 +506,32 @@ def test_another_base_or_other_conditions_are_noticed_on_going_on(
         torch.set_num_threads(threads)
     notes = of(Warned, begun)
     assert len(notes) == 1 and f"threads {threads} -> {threads + 1}" in notes[0].message
+
+
+def test_going_on_takes_as_many_threads_as_before(
+    make_job: MakeJob, base: Base, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """They are what the last bits depend on, so that only a training that begins measures how many are fastest."""
+    for name in threads.CHOSEN_BY:
+        monkeypatch.delenv(name, raising=False)
+    before = torch.get_num_threads()
+    torch.set_num_threads(2)
+    monkeypatch.setattr(threads, "candidates", lambda: [1])
+    job = make_job(Path("unused"))
+    try:
+        begun = []
+        for event in train(job, base=base):
+            begun.append(event)
+            if isinstance(event, StepDone):
+                job.request("pause")
+        assert [event.threads for event in of(ThreadsChosen, begun)] == [1]
+        torch.set_num_threads(2)
+        monkeypatch.setattr(threads, "candidates", lambda: [2])
+        ended = list(train(job, base=base))
+        assert torch.get_num_threads() == 1
+    finally:
+        torch.set_num_threads(before)
+    assert not of(ThreadsChosen, ended) and not of(Warned, ended)
 
 
 def test_finishing_twice_writes_one_style(make_job: MakeJob, base: Base) -> None:

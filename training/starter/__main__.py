@@ -6,12 +6,15 @@ import argparse
 from dataclasses import fields
 from pathlib import Path
 
+from styles.threads import wait_passively
+
 HERE = Path(__file__).resolve().parent
 MODEL = HERE.parents[1] / "styles" / "starter"
 
 
 def main() -> None:
     """Read the command line and run one of the commands."""
+    wait_passively()
     from training.starter.evaluate import PaintPlan, evaluate
     from training.starter.stage import BuildPlan
 
