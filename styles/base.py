@@ -11,12 +11,15 @@ from typing import TYPE_CHECKING, Any
 
 import torch
 
-from styles.base_facts import BaseFacts, fingerprint, inspect_base, vae_factor, weight_files
-from styles.bases import find_source, plain_name
-from styles.errors import BaseError, OutOfMemory, SettingsError, is_out_of_memory
+from styles.base_configs import vae_factor
+from styles.base_facts import BaseFacts, fingerprint, inspect_base, weight_files
+from styles.base_fit import check_fit, check_loaded, check_works
+from styles.bases import STARTER, find_source, plain_name
+from styles.errors import AtelierError, BaseError, OutOfMemory, SettingsError, is_out_of_memory
 from styles.file_reading import read_json
 from styles.home import Home
 from styles.hub import clip_tokenizer_folder
+from styles.names import clean_text
 from styles.preview import LatentPreview, fit_preview, known_preview
 
 if TYPE_CHECKING:
@@ -133,13 +136,20 @@ def open_base(
         for part in ("unet", "vae", "text_encoder", "safety_checker"):
             if parts.get(part) is not None:
                 parts[part].requires_grad_(False).eval().to(chosen_device)
-    except (OSError, ValueError, RuntimeError, KeyError, TypeError, MemoryError) as error:
+        if path != STARTER:
+            check_fit(parts, path.name)
+            check_works(parts, chosen_device, chosen_dtype)
+        known_by = fingerprint(facts.unet_files, facts.unet_prefix)
+    except AtelierError:
+        raise
+    except Exception as error:  # the libraries raise anything of malformed configs and weights
         if is_out_of_memory(error):
             raise OutOfMemory(
                 f"{path.name} does not fit into the memory of {chosen_device}.",
                 "Close other programs, or use a smaller base.",
             ) from error
-        raise BaseError(f"{path.name} can't be opened as a base ({error}).", "Fetch it again.") from error
+        why = clean_text(str(error) or type(error).__name__, 300)
+        raise BaseError(f"{path.name} can't be opened as a base ({why}).", "Fetch it again.") from error
     return Base(
         name=_name_of(source, path),
         family=facts.family,
@@ -151,7 +161,7 @@ def open_base(
         prediction_type=facts.prediction_type,
         zero_terminal_snr=facts.zero_terminal_snr,
         native_size_px=facts.native_size_px,
-        fingerprint=fingerprint(facts.unet_files, facts.unet_prefix),
+        fingerprint=known_by,
         device=chosen_device,
         dtype=chosen_dtype,
         folder=None if facts.single_file else facts.path,
@@ -223,9 +233,11 @@ def _load_folder(facts: BaseFacts, dtype: torch.dtype, with_safety_checker: bool
 
     def load(model: Any, part: str, **kind: torch.dtype) -> Any:
         _, variant = weight_files(folder, part)
-        return model.from_pretrained(
-            folder / part, use_safetensors=True, variant=variant, local_files_only=True, **kind
-        )
+        loaded, info = model.from_pretrained(
+            folder / part, use_safetensors=True, variant=variant, local_files_only=True, output_loading_info=True, **kind
+        )  # fmt: skip
+        check_loaded(loaded, info, folder.name, part)
+        return loaded
 
     parts = {
         "unet": load(UNet2DConditionModel, "unet", torch_dtype=dtype),

@@ -10,8 +10,16 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from styles.base_configs import (
+    check_channels,
+    check_noise_schedule,
+    check_sizes,
+    native_size_px,
+    read_config,
+    vae_factor,
+)
 from styles.errors import BaseError
-from styles.file_reading import json_of, open_file, read_bytes, read_json
+from styles.file_reading import json_of, open_file, read_bytes
 from styles.names import clean_text
 from styles.style import FAMILY_OF_WIDTH
 
@@ -24,9 +32,7 @@ LDM_UNET = "model.diffusion_model."
 LDM_VAE = "first_stage_model."
 LDM_TEXT = ("cond_stage_model.", "conditioner.embedders.")
 HEADER_LIMIT = 16 << 20  # bytes; an SDXL in one file has about 300 KiB
-MOST_TRAINED_STEPS = 10_000
-BETA_SCHEDULES = ("linear", "scaled_linear", "squaredcos_cap_v2")
-LARGEST_PX = 1 << 14  # a native size beyond it is no Stable Diffusion's
+PARTS = ("unet", "vae", "text_encoder")
 CONFIGS = Path(__file__).parent / "configs"
 
 
@@ -113,19 +119,6 @@ def read_header(path: Path) -> tuple[dict[str, Any], dict[str, str]]:
     return header, {str(key): str(value) for key, value in metadata.items()}
 
 
-def read_config(path: Path) -> dict[str, Any]:
-    """Read one part's JSON config; raises BaseError where it is missing or malformed."""
-    try:
-        config = read_json(path)
-    except (OSError, ValueError) as error:
-        raise BaseError(
-            f"{path.parent.name}/{path.name} is missing or unreadable in this base.", "Fetch the base again."
-        ) from error
-    if not isinstance(config, dict):
-        raise BaseError(f"{path.parent.name}/{path.name} is not a config.", "Fetch the base again.")
-    return config
-
-
 def _is_entry(entry: Any) -> bool:
     """Whether a value of a header is what the format says of a tensor."""
     shape, offsets = (
@@ -207,12 +200,15 @@ def _inspect_folder(folder: Path, asked: str | None) -> BaseFacts:
             f"{folder} is not a base: it has no model_index.json.",
             "Give a folder in diffusers layout, or a .safetensors checkpoint.",
         )
+    for part in (*PARTS, "safety_checker"):
+        if part in PARTS or is_here(folder / part / "config.json"):
+            check_sizes(read_config(folder / part / "config.json"), f"{folder.name}/{part}")
     unet = read_config(folder / "unet" / "config.json")
     family = _family(unet.get("cross_attention_dim"), folder.name)
     vae = read_config(folder / "vae" / "config.json")
     scheduler = read_config(folder / "scheduler" / "scheduler_config.json")
-    _check_channels(unet.get("in_channels", 4), vae.get("latent_channels", 4), folder.name)
-    _check_noise_schedule(scheduler, folder.name)
+    check_channels(unet.get("in_channels", 4), vae.get("latent_channels", 4), folder.name)
+    check_noise_schedule(scheduler, folder.name)
     # An older config without the key means what its class has as default, which is epsilon in all of them.
     prediction_type = scheduler.get("prediction_type", "epsilon")
     if prediction_type not in PREDICTION_TYPES:
@@ -230,59 +226,12 @@ def _inspect_folder(folder: Path, asked: str | None) -> BaseFacts:
         family=family,
         prediction_type=prediction_type,
         zero_terminal_snr=bool(scheduler.get("rescale_betas_zero_snr", False)),
-        native_size_px=_native_size_px(unet, vae, folder.name),
+        native_size_px=native_size_px(unet, vae, folder.name),
         unet_files=files,
         unet_prefix="",
         scheduler_config=scheduler,
         config_folder=folder,
     )
-
-
-def vae_factor(vae_config: Mapping[str, Any]) -> int:
-    """Return how many pixels one latent is wide."""
-    return 2 ** (len(vae_config.get("block_out_channels", (0,) * 4)) - 1)
-
-
-def _native_size_px(unet: Mapping[str, Any], vae: Mapping[str, Any], name: str) -> int:
-    """Return the side of the pictures that a base was trained on; raises BaseError for a config that says none."""
-    sides = unet.get("sample_size") or 64
-    sides = sides if isinstance(sides, list) else [sides]
-    blocks = vae.get("block_out_channels", (0,) * 4)
-    counted = isinstance(blocks, list | tuple) and 0 < len(blocks) < 16
-    if counted and sides and all(type(side) is int for side in sides):
-        size = max(sides) * vae_factor(vae)
-        if 0 < size <= LARGEST_PX:
-            return size
-    raise BaseError(
-        f"{name} is damaged: its configs say no size of pictures that can be painted.",
-        "Fetch the base again.",
-    )
-
-
-def _check_noise_schedule(scheduler: Mapping[str, Any], name: str) -> None:
-    """Raise BaseError for a noise schedule that can't be; `styles.sampling` takes these settings from it."""
-    steps = scheduler.get("num_train_timesteps", 1000)
-    betas = scheduler.get("trained_betas")
-    whole = type(steps) is int and 1 <= steps <= MOST_TRAINED_STEPS
-    sound = {
-        "num_train_timesteps": whole,
-        "beta_start": _is_share(scheduler.get("beta_start", 0.0001)),
-        "beta_end": _is_share(scheduler.get("beta_end", 0.02)),
-        "beta_schedule": scheduler.get("beta_schedule", "linear") in BETA_SCHEDULES,
-        "trained_betas": betas is None
-        or (isinstance(betas, list) and whole and len(betas) == steps and all(map(_is_share, betas))),
-        "steps_offset": scheduler.get("steps_offset", 0) in (0, 1),
-    }
-    odd = next((key for key, good in sound.items() if not good), "")
-    if odd:
-        raise BaseError(
-            f"{name} is damaged: the {odd} of its scheduler is {clean_text(str(scheduler.get(odd)), 40)}.",
-            "Fetch the base again.",
-        )
-
-
-def _is_share(value: Any) -> bool:
-    return type(value) in (int, float) and 0 < value < 1
 
 
 def _inspect_single_file(path: Path, asked: str | None, config_folder: Path | None) -> BaseFacts:
@@ -306,7 +255,7 @@ def _inspect_single_file(path: Path, asked: str | None, config_folder: Path | No
                 f"{path.name} has no {part}: it is a UNet alone.", "Get the full checkpoint of this base."
             )
     first = header.get(f"{LDM_UNET}input_blocks.0.0.weight", {"shape": [0, 4]})
-    _check_channels(first["shape"][1] if len(first["shape"]) > 1 else None, 4, path.name)
+    check_channels(first["shape"][1] if len(first["shape"]) > 1 else None, 4, path.name)
     prediction_type, zero_snr, notes = _prediction_of_file(path, header, metadata, family, asked)
     if config_folder is None:
         v_prediction = family == "sd2" and prediction_type == "v_prediction"
@@ -388,17 +337,3 @@ def _family(width: Any, name: str) -> str:
             "Supported are the starter, Stable Diffusion 1 and Stable Diffusion 2.",
         )
     return FAMILY_OF_WIDTH[width]
-
-
-def _check_channels(unet_channels: Any, latent_channels: Any, name: str) -> None:
-    if type(unet_channels) is not int or type(latent_channels) is not int:
-        raise BaseError(
-            f"{name} is damaged: it does not say how many channels its UNet and its VAE have.",
-            "Fetch the base again.",
-        )
-    if unet_channels != latent_channels:
-        raise BaseError(
-            f"{name} is a base for another task: its UNet takes {unet_channels} channels for {latent_channels} of the VAE"
-            f"{' (inpainting)' if unet_channels == 9 else ''}.",
-            "Use the ordinary text-to-picture version of this base.",
-        )

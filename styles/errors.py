@@ -29,6 +29,18 @@ import errno
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
+LONGEST = 1400  # characters of a message or a hint; what is longer quotes something without end
+
+
+def _fit_to_show(text: str) -> str:
+    """Return a text, which may quote anything, without what turns its letters round or can't be written, and bounded."""
+    if not text.isprintable():
+        text = "".join(
+            letter if letter.isprintable() or letter == "\n" else " " * letter.isspace()
+            for letter in text[: 4 * LONGEST]
+        )
+    return text if len(text) <= LONGEST else text[: LONGEST - 1] + "…"
+
 
 class AtelierError(Exception):
     """Base of all errors with a text for the artist; anything else is our own mistake."""
@@ -36,6 +48,7 @@ class AtelierError(Exception):
     exit_code = 1
 
     def __init__(self, message: str, hint: str = "") -> None:
+        message, hint = _fit_to_show(message), _fit_to_show(hint)
         super().__init__(message, hint)
         self.message = message
         self.hint = hint

@@ -6,7 +6,7 @@ import errno
 import json
 import os
 import stat
-from io import BufferedReader
+from io import BufferedRandom, BufferedReader
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +16,11 @@ LARGEST_JSON = 16 << 20  # bytes
 def open_file(path: Path) -> BufferedReader:
     """Open a file to read its bytes; raises OSError, also for a folder and for a pipe, which might never end."""
     return open(path, "rb", opener=_opener)
+
+
+def open_to_append(path: Path) -> BufferedRandom:
+    """Open a file to add bytes to its end, made where there is none; raises OSError as `open_file`."""
+    return open(path, "ab+", opener=_opener)
 
 
 def read_bytes(path: Path, most: int) -> bytes:
@@ -55,8 +60,8 @@ def json_of(text: str) -> Any:
 
 def _opener(path: str, flags: int) -> int:
     # Else opening a pipe would wait for somebody to write into it. Windows has neither.
-    descriptor = os.open(path, flags | getattr(os, "O_NONBLOCK", 0))
+    descriptor = os.open(path, flags | getattr(os, "O_NONBLOCK", 0), 0o666)
     if not stat.S_ISREG(os.fstat(descriptor).st_mode):
         os.close(descriptor)
-        raise OSError(errno.EINVAL, "it is no file", path)
+        raise OSError(errno.EISDIR, "it is no file", path)
     return descriptor

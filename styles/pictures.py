@@ -15,7 +15,7 @@ from styles.atomic import write_new
 from styles.blend import Blend, BlendPart
 from styles.errors import AtelierError, BlendError, RecipeError
 from styles.file_reading import open_file
-from styles.names import tag_name
+from styles.names import clean_text, tag_name
 from styles.recipe import Recipe
 
 if TYPE_CHECKING:
@@ -149,7 +149,8 @@ def parse_parameters(text: str) -> Recipe:
         if isinstance(error, AtelierError):
             raise
         raise RecipeError(
-            f"The picture's settings can't be read ({error}).", "Type its prompt and seed by hand."
+            f"The picture's settings can't be read ({clean_text(str(error), 120)}).",
+            "Type its prompt and seed by hand.",
         ) from error
 
 

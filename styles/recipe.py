@@ -126,7 +126,7 @@ def _typed(values: Mapping[str, Any]) -> dict[str, Any]:
         if known.name == "blend":
             value = Blend.from_json(value)
         elif known.name in ("style_names", "versions"):
-            value = tuple((str(key), str(name)) for key, name in value.items())
+            value = tuple(sorted((str(key), str(name)) for key, name in value.items()))
         elif known.name == "batch_shape":
             value = tuple(int(size) for size in value)
             if value and (len(value) != 4 or any(not 1 <= size <= 65536 for size in value)):

@@ -144,7 +144,7 @@ class Effects:
         """Keep effects by style id; what other processes added stays."""
         with atomic.telling(self.path):
             self.path.parent.mkdir(parents=True, exist_ok=True)
-        with FileLock(self._lock):
+        with atomic.telling(self._lock), FileLock(self._lock):
             values = self._read()
             here = values.setdefault(effects_key, {})
             for style, effect in effects.items():

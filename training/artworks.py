@@ -15,6 +15,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from styles.errors import PictureError
+from styles.file_reading import open_file
+from styles.names import clean_text
 from styles.triggers import with_trigger
 from training.buckets import crop_box
 
@@ -172,10 +174,12 @@ def open_artwork(path: Path, least_px: int = 0) -> Image:
         ) from error
     except MemoryError as error:
         raise PictureError(f"{path.name} needs more memory than there is.", "Save it smaller.") from error
-    # RuntimeError: what AVIF's and HEIC's decoders say of damaged pixels
-    except (OSError, SyntaxError, ValueError, EOFError, IndexError, RuntimeError, struct.error) as error:
+    except PictureError:
+        raise
+    # The libraries' decoders raise anything of damaged bytes, such as a TypeError of a fraction where an offset belongs.
+    except Exception as error:
         raise PictureError(
-            f"{path.name} is damaged or cut off: {error}.",
+            f"{path.name} is damaged or cut off: {clean_text(str(error), 200)}.",
             "Copy it again from where it came, or leave it out.",
         ) from error
 
@@ -198,7 +202,7 @@ def _opened(path: Path, least_px: int) -> Image:
     from PIL import Image as pillow
     from PIL import ImageOps
 
-    with path.open("rb") as file:
+    with open_file(path) as file:
         head = file.read(16)
     if head[:4] == b"8BPS":
         image = _open_psd(path)
@@ -349,8 +353,12 @@ def _to_srgb(image: Image, profile: bytes | None) -> Image:
 def caption_of(path: Path) -> str | None:
     """Read the caption in the `.txt` file beside a picture (picture.txt or picture.jpg.txt); None without one."""
     for side_file in (path.with_suffix(".txt"), path.with_name(path.name + ".txt")):
-        if side_file.is_file() and side_file != path:
-            data = side_file.read_bytes()[: 4 * LONGEST_CAPTION]
+        if os.path.isfile(side_file) and side_file != path:
+            try:
+                with open_file(side_file) as file:
+                    data = file.read(4 * LONGEST_CAPTION)
+            except OSError:  # not ours to read, or gone since
+                return None
             wide = data.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE))
             text = data.decode("utf-16" if wide else "utf-8-sig", errors="replace")
             return " ".join(text.split())[:LONGEST_CAPTION]

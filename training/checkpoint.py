@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from styles.atomic import write_bytes
+from styles.file_reading import open_file
 
 if TYPE_CHECKING:
     import torch
@@ -87,7 +88,7 @@ def load(path: Path) -> Checkpoint:
 
     weights: dict[str, Tensor] = {}
     optimizer: dict[str, Tensor] = {}
-    with safe_open(path, "pt") as file:
+    with open_file(path), safe_open(path, "pt") as file:  # the first, since the library would wait for a pipe
         progress = Progress(**json.loads((file.metadata() or {}).get("progress", "")))
         for key in file.keys():  # noqa: SIM118 (no mapping)
             kind, name = key.split(".", 1)

@@ -25,7 +25,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from styles.atomic import telling, unused_name, write_text
 from styles.errors import AtelierError, JobError, PlanError
-from styles.file_reading import open_file, read_json, read_text
+from styles.file_reading import open_file, open_to_append, read_json, read_text
 from styles.home import Home
 from styles.names import LONGEST_NAME, clean_text, safe_name, suggested_name
 from training.artworks import Artwork, caption_of, full_caption, inspect
@@ -129,10 +129,13 @@ class Job:
         try:
             _ = self.plan
             if os.path.lexists(self.journal):
+                if not os.path.exists(self.journal):
+                    raise JobError(f"{self.journal} is a link that leads nowhere.", MOVE_AWAY)
                 with _reading(self.journal), open_file(self.journal):
                     pass
-            if os.path.isdir(self.folder / "lock"):
-                raise JobError(f"{self.folder / 'lock'} is a folder, where a file is needed.", MOVE_AWAY)
+            lock = self.folder / "lock"
+            if os.path.lexists(lock) and not os.path.isfile(lock):
+                raise JobError(f"{lock} is no file, as it has to be.", MOVE_AWAY)
         except AtelierError as error:
             return error
         return None
@@ -166,7 +169,7 @@ class Job:
 
     def append(self, event: TrainingEvent) -> None:
         """Add one line to the journal; a half-written last line of a killed process is closed first."""
-        with telling(self.journal), self.journal.open("ab+") as file:
+        with telling(self.journal), open_to_append(self.journal) as file:
             if file.tell() and not _ends_with_newline(self.journal):
                 file.write(b"\n")
             # A name that is no text may stand in an event.

@@ -11,7 +11,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal
 
-from styles.base_facts import read_config
+from styles.base_configs import read_config
 from training.buckets import bucket_sizes, crop_box, nearest_bucket
 
 if TYPE_CHECKING:

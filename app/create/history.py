@@ -101,7 +101,7 @@ def recipe_words(recipe: Recipe) -> list[str]:
         lines.append(say("Painted from another picture, {share} % away from it.", share=share))
     numbers = [
         say("{width} × {height} pixels", width=recipe.width_px, height=recipe.height_px),
-        say_count(recipe.steps, "1 step", "{count} steps") + f" ({recipe.sampler})",
+        say_count(recipe.steps, "1 step", "{count} steps") + f" ({clean_text(recipe.sampler, 40)})",
         say("guidance {number}", number=f"{recipe.guidance:g}"),
         say("seed {seed}", seed=recipe.seed),
     ]

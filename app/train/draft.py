@@ -25,6 +25,7 @@ from typing import TYPE_CHECKING, Any
 
 from styles.atomic import telling, unused_name, write_bytes, write_text
 from styles.errors import BadInput, PictureError
+from styles.file_reading import open_file, read_bytes, read_json, read_text
 from styles.home import Home
 from styles.names import clean_text, suggested_name
 from training.artworks import (
@@ -42,6 +43,7 @@ if TYPE_CHECKING:
     from PIL.Image import Image
 
 THUMB_PX = 220
+LARGEST_THUMB = 1 << 20  # bytes
 
 
 @dataclass(frozen=True)
@@ -129,7 +131,8 @@ class Draft:
                 stem = stems.get(of.name, of.stem if of.suffix.lower() in SUFFIXES else of.name)
                 if stem in captioned and of.name in stems:
                     continue  # of a picture that was here with a caption, which may have been written since
-                text = path.read_bytes()[: 4 * LONGEST_CAPTION].decode("utf-8-sig", errors="replace")
+                with open_file(path) as file:
+                    text = file.read(4 * LONGEST_CAPTION).decode("utf-8-sig", errors="replace")
                 self._write_caption(self.artworks_folder / f"{stem}.txt", text)
                 done = replace(done, captions=done.captions + 1)
         yield done
@@ -259,7 +262,11 @@ class Draft:
             raise BadInput("There is nothing to bring back.")
         with self._change():
             file = self._undo / "captions.json"
-            captions: dict[str, str] = json.loads(file.read_text(encoding="utf-8"))
+            try:
+                kept = json.loads(read_text(file))
+                captions: dict[str, str] = {str(name): str(text) for name, text in kept.items()}
+            except (OSError, ValueError, AttributeError, RecursionError):
+                captions = {}  # the pictures can be brought back without them
             self.artworks_folder.mkdir(parents=True, exist_ok=True)
             for path in self._undo.iterdir():
                 if path != file and not (self.artworks_folder / path.name).exists():
@@ -272,14 +279,15 @@ class Draft:
     def _remember_captions(self) -> None:
         shutil.rmtree(self._undo, ignore_errors=True)
         captions = {path.name: caption_of(path) or "" for path in self.paths()}
-        write_text(self._undo / "captions.json", json.dumps(captions, ensure_ascii=False))
+        # In ASCII, as the name of a file put here by hand may be no text.
+        write_text(self._undo / "captions.json", json.dumps(captions))
 
     # The form
 
     def form(self) -> dict[str, Any]:
         """The choices as they were last made; empty where none were, or they can't be read."""
         try:
-            kept = json.loads((self.folder / "form.json").read_text(encoding="utf-8"))
+            kept = read_json(self.folder / "form.json")
         except (OSError, ValueError):
             return {}
         return kept if isinstance(kept, dict) else {}
@@ -300,13 +308,13 @@ class Draft:
 
     def _look_of(self, path: Path, grid: Grid) -> tuple[Look, bytes]:
         try:
-            kept = json.loads((self._looks / f"{path.name}.json").read_text(encoding="utf-8"))
+            kept = read_json(self._looks / f"{path.name}.json")
             if kept["key"] != _key(path, grid):
                 raise ValueError
             sharpness = math.nan if kept["sharpness"] is None else float(kept["sharpness"])
             width, height = kept["size_px"]
             look = Look((int(width), int(height)), sharpness, int(kept["hash"], 16))
-            return look, (self._looks / f"{path.name}.jpg").read_bytes()
+            return look, read_bytes(self._looks / f"{path.name}.jpg", LARGEST_THUMB)
         except (OSError, ValueError, KeyError, TypeError):
             look, thumb = _looked_at(path, grid)
             self._keep_look(path.name, grid, look, thumb)

@@ -1,8 +1,10 @@
 """Opening bases: facts from the files themselves, and refusals that say why."""
 
 import json
+import os
 import shutil
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -283,3 +285,30 @@ def test_the_starter_opens(starter: Path, home: Home) -> None:
         True,
     )
     assert base.folder == STARTER
+
+
+@pytest.mark.parametrize(
+    ("part", "change"),
+    [
+        ("unet", {"layers_per_block": 2**33}),
+        ("unet", {"norm_num_groups": 7}),
+        ("unet", {"act_fn": "magic"}),
+        ("vae", {"scaling_factor": "large"}),
+        ("vae", {"block_out_channels": [16, 16, 64]}),
+        ("text_encoder", {"hidden_size": 512}),
+        ("text_encoder", {"vocab_size": 8}),
+        ("tokenizer", {"model_max_length": 4000}),
+    ],
+)
+def test_a_base_whose_parts_are_not_of_one_piece_is_refused(
+    tmp_path: Path, tiny_base: Path, home: Home, part: str, change: dict[str, Any]
+) -> None:
+    folder = tmp_path / "odd"
+    shutil.copytree(tiny_base, folder, copy_function=os.link)
+    file = folder / part / ("tokenizer_config.json" if part == "tokenizer" else "config.json")
+    values = json.loads(file.read_text(encoding="utf-8")) | change
+    file.unlink()
+    file.write_text(json.dumps(values), encoding="utf-8")
+    with pytest.raises(BaseError) as caught:
+        open_base(folder, home, device="cpu")
+    assert caught.value.hint

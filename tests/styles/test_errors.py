@@ -44,3 +44,9 @@ def test_the_picture_of_the_tree_shows_every_error() -> None:
         kind for kind in vars(errors).values() if isinstance(kind, type) and issubclass(kind, AtelierError)
     ]
     assert len(kinds) > 15 and all(kind.__name__ in (errors.__doc__ or "") for kind in kinds)
+
+
+def test_what_an_error_quotes_can_be_shown_and_ends() -> None:
+    error = BaseError("x" * 5000 + "\u202e", "a\x1b[31m\ud800\nb\u00a0c")
+    assert len(error.message) < 2000 and error.message.endswith("…")
+    assert error.hint == "a[31m\nb c"

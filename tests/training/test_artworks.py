@@ -302,3 +302,27 @@ def test_the_full_size_of_a_picture_decoded_smaller_is_known(tmp_path: Path) -> 
     opened = open_artwork(tmp_path / "a.jpg", least_px=100)
     assert opened.size == (100, 200) and full_size(tmp_path / "a.jpg", opened) == (800, 1600)
     assert full_size(tmp_path / "b.png", open_artwork(tmp_path / "b.png")) == (300, 200)
+
+
+@pytest.mark.parametrize("kind", [5, 11, 12], ids=["rational", "float", "double"])
+def test_a_fraction_where_an_offset_belongs_is_damage(tmp_path: Path, kind: int) -> None:
+    path = tmp_path / "odd.tif"
+    picture().save(path)
+    data = bytearray(path.read_bytes())
+    (start,) = struct.unpack("<I", data[4:8])
+    for number in range(struct.unpack("<H", data[start : start + 2])[0]):
+        entry = start + 2 + 12 * number
+        if struct.unpack("<H", data[entry : entry + 2])[0] == 273:  # StripOffsets, TIFF 6.0
+            data[entry + 2 : entry + 4] = struct.pack("<H", kind)
+    path.write_bytes(data)
+    with pytest.raises(PictureError, match="damaged"):
+        open_artwork(path)
+
+
+@pytest.mark.skipif(os.name != "posix", reason="Windows has no pipes in folders")
+def test_a_pipe_is_no_artwork_and_no_caption(tmp_path: Path) -> None:
+    for name in ("pipe.png", "pipe.txt"):
+        os.mkfifo(tmp_path / name)
+    with pytest.raises(PictureError):
+        open_artwork(tmp_path / "pipe.png")
+    assert caption_of(tmp_path / "pipe.png") is None
