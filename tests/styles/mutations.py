@@ -170,8 +170,8 @@ def spoiled(rng: Random, draft: Draft) -> tuple[bytes, str | None, list[str]]:
     header = draft.header()
     if rng.random() < 0.3:
         done.append("header")
-        header = _spoil_entry(rng, header, raw) if rng.random() < 0.7 else _spoil_json(rng, header, raw)
-    text = _dumped(header, raw, rng)
+        header = spoil_entry(rng, header, raw) if rng.random() < 0.7 else spoil_json(rng, header, raw)
+    text = dumped(header, raw, rng)
     if rng.random() < 0.05:
         done.append("twice")
         text = _with_repeat(rng, text)
@@ -181,16 +181,16 @@ def spoiled(rng: Random, draft: Draft) -> tuple[bytes, str | None, list[str]]:
     data = file_of(text, draft.section())
     if rng.random() < 0.15:
         done.append("bytes")
-        data = _spoil_bytes(rng, data)
+        data = spoil_bytes(rng, data)
     config = None
     if draft.config is not None:
-        config = _dumped(draft.config, {}, rng)
+        config = dumped(draft.config, {}, rng)
         if rng.random() < 0.5:
             done.append("config")
             raw = {}
-            config = _dumped(_spoil_json(rng, draft.config, raw), raw, rng)
+            config = dumped(spoil_json(rng, draft.config, raw), raw, rng)
             if rng.random() < 0.2:
-                config = _spoil_text(rng, config)
+                config = spoil_text(rng, config)
     return data, config, done
 
 
@@ -220,7 +220,7 @@ def rename_tensor(rng: Random, draft: Draft) -> None:
             rng.choice("0123_.:k"), rng.choice(["9", "", "__", "..", "/", "\0", "99999999", "¹"]), 1
         )
     elif way == 4:
-        new = _spoil_text(rng, old)
+        new = spoil_text(rng, old)
     else:
         other = rng.choice(keys)
         draft.tensors[old], draft.tensors[other] = draft.tensors[other], draft.tensors[old]
@@ -303,8 +303,8 @@ def hostile_json(rng: Random, draft: Draft) -> None:
             value = json.loads(there)
     raw: dict[str, str] = {}
     for _ in range(rng.randint(1, 3)):
-        value = _spoil_json(rng, value, raw)
-    draft.metadata[key] = _dumped(value, raw, rng)
+        value = spoil_json(rng, value, raw)
+    draft.metadata[key] = dumped(value, raw, rng)
 
 
 def hostile_thumbnail(rng: Random, draft: Draft) -> None:
@@ -333,7 +333,7 @@ def hostile_thumbnail(rng: Random, draft: Draft) -> None:
     kind = rng.choice(("image/jpeg",) * 6 + ("image/svg+xml", "text/html", "image/png", ""))
     text = base64.b64encode(picture).decode("ascii")
     if way == 6:
-        text = _spoil_text(rng, text)
+        text = spoil_text(rng, text)
     draft.metadata["modelspec.thumbnail"] = (
         rng.choice(("data:",) * 6 + ("javascript:", "")) + f"{kind};base64,{text}"
     )
@@ -398,7 +398,7 @@ def _any_piece(rng: Random) -> Piece:
     return piece(*rng.choice(SHAPES[:10]), dtype=rng.choice(list(SIZES)))
 
 
-def _hostile(rng: Random, raw: dict[str, str]) -> Any:
+def hostile(rng: Random, raw: dict[str, str]) -> Any:
     """A value that has no place where it comes; what json can't write is put in afterwards, by a mark."""
     way = rng.random()
     if way < 0.5:
@@ -410,32 +410,32 @@ def _hostile(rng: Random, raw: dict[str, str]) -> Any:
     return mark
 
 
-def _spoil_json(rng: Random, value: Any, raw: dict[str, str]) -> Any:
+def spoil_json(rng: Random, value: Any, raw: dict[str, str]) -> Any:
     """Return JSON with one node of it replaced, removed, added or renamed."""
     if isinstance(value, dict) and value and rng.random() < 0.9:
         key = rng.choice(list(value))
         way = rng.random()
         if way < 0.6:
-            return value | {key: _spoil_json(rng, value[key], raw)}
+            return value | {key: spoil_json(rng, value[key], raw)}
         if way < 0.75:
             return {k: v for k, v in value.items() if k != key}
         if way < 0.85:
             return {rng.choice(TEXTS) if k == key else k: v for k, v in value.items()}
-        return value | {rng.choice(TEXTS): _hostile(rng, raw)}
+        return value | {rng.choice(TEXTS): hostile(rng, raw)}
     if isinstance(value, list) and value and rng.random() < 0.7:
         place = rng.randrange(len(value))
         way = rng.random()
         if way < 0.7:
-            return [*value[:place], _spoil_json(rng, value[place], raw), *value[place + 1 :]]
+            return [*value[:place], spoil_json(rng, value[place], raw), *value[place + 1 :]]
         if way < 0.85 or len(str(value)) > 200:
             return value[:place] + value[place + 1 :]
         return value * rng.choice((2, 3, 1000))
     if isinstance(value, int | float) and not isinstance(value, bool) and rng.random() < 0.5:
         return value + rng.choice((-2, -1, 1, 2, 4, 2**33, -(2**33), 0.5))
-    return _hostile(rng, raw)
+    return hostile(rng, raw)
 
 
-def _spoil_entry(rng: Random, header: dict[str, Any], raw: dict[str, str]) -> dict[str, Any]:
+def spoil_entry(rng: Random, header: dict[str, Any], raw: dict[str, str]) -> dict[str, Any]:
     """Return a header with one tensor's entry spoiled: a lie about offsets, shape or dtype."""
     key = rng.choice([key for key in header if key != "__metadata__"])
     entry = dict(header[key])
@@ -452,11 +452,11 @@ def _spoil_entry(rng: Random, header: dict[str, Any], raw: dict[str, str]) -> di
     elif way == 3:
         entry["dtype"] = rng.choice([*SIZES, "f16", "F16 ", "BF16\0", "U64", ""])
     else:
-        entry = _spoil_json(rng, entry, raw)
+        entry = spoil_json(rng, entry, raw)
     return header | {key: entry}
 
 
-def _dumped(value: Any, raw: dict[str, str], rng: Random) -> str:
+def dumped(value: Any, raw: dict[str, str], rng: Random) -> str:
     text = json.dumps(value, ensure_ascii=rng.random() < 0.7)
     for mark, replacement in raw.items():
         text = text.replace(mark, replacement)
@@ -474,7 +474,7 @@ def _with_repeat(rng: Random, text: str) -> str:
     return text.replace("{", f'{{"{other}":{{"dtype":"F16","shape":[0],"data_offsets":[0,0]}},', 1)
 
 
-def _spoil_text(rng: Random, text: str) -> str:
+def spoil_text(rng: Random, text: str) -> str:
     if not text:
         return "x"
     place = rng.randrange(len(text))
@@ -485,7 +485,7 @@ def _spoil_text(rng: Random, text: str) -> str:
     )
 
 
-def _spoil_bytes(rng: Random, data: bytes) -> bytes:
+def spoil_bytes(rng: Random, data: bytes) -> bytes:
     way = rng.randrange(6)
     if way == 0:
         return data[: rng.randrange(len(data))]

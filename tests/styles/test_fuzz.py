@@ -19,13 +19,13 @@ from styles.verify import verify
 from tests.styles.seed_files import Draft, file_of, jpeg, piece, seeds
 
 REPOSITORY = Path(__file__).resolve().parents[2]
-FILES = 10_000
+FILES = 5_000
 GIANT = 2 << 20  # bytes of a header that is made to take memory
 LARGE = 8 << 20  # characters of JSON in the metadata
 ONE = b'"a":{"dtype":"F16","shape":[1],"data_offsets":[0,2]}}'
 
 
-def test_ten_thousand_spoiled_files_are_opened_or_refused(tmp_path: Path) -> None:
+def test_thousands_of_spoiled_files_are_opened_or_refused(tmp_path: Path) -> None:
     command = [sys.executable, "-m", "tests.styles.fuzzing", str(tmp_path), "1", str(FILES)]
     done = subprocess.run(
         command,
