@@ -164,6 +164,10 @@ class Painter:
             self._changed.wait_for(lambda: self._serial != seen, patience_seconds)
             return self._serial, self._canvas
 
+    def serial(self) -> int:
+        """The serial number of the canvas as it is now."""
+        return self._serial
+
     # Called with the lock held
 
     def _show(self, canvas: Canvas) -> Canvas:

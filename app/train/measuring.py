@@ -62,6 +62,12 @@ class Measuring:
                 self._start(plan, device, key)
             return Measured("measuring")
 
+    def version(self) -> object:
+        """What changes when there is something new to be asked for."""
+        process = self._process
+        ended = process is not None and process.poll() is not None
+        return self._key, ended, len(self._failed), _changed(str(self._file))
+
     def forget(self) -> None:
         """Measure everything again when it is next asked for: something else kept the machine busy, perhaps."""
         with self._asking:

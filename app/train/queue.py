@@ -44,6 +44,11 @@ class TrainingQueue:
         return [job for job in jobs if os.path.isfile(job.folder / "plan.json")]
 
     @property
+    def now(self) -> tuple[list[str], bool]:
+        """The ids of the jobs that wait, and whether it is held."""
+        return self._read()
+
+    @property
     def held(self) -> bool:
         """It does not move until a training is started or resumed, or `release` is called."""
         return self._read()[1]

@@ -6,6 +6,7 @@ import re
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from app.orders import TrainingOrder
@@ -181,6 +182,11 @@ class Trainings:
         jobs = reversed(jobs_in(self.home.jobs))
         return next((job for job in jobs if self.runner.starting(job.folder) or job.alive()), None)
 
+    def version(self) -> object:
+        """What changes with anything that can be seen of the trainings; cheap, so that it can be asked for each second."""
+        running = self.running()
+        return [running and running.folder.name, *map(_written, jobs_in(self.home.jobs))]
+
     def cards(self) -> list[JobCard]:
         """All trainings, newest first; a job folder that can't be read is among them, with the reason."""
         return [self.card(job) for job in reversed(jobs_in(self.home.jobs))]
@@ -242,6 +248,19 @@ def notes_on(job: Job) -> tuple[str, ...]:
 
 def _damaged(damage: AtelierError) -> Progress:
     return Progress(phase="Damaged", failed=Failed(damage.message, damage.hint))
+
+
+def _written(job: Job) -> tuple[str, int, int]:
+    """A job with what changes as its journal grows and as something is asked of its trainer."""
+    return job.folder.name, _changed(job.journal), _changed(job.folder / "requests")
+
+
+def _changed(path: Path) -> int:
+    """When a file or folder was changed last; 0 where there is none that can be looked at."""
+    try:
+        return path.stat().st_mtime_ns
+    except OSError:
+        return 0
 
 
 def numbers_of(order: TrainingOrder) -> dict[str, Any]:

@@ -17,6 +17,7 @@ from app.studio import Studio
 from app.window.answers import answering
 from app.window.create_pieces import mix_piece, paper_piece, stage_piece
 from app.window.named_paths import base_named
+from app.window.news import News
 from app.window.uploads import uploaded
 from app.words import say, say_error
 from styles.errors import AtelierError
@@ -39,9 +40,10 @@ VISITED = '() => { document.dispatchEvent(new Event("atelier:visited")); }'
 BASE = '(base) => { window.atelierBase = base ?? ""; document.dispatchEvent(new Event("atelier:base")); }'
 
 
-def create_room(studio: Studio, page: gr.Blocks, tab: gr.Tab) -> None:
+def create_room(studio: Studio, page: gr.Blocks, tab: gr.Tab, news: News) -> None:
     """Lay out the room and connect it."""
     painter = Painter(studio)
+    news.add("canvas", painter.serial)
     with gr.Row(equal_height=False, elem_id="create"):
         with gr.Column(scale=5, min_width=330):
             fields, from_picture = form_fields(studio)

@@ -2,8 +2,9 @@
 // this only looks at it, so that a reload or a second tab sees the same.
 
 const { words } = props;
-const LONG_LOOK = 4, IDLE_MS = 2500;
+const LONG_LOOK = 4, IDLE_MS = 2500, RESTING_MS = 60000;
 let seen = -1, canvas = { state: "blank", number: 0, pictures: [] }, doneWith = -1, wake = () => {};
+let newer = false; // there is news of the canvas since it was last looked at
 let askedAt = 0; // when a picture was asked for, until the painter tells of it
 
 const shown = el("div", { class: "canvas" });
@@ -49,6 +50,7 @@ async function follow() {
       await pause(500);
       continue;
     }
+    newer = false;
     const awaited = Date.now() - askedAt < 1000 * LONG_LOOK; // it is on its way to the painter
     const told = await asked(server.look, { seen, patience: going() || awaited ? LONG_LOOK : 0 });
     if (told === null || told.problem) {
@@ -64,7 +66,8 @@ async function follow() {
       canvas = told.canvas;
       show();
     }
-    if (!going()) await pause(IDLE_MS);
+    // At rest it is told of what the painter begins for another tab.
+    if (!going() && !newer) await pause(askedAt ? IDLE_MS : RESTING_MS);
   }
 }
 
@@ -158,6 +161,9 @@ document.addEventListener("keydown", (event) => {
   if (!inSight() || event.defaultPrevented) return;
   if (event.key === "Enter" && (event.ctrlKey || event.metaKey)) { event.preventDefault(); paint(); }
   if (event.key === "Escape") halt();
+});
+document.addEventListener("atelier:news", (event) => {
+  if (event.detail.some((subject) => ["canvas", "server"].includes(subject))) { newer = true; wake(); }
 });
 document.addEventListener("atelier:asked", (event) => {
   if (event.detail?.sheet) return expect("asked");

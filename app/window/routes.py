@@ -8,6 +8,7 @@ from typing import Any, NoReturn
 import gradio as gr
 import gradio.processing_utils
 
+from app.window.news import PATH as NEWS
 from app.window.refusal import refuse
 from app.words import say
 
@@ -21,6 +22,7 @@ ROUTES: dict[str, tuple[str, ...]] = {
     "/favicon.ico": ("GET",),
     "/manifest.json": ("GET",),
     "/pwa_icon": ("GET",),
+    NEWS: ("GET",),
     f"{API}/theme.css": ("GET",),
     f"{API}/info": ("GET",),
     f"{API}/startup-events": ("GET",),

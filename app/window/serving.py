@@ -21,6 +21,7 @@ from app.studio import Studio
 from app.window.door import EVERYWHERE, HERE, around, is_guarded
 from app.window.look import SIGN, css, theme
 from app.window.native import end_at_signal, refuse_without_webview, show_natively
+from app.window.news import News
 from app.window.page import build
 from app.window.routes import fetch_nothing
 from app.words import say
@@ -44,7 +45,8 @@ def serve(studio: Studio, port: int | None = None, open_browser: bool = True, na
     with _only_window(studio), _private_folder():
         _free_port(port, listening)  # a port that is taken is told before anything is built
         fetch_nothing()
-        page = build(studio)
+        news = News()
+        page = build(studio, news)
         ended, key = threading.Event(), home_key(studio.home)
         guard = around(
             key, settings.password if settings.shared else "", lambda text: write_note(studio.home, text)
@@ -56,7 +58,7 @@ def serve(studio: Studio, port: int | None = None, open_browser: bool = True, na
                     share=False, ssr_mode=False, pwa=True, favicon_path=SIGN, enable_monitoring=False, mcp_server=False,
                     strict_cors=True, run_history=False, max_file_size=LARGEST_UPLOAD, show_error=False,
                     footer_links=[], allowed_paths=[str(studio.home.pictures.absolute())], theme=theme(), css=css(),
-                    app_kwargs=guard,
+                    app_kwargs=guard | {"routes": [news.route()]},
                     _frontend=False,  # gradio would look for its page as somebody who has no key
                 )  # fmt: skip
             write_private(studio.home.root / "running.json", json.dumps({"port": chosen, "pid": os.getpid()}))

@@ -7,12 +7,12 @@ from typing import Any
 
 import gradio as gr
 
-from app.first_steps import Step, lay_out_bundled, steps, steps_drawn
+from app.first_steps import Step, lay_out_bundled, steps, steps_depend_on, steps_drawn
 from app.studio import Studio
 from app.window.answers import QUIET, answering
+from app.window.news import News, listener
 from app.words import say
 
-LOOK_SECONDS = 3.0
 RELOAD = "() => window.location.reload()"
 
 
@@ -40,7 +40,7 @@ def tour_strip() -> Tour:
     return Tour(strip, title, shown, lay_out, to_create, put_away)
 
 
-def connect_tour(tour: Tour, studio: Studio, page: gr.Blocks, rooms: gr.Tabs) -> None:
+def connect_tour(tour: Tour, studio: Studio, page: gr.Blocks, rooms: gr.Tabs, news: News) -> None:
     """Let its buttons do what they say; look.css shows it in the Train and the Create room only."""
     told = answering(studio, "showing the tour")
 
@@ -53,8 +53,8 @@ def connect_tour(tour: Tour, studio: Studio, page: gr.Blocks, rooms: gr.Tabs) ->
     @told
     def look() -> list[Any]:
         if studio.settings.tour_seen:
-            return [gr.update(visible=False), gr.Timer(active=False), *[gr.skip()] * len(pieces)]
-        return [gr.update(visible=True), gr.Timer(active=True), *drawn(steps(studio))]
+            return [gr.update(visible=False), *[gr.skip()] * len(pieces)]
+        return [gr.update(visible=True), *drawn(steps(studio))]
 
     @told
     def follow(before: list[Step]) -> list[Any]:
@@ -64,13 +64,13 @@ def connect_tour(tour: Tour, studio: Studio, page: gr.Blocks, rooms: gr.Tabs) ->
     @told
     def put_away() -> Any:
         studio.change_settings(tour_seen=True)
-        return [gr.update(visible=False), gr.Timer(active=False)]
+        return gr.update(visible=False)
 
-    clock = gr.Timer(LOOK_SECONDS, active=False)
     pieces = [seen, tour.title, tour.shown, tour.lay_out, tour.to_create]
-    gr.on([page.load, rooms.select], look, None, [tour.strip, clock, *pieces], **QUIET)
-    clock.tick(follow, seen, pieces, **QUIET)
-    tour.put_away.click(put_away, None, [tour.strip, clock], **QUIET)
+    gr.on([page.load, rooms.select], look, None, [tour.strip, *pieces], **QUIET)
+    news.add("tour", lambda: None if studio.settings.tour_seen else steps_depend_on(studio))
+    listener("tour").told(follow, seen, pieces, **QUIET)
+    tour.put_away.click(put_away, None, tour.strip, **QUIET)
     tour.to_create.click(lambda: gr.Tabs(selected="create"), None, rooms, **QUIET)
     # The page finds the artworks, the name and the preset in the draft when it loads, in the Train room.
     tour.lay_out.click(told(lambda: lay_out_bundled(studio)), None, None, show_progress="minimal",

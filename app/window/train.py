@@ -5,17 +5,18 @@ from __future__ import annotations
 import gradio as gr
 
 from app.studio import Studio
+from app.window.news import News
 from app.window.train_artworks import artworks_section
 from app.window.train_form import form_section
 from app.window.train_watch import watch_section
 
 
-def train_room(studio: Studio, page: gr.Blocks, tab: gr.Tab) -> None:
+def train_room(studio: Studio, page: gr.Blocks, tab: gr.Tab, news: News) -> None:
     """Lay out the room: what is prepared on the left, what trains on the right."""
     studio.queue.watch()
     with gr.Row(equal_height=False, elem_id="train"):
         with gr.Column(scale=11, min_width=360):
-            artworks = artworks_section(studio, page, tab)
-            started, start = form_section(studio, page, tab, artworks)
+            artworks = artworks_section(studio, page, tab, news)
+            started, start = form_section(studio, page, tab, artworks, news)
         with gr.Column(scale=9, min_width=340):
-            watch_section(studio, page, tab, started, start)
+            watch_section(studio, page, tab, started, start, news)

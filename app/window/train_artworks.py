@@ -16,11 +16,10 @@ from app.train.captioning import Described
 from app.train.draft import Added
 from app.train.form import form_of, resolution_of, trigger_of
 from app.window.answers import QUIET, answering
+from app.window.news import News, listener
 from app.window.scripts import script
 from app.window.uploads import uploaded
 from app.words import say, say_count, translated
-
-LOOK_SECONDS = 2.0
 
 
 @dataclass(frozen=True)
@@ -31,7 +30,7 @@ class Artworks:
     shown: list[Any]
 
 
-def artworks_section(studio: Studio, page: gr.Blocks, tab: gr.Tab) -> Artworks:
+def artworks_section(studio: Studio, page: gr.Blocks, tab: gr.Tab, news: News) -> Artworks:
     """Lay out the door, the cards and what is done with all captions, and connect them."""
     told, draft, captioning = (
         answering(studio, "looking at artworks"),
@@ -102,7 +101,8 @@ def artworks_section(studio: Studio, page: gr.Blocks, tab: gr.Tab) -> Artworks:
         return [gr.skip()] * len(drawn) if known == (draft.version, captioning.progress) else draw()
 
     gr.on([page.load, tab.select], told(draw), None, drawn, **QUIET)
-    gr.Timer(LOOK_SECONDS).tick(look, seen, drawn, **QUIET)
+    news.add("artworks", lambda: (draft.version, captioning.progress))
+    listener("artworks").told(look, seen, drawn, **QUIET)
     door.arrived(arrive, None, [refused, *drawn], **QUIET)
     cards.caption(rewrite, None, seen, **QUIET)
     cards.taken_out(take_out, None, drawn, **QUIET)

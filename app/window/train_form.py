@@ -13,18 +13,20 @@ from app.train.form import FRESH, GROUPS, NUMBERS, Number, form_of, order_of, sh
 from app.train.preset_cards import costs_said, preset_choices
 from app.window.answers import QUIET, answering
 from app.window.named_paths import base_named
+from app.window.news import News, listener
 from app.window.train_artworks import Artworks
 from app.words import say, say_error
 from styles.errors import AtelierError, BadInput
 from training.plan import FAMILIES, TrainingPlan
 
-LOOK_SECONDS = 2.0
+TYPING_SECONDS = 1.0  # after the last change of the form, what it would take is asked for
+TELL_FORM = "() => { document.dispatchEvent(new CustomEvent('atelier:news', {detail: ['form']})); }"
 # A change of these is a change of what the artworks' cards show.
 SHOWN_ON_CARDS = ("name", "trigger", "base", "resolution_px")
 
 
 def form_section(
-    studio: Studio, page: gr.Blocks, tab: gr.Tab, artworks: Artworks
+    studio: Studio, page: gr.Blocks, tab: gr.Tab, artworks: Artworks, news: News
 ) -> tuple[gr.State, gr.Button]:
     """Lay out the form and connect it; returns the id of the training that this page started last, and its button."""
     told, draft = answering(studio, "preparing a training"), studio.desk.draft
@@ -145,7 +147,11 @@ def form_section(
         **QUIET,
     )
     estimated = [measured, fields["preset"], again, *(fields[name] for name in grey)]
-    gr.Timer(LOOK_SECONDS).tick(estimate, [measured, *form], estimated, **QUIET)
+    news.add("costs", lambda: _costs_depend_on(studio))
+    gr.on([tab.select, *(field.change for field in form)], None, None, None, js=TELL_FORM)
+    listener("costs", "form", wait_seconds=TYPING_SECONDS).told(
+        estimate, [measured, *form], estimated, **QUIET
+    )
     again.click(forget, None, None, **QUIET)
     # The first word comes from the page itself: preparing a training takes a moment.
     wait = json.dumps(f'<p role="status">{escape(say("Preparing the training…"))}</p>')
@@ -229,6 +235,13 @@ def _costs(
         costs_said(measured),
         measured.state in ("measured", "failed"),
     )
+
+
+def _costs_depend_on(studio: Studio) -> object:
+    """What changes with the costs besides the form: the artworks, the base, the settings, a trial, a training."""
+    running = studio.trainings.running()
+    measuring, draft = studio.desk.measuring.version(), studio.desk.draft.version
+    return draft, measuring, running and running.folder.name, studio.shelf.in_use, studio.settings
 
 
 def _styles_to_go_on_from(studio: Studio, chosen: str | None) -> Any:

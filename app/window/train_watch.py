@@ -12,13 +12,13 @@ from app.train.drawing import film, job_words, no_training, progress_card, queue
 from app.train.progress import Progress
 from app.train.trainings import can_resume, notes_on
 from app.window.answers import QUIET, answering
+from app.window.news import News, listener
 from app.window.scripts import script
 from app.words import say
 from styles.errors import BadInput
 from training.job import Job, State
 from training.result import choices
 
-LOOK_SECONDS = 1.0
 # The Create room takes the style up when it is visited.
 PAINT = """(style) => {
   sessionStorage.setItem("atelier.add-style", style);
@@ -42,7 +42,9 @@ class Watch:
     blank: bool = True  # nothing is drawn yet
 
 
-def watch_section(studio: Studio, page: gr.Blocks, tab: gr.Tab, started: gr.State, start: gr.Button) -> None:
+def watch_section(
+    studio: Studio, page: gr.Blocks, tab: gr.Tab, started: gr.State, start: gr.Button, news: News
+) -> None:
     """Lay out the running training, its previews, the queue and the list of all, and connect them."""
     told = answering(studio, "training")
     watch = gr.State(Watch())
@@ -110,8 +112,8 @@ def watch_section(studio: Studio, page: gr.Blocks, tab: gr.Tab, started: gr.Stat
         "show_progress_on": card,
         "api_visibility": "private",
     }
-    # A clock rather than a stream: it survives a lost connection and a sleeping computer, and one listener serves all.
-    gr.Timer(LOOK_SECONDS).tick(look, watch, shown, **QUIET)
+    news.add("trainings", lambda: (studio.trainings.version(), studio.queue.now))
+    listener("trainings").told(look, watch, shown, **QUIET)
     gr.on([page.load, tab.select], show_all, None, shown, **QUIET)
     started.change(show_all, None, shown, **QUIET)
     jobs.input(choose, jobs, shown, **asking)

@@ -70,7 +70,8 @@ def test_the_page_is_built_before_torch_is_imported(tmp_path: Path) -> None:
     """It takes seconds to import, and is not needed before somebody paints."""
     script = (
         "import sys; from pathlib import Path; from app.studio import Studio; from app.window.page import build; "
-        "from styles.home import Home; build(Studio(Home(Path(sys.argv[1]) / 'home').create())); "
+        "from app.window.news import News; "
+        "from styles.home import Home; build(Studio(Home(Path(sys.argv[1]) / 'home').create()), News()); "
         "print([m for m in ('torch', 'diffusers', 'transformers') if m in sys.modules])"
     )
     command = [sys.executable, "-c", script, str(tmp_path)]
