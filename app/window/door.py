@@ -15,6 +15,7 @@ from starlette.middleware.trustedhost import TrustedHostMiddleware
 from app.window.access import Access, KeyAddress
 from app.window.origin import OwnOrigin
 from app.window.routes import KnownRoutes
+from app.window.scripts import script
 from app.words import language
 from styles.home import Home
 
@@ -146,8 +147,8 @@ class SpokenPage:
 
 
 def in_language(page: bytes) -> bytes:
-    """The page with our language for a screen reader, and for gradio, which asks the browser for it."""
+    """The page with our language for a screen reader, and for gradio, which asks the browser for it; and loading.js."""
     ours = language()
-    told = f"<script>Object.defineProperty(navigator,'language',{{get:()=>'{ours}'}})</script>"
+    told = f"<script>Object.defineProperty(navigator,'language',{{get:()=>'{ours}'}});{script('loading')}</script>"
     page = page.replace(b'lang="en"', f'lang="{ours}"'.encode("ascii"), 1)
     return page.replace(b"<head>", b"<head>" + told.encode("ascii"), 1)
