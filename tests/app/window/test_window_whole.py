@@ -14,6 +14,7 @@ from PIL import Image
 from styles.style_file import read_card
 from tests.app.browsing import PATIENCE_MS
 from tests.app.conftest import Served, draw_artworks
+from tests.app.screenshots import settle
 from tests.styles.library_files import put_peft
 
 pytestmark = pytest.mark.browser
@@ -182,3 +183,32 @@ def test_the_machine_is_described_and_bad_input_told_on_the_page(window: Window)
     page.get_by_role("button", name="Undo").wait_for()
     page.get_by_role("button", name="Start training").click()
     page.get_by_role("alert").filter(has_text="There are no artworks to learn from.").wait_for()
+
+
+RESTING_SECONDS = 5
+COUNT_CHANGES = """() => { window.changes = 0; new MutationObserver(all => window.changes += all.length).observe(
+    document, {subtree: true, childList: true, attributes: true, characterData: true}); }"""
+
+
+def test_a_page_at_rest_changes_nothing_and_asks_for_next_to_nothing(window: Window) -> None:
+    page = window.page
+    page.add_init_script(  # before gradio takes hold of it
+        "const frame = requestAnimationFrame; window.frames_asked = 0;"
+        "window.requestAnimationFrame = step => { window.frames_asked += 1; return frame(step); };"
+    )
+    page.reload()
+    page.get_by_role("button", name="Choose pictures").wait_for()
+    for room in ("Create", "Library", "Settings", "Train"):
+        page.get_by_role("tab", name=room, exact=True).click()
+    settle(page)
+    asked: list[str] = []
+    page.on("request", lambda request: asked.append(request.url))
+    before = page.evaluate("frames_asked")
+    page.evaluate(COUNT_CHANGES)
+    page.wait_for_timeout(1000 * RESTING_SECONDS)
+    assert page.evaluate("changes") == 0
+    assert page.evaluate("frames_asked") - before <= 10, "something draws each frame anew"
+    news = [ask for ask in asked if ask.endswith("/news")]
+    assert len(news) <= 2 * RESTING_SECONDS
+    # One question of nothing, and the stream of its answer, may follow what was done last.
+    assert len(asked) - len(news) <= 2, asked
