@@ -150,14 +150,13 @@ def port_refusal(text: str) -> str | None:
 
 def running_page(home: Path) -> str | None:
     """The address, with the key, of the window that serves `home` already, or None."""
-    import json
-
     from app.key import CHALLENGE, PROOF, address, proof, read_key
+    from styles.file_reading import read_json
     from styles.home import Home
 
     key = read_key(Home(home))
     try:
-        port = int(json.loads((home / "running.json").read_text(encoding="utf-8"))["port"])
+        port = int(read_json(home / "running.json")["port"])
     except (OSError, ValueError, KeyError, TypeError):
         return None
     if key is None:

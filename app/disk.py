@@ -50,7 +50,9 @@ def clear_copies(home: Home) -> int:
 def empty_trash(home: Home) -> int:
     """Delete what lies in the trash, for good; return the bytes freed. Raises BadInput where that is not allowed."""
     freed = 0
-    for path in list(home.trash.iterdir()):
+    with telling(home.trash):
+        entries = list(home.trash.iterdir())
+    for path in entries:
         size = size_of(path)
         with telling(path):
             shutil.rmtree(path) if path.is_dir() and not path.is_symlink() else path.unlink()

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 from app.machine import look_at
 from app.words import language, say
 from styles.errors import AtelierError
+from styles.file_reading import read_bytes, why
 from styles.home import Home
 
 if TYPE_CHECKING:
@@ -19,6 +20,7 @@ if TYPE_CHECKING:
 
 PROJECT = Path(__file__).resolve().parent.parent
 LAST_LINES = 60
+LARGEST_LOG = 64 << 20  # bytes
 # Parts that a picture or a training goes through; their licences are told in the window.
 LIBRARIES = (
     "torch", "diffusers", "transformers", "accelerate", "peft", "safetensors", "huggingface_hub", "numpy", "pillow",
@@ -57,7 +59,8 @@ def _base(studio: Studio) -> str:
 
 def newest_log(home: Home) -> Path | None:
     """The log of the last day on which something went wrong."""
-    return max(home.log.glob("*.log"), default=None, key=lambda path: path.name)
+    logs = (path for path in home.log.glob("*.log") if path.is_file())
+    return max(logs, default=None, key=lambda path: path.name)
 
 
 def last_lines(home: Home) -> list[str]:
@@ -65,7 +68,10 @@ def last_lines(home: Home) -> list[str]:
     log = newest_log(home)
     if log is None:
         return ["(nothing has gone wrong yet)"]
-    lines = log.read_text(encoding="utf-8", errors="replace").splitlines()
+    try:
+        lines = read_bytes(log, LARGEST_LOG).decode("utf-8", errors="replace").splitlines()
+    except OSError as error:
+        return [f"({log.name} can't be read: {why(error)})"]
     return [without_private(line) for line in lines[-LAST_LINES:]]
 
 

@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from styles.errors import AtelierError, BadInput
+from styles.file_reading import read_json
 from styles.home import Home
 from training.artworks import open_artwork
 
@@ -51,7 +52,7 @@ def captioners(home: Home, hub_cache: Path | None = None) -> list[Captioner]:
 def is_captioner(folder: Path) -> bool:
     """Say whether a folder holds a captioner that can be opened: of a kind known here, with safetensors weights."""
     try:
-        config = json.loads((folder / "config.json").read_text(encoding="utf-8"))
+        config = read_json(folder / "config.json")
     except (OSError, ValueError):
         return False
     kinds = config.get("architectures") if isinstance(config, dict) else None

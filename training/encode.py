@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from styles.atomic import write_bytes
 from styles.errors import PlanError
+from styles.file_reading import open_file
 from styles.triggers import with_trigger
 from training.buckets import bucket_sizes, nearest_bucket
 from training.events import PhaseStarted, Warned
@@ -191,7 +192,7 @@ def _holds(path: Path, key: str) -> bool:
     from safetensors import SafetensorError, safe_open
 
     try:
-        with safe_open(path, "pt") as file:
+        with open_file(path), safe_open(path, "pt") as file:
             return (file.metadata() or {}).get("key") == key
     except (OSError, SafetensorError):
         return False

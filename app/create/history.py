@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import shutil
 from dataclasses import dataclass
 from pathlib import Path
@@ -63,7 +64,7 @@ class History:
     def picture(self, name: str) -> Path:
         """The file of that name in the folder; raises BadInput for what is none of its pictures."""
         path = self.home.pictures / name
-        if path.parent != self.home.pictures or path.suffix.lower() != ".png" or not path.is_file():
+        if path.parent != self.home.pictures or path.suffix.lower() != ".png" or not os.path.isfile(path):
             raise BadInput(
                 f"The picture {clean_text(name, 120)} is not there any more.", "Choose another one."
             )

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import ipaddress
-import json
 import socket
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
@@ -17,6 +16,7 @@ from app.window.origin import OwnOrigin
 from app.window.routes import KnownRoutes
 from app.window.scripts import script
 from app.words import language
+from styles.file_reading import read_json
 from styles.home import Home
 
 HERE, EVERYWHERE = "127.0.0.1", "0.0.0.0"
@@ -94,7 +94,7 @@ def own_addresses() -> list[str]:
 def open_port(home: Home) -> int:
     """The port that the window over this home is served at, as it told the launcher; 0 before that."""
     try:
-        return int(json.loads((home.root / "running.json").read_text(encoding="utf-8"))["port"])
+        return int(read_json(home.root / "running.json")["port"])
     except (OSError, ValueError, KeyError, TypeError):
         return 0
 

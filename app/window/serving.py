@@ -9,7 +9,7 @@ import sys
 import tempfile
 import threading
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -24,9 +24,10 @@ from app.window.native import end_at_signal, refuse_without_webview, show_native
 from app.window.news import News
 from app.window.page import build
 from app.window.routes import fetch_nothing
-from app.words import say
-from styles.atomic import write_private
-from styles.errors import BadInput, Failure
+from app.words import say, say_error
+from styles.atomic import set_aside, write_private
+from styles.errors import AtelierError, BadInput, Failure
+from styles.file_reading import why
 
 FIRST_PORT, PORTS_TRIED = 7860, 40
 LARGEST_UPLOAD = "500mb"
@@ -61,7 +62,7 @@ def serve(studio: Studio, port: int | None = None, open_browser: bool = True, na
                     app_kwargs=guard | {"routes": [news.route()]},
                     _frontend=False,  # gradio would look for its page as somebody who has no key
                 )  # fmt: skip
-            write_private(studio.home.root / "running.json", json.dumps({"port": chosen, "pid": os.getpid()}))
+            _tell_launcher(studio, chosen)
             url = address(chosen, key)
             words = say("Atelier is open at {url}  (Ctrl+C closes it; a training goes on)", url=url)
             print(words, file=sys.stderr, flush=True)
@@ -74,7 +75,8 @@ def serve(studio: Studio, port: int | None = None, open_browser: bool = True, na
             else:
                 _wait(ended)
         finally:
-            (studio.home.root / "running.json").unlink(missing_ok=True)
+            with suppress(OSError):  # a home that can only be read has none
+                (studio.home.root / "running.json").unlink(missing_ok=True)
             page.close(verbose=False)
             studio.close()
 
@@ -123,13 +125,32 @@ def _wait(ended: threading.Event) -> None:
 @contextmanager
 def _only_window(studio: Studio) -> Iterator[None]:
     """Hold the home's lock, by which the launcher knows that a window is open."""
+    lock = FileLock(studio.home.root / "running.lock", timeout=0)
     try:
-        with FileLock(studio.home.root / "running.lock", timeout=0):
-            yield
+        lock.acquire()
     except Timeout as error:
         raise Failure(
             f"A window over {studio.home.root} is open already.", "Use that one, or choose another --home."
         ) from error
+    except OSError as error:  # a home that can only be read is shown all the same
+        words = say("{file} can't be locked ({why}): a second window would not be noticed.",
+                    file=lock.lock_file, why=why(error))  # fmt: skip
+        print(words, file=sys.stderr, flush=True)
+    try:
+        yield
+    finally:
+        lock.release()
+
+
+def _tell_launcher(studio: Studio, port: int) -> None:
+    """Write down where the page is, so that a second start opens it; a home that can't hold that is shown all the same."""
+    file = studio.home.root / "running.json"
+    try:
+        if file.is_dir():
+            set_aside(file)
+        write_private(file, json.dumps({"port": port, "pid": os.getpid()}))
+    except (AtelierError, OSError) as error:
+        print(say_error(error), file=sys.stderr, flush=True)
 
 
 @contextmanager

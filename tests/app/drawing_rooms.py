@@ -8,16 +8,19 @@ Prints what was drawn, as a JSON list of the two times. A process of its own, si
 from __future__ import annotations
 
 import ctypes
+import io
 import json
 import os
 import sys
 from collections.abc import Iterator
+from contextlib import redirect_stderr
 from pathlib import Path
 from typing import Any
 
 import gradio as gr
 
 from app.studio import Studio
+from app.window import serving
 from app.window.page import build
 from app.window.problems import problems_drawn
 from app.window.train_watch import Watch, _look
@@ -31,6 +34,7 @@ PASSING_OVER_RIGHTS = (1, 2)  # CAP_DAC_OVERRIDE, CAP_DAC_READ_SEARCH
 
 def main(home: Home) -> list[dict[str, Any]]:
     """Draw the rooms, take the rights away, and draw them again."""
+    serving._wait = lambda ended: None  # a window that was opened is closed again
     first = drawn(home)
     for path in [home.root, *home.root.rglob("*")]:
         if not path.is_symlink() and (path.is_dir() or path.is_file()):
@@ -69,7 +73,10 @@ def drawn(home: Home) -> dict[str, Any]:
         "not_kept": not_kept,
     }
     studio.close()
-    return told
+    opened = io.StringIO()
+    with redirect_stderr(opened):
+        serving.serve(Studio(home), open_browser=False)
+    return told | {"opened": opened.getvalue()}
 
 
 def obey_rights() -> None:

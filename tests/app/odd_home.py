@@ -22,7 +22,7 @@ ODD_LORA_HASHES = (
 NO_TEXT = os.fsdecode(b"caf\xe9 \xff")
 KEPT_FILES = (
     "settings.json", "queue.json", "running.json", "measured.json", "cache/styles.sqlite", "draft/form.json",
-    "bases/opened.json", "styles/marks.json", "styles/.hidden.json", "styles/.effects.json",
+    "bases/opened.json", "running.lock", "log/9999-12-31.log", "styles/marks.json", "styles/.hidden.json", "styles/.effects.json",
 )  # fmt: skip
 # What a job's plan may hold, by the name of its folder.
 PLANS = {

@@ -71,6 +71,7 @@ def test_every_room_is_drawn_also_where_nothing_can_be_written(odd: Home) -> Non
     for said in (writable, read_only):
         assert said["drawn"] > 10 and not said["refused"], said["refused"]
         assert str(odd.root / "queue.json") in said["problems"]
+        assert "Atelier is open at" in said["opened"] and "running.lock can't be locked" in said["opened"]
         assert "Rings" in said["styles"] and said["states"]["Rings"] == "finished"
         for name, state in said["states"].items():
             assert (state in ("damaged", "interrupted")) == ("failure" in said["cards"][name]), name

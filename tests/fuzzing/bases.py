@@ -118,7 +118,12 @@ def _write_single(rng: Random, seeds: Seeds, path: Path) -> None:
             if rng.random() < 0.5 and len(header) > 2
             else spoil_json(rng, header, raw)
         )
-        if not isinstance(header, dict) or not any(key != "__metadata__" for key in header):
+        entries = (
+            {key: value for key, value in header.items() if key != "__metadata__"}
+            if isinstance(header, dict)
+            else {}
+        )
+        if not entries or not all(isinstance(value, dict) for value in entries.values()):
             break
     data = file_of(dumped(header, raw, rng), seeds.section)
     put(path, spoiled_bytes(rng, data) if rng.random() < 0.3 else data)
