@@ -1,6 +1,6 @@
 // Asks in one small request what has changed, and tells the rooms of it. Nothing of the document changes by that.
 // Sooner while something happens, at rest now and then, and not at all while nobody sees the page.
-const QUICK_MS = 1000, CALM_MS = 3000, BUSY_MS = 10000, BEAT_MS = 5000;
+const QUICK_MS = 1000, CALM_MS = 5000, BUSY_MS = 10000, BEAT_MS = 5000;
 let known = null, busyUntil = 0, later = 0, asking = false;
 const address = new URL('news', document.baseURI);
 

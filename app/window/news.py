@@ -22,8 +22,8 @@ from app.window.scripts import script
 PATH = "/news"
 FRESH_SECONDS = 0.4  # for so long one look serves all pages
 # Seconds: how often gradio looks whether a handler is to be called, and whether one tells how far it is. It looks a
-# thousand times a second otherwise, which alone takes a sixteenth of a core; these are what it takes on Windows.
-QUEUE_SECONDS, PROGRESS_SECONDS = 0.05, 0.1
+# thousand times a second otherwise, which alone takes a sixteenth of a core; on Windows it takes 0.05 and 0.1.
+QUEUE_SECONDS, PROGRESS_SECONDS = 0.05, 0.2
 
 
 class News:
