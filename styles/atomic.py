@@ -30,7 +30,7 @@ def replacing(path: Path) -> Iterator[Path]:
             yield temporary
             replace_from(temporary, path)
     finally:
-        with suppress(NotADirectoryError):  # what should be a folder is a file: that is told already
+        with suppress(OSError):  # what stands in the way of it, such as a file for a folder, is told already
             temporary.unlink(missing_ok=True)
 
 
@@ -104,7 +104,7 @@ def write_new(folder: Path, stem: str, suffix: str, data: bytes) -> Path:
                     continue
                 return path
     finally:
-        with suppress(NotADirectoryError):
+        with suppress(OSError):
             temporary.unlink(missing_ok=True)
 
 

@@ -129,3 +129,11 @@ def test_clean_text_keeps_only_what_can_be_seen() -> None:
     assert clean_text(" a\x00\x1b[0m\u202e\u200bb\tc\nd ", 50) == "a[0mb c d"
     assert clean_text("a\r\nb\n", 50, lines=True) == "a\nb"
     assert clean_text("x" * 99, 10) == "x" * 10
+
+
+@pytest.mark.skipif(os.name != "posix", reason="links need rights on Windows")
+def test_a_folder_that_is_a_link_to_itself_is_told(tmp_path: Path) -> None:
+    (tmp_path / "loop").symlink_to(tmp_path / "loop")
+    for write in (atomic.write_text, lambda path, text: atomic.write_new(path.parent, "a", ".txt", b"x")):
+        with pytest.raises(AtelierError, match="in the way"):
+            write(tmp_path / "loop" / "a.txt", "x")
