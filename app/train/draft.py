@@ -14,6 +14,7 @@ import filecmp
 import io
 import json
 import math
+import os
 import shutil
 import threading
 import time
@@ -112,7 +113,7 @@ class Draft:
         if not self.artworks_folder.is_dir():
             return []
         found = (path for path in self.artworks_folder.iterdir() if path.suffix != ".txt")
-        return in_natural_order(path for path in found if not path.name.startswith("."))
+        return in_natural_order(path for path in found if path.name[0] != "." and os.path.isfile(path))
 
     def add(self, files: Iterable[Path], grid: Grid) -> Iterator[Added]:
         """Copy a folder's pictures and captions in, telling after each how far it is; what can't be read is refused."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import shutil
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from random import Random
@@ -113,18 +114,10 @@ def _write_single(rng: Random, seeds: Seeds, path: Path) -> None:
     raw: dict[str, str] = {}
     header = dict(seeds.header)
     for _ in range(rng.choice((1, 1, 2))):
-        header = (
-            spoil_entry(rng, header, raw)
-            if rng.random() < 0.5 and len(header) > 2
-            else spoil_json(rng, header, raw)
-        )
-        entries = (
-            {key: value for key, value in header.items() if key != "__metadata__"}
-            if isinstance(header, dict)
-            else {}
-        )
-        if not entries or not all(isinstance(value, dict) for value in entries.values()):
-            break
+        with suppress(
+            KeyError, TypeError, ValueError, IndexError
+        ):  # spoiled before, so that it has no entry to spoil
+            header = spoil_entry(rng, header, raw) if rng.random() < 0.5 else spoil_json(rng, header, raw)
     data = file_of(dumped(header, raw, rng), seeds.section)
     put(path, spoiled_bytes(rng, data) if rng.random() < 0.3 else data)
     if rng.random() < 0.2:
