@@ -16,6 +16,7 @@ from dataclasses import replace
 from styles.errors import StyleFileError
 from styles.families import is_layer
 from styles.layer_keys import LOHA, LOKR, LayerKeys, grouped, unknown
+from styles.patterns import Work
 from styles.peft_settings import PeftSettings
 
 PEFT_ROOT = "base_model.model"
@@ -51,7 +52,8 @@ def layer_keys(
     read = {key: _read(key, several) for key in keys}
     layers = grouped((network, path, part, key) for key, (_, network, path, part, _) in read.items())
     roots = {root for root, *_ in read.values()}
-    told = {root: settings.get(root) if settings else _told(metadata, root) for root in roots}
+    work = Work()
+    told = {root: settings.get(root) if settings else _told(metadata, root, work) for root in roots}
     found = []
     for layer in layers:
         root, _, _, _, written = read[next(iter(layer.parts.values()))]
@@ -97,7 +99,7 @@ def _candidates(root: str, written: str, several: bool) -> list[tuple[str, str]]
     return [("te2" if root == "text_encoder_2" else "te1" if several else "te", text)]
 
 
-def _told(metadata: Mapping[str, str], root: str) -> PeftSettings | None:
+def _told(metadata: Mapping[str, str], root: str, work: Work) -> PeftSettings | None:
     """Return PEFT's settings of one network from the file's metadata, None where there are none."""
     if SETTINGS not in metadata:
         return None
@@ -109,4 +111,4 @@ def _told(metadata: Mapping[str, str], root: str) -> PeftSettings | None:
         raise StyleFileError("The strength that it names can't be read.", "Get the file again.")
     start = f"{root}." if root else ""
     own = {key.removeprefix(start): value for key, value in values.items() if key.startswith(start)}
-    return PeftSettings.read(own) if own else None
+    return PeftSettings.read(own, work) if own else None

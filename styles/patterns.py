@@ -1,8 +1,8 @@
 """Regular expressions of strangers, matched within bounded time.
 
 PEFT's settings name layers by regular expressions. Python's own engine goes back and forth and can take years over a
-pattern that was made for it, so here a pattern is a tree (`pattern_trees.py`) and all its ways are followed at once:
-each place of the text is looked at once for each part of the pattern, and the work of a whole file is counted.
+pattern that was made for it, so RE2 matches them: in time that grows with the pattern and the text alone. What it
+can't do (look-around, back-references) is refused. The work of a whole file is counted, and bounded as well.
 """
 
 from __future__ import annotations
@@ -10,13 +10,37 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable
 from dataclasses import dataclass
+from functools import cache
+from typing import Any
+
+import re2
 
 from styles.errors import StyleFileError
-from styles.pattern_trees import Char, Edge, Either, Node, Sequence, not_understood, tree_of
+from styles.names import clean_text
 
 LONGEST, MOST = 400, 4000  # characters, patterns
-MOST_STEPS = 2_000_000  # for all patterns and layers of a file: seconds at worst
-FIXED = re.compile(r"\^?(?:\w|\.|\\\.)+")
+LARGEST = 1 << 18  # bytes that RE2 may take for one pattern
+MOST_WORK = 200_000_000  # for all patterns and layers of a style, in steps of RE2; at worst 3 ns each
+TEST, LOOK = 800, 30  # steps that a call of RE2, or a look at a path's end, takes as long as
+FIXED = re.compile(r"\^?(?:\w|\.|\\\.)+", re.ASCII)
+# What RE2 takes for something else than Python does.
+ELSEWHERE = re.compile(r"\\[pPQECz]|\\x\{|\[:|\(\?<\w|\(\?[a-zA-Z]*U|\{,\d")
+LOOKS_AROUND, REFERS_BACK = re.compile(r"\(\?<?[=!]"), re.compile(r"\\[1-9]|\(\?P=")
+
+
+class Work:
+    """Counts what the patterns of one style take; raises StyleFileError when that is too much."""
+
+    def __init__(self) -> None:
+        self.steps = 0
+
+    def add(self, steps: int) -> None:
+        self.steps += steps
+        if self.steps > MOST_WORK:
+            raise StyleFileError(
+                "Its settings name its layers by patterns that take too long to follow.",
+                "They may be made to do so; get the style from elsewhere.",
+            )
 
 
 class Patterns:
@@ -26,127 +50,109 @@ class Patterns:
     matching together takes too long.
     """
 
-    def __init__(self, patterns: Iterable[str]) -> None:
-        self._patterns = [(_fixed(text), text) for text in patterns]
-        if len(self._patterns) > MOST:
+    def __init__(self, patterns: Iterable[str], work: Work | None = None) -> None:
+        self.work = work or Work()
+        texts = list(patterns)
+        if len(texts) > MOST:
             raise StyleFileError(
-                f"Its settings name {len(self._patterns)} patterns of layers, at most {MOST} are read.",
+                f"Its settings name {len(texts)} patterns of layers, at most {MOST} are read.",
                 "Get the file again.",
             )
-        self._trees = {text: tree_of(text) for fixed, text in self._patterns if fixed is None}
-        self._steps = 0
+        found = [_fixed(text) or _compiled(text, self.work) for text in texts]
+        self._patterns = [(one.tail, one, text) for one, text in zip(found, texts, strict=True)]
 
     def first(self, path: str) -> str | None:
         """Return the first pattern that matches a path, None if none does."""
-        for fixed, text in self._patterns:
-            if fixed is not None:
-                if fixed.matches(path):
-                    return text
-            elif self._matches(self._trees[text], path):
+        self.work.add(LOOK * len(self._patterns))
+        for tail, pattern, text in self._patterns:
+            if path.endswith(tail) and pattern.matches(path, self.work):
                 return text
         return None
-
-    def _matches(self, tree: Node, path: str) -> bool:
-        walk = _Walk(path, MOST_STEPS - self._steps)
-        starts = [0, *(place + 1 for place, character in enumerate(path) if character == ".")]
-        found = any(walk.ends(tree, start) >> len(path) & 1 for start in starts)
-        self._steps += walk.steps
-        return found
 
 
 @dataclass(frozen=True)
 class _Fixed:
-    """A pattern of plain characters and any-characters only: nearly all are."""
+    """A pattern of plain characters and any-characters only: nearly all are, and there may be one for each layer."""
 
     anchored: bool
-    characters: tuple[str | None, ...]  # None: any
-    tail: str  # the plain characters at its end
+    length: int
+    plain: tuple[tuple[int, str], ...]  # plain characters and where they begin; between them any
 
-    def matches(self, path: str) -> bool:
-        if not path.endswith(self.tail):
+    @property
+    def tail(self) -> str:
+        """The plain characters at its end."""
+        start, text = self.plain[-1] if self.plain else (0, "")
+        return text if start + len(text) == self.length else ""
+
+    def matches(self, path: str, work: Work) -> bool:
+        work.add(2 * LOOK)
+        begin = len(path) - self.length
+        if begin < 0 or (begin > 0 and (self.anchored or path[begin - 1] != ".")):
             return False
-        start = len(path) - len(self.characters)
-        if start < 0 or (start > 0 and (self.anchored or path[start - 1] != ".")):
-            return False
-        return all(wanted in (None, c) for wanted, c in zip(self.characters, path[start:], strict=True))
+        for start, text in self.plain:
+            work.add(2 * LOOK)
+            if not path.startswith(text, begin + start):
+                return False
+        return True
+
+
+@dataclass(frozen=True)
+class _Compiled:
+    """A pattern that RE2 has read."""
+
+    regexp: Any
+    size: int  # instructions, each of which may be looked at for each byte
+    tail = ""  # nothing is known of it
+
+    def matches(self, path: str, work: Work) -> bool:
+        work.add(TEST + self.size * (len(path) + 1))
+        return self.regexp.fullmatch(path) is not None
 
 
 def _fixed(text: str) -> _Fixed | None:
     if len(text) > LONGEST:
-        raise not_understood(text)
+        raise _not_understood(text, f"it has more than {LONGEST} characters")
     if not FIXED.fullmatch(text):
         return None
-    found = re.findall(r"\\\.|.", text.removeprefix("^"))
-    characters = tuple(None if one == "." else one[-1] for one in found)
-    tail = ""
-    for one in reversed(characters):
-        if one is None:
-            break
-        tail = one + tail
-    return _Fixed(text.startswith("^"), characters, tail)
+    # An escaped dot is a dot; a bare one, shown as NUL, is any character.
+    shown = text.removeprefix("^").replace(r"\.", "\1").replace(".", "\0").replace("\1", ".")
+    plain = tuple((found.start(), found[0]) for found in re.finditer(r"[^\0]+", shown))
+    return _Fixed(text.startswith("^"), len(shown), plain)
 
 
-class _Walk:
-    """All ways through a text at once: places are bits of a number."""
+def _compiled(text: str, work: Work) -> _Compiled:
+    if LOOKS_AROUND.search(text):
+        raise _not_understood(text, "it looks at what stands before or after")
+    if REFERS_BACK.search(text):
+        raise _not_understood(text, "it refers back to what it has matched")
+    if found := ELSEWHERE.search(text):
+        raise _not_understood(text, f"{found[0]} means different things in different tools")
+    theirs = re.sub(r"\\.", lambda found: r"\z" if found[0] == r"\Z" else found[0], text)
+    work.add(TEST + 100 * len(text))
+    try:
+        regexp = re2.compile(rf"(?:.*\.)?(?:{theirs})", _options())
+    except re2.error as error:
+        reason = error.args[0] if error.args else b""
+        told = reason.decode("utf-8", "replace") if isinstance(reason, bytes) else str(reason)
+        raise _not_understood(text, told) from error
+    except UnicodeEncodeError as error:
+        raise _not_understood(text, "it holds half a character") from error
+    work.add(200 * regexp.programsize)
+    return _Compiled(regexp, regexp.programsize)
 
-    def __init__(self, text: str, most_steps: int) -> None:
-        self.text = text
-        self.most_steps = most_steps
-        self.steps = 0
-        self._known: dict[tuple[int, int], int] = {}
 
-    def ends(self, node: Node, start: int) -> int:
-        """Return where the node can end that starts at a place, as bits."""
-        known = (id(node), start)
-        if known not in self._known:
-            self.steps += 1
-            if self.steps > self.most_steps:
-                raise StyleFileError(
-                    "Its settings name its layers by patterns that take too long to follow.",
-                    "They may be made to do so; get the style from elsewhere.",
-                )
-            self._known[known] = self._ends(node, start)
-        return self._known[known]
+@cache
+def _options() -> Any:
+    options = re2.Options()
+    options.max_mem = LARGEST
+    options.log_errors = False
+    options.never_capture = True
+    return options
 
-    def _ends(self, node: Node, start: int) -> int:
-        if isinstance(node, Char):
-            fits = start < len(self.text) and node.test(self.text[start])
-            return 1 << start + 1 if fits else 0
-        if isinstance(node, Edge):
-            return 1 << start if start == (0 if node.start else len(self.text)) else 0
-        if isinstance(node, Sequence):
-            places = 1 << start
-            for part in node.parts:
-                places = self._from(part, places)
-            return places
-        if isinstance(node, Either):
-            places = 0
-            for way in node.ways:
-                places |= self.ends(way, start)
-            return places
-        if isinstance(node.part, Char) and (node.least, node.most) == (0, None):  # by far the commonest
-            end = start
-            while end < len(self.text) and node.part.test(self.text[end]):
-                end += 1
-            return (1 << end + 1) - (1 << start)
-        places = 1 << start
-        for _ in range(node.least):
-            places = self._from(node.part, places)
-            if not places:
-                return 0
-        new, more = places, node.most
-        left = len(self.text) + 1 if more is None else more - node.least
-        while new and left > 0:
-            new = self._from(node.part, new) & ~places
-            places |= new
-            left -= 1
-        return places
 
-    def _from(self, node: Node, places: int) -> int:
-        found = 0
-        while places:
-            lowest = places & -places
-            found |= self.ends(node, lowest.bit_length() - 1)
-            places ^= lowest
-            self.steps += 1
-        return found
+def _not_understood(text: str, reason: str) -> StyleFileError:
+    return StyleFileError(
+        f"Its settings name layers by a pattern that isn't understood ({clean_text(reason, 120)}): "
+        f"{clean_text(text, 120)}.",
+        "Ask for the style in the kohya form, which needs no patterns.",
+    )

@@ -15,6 +15,7 @@ from typing import Any
 from styles.diffusers_keys import PEFT_ROOT
 from styles.errors import StyleFileError
 from styles.names import clean_text
+from styles.patterns import Work
 from styles.peft_settings import PeftSettings
 from styles.tensor_header import Header, open_header, open_style_file
 
@@ -50,8 +51,11 @@ def is_peft_folder(path: Path) -> bool:
 
 def open_adapters(path: Path) -> list[Adapter]:
     """Read the settings and judge the headers of all adapters in a folder; raises StyleFileError."""
+    work = Work()
     found = [
-        _opened(path / place, root) for place, root in PLACES.items() if os.path.isfile(path / place / CONFIG)
+        _opened(path / place, root, work)
+        for place, root in PLACES.items()
+        if os.path.isfile(path / place / CONFIG)
     ]
     if not found:
         raise StyleFileError(
@@ -61,7 +65,7 @@ def open_adapters(path: Path) -> list[Adapter]:
     return found
 
 
-def _opened(folder: Path, root: str) -> Adapter:
+def _opened(folder: Path, root: str, work: Work) -> Adapter:
     values = _values(folder / CONFIG)
     if not os.path.exists(folder / WEIGHTS) and os.path.exists(folder / PICKLED):
         raise StyleFileError(
@@ -73,7 +77,7 @@ def _opened(folder: Path, root: str) -> Adapter:
         folder / WEIGHTS,
         open_header(folder / WEIGHTS),
         root,
-        PeftSettings.read(values),
+        PeftSettings.read(values, work),
         base if isinstance(base, str) else "",
     )
 

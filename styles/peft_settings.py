@@ -14,7 +14,7 @@ from typing import Any
 
 from styles.errors import StyleFileError
 from styles.names import clean_text
-from styles.patterns import Patterns
+from styles.patterns import Patterns, Work
 
 KINDS = ("LORA", "LOHA", "LOKR")
 USUAL = 8  # PEFT's own default of alpha
@@ -54,8 +54,11 @@ class PeftSettings:
     rank_patterns: Patterns
 
     @classmethod
-    def read(cls, values: Mapping[str, Any]) -> PeftSettings:
-        """Read the settings of one network; raises StyleFileError for any that can't be followed."""
+    def read(cls, values: Mapping[str, Any], work: Work | None = None) -> PeftSettings:
+        """Read the settings of one network; raises StyleFileError for any that can't be followed.
+
+        Networks of one style share the `work` that their patterns may take.
+        """
         kind = values.get("peft_type", "LORA")
         if kind not in KINDS:
             raise StyleFileError(
@@ -72,14 +75,15 @@ class PeftSettings:
             )
         alphas = _pattern(values, "alpha_pattern", _alpha)
         ranks = _pattern(values, "rank_pattern", _rank)
+        work = work or Work()
         return cls(
             _alpha(values.get("lora_alpha" if kind == "LORA" else "alpha", USUAL)),
             _rank(values["r"]) if "r" in values else None,
             alphas,
             ranks,
             bool(values.get("use_rslora")),
-            Patterns(alphas),
-            Patterns(ranks),
+            Patterns(alphas, work),
+            Patterns(ranks, work),
         )
 
     def at(self, path: str) -> tuple[float, int | None]:
