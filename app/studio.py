@@ -64,7 +64,9 @@ class Studio:
 
     def problems(self) -> list[AtelierError]:
         """What is wrong in the home, each with what to do; none of it keeps the rest from being used."""
-        odd = (self._settings_problem, self.shelf.problem, self.queue.problem)
+        odd = (
+            self._settings_problem, self.shelf.problem, self.shelf.problem_in_use, self.queue.problem,
+        )  # fmt: skip
         return [*self.home.problems(), *(one for one in odd if one is not None)]
 
     def change_settings(self, **choices: Any) -> Settings:

@@ -72,6 +72,11 @@ def inspect_base(
             f"{path.name} is a pickle: opening a {path.suffix} file can run any code that is hidden in it.",
             "Get the same base as .safetensors, or convert it with a tool on a machine that you can spare.",
         )
+    if not is_here(path):
+        raise BaseError(
+            f"There is nothing any more at {path}, where this base lay.",
+            "Bring it back, add it again from where it lies now, or use another one, such as the starter.",
+        )
     if path.suffix.lower() != ".safetensors":
         raise BaseError(
             f"{path.name} is not a base.",

@@ -54,7 +54,7 @@ RECOMMENDED = (
 
 @dataclass(frozen=True)
 class BaseEntry:
-    """A line of the shelf; `problem` says why an installed base can't be opened, `family` is "" when unknown."""
+    """A line of the shelf; `problem` says why a base of the artist's can't be opened, `family` is "" when unknown."""
 
     name: str
     source: str
@@ -66,6 +66,13 @@ class BaseEntry:
     size_gb: float = 0.0
     licence: str = ""
     problem: str = ""
+
+    @property
+    def state(self) -> str:
+        """How it stands: `here`, `gone` from where it lay, `damaged`, or `to fetch`."""
+        if self.problem:
+            return "damaged" if self.installed else "gone"
+        return "here" if self.installed else "to fetch"
 
 
 class BaseShelf:
@@ -102,6 +109,18 @@ class BaseShelf:
     def in_use(self) -> str:
         """The name of the base in use; the starter until another was chosen."""
         return str(self._read()["in_use"])
+
+    @property
+    def problem_in_use(self) -> BaseError | None:
+        """Why the base in use can't be painted with or trained on; None where it can."""
+        state = self._read()
+        try:
+            problem = self._find(state["in_use"], state).problem
+        except BaseError as error:
+            problem = str(error)
+        if not problem:
+            return None
+        return BaseError(f"The base in use, “{state['in_use']}”, can't be used now: {problem}")
 
     def add(
         self,

@@ -45,17 +45,21 @@ class Canvas:
 
     number: int = 0  # of the painting, counted up
     kind: str = ""  # ASKED, DRAFT, LIVE
-    state: str = "blank"  # then preparing, painting, and one of: done, stopped, failed, resting
+    state: str = (
+        "blank"  # then preparing, painting, maybe stopping, and one of: done, stopped, failed, resting
+    )
     at: Painting | None = None
     pictures: tuple[Shown, ...] = ()
     sheet: SheetSaved | None = None
     notices: tuple[str, ...] = ()
     problem: str = ""
+    page: str = ""  # that the problem is told; empty: every page
+    passing: bool = False  # the problem is over once this painting has ended
     crowded: bool = False  # a training fills the memory: it could be paused
 
     @property
     def going(self) -> bool:
-        """Something is being painted."""
+        """Something is being painted, and nobody has stopped it."""
         return self.state in ("preparing", "painting")
 
     def after(self, event: PaintingEvent) -> Canvas:
@@ -64,7 +68,7 @@ class Canvas:
             case Notice():
                 return replace(self, notices=(*self.notices, event.text))
             case Painting():
-                return replace(self, state="painting", at=event)
+                return replace(self, state="painting" if self.going else self.state, at=event)
             case SheetSaved():
                 return replace(self, sheet=event)
         if self.kind != DRAFT:
@@ -73,13 +77,17 @@ class Canvas:
         event.path.unlink()
         return replace(self, pictures=(Shown("", event.seed, data),))
 
-    def to_json(self) -> dict[str, Any]:
-        """What a page shows, as plain JSON values; pictures that have no file come along as data."""
+    def to_json(self, page: str = "") -> dict[str, Any]:
+        """What a page shows, as plain JSON values; pictures that have no file come along as data.
+
+        What went wrong is told to the page that asked for it: another one, which sees what is painted, did nothing.
+        """
         at = self.at if self.going else None
+        told = not self.page or page == self.page
         return {
             "number": self.number,
             "kind": self.kind,
-            "state": self.state,
+            "state": self.state if told or self.state != "failed" else "blank",
             "step": at.step if at else 0,
             "steps": at.steps if at else 0,
             "share": at.share if at else 0.0,
@@ -91,8 +99,8 @@ class Canvas:
             "labels": [translated(label) for label in self.sheet.labels] if self.sheet else [],
             "columns": self.sheet.columns if self.sheet else 0,
             "notices": [translated(notice) for notice in self.notices],
-            "problem": self.problem,
-            "crowded": self.crowded,
+            "problem": self.problem if told else "",
+            "crowded": self.crowded and told,
         }
 
 
@@ -108,11 +116,13 @@ class Painter:
         self._serial = 0  # of what can be seen
         self._rendering: Rendering | None = None
         self._stopped = False
-        self._next: tuple[PictureOrder, str] | None = None
+        self._next: tuple[PictureOrder, str, str] | None = None
         self._step_seconds = 0.0
 
-    def ask(self, order: PictureOrder, kind: str = ASKED, *, pause_training: bool = False) -> Canvas:
-        """Begin to paint, and return at once.
+    def ask(
+        self, order: PictureOrder, kind: str = ASKED, *, pause_training: bool = False, page: str = ""
+    ) -> Canvas:
+        """Begin to paint for a page, and return at once.
 
         What a slider asked for is given up for whatever comes next; what the artist asked for is finished first.
         Raises JobError where that is already being painted and more is asked for.
@@ -127,10 +137,10 @@ class Painter:
             if before.going and before.kind == ASKED:
                 if kind == ASKED:
                     raise JobError("Another picture is being painted.", "Wait until it is done, or stop it.")
-                self._next = (order, kind)
+                self._next = (order, kind, page)
                 return before
             self._stop()
-            canvas = Canvas(before.number + 1, kind, "preparing")
+            canvas = Canvas(before.number + 1, kind, "preparing", page=page)
             if kind != ASKED and self._rests_now():
                 return self._show(replace(canvas, state="resting", notices=(self._rests(),)))
             self._next, self._stopped = None, False
@@ -140,23 +150,26 @@ class Painter:
             return self._show(canvas)
 
     @contextmanager
-    def telling(self) -> Iterator[None]:
-        """Say on the canvas why something can't be painted, where the wish itself can't be read."""
+    def telling(self, page: str = "") -> Iterator[None]:
+        """Say on the canvas of a page why something can't be painted, where the wish itself can't be read."""
         try:
             yield
         except Exception as error:
             with self._changed:
                 if not self._canvas.going:
                     number = self._canvas.number + 1
-                    self._show(Canvas(number, ASKED, "failed", **self._told(error, paused=True)))
+                    self._show(Canvas(number, ASKED, "failed", page=page, **self._told(error, paused=True)))
                 else:
-                    self._show(replace(self._canvas, problem=self._told(error, paused=True)["problem"]))
+                    problem, passing = self._told(error, paused=True)["problem"], isinstance(error, JobError)
+                    self._show(replace(self._canvas, problem=problem, page=page, passing=passing))
 
     def stop(self) -> None:
-        """Stop between two steps; what is finished stays."""
+        """Stop at the next block of the model; what is finished stays, and the next picture can be asked for."""
         with self._changed:
             self._next = None
             self._stop()
+            if self._canvas.going:
+                self._show(replace(self._canvas, state="stopping"))
 
     def look(self, seen: int, patience_seconds: float = 0.0) -> tuple[int, Canvas]:
         """The canvas with its serial number, as soon as that is another than `seen`, or patience ends."""
@@ -228,15 +241,18 @@ class Painter:
 
     def _is_wanted(self, number: int) -> bool:
         with self._changed:
-            if self._canvas.number == number and self._stopped:
-                self._show(replace(self._canvas, state="stopped"))
-            return self._canvas.number == number and not self._stopped
+            wanted = not self._stopped
+        if not wanted:
+            self._end(number, state="stopped")
+        with self._changed:
+            return wanted and self._canvas.number == number
 
     def _end(self, number: int, **changes: Any) -> None:
         with self._changed:
             self._rendering = None
             if self._canvas.number == number:
-                self._show(replace(self._canvas, at=None, **changes))
+                over: dict[str, Any] = {"problem": "", "passing": False} if self._canvas.passing else {}
+                self._show(replace(self._canvas, at=None, **over | changes))
 
     def _go_on(self) -> None:
         """Paint what a slider asked for meanwhile; a reason why not, or a notice of rest, must not take its place."""
@@ -246,7 +262,8 @@ class Painter:
             if self._canvas.state == "failed" or resting:
                 return
         if waiting is not None:
-            self.ask(*waiting)
+            order, kind, page = waiting
+            self.ask(order, kind, page=page)
 
     def _told(self, error: Exception, paused: bool) -> dict[str, Any]:
         if not isinstance(error, AtelierError):

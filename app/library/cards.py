@@ -154,7 +154,7 @@ def verified_words(report: Verified) -> str:
 
 def base_facts(entry: BaseEntry) -> dict[str, Any]:
     """All that the shelf says about a base, as plain JSON values."""
-    return asdict(entry)
+    return asdict(entry) | {"state": entry.state}
 
 
 def base_line(entry: BaseEntry) -> str:

@@ -45,7 +45,8 @@ def progress_card(
         numbers.append(say("about {time} left", time=words_for_seconds(progress.seconds_left)))
     elif progress.ended and progress.seconds:
         numbers.append(say("{time} of training", time=words_for_seconds(progress.seconds)))
-    share = 1.0 if progress.finished and not progress.nothing_learnt else progress.share
+    # A run that was stopped early stays as far as it came; one that tells no steps has come to its end.
+    share = progress.share if progress.steps or not progress.finished or progress.nothing_learnt else 1.0
     parts = [
         f'<div class="title">{escape(title)}</div>' if title else "",
         f'<div class="phase" role="status">{escape(phase)}</div>',
@@ -197,5 +198,6 @@ def job_words(card: JobCard) -> str:
         state = say("stopped before it began")
     else:
         state = say(STATES[card.state])
-    far = f"{card.progress.share:.0%}" if card.progress.steps and card.state != "finished" else ""
+    whole = card.state == "finished" and card.progress.share == 1
+    far = f"{card.progress.share:.0%}" if card.progress.steps and not whole else ""
     return " · ".join(text for text in (card.name, state, far) if text)

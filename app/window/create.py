@@ -116,15 +116,16 @@ def _connect_painting(studio: Studio, painter: Painter, fields: dict[str, Any], 
         return form
 
     def asking(kind: str, pause: bool = False) -> Any:
-        def ask(values: dict[Any, Any]) -> None:
-            with painter.telling():
-                painter.ask(form_of(values).order(studio), kind, pause_training=pause)
+        def ask(values: dict[Any, Any], event: gr.EventData) -> None:
+            with painter.telling(event.page):
+                order = form_of(values).order(studio)
+                painter.ask(order, kind, pause_training=pause, page=event.page)
 
         return ask
 
     def ask_sheet(values: dict[Any, Any], event: gr.EventData) -> None:
-        with painter.telling():
-            painter.ask(form_of(values).sheet(studio, event.kind, event.style))
+        with painter.telling(event.page):
+            painter.ask(form_of(values).sheet(studio, event.kind, event.style), page=event.page)
 
     mix = fields["mix"]
     stage.paint(asking(ASKED), inputs, None, **AT_ONCE)
@@ -189,4 +190,9 @@ def beside(**told: str) -> dict[str, Any]:
 def bases(studio: Studio) -> list[tuple[str, str]]:
     """The bases to choose from: the one in use, then all that are here."""
     here = [entry for entry in studio.shelf.list() if entry.installed and not entry.problem]
-    return [(say("the one in use"), ""), *((entry.name, entry.name) for entry in here)]
+    used = (
+        say("the one in use")
+        if studio.shelf.problem_in_use is None
+        else say("the one in use, which is not usable now")
+    )
+    return [(used, ""), *((entry.name, entry.name) for entry in here)]

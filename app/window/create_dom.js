@@ -55,4 +55,11 @@ async function asked(question, about = {}) {
   }
 }
 
+// This tab of this browser: what goes wrong is told to the page that asked for it. A reload keeps it.
+function pageId() {
+  const kept = "atelier.page";
+  if (!sessionStorage.getItem(kept)) sessionStorage.setItem(kept, Math.random().toString(36).slice(2));
+  return sessionStorage.getItem(kept);
+}
+
 const number = (value) => String(Math.round(value * 100) / 100);

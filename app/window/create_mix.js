@@ -36,7 +36,7 @@ function moved() {
   const wait = Math.max(0, draftAt + DRAFT_EVERY_MS - Date.now());
   draftLater = setTimeout(() => {
     draftAt = Date.now();
-    trigger("moved");
+    trigger("moved", { page: pageId() });
     announce("asked");
   }, wait);
 }
@@ -48,7 +48,7 @@ function released() {
   clearTimeout(settling);
   if (!view.live) return;
   settling = setTimeout(() => {
-    trigger("released");
+    trigger("released", { page: pageId() });
     announce("asked");
   }, SETTLED_MS);
 }
@@ -190,7 +190,7 @@ function takeOut(row) {
 }
 
 function sheet(kind, style = "") {
-  trigger("sheet", { kind, style });
+  trigger("sheet", { kind, style, page: pageId() });
   announce("asked", { sheet: true });
 }
 

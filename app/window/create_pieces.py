@@ -93,7 +93,7 @@ def stage_piece(studio: Studio, painter: Painter) -> gr.HTML:
     def look(about: dict[str, Any]) -> dict[str, Any]:
         patience = min(max(0.0, float(about["patience"])), LONGEST_LOOK_SECONDS)
         serial, canvas = painter.look(int(about["seen"]), patience)
-        return {"serial": serial, "canvas": canvas.to_json()}
+        return {"serial": serial, "canvas": canvas.to_json(str(about["page"]))}
 
     @told
     def stop(about: dict[str, Any]) -> dict[str, Any]:

@@ -5,6 +5,7 @@ const { words } = props;
 const LONG_LOOK = 4, IDLE_MS = 2500, RESTING_MS = 60000;
 let seen = -1, canvas = { state: "blank", number: 0, pictures: [] }, doneWith = -1, wake = () => {};
 let newer = false; // there is news of the canvas since it was last looked at
+let dismissed = -1; // the number of a painting whose problem may be mended: another base, another room and back
 let askedAt = 0; // when a picture was asked for, until the painter tells of it
 
 const shown = el("div", { class: "canvas" });
@@ -19,6 +20,7 @@ const go = el("button", { type: "button", class: "go", title: words.go_help, onc
 const stop = el("button", { type: "button", class: "stop", disabled: true, title: words.stop_help, onclick: halt }, words.stop, el("kbd", {}, "Esc"));
 
 const going = () => canvas.state === "preparing" || canvas.state === "painting";
+const stopping = () => canvas.state === "stopping"; // the model has not come to its next block yet
 const inSight = () => element.isConnected && shown.offsetParent !== null;
 const fileUrl = (path) => new URL(`gradio_api/file=${encodeURIComponent(path)}`, document.baseURI).href;
 
@@ -26,13 +28,14 @@ function paint() {
   if (going() && canvas.kind === "asked") return;
   below.scrollTop = 0; // what will be said of the picture
   announce("paint");
-  trigger("paint");
+  trigger("paint", { page: pageId() });
   expect("asked");
 }
 
 function halt() {
   if (!going()) return;
-  said.textContent = words.stopping;
+  canvas = { ...canvas, state: "stopping" };
+  show();
   asked(server.stop);
 }
 
@@ -52,7 +55,7 @@ async function follow() {
     }
     newer = false;
     const awaited = Date.now() - askedAt < 1000 * LONG_LOOK; // it is on its way to the painter
-    const told = await asked(server.look, { seen, patience: going() || awaited ? LONG_LOOK : 0 });
+    const told = await asked(server.look, { seen, page: pageId(), patience: going() || stopping() || awaited ? LONG_LOOK : 0 });
     if (told === null || told.problem) {
       complain(told ? told.problem : words.no_server);
       await pause(IDLE_MS);
@@ -67,7 +70,7 @@ async function follow() {
       show();
     }
     // At rest it is told of what the painter begins for another tab.
-    if (!going() && !newer) await pause(askedAt ? IDLE_MS : RESTING_MS);
+    if (!going() && !stopping() && !newer) await pause(askedAt ? IDLE_MS : RESTING_MS);
   }
 }
 
@@ -79,21 +82,21 @@ function show() {
   goes.textContent = busy ? words.busy : words.go;
   go.setAttribute("aria-disabled", String(busy));
   stop.disabled = !going();
-  bar.classList.toggle("on", going());
-  bar.classList.toggle("unsure", canvas.state === "preparing");
+  bar.classList.toggle("on", going() || stopping());
+  bar.classList.toggle("unsure", canvas.state === "preparing" || stopping());
   bar.setAttribute("aria-valuenow", String(Math.round(100 * (canvas.share ?? 0))));
   bar.firstChild.style.width = `${100 * (canvas.share ?? 0)}%`;
   said.textContent = stateWords();
   notes.replaceChildren(...(canvas.state === "resting" ? [] : canvas.notices ?? []).map((notice) => el("li", {}, notice)));
-  complain(canvas.problem);
-  if (canvas.crowded) wrong.append(el("button", { type: "button", class: "small", onclick: () => { trigger("pause"); expect("asked"); } }, words.pause));
+  complain(canvas.number === dismissed ? "" : canvas.problem);
+  if (canvas.crowded && canvas.number !== dismissed) wrong.append(el("button", { type: "button", class: "small", onclick: () => { trigger("pause", { page: pageId() }); expect("asked"); } }, words.pause));
   // While a picture grows out of noise, the one before says more: the old one stays until the new one is better.
   const early = !draft && canvas.kind === "live" && canvas.share < 0.5 && shown.querySelector("img");
   if (going() && canvas.previews?.length && !early) lay(canvas.previews.map((src) => ({ src, alt: words.growing, small: true })), 0);
   if (canvas.state === "preparing" && !shown.querySelector("img")) shown.replaceChildren(el("p", { class: "quiet" }, words.preparing));
   if (canvas.pictures?.length && (!going() || canvas.kind !== "live")) finished(draft);
   badge.hidden = !(draft && canvas.pictures?.length);
-  if (!going() && canvas.number !== doneWith && canvas.state !== "blank") {
+  if (!going() && !stopping() && canvas.number !== doneWith && canvas.state !== "blank") {
     doneWith = canvas.number;
     if (!draft) pictures.refresh(canvas.pictures.map((one) => one.path));
   }
@@ -148,6 +151,7 @@ function stateWords() {
   const places = { step: canvas.step, steps: canvas.steps };
   switch (canvas.state) {
     case "preparing": return words.preparing;
+    case "stopping": return words.stopping;
     case "painting": return filled(canvas.kind === "draft" ? words.draft_step : words.step, places);
     case "done": return canvas.kind === "draft" ? words.draft_done : words.done;
     case "stopped": return words.stopped;
@@ -164,6 +168,12 @@ document.addEventListener("keydown", (event) => {
 });
 document.addEventListener("atelier:news", (event) => {
   if (event.detail.some((subject) => ["canvas", "server"].includes(subject))) { newer = true; wake(); }
+});
+for (const what of ["atelier:visited", "atelier:base"]) document.addEventListener(what, () => {
+  if (canvas.state !== "failed") return;
+  dismissed = canvas.number;
+  said.textContent = "";
+  complain("");
 });
 document.addEventListener("atelier:asked", (event) => {
   if (event.detail?.sheet) return expect("asked");

@@ -30,7 +30,7 @@ def build(studio: Studio, news: News) -> gr.Blocks:
     pillow_heif.register_heif_opener()  # Gradio opens the picture to start from by Pillow alone
     with gr.Blocks(title="Atelier", analytics_enabled=False, delete_cache=CLEANING) as page:
         gr.HTML(masthead(), elem_id="masthead")
-        problems_notice(studio, page)
+        look_for_problems_at = problems_notice(studio, page)
         tour = tour_strip()
         with gr.Tabs() as rooms:
             with gr.Tab(say("Train"), id="train") as train_tab:
@@ -40,8 +40,10 @@ def build(studio: Studio, news: News) -> gr.Blocks:
             with gr.Tab(say("Library"), id="library") as library_tab:
                 library_room(studio, page, library_tab)
             with gr.Tab(say("Settings"), id="settings") as settings_tab:
-                settings_room(studio, page, settings_tab)
+                bases = settings_room(studio, page, settings_tab)
         connect_tour(tour, studio, page, rooms, news)
+        tabs = [train_tab, create_tab, library_tab, settings_tab]
+        look_for_problems_at([bases.change, *(tab.select for tab in tabs)])
         add_endpoints(studio)
         reporter().beat(lambda: None, trigger_mode="multiple", **QUIET)
     page.queue(default_concurrency_limit=4)

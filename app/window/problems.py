@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from html import escape
 from typing import Any
 
@@ -12,8 +13,8 @@ from app.window.answers import QUIET, answering
 from app.words import say, say_error
 
 
-def problems_notice(studio: Studio, page: gr.Blocks) -> None:
-    """Lay out the notice, and look anew whenever the page is loaded."""
+def problems_notice(studio: Studio, page: gr.Blocks) -> Callable[[list[Any]], None]:
+    """Lay out the notice, and look anew whenever the page is loaded; what is returned adds more such moments."""
     told = answering(studio, "looking at your data folder")
     notice = gr.HTML(visible=False, elem_id="problems")
 
@@ -22,7 +23,11 @@ def problems_notice(studio: Studio, page: gr.Blocks) -> None:
         drawn = problems_drawn(studio)
         return gr.update(value=drawn, visible=bool(drawn))
 
-    page.load(look, None, notice, **QUIET)
+    def look_at(moments: list[Any]) -> None:
+        gr.on(moments, look, None, notice, **QUIET)
+
+    look_at([page.load])
+    return look_at
 
 
 def problems_drawn(studio: Studio) -> str:

@@ -23,11 +23,11 @@ from app.words import say
 ASKED: dict[str, Any] = {"show_progress": "minimal", "api_visibility": "private"}
 
 
-def settings_room(studio: Studio, page: gr.Blocks, tab: gr.Tab) -> None:
-    """Lay out the room, a tab for each of its parts."""
+def settings_room(studio: Studio, page: gr.Blocks, tab: gr.Tab) -> gr.State:
+    """Lay out the room, a tab for each of its parts; returns a count of the changes to the bases."""
     with gr.Tabs(elem_classes="parts"):
         with gr.Tab(say("Base models")):
-            bases_section(studio, tab)
+            bases = bases_section(studio, tab)
         with gr.Tab(say("This machine")) as machine:
             machine_section(studio, machine)
         with gr.Tab(say("Files and disk")) as files:
@@ -36,6 +36,7 @@ def settings_room(studio: Studio, page: gr.Blocks, tab: gr.Tab) -> None:
             access_section(studio, page)
         with gr.Tab(say("Help and about")) as about:
             about_section(studio, about)
+    return bases
 
 
 def machine_section(studio: Studio, tab: gr.Tab) -> None:

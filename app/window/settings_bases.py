@@ -29,8 +29,8 @@ TITLES = {
 }
 
 
-def bases_section(studio: Studio, tab: gr.Tab) -> None:
-    """Lay out the shelf and the ways to add to it."""
+def bases_section(studio: Studio, tab: gr.Tab) -> gr.State:
+    """Lay out the shelf and the ways to add to it; returns a count of its changes."""
     told = answering(studio, "adding a base")
     version = gr.State(0)
     gr.Markdown(
@@ -118,6 +118,7 @@ def bases_section(studio: Studio, tab: gr.Tab) -> None:
 
     gr.on([add.click, source.submit], add_one, [source, predicts, version], [said, version, source],
           api_visibility="private")  # fmt: skip
+    return version
 
 
 def base_card(entry: BaseEntry) -> str:
@@ -125,7 +126,9 @@ def base_card(entry: BaseEntry) -> str:
     title, about = TITLES.get(entry.name, (entry.name, ""))
     if entry.name == "starter":
         title, about = say("The starter"), unsaid("Comes along: small and quick, for trying everything out.")
-    badge = f'<span class="pill">{escape(say("in use"))}</span>' if entry.in_use else ""
+    badge = (
+        f'<span class="pill {entry.state}">{escape(badge_words(entry))}</span>' if badge_words(entry) else ""
+    )
     facts = [translated(FAMILY_NAMES.get(entry.family, entry.family))]
     if entry.native_size_px:
         facts.append(say("{size} pixels", size=entry.native_size_px))
@@ -137,6 +140,22 @@ def base_card(entry: BaseEntry) -> str:
         lines.append(f'<p class="problem">{escape(translated(entry.problem))}</p>')
     lines.append(licence_line(entry))
     return f'<div class="base-card"><h3>{escape(title)} {badge}</h3>{"".join(lines)}</div>'
+
+
+def badge_words(entry: BaseEntry) -> str:
+    """How a base stands, in a word or two: only one that is here is in use."""
+    match entry.state, entry.in_use:
+        case "here", True:
+            return say("in use")
+        case "gone", True:
+            return say("chosen, but gone")
+        case "gone", False:
+            return say("gone")
+        case "damaged", True:
+            return say("chosen, but damaged")
+        case "damaged", False:
+            return say("files damaged")
+    return ""
 
 
 def licence_line(entry: BaseEntry) -> str:

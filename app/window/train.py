@@ -17,6 +17,6 @@ def train_room(studio: Studio, page: gr.Blocks, tab: gr.Tab, news: News) -> None
     with gr.Row(equal_height=False, elem_id="train"):
         with gr.Column(scale=11, min_width=360):
             artworks = artworks_section(studio, page, tab, news)
-            started, start = form_section(studio, page, tab, artworks, news)
+            started, start, answer = form_section(studio, page, tab, artworks, news)
         with gr.Column(scale=9, min_width=340):
-            watch_section(studio, page, tab, started, start, news)
+            watch_section(studio, page, tab, started, start, answer, news)

@@ -27,8 +27,11 @@ SHOWN_ON_CARDS = ("name", "trigger", "base", "resolution_px")
 
 def form_section(
     studio: Studio, page: gr.Blocks, tab: gr.Tab, artworks: Artworks, news: News
-) -> tuple[gr.State, gr.Button]:
-    """Lay out the form and connect it; returns the id of the training that this page started last, and its button."""
+) -> tuple[gr.State, gr.Button, gr.HTML]:
+    """Lay out the form and connect it.
+
+    Returns the id of the training that this page started last, the button that starts one, and what it answered.
+    """
     told, draft = answering(studio, "preparing a training"), studio.desk.draft
     started = gr.State("")
     restored = gr.State(False)  # nothing is kept before what was kept has been shown
@@ -160,7 +163,7 @@ def form_section(
     # Wiped by the page itself: a wipe from the studio may come after the answer to the next press of Start.
     fresh.click(None, None, answer, js="() => ''", **QUIET)
     fresh.click(start_over, None, form, **QUIET).then(artworks.draw, None, artworks.shown, **QUIET)
-    return started, start
+    return started, start, answer
 
 
 def _numbers(fields: dict[str, Any], numbers: tuple[Number, ...]) -> None:

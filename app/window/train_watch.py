@@ -43,7 +43,13 @@ class Watch:
 
 
 def watch_section(
-    studio: Studio, page: gr.Blocks, tab: gr.Tab, started: gr.State, start: gr.Button, news: News
+    studio: Studio,
+    page: gr.Blocks,
+    tab: gr.Tab,
+    started: gr.State,
+    start: gr.Button,
+    answer: gr.HTML,
+    news: News,
 ) -> None:
     """Lay out the running training, its previews, the queue and the list of all, and connect them."""
     told = answering(studio, "training")
@@ -59,7 +65,7 @@ def watch_section(
     queue = gr.HTML(js_on_load=script("train_asked"))
     jobs = gr.Dropdown([], label=say("All trainings"), visible=False, filterable=False)
     made = gr.Textbox(visible=False)  # the id of the style to paint with
-    shown = [watch, card, strip, pause, stop, resume, create, queue, jobs, start]
+    shown = [watch, card, strip, pause, stop, resume, create, queue, jobs, start, answer]
 
     @told
     def look(seen: Watch) -> list[Any]:
@@ -131,7 +137,7 @@ def _look(studio: Studio, seen: Watch) -> list[Any]:
     """What changed on the page since `seen`; the rest is skipped."""
     job, now = _watched(studio, seen)
     if now == seen:
-        return [gr.skip()] * 10
+        return [gr.skip()] * 11
     another = seen.blank or now.job_id != seen.job_id
     turned = (
         another
@@ -148,7 +154,15 @@ def _look(studio: Studio, seen: Watch) -> list[Any]:
         else gr.skip(),
         _list(studio, now.job_id) if turned or now.newest != seen.newest else gr.skip(),
         _start(now.busy) if seen.blank or now.busy != seen.busy else gr.skip(),
+        "" if _answer_is_old(seen, now) else gr.skip(),
     ]
+
+
+def _answer_is_old(seen: Watch, now: Watch) -> bool:
+    """Whether what Start answered, that a training has begun or waits for its turn, is true no more."""
+    moved_on = not set(seen.queue[0]) <= set(now.queue[0])
+    ended = seen.job_id == now.job_id and now.progress.ended and not seen.progress.ended
+    return not seen.blank and (moved_on or ended)
 
 
 def _watched(studio: Studio, seen: Watch) -> tuple[Job | None, Watch]:

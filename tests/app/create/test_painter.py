@@ -33,7 +33,9 @@ def painter(tiny_base: Path, tmp_path: Path) -> Painter:
 
 def ended(painter: Painter, number: int) -> Canvas:
     """The canvas once the painting of that number, or a later one, has ended."""
-    return seen(painter, lambda canvas: canvas.number >= number and not canvas.going)
+    return seen(
+        painter, lambda canvas: canvas.number >= number and not canvas.going and canvas.state != "stopping"
+    )
 
 
 def seen(painter: Painter, wanted) -> Canvas:  # type: ignore[no-untyped-def]
@@ -105,8 +107,35 @@ def test_stopping_keeps_what_is_finished_and_never_calls_it_a_success(painter: P
     told = canvas.to_json()
     assert canvas.kind == ASKED and told["steps"] == 1000 and 0 < told["share"] < 1 and told["previews"]
     painter.stop()
+    assert painter.look(-1)[1].state in ("stopping", "stopped"), "it is said at once, whatever the model does"
     canvas = ended(painter, asked.number)
     assert canvas.state == "stopped" and canvas.pictures == () and kept(painter) == []
+
+
+def test_what_is_stopped_is_in_nobodys_way(painter: Painter) -> None:
+    asked = painter.ask(LONG)
+    seen(painter, lambda canvas: canvas.at is not None)
+    painter.stop()
+    after = painter.ask(ORDER)
+    assert after.number == asked.number + 1 and ended(painter, after.number).state == "done"
+
+
+def test_what_goes_wrong_is_told_to_the_page_that_asked(painter: Painter) -> None:
+    canvas = ended(painter, painter.ask(replace(ORDER, base="nowhere"), page="mine").number)
+    mine, other = canvas.to_json("mine"), canvas.to_json("another")
+    assert (mine["state"], "nowhere" in mine["problem"]) == ("failed", True)
+    assert (other["state"], other["problem"], other["crowded"]) == ("blank", "", False)
+
+    asked = painter.ask(LONG, page="mine")
+    with painter.telling("another"):
+        painter.ask(ORDER, page="another")
+    canvas = painter.look(-1)[1]
+    assert canvas.to_json("mine")["problem"] == ""
+    assert "Another picture is being painted" in canvas.to_json("another")["problem"]
+    painter.stop()
+    canvas = ended(painter, asked.number)
+    assert canvas.to_json("another")["problem"] == "", "it is not being painted any more"
+    assert canvas.to_json("mine")["state"] == canvas.to_json("another")["state"] == "stopped"
 
 
 def test_a_painting_that_fails_says_what_happened(painter: Painter) -> None:

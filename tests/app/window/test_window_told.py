@@ -1,0 +1,95 @@
+"""What goes wrong, in a real browser: told to whom it concerns, in the same words everywhere, and no longer than it is so."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from styles.bases import BaseShelf
+from styles.home import Home
+from tests.app.browsing import PATIENCE_MS
+from tests.app.conftest import Served
+
+pytestmark = pytest.mark.browser
+
+
+@pytest.fixture
+def pages(browser: Any, served: Served) -> Iterator[list[Any]]:
+    """The window in two browsers that know nothing of each other."""
+    contexts = [browser.new_context(viewport={"width": 1280, "height": 1000}) for _ in range(2)]
+    opened = []
+    for context in contexts:
+        context.set_default_timeout(PATIENCE_MS)
+        opened.append(context.new_page())
+        opened[-1].goto(served.url)
+    yield opened
+    for context in contexts:
+        context.close()
+
+
+@pytest.fixture
+def gone(served: Served, tiny_base: Path, tmp_path: Path) -> Iterator[Path]:
+    """The folder of a base in use that has been moved away; the window's own base is in use again afterwards."""
+    shelf = BaseShelf(Home(served.home))
+    before, folder = shelf.in_use, tmp_path / "Wanderer"
+    shutil.copytree(tiny_base, folder)
+    shelf.use(shelf.add(folder).name)
+    folder.rename(tmp_path / "elsewhere")
+    yield folder
+    shelf.use(before)
+    shelf.remove("Wanderer")
+
+
+def test_a_base_that_has_gone_is_called_so_in_every_room(
+    served: Served, gone: Path, pages: list[Any]
+) -> None:
+    from playwright.sync_api import expect
+
+    expect.set_options(timeout=PATIENCE_MS)
+    page, other = pages
+    told = f"There is nothing any more at {gone}, where this base lay."
+    notice = page.locator("#problems")
+    for room in ("Train", "Create", "Library", "Settings"):
+        page.get_by_role("tab", name=room).click()
+        expect(notice).to_contain_text(told)
+    card = page.locator(".base-card", has_text="Wanderer")
+    expect(card).to_contain_text("chosen, but gone")
+    expect(card).to_contain_text(told)
+    expect(page.locator(".pill", has_text="in use")).to_have_count(0)
+
+    # A mistake in a field is told, and the field keeps it, to be mended.
+    field = page.get_by_label("A file, a folder, or a Hub id")
+    field.fill(str(gone / "nothing-here"))
+    field.press("Enter")
+    page.get_by_text("is neither a folder nor a file here, nor a Hub id").wait_for()
+    expect(field).to_have_value(str(gone / "nothing-here"))
+    assert field.evaluate(
+        "field => { const box = field.getBoundingClientRect();"
+        " return document.elementFromPoint(box.x + box.width / 2, box.y + box.height / 2) === field; }"
+    ), "nothing lies over it"
+    expect(page.locator('[data-testid="status-tracker"] .error').locator("visible=true")).to_have_count(0)
+
+    # Whoever paints is told the same, and nobody else.
+    for one in pages:
+        one.get_by_role("tab", name="Create").click()
+        one.get_by_role("button", name="Create Ctrl").wait_for()
+    page.get_by_role("button", name="Create Ctrl").click()
+    stage = page.locator("#create-stage")
+    expect(stage.get_by_role("alert")).to_contain_text(told)
+    other.wait_for_timeout(3000)  # longer than it takes to look again
+    expect(other.locator("#create-stage").get_by_role("alert")).to_be_hidden()
+    expect(other.get_by_text("Not painted.")).to_have_count(0)
+
+    # Once it is mended, nothing speaks of it any more, without a reload.
+    page.get_by_role("tab", name="Settings").click()
+    page.locator(".column", has=page.get_by_role("heading", name="tiny")).get_by_role(
+        "button", name="Use it"
+    ).last.click()
+    expect(notice).to_be_hidden()
+    page.get_by_role("tab", name="Create").click()
+    expect(stage.get_by_role("alert")).to_be_hidden()
+    expect(page.get_by_text("Not painted.")).to_have_count(0)
