@@ -58,6 +58,7 @@ class Studio:
         self.blends = Blends(home, self.library)
         self.bench = Bench(home, self.library, self.easel)
         self.idle = Idle(self.easel, self.library, self.trainings, lambda: self.settings)
+        self._starting = threading.Lock()
         self.queue = TrainingQueue(home, self.trainings, self._start)
         self.desk = TrainingDesk(home, self.library, self.trainings, self.base_source, lambda: self.settings)
         self._rendering: Rendering | None = None
@@ -331,7 +332,9 @@ class Studio:
         if self.easel.on_accelerator:
             self.stop_rendering()
             self.easel.put_away()  # the trainer needs that memory
-        self.trainings.start(job, self.settings.device)
+        with self._starting:  # of several that were asked for at one moment one trains
+            self.trainings.refuse_second()
+            self.trainings.start(job, self.settings.device)
 
     def pause_training(self, job_id: str) -> None:
         """Ask a running training to save a checkpoint and end, the queue behind it waits; raises BadInput, JobError."""

@@ -14,7 +14,8 @@ AtelierError                    message: what happened, with the value; hint: wh
  |   `- SettingsError           a setting out of range
  `- Failure                     exit code 1: the request was fine, doing it went wrong
      |- DiskFullError
-     |- JobError                a job folder that is damaged or busy
+     |- JobError                a job folder that is damaged
+     |   `- JobHeldError        another process works on it
      |- TrainingFailed
      |- OutOfMemory
      |- OfflineError
@@ -113,6 +114,10 @@ class DiskFullError(Failure):
 
 class JobError(Failure):
     """The job folder is damaged, or another process holds it."""
+
+
+class JobHeldError(JobError):
+    """Another process works on the job."""
 
 
 class TrainingFailed(Failure):

@@ -185,11 +185,15 @@ class Library:
 
     # Changing
 
-    def add(self, style: Style) -> StyleCard:
-        """Write a style into the library under its card's name; a name that is taken gets a number."""
+    def add(self, style: Style, announce: Callable[[Path], object] = lambda path: None) -> StyleCard:
+        """Write a style into the library under its card's name; a name that is taken gets a number.
+
+        `announce` is told where it will lie, before anything is there: who notes that and is killed finds it again.
+        """
         name = safe_name(style.card.name)
         with locked(self.folder):
             path = free_path(self.folder, name, self._holdings.names())
+            announce(path)
             written = write_style(replace(style, card=replace(style.card, name=name_of(path))), path)
             return self._holdings.whole(self._catalogue.enter(path, written.id))
 

@@ -1,4 +1,7 @@
-"""`python -m training JOB`: the trainer's own process. Exit code 0: finished or paused, 1: failed, 2: bad input."""
+"""`python -m training JOB`: the trainer's own process. Exit code 0: finished or paused, 1: failed, 2: bad input.
+
+3: another process trains that job, and this one has done nothing.
+"""
 
 from __future__ import annotations
 
@@ -10,10 +13,13 @@ import traceback
 from collections.abc import Callable
 from pathlib import Path
 
-from styles.errors import AtelierError
+from styles.errors import AtelierError, JobHeldError
 from styles.threads import wait_passively
 from training.events import Failed, Finished
-from training.job import Job
+from training.job import HELD_BY_ANOTHER, Job
+
+# Long enough for somebody who only looks whether the job is held; who was asked for twice is not to go on after a pause.
+LOOKS_END_SECONDS = 1.0
 
 
 def main(argv: list[str] | None = None) -> int:
@@ -27,11 +33,14 @@ def main(argv: list[str] | None = None) -> int:
     arguments = parser.parse_args(argv)
     try:
         job = Job.open(arguments.job)
-        with job.held():
+        with job.held(LOOKS_END_SECONDS):
             last = next(reversed(job.events()), None)
             if isinstance(last, Finished) and last.style_path:  # without one it was stopped before it began
                 return 0
             return run(job, arguments.device, _until_interrupted())
+    except JobHeldError as error:
+        print(error, file=sys.stderr)
+        return HELD_BY_ANOTHER
     except AtelierError as error:
         print(error, file=sys.stderr)
         return error.exit_code

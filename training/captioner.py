@@ -18,6 +18,7 @@ from typing import Any
 from styles.errors import AtelierError, BadInput
 from styles.file_reading import read_json
 from styles.home import Home
+from styles.threads import wait_passively
 from training.artworks import open_artwork
 
 KINDS = ("BlipForConditionalGeneration", "GitForCausalLM")  # among the `architectures` of a config.json
@@ -109,6 +110,7 @@ def _folders(where: Path, pattern: str = "*") -> list[Path]:
 
 def main(argv: list[str] | None = None) -> int:
     """Describe pictures; prints one JSON object each and returns the exit code."""
+    wait_passively()
     parser = argparse.ArgumentParser(prog="python -m training.captioner", description="Describe pictures.")
     parser.add_argument("model", type=Path, help="the folder of a captioner")
     parser.add_argument("pictures", type=Path, nargs="+")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import os
 import platform
@@ -11,7 +12,7 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from styles.atomic import write_bytes
+from styles.atomic import write_bytes, write_text
 from styles.file_reading import open_file
 
 if TYPE_CHECKING:
@@ -73,19 +74,25 @@ def save(folder: Path, checkpoint: Checkpoint, steps: int) -> Path:
     tensors = {f"weights.{name}": value for name, value in checkpoint.weights.items()}
     tensors |= {f"optimizer.{name}": value for name, value in checkpoint.optimizer.items()}
     # Not `save_file`: what the system says of a full disk would not come through it.
-    write_bytes(path, save(tensors, {"progress": json.dumps(asdict(checkpoint.progress))}))
+    data = save(tensors, {"progress": json.dumps(asdict(checkpoint.progress))})
+    # First the hash: of a run that is killed in between, the checkpoint before is taken.
+    write_text(_hash_file(path), hashlib.sha256(data).hexdigest() + "\n")
+    write_bytes(path, data)
     keep = {f"step-{step:06d}.safetensors" for step in milestones(steps)}
     for old in _files(folder)[:-KEPT]:
         if old.name not in keep:
             with suppress(PermissionError):  # Windows, while a virus scanner looks at it: the next time then
                 old.unlink(missing_ok=True)
+                _hash_file(old).unlink(missing_ok=True)
     return path
 
 
 def load(path: Path) -> Checkpoint:
-    """Read a checkpoint; raises OSError, ValueError or SafetensorError for a damaged one."""
+    """Read a checkpoint; raises OSError, ValueError or SafetensorError for a damaged one, or a changed one."""
     from safetensors import safe_open
 
+    if _has_changed(path):
+        raise ValueError(path)
     weights: dict[str, Tensor] = {}
     optimizer: dict[str, Tensor] = {}
     with open_file(path), safe_open(path, "pt") as file:  # the first, since the library would wait for a pipe
@@ -99,9 +106,22 @@ def load(path: Path) -> Checkpoint:
 
 
 def latest(folder: Path) -> Checkpoint | None:
-    """Return the newest checkpoint that can be read, None without any."""
-    # One that a failing disk has damaged is passed over: the one before is as good a start.
-    return next(filter(None, (at(folder, step) for step in reversed(steps_in(folder)))), None)
+    """Return the newest checkpoint that is as it was saved, None without any."""
+    return newest(folder)[0]
+
+
+def newest(folder: Path) -> tuple[Checkpoint | None, list[int]]:
+    """Return the newest checkpoint that is as it was saved, and the steps of newer ones that are not.
+
+    One that a failing disk has damaged, or that something has changed, is passed over: the one before is as good a
+    start.
+    """
+    damaged: list[int] = []
+    for step in reversed(steps_in(folder)):
+        if checkpoint := at(folder, step):
+            return checkpoint, damaged
+        damaged.append(step)
+    return None, damaged
 
 
 def steps_in(folder: Path) -> list[int]:
@@ -115,13 +135,27 @@ def strays(folder: Path) -> list[Path]:
 
 
 def at(folder: Path, step: int) -> Checkpoint | None:
-    """Return the checkpoint after a step, None where there is none that can be read."""
+    """Return the checkpoint after a step, None where there is none that is as it was saved."""
     from safetensors import SafetensorError
 
     try:
         return load(folder / f"step-{step:06d}.safetensors")
     except (OSError, ValueError, TypeError, SafetensorError):
         return None
+
+
+def _hash_file(path: Path) -> Path:
+    """Where the sha256 of a checkpoint's file stands, in hexadecimal; those of older versions have none."""
+    return path.with_name(path.name + ".sha256")
+
+
+def _has_changed(path: Path) -> bool:
+    try:
+        noted = _hash_file(path).read_text(encoding="ascii", errors="replace").strip()
+    except FileNotFoundError:
+        return False
+    with open_file(path) as file:
+        return hashlib.file_digest(file, "sha256").hexdigest() != noted
 
 
 def _files(folder: Path) -> list[Path]:

@@ -24,7 +24,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 from styles.atomic import telling, unused_name, write_text
-from styles.errors import AtelierError, JobError, PlanError
+from styles.errors import AtelierError, JobError, JobHeldError, PlanError
 from styles.file_reading import open_file, open_to_append, read_json, read_text
 from styles.home import Home
 from styles.names import LONGEST_NAME, clean_text, safe_name, suggested_name
@@ -42,6 +42,7 @@ if TYPE_CHECKING:
 
 LONGEST_FILE_NAME = 255  # characters
 LOOK_SECONDS = 0.06
+HELD_BY_ANOTHER = 3  # exit code of a trainer whose job another one holds
 MOVE_AWAY = "Move it out of the folder; what else is there stays as it is."
 State = Literal["waiting", "running", "paused", "finished", "failed", "interrupted", "damaged"]
 Request = Literal["pause", "stop", "resume"]
@@ -217,7 +218,7 @@ class Job:
 
     @contextmanager
     def held(self, wait_seconds: float = 5.0) -> Iterator[None]:
-        """Hold the job's lock, as the trainer does; raises JobError when another process keeps holding it.
+        """Hold the job's lock, as the trainer does; raises JobHeldError when another process keeps holding it.
 
         The short wait lets `alive` look at the lock at the same moment.
         """
@@ -228,7 +229,7 @@ class Job:
             with telling(self.folder / "lock"):
                 lock.acquire()
         except Timeout as error:
-            raise JobError(
+            raise JobHeldError(
                 f"{self.folder.name} is being trained already.", "Wait, or pause it first."
             ) from error
         try:

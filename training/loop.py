@@ -64,8 +64,10 @@ def train(
     def asked() -> Literal["pause", "stop"] | None:
         return job.requested() or ("pause" if cancelled() else None)
 
-    start = checkpoints.latest(job.folder / "checkpoints")
+    start, damaged = checkpoints.newest(job.folder / "checkpoints")
     try:
+        if damaged:
+            yield _passed_over(damaged, start)
         if asked():
             raise Interrupted
         yield from _run(job, base, device, start, asked)
@@ -225,6 +227,19 @@ def _choose_threads(
     with contextlib.suppress(Interrupted):  # the loop looks at the request next, and saves before it ends
         if (threads := fastest(rehearse)) != before:
             yield ThreadsChosen(trainer.progress.step, threads)
+
+
+def _passed_over(damaged: list[int], start: Checkpoint | None) -> Warned:
+    steps = ", ".join(map(str, sorted(damaged)))
+    if start is None:
+        return Warned(
+            f"No checkpoint is as it was saved (of step {steps}): the training begins anew.",
+            "Look whether the disk is failing, or whether another program changes files in the folder of trainings.",
+        )
+    return Warned(
+        f"The checkpoint of step {steps} is not as it was saved: going on from step {start.progress.step}.",
+        "Look whether the disk is failing, or whether another program changes files in the folder of trainings.",
+    )
 
 
 def _note_changes(before: dict[str, str], now: dict[str, str]) -> Iterator[Warned]:

@@ -27,16 +27,20 @@ def finish(job: Job, last: Checkpoint) -> Finished:
     """Write the style into the job folder and the library, once however often it is called; no base is needed."""
     plan, progress = job.plan, last.progress
     style = write_style(style_of(job, last), job.folder / "style.safetensors")
-    library, note = Library(job.home), job.folder / "added.txt"
-    card = _noted(library, note, style.id)  # of a run that was killed right after its style was added
-    if card is None:
-        card = library.add(style)
-        write_text(note, str(card.path))
+    library = Library(job.home)
+    path, added = _noted(job)
+    # Of a run that was killed right after its style was added. Another job's is never taken, even if it is the same.
+    card = _style_at(library, path, style.id)
+    if card is None and added == style.id:  # renamed since, or deleted: then it stays so
+        card = next(iter(library.with_ids([style.id])), None)
+    elif card is None:
+        card = library.add(style, lambda path: _note(job, path))
+        _note(job, card.path, card.id)
     return Finished(
         step=progress.step,
-        style_path=str(card.path),
-        style_id=card.id,
-        style_name=card.name,
+        style_path=str(card.path) if card else path,
+        style_id=style.id,
+        style_name=card.name if card else plan.name,
         seconds=progress.seconds,
         stopped=progress.step < plan.steps,
     )
@@ -62,8 +66,8 @@ def keep(job: Job, step: int) -> Finished:
         chosen = checkpoints.at(job.folder / "checkpoints", step)
         if chosen is None:
             raise JobError(f"The checkpoint of step {step} is gone.", "Choose another one.")
-        library, note = Library(job.home), job.folder / "added.txt"
-        before = _noted(library, note, last.style_id)
+        library = Library(job.home)
+        before = _style_at(library, last.style_path, last.style_id)
         style = style_of(job, chosen)
         if before is not None:
             kept = {name: getattr(before, name) for name in WRITTEN}
@@ -71,22 +75,36 @@ def keep(job: Job, step: int) -> Finished:
         style = write_style(style, job.folder / "style.safetensors")
         if before is not None and before.id == style.id:
             return last
-        card = library.add(style)
+        # Of a call that was killed in the middle of what follows.
+        card = _style_at(library, _noted(job)[0], style.id) or _style_at(library, last.style_path, style.id)
+        replaces = before is not None or card is not None
+        card = card or library.add(style, lambda path: _note(job, path))
         if before is not None:  # only now: a full disk must not leave the artist without any
             library.delete(library.handle(before))
-            card = library.rename(library.handle(card), before.name)
-        write_text(note, str(card.path))
+        if replaces:
+            card = library.rename(library.handle(card), Path(last.style_path).stem)
+        _note(job, card.path, card.id)
         finished = replace(last, step=step, style_path=str(card.path), style_id=card.id, style_name=card.name)
         job.append(finished)
         return finished
 
 
-def _noted(library: Library, note: Path, style_id: str) -> StyleCard | None:
-    """Return the style that this job has added already. Another job's is never taken, even if it is the same."""
+def _note(job: Job, path: Path | None, style_id: str = "") -> None:
+    """Note where the job's style is to lie in the library, and its id once it lies there."""
+    write_text(job.folder / "added.txt", f"{path}\n{style_id}")
+
+
+def _noted(job: Job) -> tuple[str, str]:
+    """Return the place and the id that were noted last, empty where there is none."""
     try:
-        path = read_text(note)
+        path, _, style_id = read_text(job.folder / "added.txt").partition("\n")
     except (OSError, ValueError):
-        return None
+        return "", ""
+    return path, style_id
+
+
+def _style_at(library: Library, path: str, style_id: str) -> StyleCard | None:
+    """Return the style at a place in the library, None where another one or none lies there."""
     here = next((card for card in library.cards() if str(card.path) == path), None)
     card = library.find(library.handle(here)) if here else None
     return card if card and card.id == style_id else None

@@ -19,7 +19,7 @@ from styles.style import FAMILY_NAMES
 from training.artworks import collect
 from training.checkpoint import strays
 from training.events import Failed, Finished
-from training.job import LONGEST_FILE_NAME, Job, State, jobs_in
+from training.job import HELD_BY_ANOTHER, LONGEST_FILE_NAME, Job, State, jobs_in
 from training.plan import plan_for
 from training.result import keep
 
@@ -174,7 +174,7 @@ class Trainings:
             return "running"
         state = job.state()
         # A trainer that died before its first event left nothing in the journal to tell it by.
-        died = self.runner.exit_code(job.folder) not in (None, 0)
+        died = self.runner.exit_code(job.folder) not in (None, 0, HELD_BY_ANOTHER)
         return "interrupted" if died and state in ("waiting", "paused") else state
 
     def running(self) -> Job | None:

@@ -13,7 +13,7 @@ import torch
 from tests.conftest import REPOSITORY
 from training import checkpoint
 from training.events import CheckpointSaved, Failed, Finished, Paused, StepDone
-from training.job import Job
+from training.job import HELD_BY_ANOTHER, Job
 
 MakeJob = Callable[..., Job]
 
@@ -107,3 +107,21 @@ def test_what_is_no_job_folder_is_said(tmp_path: Path) -> None:
     process = start(Job(tmp_path))
     _, errors = process.communicate(timeout=100)
     assert process.returncode == 1 and "not a job folder" in errors and "Traceback" not in errors
+
+
+def test_of_three_trainers_that_are_started_at_one_moment_one_trains(
+    make_job: MakeJob, tiny_base: Path
+) -> None:
+    job = make_job(tiny_base, steps=5000, checkpoint_every=1000, preview_every=0, report_every=1)
+    three = [start(job) for _ in range(3)]
+    while sum(process.poll() is not None for process in three) < 2:
+        time.sleep(0.02)
+    others = [process for process in three if process.poll() is not None]
+    for process in others:
+        _, errors = process.communicate()
+        assert (process.returncode, "is being trained already" in errors) == (HELD_BY_ANOTHER, True)
+    job.request("stop")
+    (trainer,) = (process for process in three if process not in others)
+    _, errors = trainer.communicate(timeout=300)
+    assert trainer.returncode == 0, errors
+    assert [type(event) for event in job.events() if isinstance(event, Failed | Finished)] == [Finished]

@@ -1,8 +1,10 @@
 """Whole runs on tiny bases, in this process."""
 
+import contextlib
 import itertools
 import json
 import math
+import os
 from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any
@@ -37,7 +39,7 @@ from training.events import (
 )
 from training.job import Job
 from training.loop import train
-from training.result import choices, keep, style_of
+from training.result import choices, finish, keep, style_of
 from training.trainer import Trainer
 
 from .conftest import small_plan
@@ -472,7 +474,7 @@ def test_a_full_disk_leaves_the_last_checkpoint_whole(make_job: MakeJob, base: B
 def test_a_damaged_checkpoint_is_passed_over(make_job: MakeJob, base: Base) -> None:
     job = make_job(Path("unused"))
     follow(job, base)
-    newest = sorted((job.folder / "checkpoints").iterdir())[-1]
+    newest = sorted((job.folder / "checkpoints").glob("*.safetensors"))[-1]
     newest.write_bytes(newest.read_bytes()[:100])
     state = checkpoint.latest(job.folder / "checkpoints")
     assert state is not None and state.progress.step < 6
@@ -481,7 +483,7 @@ def test_a_damaged_checkpoint_is_passed_over(make_job: MakeJob, base: Base) -> N
 def test_checkpoints_kept_are_the_newest_two_and_the_quarters(make_job: MakeJob, base: Base) -> None:
     job = make_job(Path("unused"), steps=16, checkpoint_every=1, preview_every=0)
     follow(job, base)
-    steps = [int(path.stem[-6:]) for path in sorted((job.folder / "checkpoints").iterdir())]
+    steps = [int(path.stem[-6:]) for path in sorted((job.folder / "checkpoints").glob("*.safetensors"))]
     assert steps == [4, 8, 12, 15, 16]
 
 
@@ -532,6 +534,116 @@ def test_going_on_takes_as_many_threads_as_before(
     finally:
         torch.set_num_threads(before)
     assert not of(ThreadsChosen, ended) and not of(Warned, ended)
+
+
+def paused_at_the_end(make_job: MakeJob, base: Base) -> Job:
+    """A job with two checkpoints or more, stopped before its end."""
+    job = make_job(Path("unused"))
+    for event in train(job, base=base):
+        if isinstance(event, StepDone) and len(checkpoint.steps_in(job.folder / "checkpoints")) > 1:
+            job.request("pause")
+    return job
+
+
+def test_a_checkpoint_that_has_changed_is_passed_over_and_named(make_job: MakeJob, base: Base) -> None:
+    job = paused_at_the_end(make_job, base)
+    folder = job.folder / "checkpoints"
+    *_, before, last = checkpoint.steps_in(folder)
+    file = folder / f"step-{last:06d}.safetensors"
+    data = bytearray(file.read_bytes())
+    data[-1] ^= 1  # one bit of one number: still a file that opens
+    file.write_bytes(data)
+    (warned, *_) = of(Warned, train(job, base=base))
+    assert (
+        warned.message
+        == f"The checkpoint of step {last} is not as it was saved: going on from step {before}."
+    )
+
+
+def test_where_all_checkpoints_have_changed_the_training_begins_anew_and_says_so(
+    make_job: MakeJob, base: Base
+) -> None:
+    job = paused_at_the_end(make_job, base)
+    folder = job.folder / "checkpoints"
+    for step in checkpoint.steps_in(folder):
+        (folder / f"step-{step:06d}.safetensors").write_bytes(b"\0" * 100)
+    events = list(train(job, base=base))
+    assert "begins anew" in of(Warned, events)[0].message
+    assert of(Finished, events)[0].step == job.plan.steps
+
+
+def test_a_checkpoint_of_an_older_version_has_no_hash_and_is_taken(make_job: MakeJob, base: Base) -> None:
+    job = paused_at_the_end(make_job, base)
+    folder = job.folder / "checkpoints"
+    for file in folder.glob("*.sha256"):
+        file.unlink()
+    last = checkpoint.latest(folder)
+    assert last and last.progress.step == checkpoint.steps_in(folder)[-1]
+    assert not of(Warned, train(job, base=base))
+
+
+class Killed(BaseException):
+    """Nothing of ours answers it, as nothing answers a kill."""
+
+
+@pytest.mark.parametrize("renamed", range(5))
+@pytest.mark.parametrize("late", [False, True])
+def test_a_kill_while_a_style_is_added_doubles_nothing(
+    make_job: MakeJob, base: Base, monkeypatch: pytest.MonkeyPatch, renamed: int, late: bool
+) -> None:
+    """Killed before or after each file that comes to be by a renaming, then done again."""
+    job = paused_at_the_end(make_job, base)
+    last = checkpoint.latest(job.folder / "checkpoints")
+    assert last is not None
+    _killed_at(monkeypatch, renamed, late, lambda: finish(job, last))
+    done = finish(job, last)
+    assert [str(path) for path in job.home.styles.rglob("*.safetensors")] == [done.style_path]
+
+
+def test_a_style_that_was_renamed_or_deleted_after_a_kill_is_not_added_again(
+    make_job: MakeJob, base: Base
+) -> None:
+    job = paused_at_the_end(make_job, base)
+    last = checkpoint.latest(job.folder / "checkpoints")
+    assert last is not None
+    library, first = Library(job.home), finish(job, last)
+    library.rename(first.style_name, "Another")
+    renamed = finish(job, last)
+    assert (renamed.style_name, renamed.style_id) == ("Another", first.style_id)
+    library.delete("Another")
+    finish(job, last)
+    assert not list(job.home.styles.rglob("*.safetensors"))
+
+
+@pytest.mark.parametrize("renamed", range(9))
+def test_a_kill_while_another_checkpoint_is_kept_doubles_nothing(
+    make_job: MakeJob, base: Base, monkeypatch: pytest.MonkeyPatch, renamed: int
+) -> None:
+    job = make_job(Path("unused"))
+    follow(job, base)
+    first = checkpoint.steps_in(job.folder / "checkpoints")[1]
+    before = [path.name for path in job.home.styles.rglob("*.safetensors")]
+    _killed_at(monkeypatch, renamed, True, lambda: keep(job, first))
+    done = keep(job, first)
+    assert [path.name for path in job.home.styles.rglob("*.safetensors")] == before
+    assert Library(job.home).find(done.style_name).id == done.style_id
+
+
+def _killed_at(monkeypatch: pytest.MonkeyPatch, renamed: int, late: bool, run: Callable[[], object]) -> None:
+    count = itertools.count()
+
+    def replace(source: Any, target: Any) -> None:
+        hit = next(count) == renamed
+        if hit and not late:
+            raise Killed
+        rename(source, target)
+        if hit:
+            raise Killed
+
+    rename = os.replace
+    with monkeypatch.context() as patch, contextlib.suppress(Killed):
+        patch.setattr(os, "replace", replace)
+        run()
 
 
 def test_finishing_twice_writes_one_style(make_job: MakeJob, base: Base) -> None:
