@@ -15,6 +15,7 @@ from app.window.access import Access, KeyAddress
 from app.window.origin import OwnOrigin
 from app.window.routes import KnownRoutes
 from app.window.scripts import script
+from app.window.sessions import OpenPages, keep_few_sessions
 from app.words import language
 from styles.file_reading import read_json
 from styles.home import Home
@@ -56,7 +57,8 @@ def around(key: str, password: str, log: Callable[[str], None]) -> dict[str, Any
     async def lifespan(app: Any) -> AsyncIterator[None]:
         # Before the first request, and around all: gradio puts its own CORS, which lets every page of this machine in,
         # outside of what it is given as middleware.
-        for cls, arguments, named in reversed(outermost_first):
+        open_pages = Middleware(OpenPages, sessions=keep_few_sessions(app))
+        for cls, arguments, named in reversed([*outermost_first, open_pages]):
             app.middleware_stack = cls(app.middleware_stack, *arguments, **named)
         yield
 

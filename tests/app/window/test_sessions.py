@@ -1,0 +1,28 @@
+"""What a window keeps of the pages and scripts that have asked it for something: not more, however many come."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+from tests.app.window.coming_often import BOUND, KEPT, MANY
+from tests.conftest import REPOSITORY
+
+
+def test_sessions_are_bounded_and_an_open_page_keeps_its_own(tmp_path: Path) -> None:
+    """Of many, the latest stay, with what they hold; a page that is open stays however long ago it asked."""
+    told = subprocess.run(
+        [sys.executable, "-m", "tests.app.window.coming_often", str(tmp_path / "home")],
+        cwd=REPOSITORY,
+        capture_output=True,
+        text=True,
+        timeout=300,
+    )
+    assert told.returncode == 0, told.stderr
+    found = json.loads(told.stdout.splitlines()[-1])
+    assert found["left"] == ["open", f"once {MANY - 2}", f"once {MANY - 1}", "used"]
+    assert found["unread"] == sorted(found["left"])  # nor do answers stay that nobody has fetched
+    assert found["kept"] == [KEPT, KEPT]
+    assert found["after it was closed"] == [f"later {number}" for number in range(BOUND)]
