@@ -136,6 +136,7 @@ class Studio:
         folder: Path | None = None,
         *,
         base: str = "",
+        agreed: bool = False,
         cancelled: Callable[[], bool] = lambda: False,
     ) -> Iterator[PaintingEvent]:
         """Paint the picture of a PNG once more, from the recipe inside it; raises RecipeError."""
@@ -144,7 +145,7 @@ class Studio:
         target = folder or self.home.pictures
         yield from self._beside_training(
             source,
-            lambda: self.easel.paint_again(recipe, source, target, self.settings, cancelled),
+            lambda: self.easel.paint_again(recipe, source, target, self.settings, cancelled, agreed),
             cancelled,
             pause=False,
         )

@@ -8,6 +8,7 @@ AtelierError                    message: what happened, with the value; hint: wh
  |   |- BlendError              weights that are no blend
  |   |- BaseError               an unknown or refused base
  |   |- RecipeError             a picture without a usable recipe
+ |   |- TooLarge                a picture that takes very long, to be agreed to first
  |   |- PictureError            a file that is not a picture we can read
  |   |- PlanError               a training plan out of range
  |   |- PromptError             a prompt that can't be used
@@ -86,6 +87,18 @@ class BaseError(BadInput):
 
 class RecipeError(BadInput):
     """The picture carries no recipe that can be used."""
+
+
+class TooLarge(BadInput):
+    """The picture is far beyond what the base is made for; it is painted once that is agreed to.
+
+    It carries the time that it would take, and the largest size of its shape that suits the base.
+    """
+
+    def __init__(self, message: str, hint: str, *, seconds: float, width_px: int, height_px: int) -> None:
+        super().__init__(message, hint)
+        self.seconds = seconds
+        self.width_px, self.height_px = width_px, height_px
 
 
 class PictureError(BadInput):

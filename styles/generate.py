@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 
 from styles.base import Base
+from styles.cost import check_cost
 from styles.denoise import StepDone, denoise
 from styles.errors import Cancelled, Failure, OutOfMemory, RecipeError, is_out_of_memory
 from styles.finish import PictureDone, dtype_name, finish
@@ -40,11 +41,12 @@ def generate(
     """
     check_family(base, styles)
     order = fill_in(base, request, styles)
+    check_cost(base, order, cancelled)
     return _paint(base, order, styles, cancelled)
 
 
 def request_again(
-    recipe: Recipe, styles: Sequence[Style], source: SourcePicture | None = None
+    recipe: Recipe, styles: Sequence[Style], source: SourcePicture | None = None, agreed: bool = False
 ) -> CreateRequest:
     """Return the request that makes a recipe's picture again, in a batch of the same shape.
 
@@ -79,6 +81,7 @@ def request_again(
         source=source,
         strength=recipe.source_strength,
         second_pass=second,
+        agreed=agreed,
     )
 
 

@@ -82,6 +82,7 @@ class CreateRequest:
     strength: float = 0.6
     second_pass: SecondPass | None = None
     together: bool = False
+    agreed: bool = False  # however long it takes
 
     def __post_init__(self) -> None:
         count = len(self.seeds)

@@ -27,7 +27,7 @@ from app.create.mix_orders import SheetOrder
 from app.create.painting import Notice, Painted, Painting, PictureSaved
 from app.orders import PictureOrder
 from styles.atomic import check_folder
-from styles.errors import BadInput
+from styles.errors import BadInput, TooLarge
 from styles.names import safe_name
 from styles.pictures import read_recipe
 from styles.strips import STRIP_WEIGHTS
@@ -95,6 +95,9 @@ def create(
     again: Annotated[
         Path | None, typer.Option("--from", help="Make this picture again.", show_default=False)
     ] = None,
+    yes: Annotated[
+        bool, typer.Option("--yes", help="Paint a size far beyond the base's, however long it takes.")
+    ] = False,
     plain_prompt: Annotated[bool, typer.Option("--plain-prompt", help="Don't add trigger words.")] = False,
     home: HomeOption = None,
     as_json: JsonOption = False,
@@ -125,6 +128,7 @@ def create(
         "mix": mix_order(studio.blends, **mixed) if any(mixed.values()) else None,  # type: ignore[arg-type]
         "sheet": sheet, "image": image, "denoise": denoise, "second_pass": _times(second_pass),
         "second_denoise": second_denoise, "add_triggers": False if plain_prompt else None,
+        "agreed": True if yes else None,
     }  # fmt: skip
     chosen: dict[str, Any] = {key: value for key, value in wanted.items() if value is not None}
     mix = chosen.get("mix")
@@ -132,11 +136,11 @@ def create(
         raise BadInput("There is no style in the blend to keep.", hint="Mix some styles first.")
     if again is None:
         done = _paint(console, studio.create(PictureOrder(**chosen), out))
-    elif set(chosen) - {"base"}:
+    elif set(chosen) - {"base", "agreed"}:
         recipe = read_recipe(again)
         done = _paint(console, studio.create(studio.order_like(recipe, **chosen), out))
     else:
-        done = _paint(console, studio.create_again(again, out, base=base))
+        done = _paint(console, studio.create_again(again, out, base=base, agreed=yes))
     told = done.facts()
     if save_blend is not None:
         told["blend"] = str(studio.blends.save(save_blend, done.pictures[0].recipe.blend))
@@ -190,6 +194,8 @@ def _paint(console: Console, events: Iterable[Any]) -> Painted:
                 console.say(event.text)
             elif isinstance(event, PictureSaved):
                 console.step_end()
+    except TooLarge as error:
+        raise BadInput(error.message, f"{error.hint} Add --yes to paint it all the same.") from error
     except KeyboardInterrupt:
         for picture in done.pictures:
             console.say(f"{picture.path} is finished, and stays.")

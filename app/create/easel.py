@@ -146,7 +146,13 @@ class Easel:
             yield from _keeping(picture, self.home, events)
 
     def paint_again(
-        self, recipe: Recipe, source: str, folder: Path, settings: Settings, cancelled: Callable[[], bool]
+        self,
+        recipe: Recipe,
+        source: str,
+        folder: Path,
+        settings: Settings,
+        cancelled: Callable[[], bool],
+        agreed: bool = False,
     ) -> Iterator[PaintingEvent]:
         """Paint the picture of `recipe` once more."""
         recipe = replace(recipe, blend=self.blend_again(recipe))
@@ -157,7 +163,7 @@ class Easel:
 
             yield from map(Notice, _what_differs(recipe, base))
             use(recipe.threads)
-            request = request_again(recipe, styles, picture)
+            request = request_again(recipe, styles, picture, agreed)
             yield from painted(base, request, styles, folder, cancelled)
 
     def blend_again(self, recipe: Recipe) -> Blend:
@@ -327,7 +333,7 @@ def _request_of(
         seeds=tuple(seed + number for number in range(order.count)),
         steps=order.steps or DEFAULT_STEPS, guidance=order.guidance, sampler=order.sampler or DEFAULT_SAMPLER,
         width_px=order.width_px or 0, height_px=order.height_px or 0, safety_checker=settings.safety_checker,
-        **wanted,
+        agreed=order.agreed, **wanted,
     )  # fmt: skip
 
 

@@ -23,7 +23,7 @@ from app.log import surprise_message
 from app.orders import PictureOrder
 from app.studio import Studio
 from app.words import say, say_error, translated
-from styles.errors import AtelierError, Cancelled, JobError, OutOfMemory
+from styles.errors import AtelierError, Cancelled, JobError, OutOfMemory, TooLarge
 
 DRAFT_STEPS = 6
 LONGEST_DRAFT_SECONDS = 20.0  # a base on which it takes longer is not one to watch while a slider moves
@@ -55,6 +55,7 @@ class Canvas:
     problem: str = ""
     page: str = ""  # that the problem is told; empty: every page
     passing: bool = False  # the problem is over once this painting has ended
+    large: bool = False  # the problem is a size to be agreed to
     crowded: bool = False  # a training fills the memory: it could be paused
 
     @property
@@ -100,6 +101,7 @@ class Canvas:
             "columns": self.sheet.columns if self.sheet else 0,
             "notices": [translated(notice) for notice in self.notices],
             "problem": self.problem if told else "",
+            "large": self.large and told,
             "crowded": self.crowded and told,
         }
 
@@ -271,6 +273,7 @@ class Painter:
         crowded = isinstance(error, OutOfMemory) and not paused
         return {
             "problem": say_error(error),
+            "large": isinstance(error, TooLarge),
             "crowded": crowded and self.studio.trainings.running() is not None,
         }
 

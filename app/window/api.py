@@ -46,17 +46,19 @@ def add_endpoints(studio: Studio) -> None:
         denoise: float | None = None,
         second_pass: float | None = None,
         second_denoise: float | None = None,
+        agreed: bool = False,
     ) -> dict[str, Any]:
         """Paint pictures with a blend, given as {style name: weight}; their paths and seeds.
 
         A schedule is a list of [share of the steps, weight]; `blend` is the name of a saved blend to begin with.
+        `agreed` paints a size far beyond the base's, however long it takes.
         """
         order = picture_order(
             studio, prompt=prompt, weights=weights, negative=negative, base=base, seed=seed, count=count, steps=steps,
             guidance=guidance, sampler=sampler, width=width, height=height, schedules=schedules,
             composition=composition, texture=texture, mute=mute, solo=solo, mode=mode, in_strength=in_strength,
             balance=balance, blend=blend, image=image, denoise=denoise, second_pass=second_pass,
-            second_denoise=second_denoise,
+            second_denoise=second_denoise, agreed=agreed,
         )  # fmt: skip
         return painted(studio, order)
 

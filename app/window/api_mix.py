@@ -17,7 +17,7 @@ from app.orders import PictureOrder
 from app.studio import Studio
 from app.window.answers import answering
 from app.window.named_paths import base_named, file_named, folder_named
-from styles.errors import BadInput, BlendError
+from styles.errors import BadInput, BlendError, TooLarge
 
 
 def add_mix_endpoints(studio: Studio) -> None:
@@ -183,6 +183,7 @@ def picture_order(
     denoise: float | None = None,
     second_pass: float | None = None,
     second_denoise: float | None = None,
+    agreed: bool = False,
 ) -> PictureOrder:
     """The order of a script; raises BadInput."""
     mix = mix_from(
@@ -193,7 +194,7 @@ def picture_order(
         prompt=prompt, negative=negative, base=base_named(studio, base), seed=seed, count=count, steps=steps, guidance=guidance,
         sampler=sampler, width_px=width, height_px=height, mix=mix, sheet=sheet,
         image=file_named(image) if image else None, denoise=denoise, second_pass=second_pass,
-        second_denoise=second_denoise,
+        second_denoise=second_denoise, agreed=agreed,
     )  # fmt: skip
 
 
@@ -247,8 +248,13 @@ def mix_from(
 def painted(studio: Studio, order: PictureOrder) -> dict[str, Any]:
     """Paint, and say the pictures' paths and seeds, what is to be known about them, and the sheet if it is one."""
     done = Painted()
-    for event in studio.render(order).events():
-        done.take(event)
+    try:
+        for event in studio.render(order).events():
+            done.take(event)
+    except TooLarge as error:
+        raise BadInput(
+            error.message, f"{error.hint} Call it with agreed=True to paint it all the same."
+        ) from error
     return done.facts()
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import time
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -115,10 +116,10 @@ def _connect_painting(studio: Studio, painter: Painter, fields: dict[str, Any], 
         base_named(studio, form.base)
         return form
 
-    def asking(kind: str, pause: bool = False) -> Any:
+    def asking(kind: str, pause: bool = False, agreed: bool = False) -> Any:
         def ask(values: dict[Any, Any], event: gr.EventData) -> None:
             with painter.telling(event.page):
-                order = form_of(values).order(studio)
+                order = replace(form_of(values).order(studio), agreed=agreed)
                 painter.ask(order, kind, pause_training=pause, page=event.page)
 
         return ask
@@ -129,6 +130,7 @@ def _connect_painting(studio: Studio, painter: Painter, fields: dict[str, Any], 
 
     mix = fields["mix"]
     stage.paint(asking(ASKED), inputs, None, **AT_ONCE)
+    stage.anyway(asking(ASKED, agreed=True), inputs, None, **AT_ONCE)
     stage.pause(asking(ASKED, pause=True), inputs, None, **AT_ONCE)
     mix.moved(asking(DRAFT), inputs, None, trigger_mode="always_last", **AT_ONCE)
     mix.released(asking(LIVE), inputs, None, trigger_mode="always_last", **AT_ONCE)

@@ -89,6 +89,7 @@ function show() {
   said.textContent = stateWords();
   notes.replaceChildren(...(canvas.state === "resting" ? [] : canvas.notices ?? []).map((notice) => el("li", {}, notice)));
   complain(canvas.number === dismissed ? "" : canvas.problem);
+  if (canvas.large && canvas.number !== dismissed) wrong.append(el("button", { type: "button", class: "small", onclick: () => { trigger("anyway", { page: pageId() }); expect("asked"); } }, words.anyway));
   if (canvas.crowded && canvas.number !== dismissed) wrong.append(el("button", { type: "button", class: "small", onclick: () => { trigger("pause", { page: pageId() }); expect("asked"); } }, words.pause));
   // While a picture grows out of noise, the one before says more: the old one stays until the new one is better.
   const early = !draft && canvas.kind === "live" && canvas.share < 0.5 && shown.querySelector("img");

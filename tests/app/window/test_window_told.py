@@ -93,3 +93,27 @@ def test_a_base_that_has_gone_is_called_so_in_every_room(
     page.get_by_role("tab", name="Create").click()
     expect(stage.get_by_role("alert")).to_be_hidden()
     expect(page.get_by_text("Not painted.")).to_have_count(0)
+
+
+def test_a_size_far_beyond_the_base_is_asked_about_and_stops_at_once(
+    served: Served, pages: list[Any]
+) -> None:
+    from playwright.sync_api import expect
+
+    expect.set_options(timeout=PATIENCE_MS)
+    page, before = pages[0], len(list((served.home / "pictures").glob("*.png")))
+    page.get_by_role("tab", name="Create").click()
+    page.get_by_text("Own size", exact=True).click()
+    page.get_by_label("Width in pixels").fill("1536")
+    page.get_by_label("Height in pixels").fill("1536")
+    page.get_by_label("Height in pixels").press("Tab")
+    page.get_by_role("button", name="Create Ctrl").click()
+    stage = page.locator("#create-stage")
+    expect(stage.get_by_role("alert")).to_contain_text("1536x1536 px are far beyond what “tiny” is made for")
+    expect(stage.get_by_role("alert")).to_contain_text("128x128 px is the largest size that suits it.")
+    stage.get_by_role("button", name="Paint it all the same").click()
+    expect(stage.get_by_role("alert")).to_be_hidden()
+    page.wait_for_timeout(3000)  # well into the first step, which takes minutes
+    page.get_by_role("button", name="Stop").click()
+    expect(page.get_by_text("Stopped. What was finished is kept.")).to_be_visible()
+    assert len(list((served.home / "pictures").glob("*.png"))) == before
