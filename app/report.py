@@ -24,7 +24,7 @@ LARGEST_LOG = 64 << 20  # bytes
 # Parts that a picture or a training goes through; their licences are told in the window.
 LIBRARIES = (
     "torch", "diffusers", "transformers", "accelerate", "peft", "safetensors", "huggingface_hub", "numpy", "pillow",
-    "pillow-heif", "psd-tools", "gradio", "typer", "filelock", "psutil",
+    "pi-heif", "psd-tools", "gradio", "typer", "filelock", "psutil",
 )  # fmt: skip
 QUOTED = re.compile(r"“[^”]*”|«[^»]*»|'[^'\n]*'|\"[^\"\n]*\"")
 ADDRESSES = re.compile(r"\b\d{1,3}(?:\.\d{1,3}){3}\b")  # of other devices

@@ -224,9 +224,9 @@ def _opened(path: Path, least_px: int) -> Image:
 
 
 def _open_heic(path: Path) -> Image:
-    import pillow_heif
+    import pi_heif
 
-    heif = pillow_heif.open_heif(path, convert_hdr_to_8bit=True)
+    heif = pi_heif.open_heif(path, convert_hdr_to_8bit=True)
     if heif.size[0] * heif.size[1] > MOST_PIXELS:
         from PIL import Image as pillow
 

@@ -61,7 +61,8 @@ def pip_install(root: Path, arguments: list[str], names: list[str], say: Say, do
         "pip",
         "install",
         "--no-input",
-        "--prefer-binary",
+        # A source package would run code of its own while it is built.
+        "--only-binary=:all:",
         "--progress-bar",
         bar,
         *arguments,

@@ -5,7 +5,7 @@ from __future__ import annotations
 from html import escape
 
 import gradio as gr
-import pillow_heif
+import pi_heif
 
 from app.studio import Studio
 from app.window.answers import QUIET
@@ -27,7 +27,7 @@ CLEANING = (3600, 30 * 86400)
 
 def build(studio: Studio, news: News) -> gr.Blocks:
     """The whole page over one studio, which tells by `news` of what happens beside it; served by `serve`, or by a test."""
-    pillow_heif.register_heif_opener()  # Gradio opens the picture to start from by Pillow alone
+    pi_heif.register_heif_opener()  # Gradio opens the picture to start from by Pillow alone
     with gr.Blocks(title="Atelier", analytics_enabled=False, delete_cache=CLEANING) as page:
         gr.HTML(masthead(), elem_id="masthead")
         look_for_problems_at = problems_notice(studio, page)

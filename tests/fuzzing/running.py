@@ -34,7 +34,16 @@ MOST_RAW = 40
 def main(kind: Kind, seed: int, first: int, count: int, seconds: float, out: Path) -> dict[str, Any]:
     """Try inputs from number `first` on until so many or so many seconds are over; return what became of them."""
     warnings.simplefilter("error")
-    for other in ("PIL", "psd_tools", "diffusers", "transformers", "torch", "huggingface_hub", "pillow_heif"):
+    for other in (
+        "PIL",
+        "psd_tools",
+        "diffusers",
+        "transformers",
+        "torch",
+        "huggingface_hub",
+        "pi_heif",
+        "pillow_heif",
+    ):
         warnings.filterwarnings("ignore", module=rf"{other}(\..*)?$")
     out.mkdir(parents=True, exist_ok=True)
     at = out / f"{kind.name} is at.txt"
