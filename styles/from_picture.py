@@ -38,18 +38,21 @@ class SourcePicture:
         from PIL import Image as pillow
         from PIL import ImageOps
 
-        upright = ImageOps.exif_transpose(image)
+        # Each step copies it, so that none is done in vain.
+        upright = ImageOps.exif_transpose(image) if image.getexif().get(0x0112, 1) != 1 else image
         if upright.has_transparency_data:
             layered = upright.convert("RGBA")
             upright = pillow.new("RGBA", layered.size, "white")
             upright.alpha_composite(layered)
-        plain = upright.convert("RGB")
+        plain = upright if upright.mode == "RGB" else upright.convert("RGB")
         if min(plain.size) < 1:
             raise PictureError("The picture to start from has no pixels.", "Choose another one.")
         shrink = min(1.0, math.sqrt(MAX_PIXELS / (plain.width * plain.height)), MAX_SIDE_PX / max(plain.size))
         if shrink < 1:
             size = (max(1, int(plain.width * shrink)), max(1, int(plain.height * shrink)))
             plain = plain.resize(size, pillow.Resampling.LANCZOS)
+        if plain is image:
+            plain = plain.copy()
         plain.info.clear()  # nothing private of the file goes along
         digest = hashlib.sha256(f"RGB {plain.width}x{plain.height} ".encode() + plain.tobytes())
         return cls(plain, digest.hexdigest())

@@ -9,7 +9,7 @@ import re
 import stat
 import struct
 import warnings
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING
 from styles.errors import PictureError
 from styles.file_reading import open_file
 from styles.names import clean_text
+from styles.picture_budget import DECODING, check_bytes, check_picture
 from styles.triggers import with_trigger
 from training.buckets import crop_box
 
@@ -49,6 +50,7 @@ MOST_PIXELS = 179_000_000  # Pillow's own limit for a decompression bomb
 MOST_ARTWORKS = 1000
 LONGEST_CAPTION = 1000  # characters
 CHECKED_PX = 1024  # artworks are looked at with no side below this, if they have it
+STRIP_PIXELS = 1 << 20  # that are brought to RGB at once
 SMALLEST_PX = 64  # a side below this is warned about
 
 
@@ -199,38 +201,60 @@ def full_size(path: Path, opened: Image) -> tuple[int, int]:
 
 
 def _opened(path: Path, least_px: int) -> Image:
-    from PIL import Image as pillow
+    """Unpack a picture of any format and bring it to RGB, with as few copies of it as can be."""
     from PIL import ImageOps
+
+    image = _unpacked(path, least_px)
+    plain = _on_white(image)
+    ImageOps.exif_transpose(plain, in_place=True)
+    return plain
+
+
+def _unpacked(path: Path, least_px: int) -> Image:
+    from PIL import Image as pillow
 
     with open_file(path) as file:
         head = file.read(16)
     if head[:4] == b"8BPS":
-        image = _open_psd(path)
-    elif head[4:8] == b"ftyp" and head[8:12] in HEIC_BRANDS:
-        image = _open_heic(path)
-    else:
-        pillow.init()  # makes all formats known to `open`
-        image = pillow.open(path, formats=PILLOW_FORMATS)
+        return _open_psd(path)
+    if head[4:8] == b"ftyp" and head[8:12] in HEIC_BRANDS:
+        return _open_heic(path)
+    pillow.init()  # makes all formats known to `open`
+    with pillow.open(path, formats=PILLOW_FORMATS) as image:
+        full_size = image.size
         if image.width * image.height > MOST_PIXELS:
             raise pillow.DecompressionBombError
         if least_px and image.format in ("JPEG", "MPO"):
             image.draft(image.mode, (least_px, least_px))
-    try:
+        check_picture(image, path.name, full_size)
         image.load()
-        upright = ImageOps.exif_transpose(image)
-        return _on_white(upright)
-    finally:
-        image.close()
+        image.getexif()  # what is read of it now stays with the pixels
+        return _without_file(image)
+
+
+def _without_file(image: Image) -> Image:
+    """Return a loaded picture without its decoder, which may hold two copies of it; the pixels are not copied."""
+    from PIL import Image as pillow
+
+    plain = pillow.new(image.mode, (1, 1))
+    plain.im = image.im
+    plain._size = image.size
+    plain.palette = image.palette
+    plain.info = dict(image.info)
+    plain.getexif().update(image.getexif())
+    return plain
 
 
 def _open_heic(path: Path) -> Image:
     import pi_heif
 
     heif = pi_heif.open_heif(path, convert_hdr_to_8bit=True)
-    if heif.size[0] * heif.size[1] > MOST_PIXELS:
+    pixels = heif.size[0] * heif.size[1]
+    if pixels > MOST_PIXELS:
         from PIL import Image as pillow
 
         raise pillow.DecompressionBombError
+    check_bytes(pixels * DECODING["HEIF"], path.name)
     image = heif.to_pillow()
     image.getexif()[0x0112] = 1  # libheif has turned it upright already
     return image
@@ -246,6 +270,9 @@ def _open_psd(path: Path) -> Image:
         from PIL import Image as pillow
 
         raise pillow.DecompressionBombError
+    channels, depth = struct.unpack(">H", head[12:14])[0], struct.unpack(">H", head[22:24])[0]
+    # Its channels as they are packed at worst and unpacked, then a picture of them and its RGB.
+    check_bytes(width * height * (2 * channels * max(1, depth // 8) + 8) + path.stat().st_size, path.name)
     if _psd_lacks_rows(path):
         raise ValueError("the end of the picture is not there")
     try:
@@ -286,11 +313,36 @@ def _psd_lacks_rows(path: Path) -> bool:
 
 
 def _on_white(image: Image) -> Image:
-    """Bring any mode to 8-bit sRGB RGB, with what is transparent shown on white."""
+    """Bring any mode to 8-bit sRGB RGB, with what is transparent shown on white: in strips, so that one copy is made.
+
+    A picture that is RGB is changed where it is.
+    """
+    from PIL import Image as pillow
+
+    white = _white_of(image)
+    plain = image
+    if image.mode != "RGB":
+        plain = pillow.new("RGB", image.size)
+        plain.getexif().update(image.getexif())
+    profile = image.info.get("icc_profile")
+    if plain is image and not profile and not image.has_transparency_data:
+        return plain
+    for box in _strips(image):
+        plain.paste(_strip_on_white(image.crop(box), profile, white), box)
+    plain.info.pop("transparency", None)
+    return plain
+
+
+def _strips(image: Image) -> Iterator[tuple[int, int, int, int]]:
+    rows = max(1, STRIP_PIXELS // max(1, image.width))
+    for top in range(0, image.height, rows):
+        yield 0, top, image.width, min(top + rows, image.height)
+
+
+def _strip_on_white(image: Image, profile: bytes | None, white: float) -> Image:
     import numpy as np
     from PIL import Image as pillow
 
-    profile = image.info.get("icc_profile")
     alpha, clear = None, image.info.get("transparency")
     if isinstance(clear, int) and (image.mode == "1" or image.mode.startswith("I;16")):
         alpha = pillow.fromarray(np.where(np.asarray(image) == clear, 0, 255).astype(np.uint8))
@@ -298,8 +350,9 @@ def _on_white(image: Image) -> Image:
         image = image.convert("RGBA" if image.has_transparency_data else "RGB")
     elif image.mode in ("1", "RGBX", "YCbCr", "HSV"):
         image = image.convert("RGB")
-    elif image.mode in ("I", "F") or image.mode.startswith("I;16"):
-        image = _to_eight_bits(image)
+    elif _is_deep(image):
+        values = np.nan_to_num(np.asarray(image, dtype=np.float64))
+        image = pillow.fromarray(np.clip(np.rint(values * (255.0 / white)), 0, 255).astype(np.uint8))
     elif image.has_transparency_data and image.mode in ("L", "RGB"):
         image = image.convert("RGBA")  # one colour is declared transparent
     if image.mode in ("RGBA", "LA", "RGBa", "La"):
@@ -308,26 +361,29 @@ def _on_white(image: Image) -> Image:
         image = image.convert("RGB")
     image = _to_srgb(image, profile)
     if alpha is not None:
-        white = pillow.new("RGB", image.size, "white")
-        white.paste(image, mask=alpha)
-        image = white
+        ground = pillow.new("RGB", image.size, "white")
+        ground.paste(image, mask=alpha)
+        image = ground
     return image
 
 
-def _to_eight_bits(image: Image) -> Image:
-    """Bring 16-bit, 32-bit or floating-point greys to 8 bits by their range's usual meaning."""
-    import numpy as np
-    from PIL import Image as pillow
+def _is_deep(image: Image) -> bool:
+    return image.mode in ("I", "F") or image.mode.startswith("I;16")
 
-    values = np.nan_to_num(np.asarray(image, dtype=np.float64))
-    top = float(values.max(initial=0.0))
+
+def _white_of(image: Image) -> float:
+    """Return what number is white among 16-bit, 32-bit or floating-point greys, by their range's usual meaning."""
+    import numpy as np
+
+    if not _is_deep(image):
+        return 255.0
+    tops = (np.nan_to_num(np.asarray(image.crop(box), np.float64)).max(initial=0.0) for box in _strips(image))
+    top = float(max(tops, default=0.0))
     if image.mode == "F" and top <= 1.0:
-        white = 1.0
-    elif top <= 255.0 and not image.mode.startswith("I;16"):
-        white = 255.0
-    else:
-        white = max(65535.0, top)
-    return pillow.fromarray(np.clip(np.rint(values * (255.0 / white)), 0, 255).astype(np.uint8))
+        return 1.0
+    if top <= 255.0 and not image.mode.startswith("I;16"):
+        return 255.0
+    return max(65535.0, top)
 
 
 def _to_srgb(image: Image, profile: bytes | None) -> Image:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import secrets
 import threading
 import time
@@ -26,7 +27,7 @@ from styles.from_picture import SourcePicture, keep_source, kept_source
 from styles.home import Home
 from styles.library import Library
 from styles.missing import card_of, current
-from styles.recipe import Recipe
+from styles.recipe import MAX_PIXELS, Recipe
 from styles.strength import Effect, Effects
 from styles.threads import use
 from styles.triggers import is_left_out, with_trigger
@@ -256,7 +257,8 @@ def _picture_of(path: Path | None) -> SourcePicture | None:
         return None
     from training.artworks import open_artwork
 
-    return SourcePicture.of(open_artwork(path.expanduser()))
+    # A vast JPEG is decoded at a fraction of its size, and still not smaller than what can be painted.
+    return SourcePicture.of(open_artwork(path.expanduser(), least_px=math.isqrt(MAX_PIXELS)))
 
 
 def _what_differs(recipe: Recipe, base: Base) -> list[str]:

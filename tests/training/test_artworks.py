@@ -2,6 +2,8 @@ import io
 import os
 import random
 import struct
+import subprocess
+import sys
 import zlib
 from contextlib import suppress
 from pathlib import Path
@@ -143,11 +145,11 @@ def _png16(colour: tuple[int, int, int], width: int = 64, height: int = 64) -> b
     return _png(width, height, 16, zlib.compress(row * height))
 
 
-def _png(width: int, height: int, bits: int, data: bytes) -> bytes:
+def _png(width: int, height: int, bits: int, data: bytes, colour: int = 2) -> bytes:
     def chunk(kind: bytes, body: bytes) -> bytes:
         return struct.pack(">I", len(body)) + kind + body + struct.pack(">I", zlib.crc32(kind + body))
 
-    header = struct.pack(">IIBBBBB", width, height, bits, 2, 0, 0, 0)
+    header = struct.pack(">IIBBBBB", width, height, bits, colour, 0, 0, 0)
     return b"\x89PNG\r\n\x1a\n" + chunk(b"IHDR", header) + chunk(b"IDAT", data) + chunk(b"IEND", b"")
 
 
@@ -194,6 +196,44 @@ def test_a_decompression_bomb_is_refused(tmp_path: Path) -> None:
     for name in ("bomb.png", "bomb.psd"):
         with pytest.raises(PictureError, match="megapixels"):
             open_artwork(tmp_path / name)
+
+
+def test_what_would_take_too_much_memory_is_refused_by_its_header(tmp_path: Path) -> None:
+    (tmp_path / "rgba.png").write_bytes(_png(13_000, 13_000, 8, zlib.compress(b"\0" * 1000), colour=6))
+    Image.new("F", (8, 8)).save(tmp_path / "float.tif")
+    data = (tmp_path / "float.tif").read_bytes()
+    for tag in (256, 257):  # width and height
+        at = data.index(struct.pack("<HHII", tag, 4, 1, 8))
+        data = data[: at + 8] + struct.pack("<I", 13_000) + data[at + 12 :]
+    (tmp_path / "float.tif").write_bytes(data)
+    flat().save(tmp_path / "scans.jpg", progressive=True)
+    data = (tmp_path / "scans.jpg").read_bytes()
+    at = data.index(b"\xff\xc2") + 5
+    (tmp_path / "scans.jpg").write_bytes(data[:at] + struct.pack(">HH", 13_000, 13_000) + data[at + 4 :])
+    deep = b"8BPS" + struct.pack(">H6xHIIHH", 1, 4, 13_000, 13_000, 16, 3) + b"\0" * 40
+    (tmp_path / "deep.psd").write_bytes(deep)
+    for path in sorted(tmp_path.iterdir()):
+        with pytest.raises(PictureError, match="GB of memory") as refused:
+            open_artwork(path)
+        assert path.name in refused.value.message and "smaller" in refused.value.hint
+
+
+def test_deep_greys_are_brought_to_colours_in_strips(tmp_path: Path) -> None:
+    """A file of some KiB took 27 bytes a pixel; two are its own, four those of its colours."""
+    pytest.importorskip("resource")  # not on Windows
+    side = 4000
+    line = b"\0" + struct.pack(">H", 999) * side
+    (tmp_path / "grey.png").write_bytes(_png(side, side, 16, zlib.compress(line * side, 1), colour=0))
+    look = (
+        "import resource, sys; from pathlib import Path; from training.artworks import open_artwork;"
+        "open_artwork(Path(sys.argv[1]).with_name('small.png')); peak = resource.RUSAGE_SELF;"
+        "before = resource.getrusage(peak).ru_maxrss; open_artwork(Path(sys.argv[1]));"
+        "print(resource.getrusage(peak).ru_maxrss - before)"
+    )
+    Image.new("I;16", (64, 64)).save(tmp_path / "small.png")
+    command = [sys.executable, "-c", look, str(tmp_path / "grey.png")]
+    took = int(subprocess.run(command, check=True, capture_output=True, text=True).stdout)
+    assert took * (1 if sys.platform == "darwin" else 1024) < 8 * side * side + (60 << 20)
 
 
 def test_damaged_files_are_named(tmp_path: Path) -> None:
