@@ -95,7 +95,8 @@ def kept_source(sha256: str, home: Home) -> SourcePicture:
             f"The picture that this one was painted from is not here ({path.name}).",
             f"Copy it into {path.parent}, from the home in which the picture was made.",
         ) from error
-    except (OSError, ValueError, SyntaxError, pillow.DecompressionBombError) as error:
+    # Pillow's decoders raise anything of damaged bytes: KeyError, TypeError, struct.error, ...
+    except Exception as error:
         raise RecipeError(
             f"The picture that this one was painted from is damaged ({path.name}).",
             f"Copy it again into {path.parent}.",

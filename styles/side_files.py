@@ -83,7 +83,8 @@ def thumbnail_of(picture: Path) -> bytes | None:
                 if image.width * image.height > MOST_PIXELS:
                     return None
                 return thumbnail_jpeg(image)
-    except (OSError, ValueError, SyntaxError, Image.DecompressionBombError, Image.DecompressionBombWarning):
+    # Pillow's decoders raise anything of damaged bytes: KeyError, TypeError, struct.error, ...
+    except Exception:
         return None
 
 

@@ -153,7 +153,8 @@ def _preview(job: Job, path: str, label: str) -> str:
             if picture.width * picture.height > MOST_PIXELS:
                 return ""
             small = picture.convert("RGB")
-    except (OSError, ValueError, SyntaxError, Image.DecompressionBombError):
+    # Pillow's decoders raise anything of damaged bytes: KeyError, TypeError, struct.error, ...
+    except Exception:
         return ""  # a preview that someone deleted is no reason to show none
     small.thumbnail((LARGEST_PX, LARGEST_PX))
     out = io.BytesIO()

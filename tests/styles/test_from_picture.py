@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import struct
 from dataclasses import replace
 from pathlib import Path
 
@@ -21,12 +22,15 @@ from styles.from_picture import (
     fitted_size,
     keep_source,
     kept_source,
+    source_path,
     sources_folder,
 )
 from styles.generate import CreateRequest, SecondPass, StepDone, generate, request_again
 from styles.home import Home
 from styles.pictures import parameters_text, png_bytes, read_recipe, save_picture
 from styles.sampling import SAMPLERS, make_scheduler
+from styles.side_files import thumbnail_of
+from styles.thumbnail import public_thumbnail
 from tests.styles.painting import apart, paint, pixels, style_for
 
 
@@ -230,3 +234,21 @@ def test_bad_requests_are_refused(changes: dict, said: str, bases: dict[str, Bas
 def test_second_passes_that_can_not_be_done_are_refused(numbers: tuple) -> None:
     with pytest.raises(RecipeError, match="can't be done"):
         SecondPass(*numbers)
+
+
+@pytest.mark.parametrize("odd", [TypeError, KeyError, RuntimeError, OverflowError, struct.error])
+def test_a_decoder_may_raise_anything(
+    odd: type[Exception], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    home = Home(tmp_path)
+    path = source_path("0" * 64, home)
+    path.parent.mkdir(parents=True)
+    picture().save(path)
+
+    def fail(self: Image.Image) -> None:
+        raise odd("of damaged bytes")
+
+    monkeypatch.setattr("PIL.PngImagePlugin.PngImageFile.load_prepare", fail)
+    with pytest.raises(RecipeError, match="damaged"):
+        kept_source("0" * 64, home)
+    assert thumbnail_of(path) is None and public_thumbnail(path.read_bytes()) is None
