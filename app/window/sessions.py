@@ -1,6 +1,7 @@
-"""How many pages' sessions are kept: each holds a copy of the whole page's settings, about a megabyte.
+"""What is kept of pages and scripts: the latest sessions, without a copy of the whole page's description in each.
 
-Gradio keeps ten thousand of them, among them those of pages long closed and of scripts that asked once.
+Gradio keeps ten thousand of them with about a megabyte each, among them those of pages long closed and of scripts that
+asked once.
 """
 
 from __future__ import annotations
@@ -9,9 +10,10 @@ from collections import Counter
 from typing import Any
 
 import gradio as gr
-from gradio.state_holder import StateHolder
+from gradio.state_holder import SessionState, StateHolder
 
 SESSIONS = 200
+EVENTS = 10  # that gradio reckons with at each event, for a page of its own that is not shown here
 HEARTBEAT = "/gradio_api/heartbeat/"
 
 
@@ -23,6 +25,13 @@ class Sessions(StateHolder):
         self.open: Counter[str] = Counter()
         self.set_blocks(page)
         self.capacity = SESSIONS
+
+    def __getitem__(self, session_id: str) -> SessionState:
+        """The session of that name, begun where there is none."""
+        session = super().__getitem__(session_id)
+        if not isinstance(session.config_values, NothingKept):
+            session.config_values = NothingKept()
+        return session
 
     def update(self, session_id: str) -> None:
         """Note that a session is used, and drop the oldest of the others that are too many."""
@@ -45,6 +54,16 @@ class Sessions(StateHolder):
         queue.pending_event_ids_session.pop(session_id, None)
 
 
+class NothingKept(dict[int, dict[str, Any]]):
+    """Takes what is put into it for nothing: only gradio's links to a page's state need its description."""
+
+    def __setitem__(self, number: int, description: dict[str, Any]) -> None:
+        pass
+
+    def __missing__(self, number: int) -> dict[str, Any]:
+        return {}
+
+
 def busy(queue: Any) -> set[str]:
     """The sessions for which gradio's queue has something to do."""
     waiting = [event for line in list(queue.event_queue_per_concurrency_id.values()) for event in line.queue]
@@ -55,6 +74,7 @@ def busy(queue: Any) -> set[str]:
 def keep_few_sessions(app: Any) -> Sessions:
     """Put these in place of the sessions of gradio's web application, which has answered nobody yet."""
     app.state_holder = Sessions(app.get_blocks())
+    app.get_blocks()._queue.ANALYTICS_MAX_EVENTS = EVENTS
     return app.state_holder
 
 

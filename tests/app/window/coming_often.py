@@ -95,6 +95,7 @@ def main(home: Home) -> dict[str, Any]:
         found = {
             "left": list(kept.session_data),
             "unread": sorted(page._queue.pending_messages_per_session),
+            "described": sum(len(session.config_values) for session in kept.session_data.values()),
             "kept": [kept["open"][state], *used],
         }
         alive.close()

@@ -24,5 +24,6 @@ def test_sessions_are_bounded_and_an_open_page_keeps_its_own(tmp_path: Path) -> 
     found = json.loads(told.stdout.splitlines()[-1])
     assert found["left"] == ["open", f"once {MANY - 2}", f"once {MANY - 1}", "used"]
     assert found["unread"] == sorted(found["left"])  # nor do answers stay that nobody has fetched
+    assert found["described"] == 0  # gradio keeps a copy of all that is on the page for each
     assert found["kept"] == [KEPT, KEPT]
     assert found["after it was closed"] == [f"later {number}" for number in range(BOUND)]
