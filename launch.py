@@ -227,14 +227,14 @@ def main(argv: list[str]) -> int:
     root = Path(__file__).resolve().parent
     if str(root) not in sys.path:
         sys.path.insert(0, str(root))
-    from styles.threads import wait_passively
-
-    wait_passively()  # in this process, and in all that it starts
     command = command_in(argv)
     wants_help = "-h" in argv or "--help" in argv
     if command == "help" or (command is None and wants_help):
         print(HELP, end="")
         return 0
+    from styles.threads import wait_passively
+
+    wait_passively()  # in this process, and in all that it starts
     own_python = "--no-venv" in argv
     argv = [argument for argument in argv if argument != "--no-venv"]
 

@@ -146,6 +146,10 @@ def telling(path: Path) -> Iterator[None]:
             raise BadInput(
                 f"{path.parent} can't be written to.", "Choose another folder, or allow writing to this one."
             ) from error
+        if error.errno == errno.ENOTDIR and not path.parent.is_dir():
+            raise BadInput(
+                f"{path.parent} is no folder, or lies in none.", "Choose another folder."
+            ) from error
         if error.errno in IN_THE_WAY:
             raise Failure(
                 f"{path} can't be written: something else of that name, or of its folder's, is in the way.",

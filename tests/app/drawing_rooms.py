@@ -21,6 +21,7 @@ import gradio as gr
 
 from app.studio import Studio
 from app.window import serving
+from app.window.news import News
 from app.window.page import build
 from app.window.problems import problems_drawn
 from app.window.train_watch import Watch, _look
@@ -47,7 +48,7 @@ def drawn(home: Home) -> dict[str, Any]:
     """Build the page, and ask all that it asks for by itself."""
     studio = Studio(home)
     refused, count = [], 0
-    for handler in build(studio).fns.values():
+    for handler in build(studio, News()).fns.values():
         occasions = {event for _, event in handler.targets}
         if handler.fn and not handler.inputs and occasions & {"load", "select", "tick"}:
             count += 1
