@@ -9,8 +9,9 @@ from dataclasses import dataclass, field
 
 # The threads of one operation wait for each other a thousand times a second. By default they spin meanwhile, which is
 # quick on a machine that does nothing else; beside other work they spin while their partner waits for its turn.
-# libgomp (Linux) reads the first two, the OpenMP of LLVM and of Intel (macOS, Windows) the first and the last.
-PASSIVE_WAITING = {"OMP_WAIT_POLICY": "PASSIVE", "KMP_BLOCKTIME": "0"}
+# libgomp (Linux) reads the first two, the OpenMP of LLVM and of Intel (macOS, Windows) the first and the last. The turns
+# that libgomp spins before it sleeps are by tests/benchmarks/beside_work.py.
+PASSIVE_WAITING = {"OMP_WAIT_POLICY": "PASSIVE", "GOMP_SPINCOUNT": "2000", "KMP_BLOCKTIME": "0"}
 # Whoever sets one of these has chosen: nothing is measured then.
 CHOSEN_BY = ("OMP_NUM_THREADS", "MKL_NUM_THREADS")
 
@@ -24,8 +25,10 @@ REST = 20  # steps before it is measured again
 def wait_passively(environment: MutableMapping[str, str] = os.environ) -> None:
     """Let the threads of an operation sleep while they wait; called before torch is imported, which reads it once.
 
-    A variable that the user has set stays as it is.
+    A variable that the user has set stays as it is, and with a policy of the user's own nothing is changed.
     """
+    if "OMP_WAIT_POLICY" in environment:
+        return
     for name, value in PASSIVE_WAITING.items():
         environment.setdefault(name, value)
 

@@ -31,7 +31,10 @@ def free_choice(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
 def test_what_the_user_has_set_stays() -> None:
     environment = {"OMP_WAIT_POLICY": "ACTIVE"}
     wait_passively(environment)
-    assert environment == PASSIVE_WAITING | {"OMP_WAIT_POLICY": "ACTIVE"}
+    assert environment == {"OMP_WAIT_POLICY": "ACTIVE"}
+    environment = {"KMP_BLOCKTIME": "10"}
+    wait_passively(environment)
+    assert environment == PASSIVE_WAITING | {"KMP_BLOCKTIME": "10"}
 
 
 @pytest.mark.parametrize(
