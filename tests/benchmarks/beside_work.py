@@ -139,7 +139,7 @@ def training_steps(scratch: Path) -> Iterator[float]:
     from tests.benchmarks.train_loop import prepared_trainer
 
     arguments = argparse.Namespace(base="starter", device="cpu", batch=4, opposite_every=0)
-    measures, pace = os.environ["GOMP_SPINCOUNT"] != SETTINGS["as torch comes"]["GOMP_SPINCOUNT"], Pace()
+    measures, pace = os.environ.get("GOMP_SPINCOUNT") != SETTINGS["as torch comes"]["GOMP_SPINCOUNT"], Pace()
     with prepared_trainer(scratch, arguments) as (trainer, _):
         if measures:
             fastest(trainer.rehearse)
