@@ -45,6 +45,7 @@ Options:
 
 COMMANDS = ("setup", "demo", "train", "create", "styles", "blends", "bases", "jobs", "test")
 TAKES_VALUE = ("--home", "--port")
+PATIENCE_SECONDS = 120  # for a window that is open and does not answer
 # Two files of tests at once: half of the time a test waits for a trainer or a page in another process.
 PYTEST = ("-m", "pytest", "-q", "-n", "2", "--dist", "loadfile")
 
@@ -149,7 +150,33 @@ def port_refusal(text: str) -> str | None:
 
 
 def running_page(home: Path) -> str | None:
-    """The address, with the key, of the window that serves `home` already, or None."""
+    """The address, with the key, of the window that serves `home` already, or None.
+
+    One that holds the home's lock is open, is just being opened or is closing, and may need long for it on a busy
+    machine: its answer, or its end, is waited for.
+    """
+    import time
+
+    from styles.locks import is_held
+
+    until = time.monotonic() + PATIENCE_SECONDS
+    told = False
+    while True:
+        try:
+            held = is_held(home / "running.lock")
+        except ImportError:  # filelock, on Windows: the Python of `.venv`, which has it, looks again
+            held = False
+        page = answering_page(home, seconds=30 if held else 3)
+        if page or not held or time.monotonic() > until:
+            return page
+        if not told:
+            say("A window over this home is open already: waiting for its answer.")
+            told = True
+        time.sleep(0.2)
+
+
+def answering_page(home: Path, seconds: float) -> str | None:
+    """The address, with the key, of the page that says by itself within `seconds` that it serves `home`, or None."""
     from app.key import CHALLENGE, PROOF, address, proof, read_key
     from styles.file_reading import read_json
     from styles.home import Home
@@ -167,7 +194,7 @@ def running_page(home: Path) -> str | None:
     # The file may be left from a window that was killed, and its port be another program's by now, which must not get
     # the key: whoever answers has to prove that he has it.
     challenge = secrets.token_hex(16)
-    page = http.client.HTTPConnection("127.0.0.1", port, timeout=3)
+    page = http.client.HTTPConnection("127.0.0.1", port, timeout=seconds)
     try:
         page.request("GET", "/", headers={CHALLENGE: challenge})
         found = page.getresponse().getheader(PROOF) == proof(key, challenge)

@@ -27,21 +27,16 @@ from styles.atomic import telling, unused_name, write_text
 from styles.errors import AtelierError, JobError, JobHeldError, PlanError
 from styles.file_reading import open_file, open_to_append, read_json, read_text
 from styles.home import Home
+from styles.locks import is_held
 from styles.names import LONGEST_NAME, clean_text, safe_name, suggested_name
 from training.artworks import Artwork, caption_of, full_caption, inspect
 from training.events import Failed, Finished, Paused, TrainingEvent, Warned, from_json_line, to_json_line
 from training.plan import TrainingPlan
 
-try:
-    import fcntl
-except ImportError:  # Windows
-    fcntl = None  # type: ignore[assignment]
-
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
 LONGEST_FILE_NAME = 255  # characters
-LOOK_SECONDS = 0.06
 HELD_BY_ANOTHER = 3  # exit code of a trainer whose job another one holds
 MOVE_AWAY = "Move it out of the folder; what else is there stays as it is."
 State = Literal["waiting", "running", "paused", "finished", "failed", "interrupted", "damaged"]
@@ -238,32 +233,8 @@ class Job:
             lock.release()
 
     def alive(self) -> bool:
-        """Say whether a trainer holds the job now; the system frees the lock of a killed one.
-
-        Who only looks is not to be taken for a trainer by somebody else who looks.
-        """
-        lock = self.folder / "lock"
-        if not os.path.isfile(lock):  # no trainer has been here, or none can
-            return False
-        if fcntl:
-            try:
-                # To read only, so that a folder that can't be written is looked at, too.
-                with open_file(lock) as file:
-                    fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)  # many may look at once
-                    return False
-            except BlockingIOError:
-                return True
-            except OSError:
-                pass  # a file system that can't, as Windows can't
-        from filelock import FileLock, Timeout
-
-        try:  # a look insists for longer than another one lasts
-            with FileLock(lock, timeout=LOOK_SECONDS, poll_interval=LOOK_SECONDS / 20):
-                return False
-        except Timeout:
-            return True
-        except OSError:  # who can't take the lock can't be told apart from who never had it
-            return False
+        """Say whether a trainer holds the job now; the system frees the lock of a killed one."""
+        return is_held(self.folder / "lock")
 
     def state(self) -> State:
         """Say in one word how the job stands, from its lock and its journal's last event."""

@@ -13,7 +13,9 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
+import gradio.http_server
 from filelock import FileLock, Timeout
+from gradio.exceptions import ServerFailedToStartError
 
 from app.key import address, home_key, open_page
 from app.log import write_note
@@ -46,6 +48,7 @@ def serve(studio: Studio, port: int | None = None, open_browser: bool = True, na
     with _only_window(studio), _private_folder():
         _free_port(port, listening)  # a port that is taken is told before anything is built
         fetch_nothing()
+        wait_for_web_server()
         news = News()
         page = build(studio, news)
         ended, key = threading.Event(), home_key(studio.home)
@@ -95,6 +98,21 @@ def _launch(page: Any, port: int | None, *, server_name: str, **options: Any) ->
     raise AssertionError("the last try returns or raises")
 
 
+def wait_for_web_server() -> None:
+    """Have gradio wait for its web server for as long as that is starting; after 5 s it would give up."""
+    gradio.http_server.Server.run_in_thread = _run_in_thread
+
+
+def _run_in_thread(server: gradio.http_server.Server) -> None:
+    """Start a web server in a thread of its own; raises ServerFailedToStartError where that ends instead."""
+    server.thread = threading.Thread(target=server.run, daemon=True)
+    server.thread.start()
+    while not server.started:
+        server.thread.join(timeout=0.01)
+        if not server.thread.is_alive() and not server.started:
+            raise ServerFailedToStartError("The web server could not be started.")
+
+
 @contextmanager
 def _no_proxy_to_ourselves() -> Iterator[None]:
     """Keep this machine's addresses from the proxy for as long as gradio looks whether its page answers."""
@@ -125,7 +143,8 @@ def _wait(ended: threading.Event) -> None:
 @contextmanager
 def _only_window(studio: Studio) -> Iterator[None]:
     """Hold the home's lock, by which the launcher knows that a window is open."""
-    lock = FileLock(studio.home.root / "running.lock", timeout=0)
+    # The short wait lets a launcher look at the lock at the same moment.
+    lock = FileLock(studio.home.root / "running.lock", timeout=1)
     try:
         lock.acquire()
     except Timeout as error:

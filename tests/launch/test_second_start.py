@@ -12,6 +12,7 @@ from http.server import BaseHTTPRequestHandler, HTTPServer
 from pathlib import Path
 
 import pytest
+from filelock import FileLock
 
 import launch
 from app.key import proof
@@ -77,6 +78,48 @@ def test_a_window_that_was_killed_is_not_found(tmp_path: Path) -> None:
     with socket.socket() as unused:
         unused.bind(("127.0.0.1", 0))
         _announce(tmp_path, unused.getsockname()[1])
+        assert launch.running_page(tmp_path) is None
+
+
+class LatePage(Page):
+    """A page that answers only the third request."""
+
+    asked = 0
+
+    def do_GET(self) -> None:
+        type(self).asked += 1
+        if self.asked % 3 == 0:
+            super().do_GET()
+
+
+@pytest.mark.parametrize("port", [LatePage], indirect=True)
+def test_an_open_window_that_answers_late_is_waited_for(tmp_path: Path, port: int) -> None:
+    _announce(tmp_path, port)
+    with FileLock(tmp_path / "running.lock"):
+        assert launch.running_page(tmp_path) == f"http://127.0.0.1:{port}/?key={KEY}"
+
+
+def test_a_window_that_is_just_being_opened_is_waited_for(
+    tmp_path: Path, port: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("time.sleep", lambda seconds: _announce(tmp_path, port))
+    with FileLock(tmp_path / "running.lock"):
+        assert launch.running_page(tmp_path) == f"http://127.0.0.1:{port}/?key={KEY}"
+
+
+def test_a_window_that_closes_is_waited_for(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    lock = FileLock(tmp_path / "running.lock")
+    lock.acquire()
+    monkeypatch.setattr("time.sleep", lambda seconds: lock.release())
+    assert launch.running_page(tmp_path) is None
+    assert not lock.is_locked
+
+
+def test_a_window_that_never_answers_is_not_waited_for_forever(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(launch, "PATIENCE_SECONDS", -1)
+    with FileLock(tmp_path / "running.lock"):
         assert launch.running_page(tmp_path) is None
 
 
