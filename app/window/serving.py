@@ -6,11 +6,9 @@ import json
 import os
 import socket
 import sys
-import tempfile
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
-from pathlib import Path
 from typing import Any
 
 import gradio.http_server
@@ -20,6 +18,7 @@ from gradio.exceptions import ServerFailedToStartError
 from app.key import address, home_key, open_page
 from app.log import write_note
 from app.studio import Studio
+from app.temporary import private_folder
 from app.window.door import EVERYWHERE, HERE, around, is_guarded
 from app.window.look import SIGN, css, theme
 from app.window.native import end_at_signal, refuse_without_webview, show_natively
@@ -45,7 +44,7 @@ def serve(studio: Studio, port: int | None = None, open_browser: bool = True, na
         refuse_without_webview()
     settings = studio.settings
     listening = EVERYWHERE if settings.shared else HERE
-    with _only_window(studio), _private_folder():
+    with _only_window(studio), private_folder():
         _free_port(port, listening)  # a port that is taken is told before anything is built
         fetch_nothing()
         wait_for_web_server()
@@ -170,23 +169,6 @@ def _tell_launcher(studio: Studio, port: int) -> None:
         write_private(file, json.dumps({"port": port, "pid": os.getpid()}))
     except (AtelierError, OSError) as error:
         print(say_error(error), file=sys.stderr, flush=True)
-
-
-@contextmanager
-def _private_folder() -> Iterator[None]:
-    """Work in a new, empty folder of our own: gradio would publish what lies in the working directory."""
-    before = Path.cwd()
-    with tempfile.TemporaryDirectory(prefix="atelier-", ignore_cleanup_errors=True) as folder:
-        files = Path(folder) / "files"
-        empty = Path(folder) / "empty"
-        files.mkdir()
-        empty.mkdir()
-        os.environ["GRADIO_TEMP_DIR"] = str(files)
-        os.chdir(empty)
-        try:
-            yield
-        finally:
-            os.chdir(before)
 
 
 def _free_port(wanted: int | None, address: str) -> int:

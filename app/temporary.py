@@ -1,0 +1,101 @@
+"""The folder for all temporary files of one window, and the removal of those that killed windows left."""
+
+from __future__ import annotations
+
+import os
+import re
+import shutil
+import stat
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+
+from filelock import FileLock, Timeout
+
+PREFIX = "atelier-"
+NAME = re.compile(re.escape(PREFIX) + "[a-z0-9_]{8}")
+# Held for as long as the folder's process lives; a folder without it is not ours to remove.
+LOCK = "in-use.lock"
+
+
+@contextmanager
+def private_folder() -> Iterator[None]:
+    """Work in a new, empty folder of our own: gradio would publish what lies in the working directory.
+
+    Beside it go all temporary files of this process: what pages upload, drafts, exports. Those of windows that were
+    killed are removed first.
+    """
+    remove_left()
+    before, temporary = Path.cwd(), tempfile.tempdir
+    with locked_folder() as folder:
+        files, empty = folder / "files", folder / "empty"
+        files.mkdir()
+        empty.mkdir()
+        os.environ["GRADIO_TEMP_DIR"] = str(files)
+        tempfile.tempdir = str(folder)
+        os.chdir(empty)
+        try:
+            yield
+        finally:
+            os.chdir(before)
+            tempfile.tempdir = temporary
+
+
+@contextmanager
+def locked_folder() -> Iterator[Path]:
+    """Yield a new folder for this user alone, which `remove_left` leaves alone; it is gone at the end."""
+    folder, lock = _new_folder()
+    try:
+        yield folder
+    finally:
+        _remove(folder)
+        lock.release()
+        shutil.rmtree(folder, ignore_errors=True)
+
+
+def remove_left() -> None:
+    """Remove the folders of `locked_folder` whose processes have ended without doing so."""
+    for folder in Path(tempfile.gettempdir()).glob(f"{PREFIX}*"):
+        if NAME.fullmatch(folder.name) and _is_ours(folder):
+            with suppress(Timeout, OSError):
+                with FileLock(folder / LOCK, timeout=0):
+                    _remove(folder)
+                shutil.rmtree(folder, ignore_errors=True)
+
+
+def _new_folder() -> tuple[Path, FileLock]:
+    while True:
+        folder = Path(tempfile.mkdtemp(prefix=PREFIX))
+        lock = FileLock(folder / LOCK, timeout=0)
+        try:
+            lock.acquire()
+        except (Timeout, FileNotFoundError):
+            continue  # another start came between the making of the lock and its taking, and removes the folder
+        except OSError:
+            pass  # a file system without locks: nobody can take it, to remove the folder, either
+        return folder, lock
+
+
+def _is_ours(folder: Path) -> bool:
+    """Whether it is a folder of this user, itself and no link to one, and has a lock."""
+    try:
+        about, lock = folder.lstat(), (folder / LOCK).lstat()
+    except OSError:
+        return False
+    mine = os.name == "nt" or about.st_uid == os.getuid()
+    return mine and stat.S_ISDIR(about.st_mode) and stat.S_ISREG(lock.st_mode)
+
+
+def _remove(folder: Path) -> None:
+    """Delete a folder whose lock this process holds, which on Windows stays until it is released.
+
+    The lock goes last, so that what a kill leaves of the rest is found again.
+    """
+    for entry in folder.iterdir():
+        if entry.is_dir() and not entry.is_symlink():
+            shutil.rmtree(entry, ignore_errors=True)
+        elif entry.name != LOCK:
+            with suppress(OSError):
+                entry.unlink()
+    shutil.rmtree(folder, ignore_errors=True)
