@@ -2,7 +2,10 @@
 
 import errno
 import os
+import re
 import secrets
+import shutil
+import time
 import unicodedata
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
@@ -12,7 +15,51 @@ from pathlib import Path
 from styles.errors import AtelierError, BadInput, DiskFullError, Failure
 
 IN_THE_WAY = {errno.EISDIR, errno.ENOTDIR, errno.EEXIST, errno.ELOOP}
+# What `unfinished` names, with the number of the process that writes it.
+UNFINISHED = re.compile(r"\.([0-9]{1,10})-[0-9a-f]{12}\.part(\.\w+)?")
+ABANDONED_SECONDS = (
+    3600  # without a change, of a file whose process is not to be found: it may be on another machine
+)
 FULL = {errno.ENOSPC, errno.EFBIG, getattr(errno, "EDQUOT", errno.ENOSPC)}
+
+
+def unfinished(folder: Path, suffix: str = "") -> Path:
+    """Return a new hidden path in `folder` for what is going to be written there.
+
+    What was left there by processes that were killed is deleted first.
+    """
+    with suppress(OSError):  # a folder that is not there yet, or can't be looked into
+        for entry in os.scandir(folder):
+            if found := UNFINISHED.fullmatch(entry.name):
+                with suppress(OSError):  # it is gone already, or another user's
+                    if _is_abandoned(int(found[1]), entry.stat(follow_symlinks=False).st_mtime):
+                        discard(Path(entry.path))
+    return folder / f".{os.getpid()}-{secrets.token_hex(6)}.part{suffix}"
+
+
+def _is_abandoned(pid: int, changed: float) -> bool:
+    """Say whether what process `pid` last changed then will not be finished any more."""
+    if time.time() - changed < ABANDONED_SECONDS:
+        return False
+    try:
+        import psutil
+    except ImportError:  # in a launcher whose Python has no packages
+        return False
+    try:
+        return psutil.Process(pid).create_time() > changed + 2  # another one; FAT counts in steps of 2 s
+    except psutil.NoSuchProcess:
+        return True
+    except psutil.Error:
+        return False
+
+
+def discard(path: Path) -> None:
+    """Delete a file or a folder that did not come to its name; what can't be deleted stays for later."""
+    if path.is_dir() and not path.is_symlink():
+        shutil.rmtree(path, ignore_errors=True)
+    else:
+        with suppress(OSError):  # what stands in the way of it, such as a file for a folder, is told already
+            path.unlink(missing_ok=True)
 
 
 @contextmanager
@@ -23,15 +70,14 @@ def replacing(path: Path) -> Iterator[Path]:
     BadInput where the folder can't be written.
     """
     # The extension stays, since several libraries choose the format by it.
-    temporary = path.with_name(f".{secrets.token_hex(6)}.part{path.suffix}")
+    temporary = unfinished(path.parent, path.suffix)
     try:
         with telling(path):
             path.parent.mkdir(parents=True, exist_ok=True)
             yield temporary
             replace_from(temporary, path)
     finally:
-        with suppress(OSError):  # what stands in the way of it, such as a file for a folder, is told already
-            temporary.unlink(missing_ok=True)
+        discard(temporary)
 
 
 def replace_from(temporary: Path, path: Path) -> None:
@@ -88,7 +134,7 @@ def write_new(folder: Path, stem: str, suffix: str, data: bytes) -> Path:
 
     Never over another file, not even over one that another process writes at this moment. Raises as `replacing`.
     """
-    temporary = folder / f".{secrets.token_hex(6)}.part{suffix}"
+    temporary = unfinished(folder, suffix)
     try:
         with telling(folder / f"{stem}{suffix}"):
             folder.mkdir(parents=True, exist_ok=True)
@@ -104,8 +150,7 @@ def write_new(folder: Path, stem: str, suffix: str, data: bytes) -> Path:
                     continue
                 return path
     finally:
-        with suppress(OSError):
-            temporary.unlink(missing_ok=True)
+        discard(temporary)
 
 
 def check_folder(folder: Path) -> None:

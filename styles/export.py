@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import json
 import os
-import secrets
 import shutil
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -115,7 +114,7 @@ def export_style(style: Style, folder: Path, order: ExportOrder = ExportOrder())
             raise BadInput(f"{folder} is not a folder.", "Choose a folder to put the style in.")
         name = _free_name(folder, name, order)
     files = _files(style, order, name)
-    waiting = folder / f".{secrets.token_hex(6)}.part"
+    waiting = atomic.unfinished(folder)
     try:
         with _in_reach(folder):
             waiting.mkdir(parents=True)
@@ -130,7 +129,7 @@ def export_style(style: Style, folder: Path, order: ExportOrder = ExportOrder())
         opens = opens_in(main)
         paths = _arrive(waiting, folder, files)
     finally:
-        shutil.rmtree(waiting, ignore_errors=True)
+        atomic.discard(waiting)
     written = folder / main.name
     return Exported(
         paths=(written, *(path for path in paths if path != written)),

@@ -198,9 +198,7 @@ def _move(source: Path, target: Path) -> None:
     except OSError as error:
         if error.errno != errno.EXDEV:
             raise
-        copy = target.with_name(
-            f".{target.name}.part"
-        )  # a rename is all or nothing; so is this, from here on
+        copy = atomic.unfinished(target.parent)  # a rename is all or nothing; so is this, from here on
         try:
             if source.is_dir():
                 shutil.copytree(source, copy)
@@ -208,7 +206,7 @@ def _move(source: Path, target: Path) -> None:
                 shutil.copy2(source, copy)
             os.replace(copy, target)
         except BaseException:
-            shutil.rmtree(copy) if copy.is_dir() else copy.unlink(missing_ok=True)
+            atomic.discard(copy)
             raise
         shutil.rmtree(source) if source.is_dir() else source.unlink()
 

@@ -7,9 +7,6 @@ from __future__ import annotations
 
 import hashlib
 import os
-import secrets
-import shutil
-import time
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -40,8 +37,6 @@ from styles.style import StyleCard
 from styles.style_file import read_style
 from styles.trash import Hidden
 
-HALF_WRITTEN = ".part"  # in the hidden names of files that are being written
-ABANDONED_SECONDS = 24 * 3600
 PICKLED = (".pt", ".ckpt", ".bin", ".pth")
 TAKEN_AT_ONCE = 64  # files that are copied before the library is locked
 
@@ -86,8 +81,7 @@ class TakingIn:
         """Take in what can be, in the order given, and say of the rest why not."""
         outcomes: dict[int, StyleCard | Refused] = {}
         batch: dict[int, Incoming] = {}
-        with locked(self.folder):
-            sweep(self.folder)
+        atomic.check_folder(self.folder)
         try:
             for number, (path, source) in enumerate(sources(paths)):
                 if cancelled():
@@ -103,7 +97,7 @@ class TakingIn:
             self._settle(batch, outcomes)
         finally:
             for incoming in batch.values():
-                discard(incoming.copy)
+                atomic.discard(incoming.copy)
         ordered = [outcomes[number] for number in sorted(outcomes)]
         return ImportReport(
             [one for one in ordered if isinstance(one, StyleCard)],
@@ -135,7 +129,7 @@ class TakingIn:
                     outcomes[number] = replace(entry.card, thumbnail=incoming.thumbnail)
                 except AtelierError as error:
                     outcomes[number] = Refused(incoming.source.path, str(error))
-                discard(batch.pop(number).copy)
+                atomic.discard(batch.pop(number).copy)
 
     def _named(self, incoming: Incoming, taken: set[str]) -> Entry:
         source = incoming.source
@@ -184,7 +178,7 @@ def take(source: Source, folder: Path) -> Incoming:
     """
     path = source.path
     style = read_style(path)
-    copy = folder / f".{secrets.token_hex(6)}{HALF_WRITTEN}{'' if path.is_dir() else SUFFIX}"
+    copy = atomic.unfinished(folder, "" if path.is_dir() else SUFFIX)
     try:
         with atomic.telling(copy):
             style_id = _copied(path, copy)
@@ -192,28 +186,10 @@ def take(source: Source, folder: Path) -> Incoming:
             raise StyleFileError(f"“{path.name}” was changed while it was being copied.", "Import it again.")
         return Incoming(source, style.id, likeness_of(copy), copy, side_thumbnail(path), _text_beside(path))
     except BaseException as error:
-        discard(copy)
+        atomic.discard(copy)
         if isinstance(error, OSError):
             raise StyleFileError(f"{path} can't be copied: {error.strerror}.", "Try again.") from error
         raise
-
-
-def discard(copy: Path) -> None:
-    """Take away a copy that did not become a style."""
-    if copy.is_dir():
-        shutil.rmtree(copy, ignore_errors=True)
-    else:
-        copy.unlink(missing_ok=True)
-
-
-def sweep(folder: Path) -> None:
-    """Take away what imports left that were killed more than a day ago."""
-    for path in folder.glob(f".*{HALF_WRITTEN}*"):
-        try:
-            if time.time() - path.stat().st_mtime > ABANDONED_SECONDS:
-                discard(path)
-        except OSError:  # it is gone already
-            continue
 
 
 def _copied(source: Path, target: Path) -> str:

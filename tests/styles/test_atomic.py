@@ -4,6 +4,10 @@ from __future__ import annotations
 
 import errno
 import os
+import subprocess
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
@@ -12,6 +16,7 @@ from styles import atomic
 from styles.errors import AtelierError, BadInput, DiskFullError, Failure, PlanError
 from styles.home import Home
 from styles.names import LONGEST_NAME, clean_text, safe_name, suggested_name
+from tests.conftest import REPOSITORY
 
 
 def test_writes_and_replaces(tmp_path: Path) -> None:
@@ -75,6 +80,74 @@ def test_a_new_file_is_never_over_another(tmp_path: Path, monkeypatch: pytest.Mo
             "a.png": b"theirs",
             "a 2.png": b"ours",
         }
+
+
+# Begins a file, a new one, an export's folder and a move to another disk, and stays.
+WRITER = """
+import errno, os, sys
+from pathlib import Path
+sys.path.insert(0, sys.argv[1])
+from styles import atomic, folder
+here = Path(sys.argv[2])
+writing = atomic.replacing(here / "style.safetensors")
+writing.__enter__().write_bytes(bytes(100))
+atomic.unfinished(here).mkdir()
+def stay(*names):
+    print("half", flush=True)
+    sys.stdin.read()
+def other_disk(*names):
+    raise OSError(errno.EXDEV, "another disk")
+os.replace = other_disk
+folder.shutil.copy2 = lambda old, new: (new.write_bytes(b"half"), stay())
+folder.move(here / "old.png", here / "new.png")
+"""
+
+
+@contextmanager
+def half_written(folder: Path) -> Iterator[set[Path]]:
+    """What a process is writing in `folder`; it is killed at the end."""
+    folder.mkdir()
+    (folder / "old.png").touch()
+    command = [sys.executable, "-c", WRITER, str(REPOSITORY), str(folder)]
+    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as writer:
+        try:
+            assert writer.stdout is not None and writer.stdout.readline() == "half\n"
+            yield set(folder.glob(".*"))
+        finally:
+            writer.kill()
+
+
+def test_what_a_killed_process_was_writing_goes_with_the_next_writing(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder = tmp_path / "exports"
+    with half_written(folder) as half:
+        assert len(half) == 3
+        monkeypatch.setattr(atomic, "ABANDONED_SECONDS", 0)
+        atomic.write_text(folder / "a.txt", "a")
+        assert set(folder.glob(".*")) == half, "it lives and goes on writing"
+    monkeypatch.undo()
+    atomic.write_text(folder / "b.txt", "b")
+    assert set(folder.glob(".*")) == half, "it may be on another machine"
+    monkeypatch.setattr(atomic, "ABANDONED_SECONDS", 0)
+    atomic.write_new(folder, "c", ".txt", b"c")
+    assert {path.name for path in folder.iterdir()} == {"a.txt", "b.txt", "c.txt", "old.png"}
+
+
+def test_only_what_a_process_that_is_gone_left_under_our_names_is_deleted(tmp_path: Path) -> None:
+    ours, theirs = os.getpid(), 9_999_999_999
+    gone = {
+        f".{ours}-0123456789ab.part.png",  # of an earlier process of this number
+        f".{theirs}-0123456789ab.part",
+    }
+    kept = {f"{ours}-0123456789ab.part", f".{ours}-0123.part.png", ".part", ".notes.part.txt", ".lock"}
+    for name in gone | kept:
+        (tmp_path / name).touch()
+        os.utime(tmp_path / name, (1e9, 1e9))
+    new = f".{theirs}-ba9876543210.part"
+    (tmp_path / new).touch()
+    atomic.write_text(tmp_path / "a.txt", "a")
+    assert {path.name for path in tmp_path.iterdir()} == {*kept, new, "a.txt"}
 
 
 def test_unused_names_are_numbered(tmp_path: Path) -> None:

@@ -153,15 +153,6 @@ def test_an_import_that_is_broken_off_leaves_whole_styles(
     assert len(files(library.folder)) == 2 == len(library.cards())
 
 
-def test_what_a_killed_import_left_is_swept_away(library: Library, source: Path) -> None:
-    old, new = library.folder / ".00.part.safetensors", library.folder / ".11.part.safetensors"
-    for path in (old, new):
-        path.write_bytes(b"half")
-    os.utime(old, (1e9, 1e9))
-    library.import_files([source])
-    assert not old.exists() and new.exists() and library.unreadable() == []
-
-
 def test_the_pickles_in_a_folder_are_refused_too(library: Library, tmp_path: Path) -> None:
     given = tmp_path / "in"
     (given / "old").mkdir(parents=True)
