@@ -7,6 +7,7 @@ import re
 import shutil
 import stat
 import tempfile
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -17,14 +18,16 @@ PREFIX = "atelier-"
 NAME = re.compile(re.escape(PREFIX) + "[a-z0-9_]{8}")
 # Held for as long as the folder's process lives; a folder without it is not ours to remove.
 LOCK = "in-use.lock"
+EXPORT = "export-"
+EXPORT_SECONDS = 3600  # an export is kept, for a browser that fetches it
 
 
 @contextmanager
-def private_folder() -> Iterator[None]:
+def private_folder() -> Iterator[Path]:
     """Work in a new, empty folder of our own: gradio would publish what lies in the working directory.
 
-    Beside it go all temporary files of this process: what pages upload, drafts, exports. Those of windows that were
-    killed are removed first.
+    Yields the one around it, where all temporary files of this process go: what pages upload, drafts, exports. Those
+    of windows that were killed are removed first.
     """
     remove_left()
     before, temporary = Path.cwd(), tempfile.tempdir
@@ -36,7 +39,7 @@ def private_folder() -> Iterator[None]:
         tempfile.tempdir = str(folder)
         os.chdir(empty)
         try:
-            yield
+            yield folder
         finally:
             os.chdir(before)
             tempfile.tempdir = temporary
@@ -61,6 +64,21 @@ def remove_left() -> None:
             with suppress(Timeout, OSError):
                 with FileLock(folder / LOCK, timeout=0):
                     _remove(folder)
+                shutil.rmtree(folder, ignore_errors=True)
+
+
+def new_export() -> Path:
+    """Make a folder for an export in the window's own, whence a browser fetches it; old ones go."""
+    window = Path.cwd().parent
+    remove_old_exports(window)
+    return Path(tempfile.mkdtemp(prefix=EXPORT, dir=window))
+
+
+def remove_old_exports(window: Path) -> None:
+    """Remove the exports in a window's folder that have been there for long."""
+    for folder in window.glob(f"{EXPORT}*"):
+        with suppress(OSError):
+            if time.time() - folder.stat().st_mtime > EXPORT_SECONDS:
                 shutil.rmtree(folder, ignore_errors=True)
 
 

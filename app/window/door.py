@@ -6,6 +6,7 @@ import ipaddress
 import socket
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
+from pathlib import Path
 from typing import Any
 
 from starlette.middleware import Middleware
@@ -16,6 +17,7 @@ from app.window.origin import OwnOrigin
 from app.window.routes import KnownRoutes
 from app.window.scripts import script
 from app.window.sessions import OpenPages, keep_few_sessions
+from app.window.uploads import BoundUploads
 from app.words import language
 from styles.file_reading import read_json
 from styles.home import Home
@@ -37,10 +39,11 @@ HEADERS = (
 )
 
 
-def around(key: str, password: str, log: Callable[[str], None]) -> dict[str, Any]:
+def around(key: str, password: str, log: Callable[[str], None], folder: Path) -> dict[str, Any]:
     """What gradio hands on to its web application, by which the page is guarded; see `is_guarded`.
 
-    `password` is the kept one where other devices are let in, else empty; `log` is told of wrong ones.
+    `password` is the kept one where other devices are let in, else empty; `log` is told of wrong ones. `folder`
+    is the one for this window's temporary files.
     """
     # Another site whose name resolves to this machine must not reach the page (DNS rebinding).
     names = [HERE, "localhost", *(own_names() if password else [])]
@@ -51,6 +54,7 @@ def around(key: str, password: str, log: Callable[[str], None]) -> dict[str, Any
         Middleware(OwnOrigin),
         Middleware(KnownRoutes),
         Middleware(Access, key=key, password=password, log=log),
+        Middleware(BoundUploads, folder=folder),
     ]
 
     @asynccontextmanager

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import tempfile
 import zipfile
 from pathlib import Path
 from typing import Any
@@ -12,6 +11,7 @@ import gradio as gr
 from app.drawing import as_markdown
 from app.library.drawing import seen_list
 from app.studio import Studio
+from app.temporary import new_export
 from app.train.captions import captions_of
 from app.window.answers import QUIET, answering
 from app.window.desk import Desk
@@ -67,10 +67,8 @@ def export_tab(studio: Studio, desk: Desk, export: gr.Button, exported: gr.Downl
 
     @told
     def hand_out(handle: str, *values: Any) -> list[str]:
-        # Into the private folder of this window, whence the browser fetches it.
-        folder = Path(tempfile.mkdtemp(prefix="export-", dir=Path.cwd().parent))
         style = library.open(handle)
-        done = export_style(style, folder, order_of(style.id, *values))
+        done = export_style(style, new_export(), order_of(style.id, *values))
         lines = [
             f"- {as_markdown(translated(line))}" for line in (*(one.words for one in done.opens), *done.notes)
         ]

@@ -44,7 +44,7 @@ def serve(studio: Studio, port: int | None = None, open_browser: bool = True, na
         refuse_without_webview()
     settings = studio.settings
     listening = EVERYWHERE if settings.shared else HERE
-    with _only_window(studio), private_folder():
+    with _only_window(studio), private_folder() as folder:
         _free_port(port, listening)  # a port that is taken is told before anything is built
         fetch_nothing()
         wait_for_web_server()
@@ -52,7 +52,10 @@ def serve(studio: Studio, port: int | None = None, open_browser: bool = True, na
         page = build(studio, news)
         ended, key = threading.Event(), home_key(studio.home)
         guard = around(
-            key, settings.password if settings.shared else "", lambda text: write_note(studio.home, text)
+            key,
+            settings.password if settings.shared else "",
+            lambda text: write_note(studio.home, text),
+            folder,
         )
         try:
             with _no_proxy_to_ourselves():

@@ -36,7 +36,7 @@ def served_page(home: Home) -> Iterator[Any]:
     """The real page, guarded as a window guards it, in a web server of its own."""
     studio = Studio(home)
     page, key = build(studio, News()), home_key(home)
-    page.app = app = gr.routes.App.create_app(page, app_kwargs=around(key, "", lambda text: None))
+    page.app = app = gr.routes.App.create_app(page, app_kwargs=around(key, "", lambda text: None, home.root))
     server = uvicorn.Server(uvicorn.Config(app, host=HERE, port=0, log_level="error"))
     thread = threading.Thread(target=server.run, daemon=True)
     thread.start()
