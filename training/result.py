@@ -104,10 +104,17 @@ def _noted(job: Job) -> tuple[str, str]:
 
 
 def _style_at(library: Library, path: str, style_id: str) -> StyleCard | None:
-    """Return the style at a place in the library, None where another one or none lies there."""
-    here = next((card for card in library.cards() if str(card.path) == path), None)
-    card = library.find(library.handle(here)) if here else None
-    return card if card and card.id == style_id else None
+    """Return the style at a place in the library, None where another one or none lies there.
+
+    A place outside the library was noted before the home was moved: then the style of the same file name is meant.
+    """
+    place = Path(path)
+    moved = not place.is_relative_to(library.folder)
+    for card in library.cards():
+        if path and card.path and (card.path.name == place.name if moved else card.path == place):
+            found = library.find(library.handle(card))
+            return found if found.id == style_id else None
+    return None
 
 
 def style_of(job: Job, last: Checkpoint) -> Style:

@@ -20,7 +20,7 @@ UNET = "unet/diffusion_pytorch_model.safetensors"
 def test_a_round_moves_the_unet_alone_and_is_taken_up_again(tmp_path: Path) -> None:
     model, state = tmp_path / "model", tmp_path / "state"
     shutil.copytree(STARTER, model)
-    plan = BuildPlan(drawings=250, shape_steps=2, unet_steps=2, unet_batch=4, workers=1, learning_rate=1e-4)
+    plan = BuildPlan(drawings=40, shape_steps=2, unet_steps=2, unet_batch=4, workers=1, learning_rate=1e-4)
     further(state, model, plan, torch.device("cpu"))
     for part in ("vae", "text_encoder"):
         (before,) = (STARTER / part).glob("*.safetensors")
@@ -41,7 +41,7 @@ def test_a_round_moves_the_unet_alone_and_is_taken_up_again(tmp_path: Path) -> N
 def test_the_starter_is_made_from_nothing_and_finished_stages_are_kept(tmp_path: Path) -> None:
     model, state = tmp_path / "model", tmp_path / "state"
     work = {field.name: 2 for field in fields(BuildPlan) if field.name.endswith(("_steps", "_batch"))}
-    plan = BuildPlan(drawings=250, textures=8, workers=1, **work)
+    plan = BuildPlan(drawings=40, textures=8, workers=1, **work)
     build(state, model, plan, torch.device("cpu"))
     base = open_base(model, Home(tmp_path / "home").create(), device="cpu")
     assert (base.family, base.prediction_type, base.zero_terminal_snr) == ("starter", "v_prediction", True)

@@ -5,6 +5,7 @@ import itertools
 import json
 import math
 import os
+import shutil
 from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any
@@ -37,7 +38,7 @@ from training.events import (
     TrainingEvent,
     Warned,
 )
-from training.job import Job
+from training.job import Job, jobs_in
 from training.loop import train
 from training.result import choices, finish, keep, style_of
 from training.trainer import Trainer
@@ -245,7 +246,7 @@ def test_an_opposite_step_teaches_the_same_as_any_other(make_job: MakeJob, base:
 def test_opposite_steps_make_the_slider_straight(make_job: MakeJob, base: Base) -> None:
     def bend(every: int) -> float:
         """How far the middle of the predictions at 1 and -1 lies from the base's, of the way that the style goes."""
-        job = make_job(base.folder, steps=60, rank=8, batch=4, preview_every=0, opposite_every=every)
+        job = make_job(base.folder, steps=40, rank=8, batch=2, preview_every=0, opposite_every=every)
         follow(job, base)
         trained, prepared = learnt(job), encode.load(job)
         latents = prepared.buckets[0].mean[:1].repeat(4, 1, 1, 1)
@@ -536,24 +537,49 @@ def test_going_on_takes_as_many_threads_as_before(
     assert not of(ThreadsChosen, ended) and not of(Warned, ended)
 
 
-def paused_at_the_end(make_job: MakeJob, base: Base) -> Job:
-    """A job with two checkpoints or more, stopped before its end."""
-    job = make_job(Path("unused"))
+@pytest.fixture(scope="module")
+def paused_home(tmp_path_factory: pytest.TempPathFactory, artworks: Path, base: Base) -> Path:
+    """A home whose one job has two checkpoints or more and was stopped before its end."""
+    home = tmp_path_factory.mktemp("paused") / "home"
+    job = Job.create(home / "jobs", small_plan(Path("unused")), [artworks])
     for event in train(job, base=base):
         if isinstance(event, StepDone) and len(checkpoint.steps_in(job.folder / "checkpoints")) > 1:
             job.request("pause")
+    return home
+
+
+@pytest.fixture(scope="module")
+def finished_home(tmp_path_factory: pytest.TempPathFactory, artworks: Path, base: Base) -> Path:
+    """A home whose one job has made its style."""
+    home = tmp_path_factory.mktemp("finished") / "home"
+    follow(Job.create(home / "jobs", small_plan(Path("unused")), [artworks]), base)
+    return home
+
+
+def job_copied(home: Path, folder: Path) -> Job:
+    """The one job of a copy of that home."""
+    (job,) = jobs_in(shutil.copytree(home, folder / "home") / "jobs")
     return job
 
 
-def test_a_checkpoint_that_has_changed_is_passed_over_and_named(make_job: MakeJob, base: Base) -> None:
-    job = paused_at_the_end(make_job, base)
-    folder = job.folder / "checkpoints"
+@pytest.fixture
+def paused(paused_home: Path, tmp_path: Path) -> Job:
+    return job_copied(paused_home, tmp_path)
+
+
+@pytest.fixture
+def finished(finished_home: Path, tmp_path: Path) -> Job:
+    return job_copied(finished_home, tmp_path)
+
+
+def test_a_checkpoint_that_has_changed_is_passed_over_and_named(paused: Job, base: Base) -> None:
+    folder = paused.folder / "checkpoints"
     *_, before, last = checkpoint.steps_in(folder)
     file = folder / f"step-{last:06d}.safetensors"
     data = bytearray(file.read_bytes())
     data[-1] ^= 1  # one bit of one number: still a file that opens
     file.write_bytes(data)
-    (warned, *_) = of(Warned, train(job, base=base))
+    (warned, *_) = of(Warned, train(paused, base=base))
     assert (
         warned.message
         == f"The checkpoint of step {last} is not as it was saved: going on from step {before}."
@@ -561,25 +587,23 @@ def test_a_checkpoint_that_has_changed_is_passed_over_and_named(make_job: MakeJo
 
 
 def test_where_all_checkpoints_have_changed_the_training_begins_anew_and_says_so(
-    make_job: MakeJob, base: Base
+    paused: Job, base: Base
 ) -> None:
-    job = paused_at_the_end(make_job, base)
-    folder = job.folder / "checkpoints"
+    folder = paused.folder / "checkpoints"
     for step in checkpoint.steps_in(folder):
         (folder / f"step-{step:06d}.safetensors").write_bytes(b"\0" * 100)
-    events = list(train(job, base=base))
+    events = list(train(paused, base=base))
     assert "begins anew" in of(Warned, events)[0].message
-    assert of(Finished, events)[0].step == job.plan.steps
+    assert of(Finished, events)[0].step == paused.plan.steps
 
 
-def test_a_checkpoint_of_an_older_version_has_no_hash_and_is_taken(make_job: MakeJob, base: Base) -> None:
-    job = paused_at_the_end(make_job, base)
-    folder = job.folder / "checkpoints"
+def test_a_checkpoint_of_an_older_version_has_no_hash_and_is_taken(paused: Job, base: Base) -> None:
+    folder = paused.folder / "checkpoints"
     for file in folder.glob("*.sha256"):
         file.unlink()
     last = checkpoint.latest(folder)
     assert last and last.progress.step == checkpoint.steps_in(folder)[-1]
-    assert not of(Warned, train(job, base=base))
+    assert not of(Warned, train(paused, base=base))
 
 
 class Killed(BaseException):
@@ -589,44 +613,38 @@ class Killed(BaseException):
 @pytest.mark.parametrize("renamed", range(5))
 @pytest.mark.parametrize("late", [False, True])
 def test_a_kill_while_a_style_is_added_doubles_nothing(
-    make_job: MakeJob, base: Base, monkeypatch: pytest.MonkeyPatch, renamed: int, late: bool
+    paused: Job, monkeypatch: pytest.MonkeyPatch, renamed: int, late: bool
 ) -> None:
     """Killed before or after each file that comes to be by a renaming, then done again."""
-    job = paused_at_the_end(make_job, base)
-    last = checkpoint.latest(job.folder / "checkpoints")
+    last = checkpoint.latest(paused.folder / "checkpoints")
     assert last is not None
-    _killed_at(monkeypatch, renamed, late, lambda: finish(job, last))
-    done = finish(job, last)
-    assert [str(path) for path in job.home.styles.rglob("*.safetensors")] == [done.style_path]
+    _killed_at(monkeypatch, renamed, late, lambda: finish(paused, last))
+    done = finish(paused, last)
+    assert [str(path) for path in paused.home.styles.rglob("*.safetensors")] == [done.style_path]
 
 
-def test_a_style_that_was_renamed_or_deleted_after_a_kill_is_not_added_again(
-    make_job: MakeJob, base: Base
-) -> None:
-    job = paused_at_the_end(make_job, base)
-    last = checkpoint.latest(job.folder / "checkpoints")
+def test_a_style_that_was_renamed_or_deleted_after_a_kill_is_not_added_again(paused: Job) -> None:
+    last = checkpoint.latest(paused.folder / "checkpoints")
     assert last is not None
-    library, first = Library(job.home), finish(job, last)
+    library, first = Library(paused.home), finish(paused, last)
     library.rename(first.style_name, "Another")
-    renamed = finish(job, last)
+    renamed = finish(paused, last)
     assert (renamed.style_name, renamed.style_id) == ("Another", first.style_id)
     library.delete("Another")
-    finish(job, last)
-    assert not list(job.home.styles.rglob("*.safetensors"))
+    finish(paused, last)
+    assert not list(paused.home.styles.rglob("*.safetensors"))
 
 
 @pytest.mark.parametrize("renamed", range(9))
 def test_a_kill_while_another_checkpoint_is_kept_doubles_nothing(
-    make_job: MakeJob, base: Base, monkeypatch: pytest.MonkeyPatch, renamed: int
+    finished: Job, monkeypatch: pytest.MonkeyPatch, renamed: int
 ) -> None:
-    job = make_job(Path("unused"))
-    follow(job, base)
-    first = checkpoint.steps_in(job.folder / "checkpoints")[1]
-    before = [path.name for path in job.home.styles.rglob("*.safetensors")]
-    _killed_at(monkeypatch, renamed, True, lambda: keep(job, first))
-    done = keep(job, first)
-    assert [path.name for path in job.home.styles.rglob("*.safetensors")] == before
-    assert Library(job.home).find(done.style_name).id == done.style_id
+    first = checkpoint.steps_in(finished.folder / "checkpoints")[1]
+    before = [path.name for path in finished.home.styles.rglob("*.safetensors")]
+    _killed_at(monkeypatch, renamed, True, lambda: keep(finished, first))
+    done = keep(finished, first)
+    assert [path.name for path in finished.home.styles.rglob("*.safetensors")] == before
+    assert Library(finished.home).find(done.style_name).id == done.style_id
 
 
 def _killed_at(monkeypatch: pytest.MonkeyPatch, renamed: int, late: bool, run: Callable[[], object]) -> None:

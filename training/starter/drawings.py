@@ -65,13 +65,13 @@ def sample(number: int, exam: bool = False, pair_share: float | None = None) -> 
     return scene, hand, caption(scene, None if plain else hand, rng, coloured=coloured)
 
 
-def _draw_chunk(first: int) -> tuple[int, np.ndarray, list[Drawn]]:
+def _draw_chunk(numbers: range) -> tuple[range, np.ndarray, list[Drawn]]:
     pictures, drawn = [], []
-    for number in range(first, first + _CHUNK):
+    for number in numbers:
         scene, hand, text = sample(number)
         pictures.append(draw(scene, hand, number))
         drawn.append(Drawn(text, hand, scene.background, scene.told))
-    return first, np.stack(pictures), drawn
+    return numbers, np.stack(pictures), drawn
 
 
 def draw_all(folder: Path, count: int, textures: int, workers: int) -> None:
@@ -79,14 +79,14 @@ def draw_all(folder: Path, count: int, textures: int, workers: int) -> None:
     notes = folder / "drawings.jsonl"
     if notes.exists():
         return
-    count -= count % _CHUNK
     size = NATIVE_SIZE_PX
     pictures = np.lib.format.open_memmap(folder / "drawings.npy", "w+", np.uint8, (count, size, size, 3))
     records: dict[int, list[Drawn]] = {}
     with ProcessPoolExecutor(workers, mp_context=get_context("spawn")) as pool:
-        for first, chunk, drawn in pool.map(_draw_chunk, range(0, count, _CHUNK)):
-            pictures[first : first + _CHUNK] = chunk
-            records[first] = drawn
+        chunks = (range(first, min(first + _CHUNK, count)) for first in range(0, count, _CHUNK))
+        for numbers, chunk, drawn in pool.map(_draw_chunk, chunks):
+            pictures[numbers.start : numbers.stop] = chunk
+            records[numbers.start] = drawn
         loose = np.stack(list(pool.map(texture, range(textures), chunksize=50)))
     pictures.flush()
     np.save(folder / "textures.npy", loose)
