@@ -55,6 +55,7 @@ class PictureOrder:
     second_pass: float | None = None  # paint again at so many times the width and height
     second_denoise: float | None = None  # 0..1, how far the second pass goes from the first
     agreed: bool = False  # paint it however long it takes; else a size far beyond the base's is asked about
+    bearable: bool = False  # no larger than is painted without being asked about, whatever the size
     like: Recipe | None = None  # the recipe that it changes, if it does; what it can't keep of that is said
 
     def __post_init__(self) -> None:

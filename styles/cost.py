@@ -8,15 +8,17 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Sequence
+from dataclasses import replace
 
 import torch
 from torch import nn
 
 from styles.base import Base
 from styles.errors import OutOfMemory, TooLarge
-from styles.request import Order, Run
+from styles.request import CreateRequest, Order, Run, fill_in
 from styles.stopping import models_of, stopped, stopping
+from styles.style import Style
 
 USUAL_SCALE = 2  # times the base's own side, up to which a picture is painted without a question
 SHORT_SECONDS = 60.0  # what takes no longer is painted without a question, whatever its size
@@ -29,8 +31,8 @@ def check_cost(base: Base, order: Order, cancelled: Callable[[], bool]) -> None:
 
     Nothing is counted or measured for a size that is usual on the base. Raises Cancelled.
     """
-    largest = max(order.runs, key=lambda run: run.width_px * run.height_px)
-    if largest.width_px * largest.height_px <= (USUAL_SCALE * base.native_size_px) ** 2:
+    largest = largest_run(order)
+    if is_usual(base, largest):
         return
     needed, free = needed_bytes(base, order, largest), free_bytes(base.device)
     if free is not None and needed > free:
@@ -53,6 +55,25 @@ def check_cost(base: Base, order: Order, cancelled: Callable[[], bool]) -> None:
         width_px=width,
         height_px=height,
     )
+
+
+def at_usual_size(base: Base, request: CreateRequest, styles: Sequence[Style]) -> CreateRequest:
+    """The request of a single pass, no larger than what suits the base."""
+    run = largest_run(fill_in(base, request, styles))
+    if is_usual(base, run):
+        return request
+    width_px, height_px = usual_size(base, run)
+    return replace(request, width_px=width_px, height_px=height_px)
+
+
+def largest_run(order: Order) -> Run:
+    """The run of an order with the most pixels."""
+    return max(order.runs, key=lambda run: run.width_px * run.height_px)
+
+
+def is_usual(base: Base, run: Run) -> bool:
+    """Whether a run has a size that suits the base."""
+    return run.width_px * run.height_px <= (USUAL_SCALE * base.native_size_px) ** 2
 
 
 def usual_size(base: Base, run: Run) -> tuple[int, int]:
@@ -145,26 +166,22 @@ def flop_per_second(base: Base, cancelled: Callable[[], bool]) -> float:
     """This machine's pace in a forward of the base, measured at growing sizes until one takes a moment."""
     states = torch.zeros(1, 1, base.unet.config.cross_attention_dim, device=base.device, dtype=base.dtype)
     timestep = torch.zeros(1, device=base.device)
-    pace = 1.0
+    side, pace = LEAST_PROBE, 1.0
     with torch.no_grad(), stopping(models_of(base), cancelled, stopped):
-        for side in _sides(base):
+        # Up to twice the largest size that suits the base: of a small one, most is what each operation costs at least.
+        while side <= 2 * USUAL_SCALE * base.native_size_px // base.vae_factor:
             inputs = torch.zeros(1, base.latent_channels, side, side, device=base.device, dtype=base.dtype)
-            began = time.monotonic()
-            base.unet(inputs, timestep, encoder_hidden_states=states, return_dict=False)[0].cpu()
-            took = max(1e-6, time.monotonic() - began)
-            pace = unet_flop(base, side * side) / took
+            took = math.inf
+            # The better of two: what is made ready the first time, and what another program takes, is no measure.
+            for _ in range(2):
+                began = time.monotonic()
+                base.unet(inputs, timestep, encoder_hidden_states=states, return_dict=False)[0].cpu()
+                took = min(took, time.monotonic() - began)
+            pace = unet_flop(base, side * side) / max(1e-6, took)
             if took >= PROBE_SECONDS:
                 break
+            side *= 2
     return pace
-
-
-def _sides(base: Base) -> Iterator[int]:
-    """Latents on a side to probe with, up to twice the largest that suits the base: small ones are no measure."""
-    side = LEAST_PROBE
-    while side <= 2 * USUAL_SCALE * base.native_size_px // base.vae_factor:
-        yield side
-        yield side  # what is made ready the first time is no measure
-        side *= 2
 
 
 def _latents(base: Base, run: Run) -> int:

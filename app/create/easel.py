@@ -139,6 +139,10 @@ class Easel:
                 effects = effects_of(base, styles, self.home, cancelled)
             request, sheet, notes = _planned(order, mix, effects, styles, picture, settings)
             yield from map(Notice, dict.fromkeys(notes))
+            if order.bearable:
+                from styles.cost import at_usual_size
+
+                request = at_usual_size(base, request, styles)
             if sheet is None or order.sheet is None:
                 events = painted(base, request, styles, folder, cancelled)
             else:

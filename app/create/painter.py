@@ -55,7 +55,9 @@ class Canvas:
     problem: str = ""
     page: str = ""  # that the problem is told; empty: every page
     passing: bool = False  # the problem is over once this painting has ended
-    large: bool = False  # the problem is a size to be agreed to
+    large: tuple[
+        int, ...
+    ] = ()  # the problem is a size to be agreed to; in px, the largest that suits the base
     crowded: bool = False  # a training fills the memory: it could be paused
 
     @property
@@ -101,7 +103,7 @@ class Canvas:
             "columns": self.sheet.columns if self.sheet else 0,
             "notices": [translated(notice) for notice in self.notices],
             "problem": self.problem if told else "",
-            "large": self.large and told,
+            "large": bool(self.large) and told,
             "crowded": self.crowded and told,
         }
 
@@ -119,6 +121,7 @@ class Painter:
         self._rendering: Rendering | None = None
         self._stopped = False
         self._next: tuple[PictureOrder, str, str] | None = None
+        self._failed: PictureOrder | None = None  # what could not be painted last
         self._step_seconds = 0.0
 
     def ask(
@@ -129,11 +132,6 @@ class Painter:
         What a slider asked for is given up for whatever comes next; what the artist asked for is finished first.
         Raises JobError where that is already being painted and more is asked for.
         """
-        if kind == DRAFT:
-            order = replace(
-                order, steps=min(DRAFT_STEPS, order.steps or DRAFT_STEPS), count=1, second_pass=None,
-                second_denoise=None,
-            )  # fmt: skip
         with self._changed:
             before = self._canvas
             if before.going and before.kind == ASKED:
@@ -150,6 +148,23 @@ class Painter:
                 target=self._paint, args=(canvas.number, order, pause_training), name="painter", daemon=True
             ).start()
             return self._show(canvas)
+
+    def ask_again(
+        self, *, agreed: bool = False, sensible: bool = False, pause_training: bool = False, page: str = ""
+    ) -> PictureOrder:
+        """Ask for what failed last, as it was: agreed to, at the largest size that suits the base, or the training paused."""
+        with self._changed:
+            order, large = self._failed, self._canvas.large
+        if order is None or (sensible and not large):
+            raise JobError("There is nothing to paint again.", "Press Create.")
+        order = replace(order, agreed=agreed)
+        if sensible:
+            width_px, height_px = large
+            order = replace(
+                order, width_px=width_px, height_px=height_px, second_pass=None, second_denoise=None
+            )
+        self.ask(order, pause_training=pause_training, page=page)
+        return order
 
     @contextmanager
     def telling(self, page: str = "") -> Iterator[None]:
@@ -216,17 +231,19 @@ class Painter:
                 folder = None
                 if self._canvas.kind == DRAFT:
                     folder = Path(kept.enter_context(tempfile.TemporaryDirectory(prefix="atelier-draft-")))
-                rendering = self.studio.render(order, folder, pause_training=pause_training)
+                wish = order if folder is None else draft_of(order)
+                rendering = self.studio.render(wish, folder, pause_training=pause_training)
                 with self._changed:
                     self._rendering = rendering
                     if self._stopped or self._canvas.number != number:
                         rendering.stop()
-                alone = order.count == 1 and not order.sheet and not order.second_pass
+                alone = wish.count == 1 and not wish.sheet and not wish.second_pass
                 self._follow(number, rendering, measuring=alone)  # as large as a draft
                 self._end(number, state="done")
             except Cancelled:
                 self._end(number, state="stopped")
             except Exception as error:
+                self._failed = order
                 self._end(number, state="failed", **self._told(error, pause_training))
         self._go_on()
 
@@ -273,9 +290,15 @@ class Painter:
         crowded = isinstance(error, OutOfMemory) and not paused
         return {
             "problem": say_error(error),
-            "large": isinstance(error, TooLarge),
+            "large": (error.width_px, error.height_px) if isinstance(error, TooLarge) else (),
             "crowded": crowded and self.studio.trainings.running() is not None,
         }
+
+
+def draft_of(order: PictureOrder) -> PictureOrder:
+    """One picture of few steps, at no size that would have to be asked about."""
+    steps = min(DRAFT_STEPS, order.steps or DRAFT_STEPS)
+    return replace(order, steps=steps, count=1, second_pass=None, second_denoise=None, bearable=True)
 
 
 def _png(image: Any) -> str:

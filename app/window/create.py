@@ -11,7 +11,7 @@ from typing import Any
 import gradio as gr
 from gradio.utils import get_upload_folder
 
-from app.create.form import CreateForm, first_form, kept_form, recalled, recalled_words
+from app.create.form import CreateForm, Paper, first_form, kept_form, recalled, recalled_words
 from app.create.history import History
 from app.create.painter import ASKED, DRAFT, LIVE, Painter
 from app.studio import Studio
@@ -116,13 +116,27 @@ def _connect_painting(studio: Studio, painter: Painter, fields: dict[str, Any], 
         base_named(studio, form.base)
         return form
 
-    def asking(kind: str, pause: bool = False, agreed: bool = False) -> Any:
+    def asking(kind: str) -> Any:
         def ask(values: dict[Any, Any], event: gr.EventData) -> None:
             with painter.telling(event.page):
-                order = replace(form_of(values).order(studio), agreed=agreed)
-                painter.ask(order, kind, pause_training=pause, page=event.page)
+                painter.ask(form_of(values).order(studio), kind, page=event.page)
 
         return ask
+
+    def asking_again(**how: bool) -> Any:
+        def ask(event: gr.EventData) -> None:
+            with painter.telling(event.page):
+                painter.ask_again(**how, page=event.page)
+
+        return ask
+
+    def ask_sensible(values: Any, event: gr.EventData) -> list[Any]:
+        with painter.telling(event.page):
+            order = painter.ask_again(sensible=True, page=event.page)
+            width, height = str(order.width_px), str(order.height_px)
+            paper = replace(Paper.from_json(values), shape="own", width=width, height=height)
+            return [paper.to_json(), 0.0]
+        return [gr.skip(), gr.skip()]
 
     def ask_sheet(values: dict[Any, Any], event: gr.EventData) -> None:
         with painter.telling(event.page):
@@ -130,8 +144,9 @@ def _connect_painting(studio: Studio, painter: Painter, fields: dict[str, Any], 
 
     mix = fields["mix"]
     stage.paint(asking(ASKED), inputs, None, **AT_ONCE)
-    stage.anyway(asking(ASKED, agreed=True), inputs, None, **AT_ONCE)
-    stage.pause(asking(ASKED, pause=True), inputs, None, **AT_ONCE)
+    stage.anyway(asking_again(agreed=True), None, None, **AT_ONCE)
+    stage.pause(asking_again(pause_training=True), None, None, **AT_ONCE)
+    stage.sensible(ask_sensible, fields["paper"], [fields["paper"], fields["second_pass"]], **AT_ONCE)
     mix.moved(asking(DRAFT), inputs, None, trigger_mode="always_last", **AT_ONCE)
     mix.released(asking(LIVE), inputs, None, trigger_mode="always_last", **AT_ONCE)
     mix.sheet(ask_sheet, inputs, None, **AT_ONCE)

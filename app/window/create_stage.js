@@ -89,8 +89,8 @@ function show() {
   said.textContent = stateWords();
   notes.replaceChildren(...(canvas.state === "resting" ? [] : canvas.notices ?? []).map((notice) => el("li", {}, notice)));
   complain(canvas.number === dismissed ? "" : canvas.problem);
-  if (canvas.large && canvas.number !== dismissed) wrong.append(el("button", { type: "button", class: "small", onclick: () => { trigger("anyway", { page: pageId() }); expect("asked"); } }, words.anyway));
-  if (canvas.crowded && canvas.number !== dismissed) wrong.append(el("button", { type: "button", class: "small", onclick: () => { trigger("pause", { page: pageId() }); expect("asked"); } }, words.pause));
+  if (canvas.large) ["sensible", "anyway"].forEach(offer);
+  if (canvas.crowded) offer("pause");
   // While a picture grows out of noise, the one before says more: the old one stays until the new one is better.
   const early = !draft && canvas.kind === "live" && canvas.share < 0.5 && shown.querySelector("img");
   if (going() && canvas.previews?.length && !early) lay(canvas.previews.map((src) => ({ src, alt: words.growing, small: true })), 0);
@@ -101,6 +101,13 @@ function show() {
     doneWith = canvas.number;
     if (!draft) pictures.refresh(canvas.pictures.map((one) => one.path));
   }
+}
+
+// What failed is asked for once more in another way.
+function offer(how) {
+  if (canvas.number === dismissed) return;
+  const again = () => { trigger(how, { page: pageId() }); expect("asked"); };
+  wrong.append(el("button", { type: "button", class: "small", onclick: again }, words[how]));
 }
 
 function complain(problem) {

@@ -123,6 +123,7 @@ def stage_words() -> dict[str, str]:
         "failed": say("Not painted."),
         "growing": say("The picture as it grows"),
         "picture": say("The picture of seed {seed}", seed="{seed}"),
+        "sensible": say("Use the largest sensible size"),
         "anyway": say("Paint it all the same"),
         "pause": say("Pause the training, paint, go on"),
         "empty": say("Say what to paint, then press Create."),

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 import torch
@@ -77,6 +78,22 @@ def test_the_work_is_counted_as_torch_counts_it(base: Base) -> None:
             < cost.decoder_flop(base, side * side) / sum(counter.get_flop_counts()["Global"].values())
             < 1.4
         )
+
+
+def test_the_pace_is_that_of_a_forward_when_all_is_ready(base: Base, monkeypatch: pytest.MonkeyPatch) -> None:
+    sides: list[int] = []
+    now = 0.0
+
+    def spend(_: object, inputs: tuple[torch.Tensor, ...]) -> None:
+        nonlocal now
+        side = inputs[0].shape[-1]
+        now += cost.unet_flop(base, side * side) / 1e9 + (0.0 if side in sides else 100.0)
+        sides.append(side)
+
+    monkeypatch.setattr(cost, "time", SimpleNamespace(monotonic=lambda: now))
+    handle = base.unet.register_forward_pre_hook(spend)
+    assert cost.flop_per_second(base, lambda: False) == pytest.approx(1e9)
+    handle.remove()
 
 
 def test_the_pace_is_measured_and_can_be_stopped(base: Base) -> None:

@@ -2,19 +2,25 @@
 
 from __future__ import annotations
 
+import io
 import threading
 from dataclasses import replace
 from pathlib import Path
 
 import pytest
+from PIL import Image
 
+from app.create.mix_orders import SheetOrder
 from app.create.painter import ASKED, DRAFT, DRAFT_STEPS, LIVE, Canvas, Painter
 from app.orders import PictureOrder
 from app.studio import Studio
+from styles import cost
+from styles.base import open_base
 from styles.bases import BaseShelf
 from styles.errors import JobError
 from styles.home import Home
 from styles.pictures import read_recipe
+from tests.styles.painting import style_for
 from tests.tiny import tiny_base_folder
 
 PATIENCE_SECONDS = 300
@@ -110,6 +116,33 @@ def test_stopping_keeps_what_is_finished_and_never_calls_it_a_success(painter: P
     assert painter.look(-1)[1].state in ("stopping", "stopped"), "it is said at once, whatever the model does"
     canvas = ended(painter, asked.number)
     assert canvas.state == "stopped" and canvas.pictures == () and kept(painter) == []
+
+
+def test_a_size_that_is_asked_about_is_painted_as_it_was_asked_for_or_smaller(
+    painter: Painter, tiny_base: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(cost, "flop_per_second", lambda base, cancelled: 1e5)
+    style = style_for(open_base(tiny_base, painter.studio.home, device="cpu"), 1)
+    painter.studio.library.add(replace(style, card=replace(style.card, name="Ink")))
+    large = replace(ORDER, width_px=256, height_px=128)
+    strip = replace(large, weights=(("Ink", 0.5),), sheet=SheetOrder("strength strip", ("Ink",)))
+    canvas = ended(painter, painter.ask(strip).number)
+    assert canvas.state == "failed" and canvas.large and canvas.to_json()["large"]
+    painter.ask_again(agreed=True)
+    canvas = ended(painter, canvas.number + 1)
+    assert canvas.state == "done" and canvas.sheet is not None and len(canvas.pictures) == 7
+
+    canvas = ended(painter, painter.ask(large, DRAFT).number)
+    assert canvas.state == "done" and not canvas.problem
+    with Image.open(io.BytesIO(canvas.pictures[0].data)) as draft:
+        assert draft.width == 2 * draft.height and draft.width < 256
+
+    canvas = ended(painter, painter.ask(replace(large, second_pass=2.0)).number)
+    order = painter.ask_again(sensible=True)
+    canvas = ended(painter, canvas.number + 1)
+    assert canvas.state == "done" and (order.width_px, order.height_px) == draft.size
+    with Image.open(canvas.pictures[0].path) as picture:
+        assert picture.size == draft.size
 
 
 def test_what_is_stopped_is_in_nobodys_way(painter: Painter) -> None:
