@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from app.create.at_hand import StylesAtHand
+from app.create.memory import give_back_memory
 from app.create.mixing import Mix, effects_of, mix_of, sheet_of, sheet_title, weighed, within_budget
 from app.create.painting import Notice, PaintingEvent, painted, sheet_painted
 from app.create.threads import PaintingThreads
@@ -108,6 +109,7 @@ class Easel:
         try:
             yield
         finally:
+            give_back_memory()
             self.used_at = time.monotonic()
             self._in_use.release()
 

@@ -1,6 +1,9 @@
-"""Whether a picture can be painted beside a running training."""
+"""Whether a picture can be painted beside a running training, and what its memory becomes afterwards."""
 
 from __future__ import annotations
+
+import ctypes
+import sys
 
 from app.settings import Settings
 from styles.errors import OutOfMemory
@@ -36,3 +39,11 @@ def _weight_bytes(source: str, home: Home) -> int:
     path, _ = find_source(source, home)
     files = path.rglob("*.safetensors") if path.is_dir() else [path]
     return sum(file.stat().st_size for file in files)
+
+
+def give_back_memory() -> None:
+    """Return what is free to the system. glibc keeps it by itself, in pieces, for every thread that has painted."""
+    if sys.platform == "linux":
+        trim = getattr(ctypes.CDLL(None), "malloc_trim", None)  # other C libraries have none
+        if trim is not None:
+            trim(0)
