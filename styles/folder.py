@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import filecmp
 import os
 import shutil
 import unicodedata
@@ -181,15 +182,26 @@ def free_path(folder: Path, name: str, taken: Container[str], suffix: str = SUFF
 
 
 def move(source: Path, target: Path) -> None:
-    """Move a style with what lies beside it, also to another disk; raises DiskFullError, BadInput."""
-    sides = side_files(source)
+    """Move a style with what lies beside it, also to another disk; raises DiskFullError, BadInput.
+
+    What lies beside it is copied first and deleted last: a kill in between leaves no style without it.
+    """
+    beside = {
+        side: target.with_name(name_of(target) + side.name[len(name_of(source)) :])
+        for side in side_files(source)
+    }
     with atomic.telling(target):
         target.parent.mkdir(parents=True, exist_ok=True)
+        for old, new in beside.items():
+            if not os.path.lexists(new):
+                with atomic.replacing(new) as copy:
+                    shutil.copy2(old, copy)
         _move(source, target)
-        for side in sides:
-            beside = target.with_name(name_of(target) + side.name[len(name_of(source)) :])
-            if not os.path.lexists(beside) or os.path.samefile(side, beside):
-                _move(side, beside)
+        for old, new in beside.items():
+            if os.path.samefile(old, new):
+                os.replace(old, new)
+            elif filecmp.cmp(old, new, shallow=False):
+                old.unlink()
 
 
 def _move(source: Path, target: Path) -> None:

@@ -266,9 +266,9 @@ class Library:
             if entry.bundled:
                 self._hidden.hide(entry.id)
                 return path
-            target = self._trash.put(path, path.parent.relative_to(self.folder).as_posix())
+            # Forgotten first: after a kill in between it would count as vanished.
             self._catalogue.forget([entry])
-            return target
+            return self._trash.put(path, path.parent.relative_to(self.folder).as_posix())
 
     def trashed(self) -> list[str]:
         """Return the names of the styles that `restore` can bring back."""

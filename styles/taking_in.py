@@ -135,11 +135,12 @@ class TakingIn:
         source = incoming.source
         suffix = "" if incoming.copy.is_dir() else SUFFIX
         target = free_path(self.folder / source.inner, suggested_name(name_of(source.path)), taken, suffix)
-        move(incoming.copy, target)
+        # First what lies beside it: killed in between, the same import finds it there and goes on.
         for ending, data in ((".jpg", incoming.thumbnail), (TEXT_ENDING, incoming.text)):
             beside = target.with_name(name_of(target) + ending)
             if data and not os.path.lexists(beside):  # nobody's file is written over
                 atomic.write_bytes(beside, data)
+        move(incoming.copy, target)
         taken.add(folded(name_of(target)))
         return self._catalogue.enter(target, incoming.id)
 
