@@ -6,6 +6,7 @@ import errno
 import json
 import os
 from collections.abc import Collection, Iterable
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -13,7 +14,7 @@ from typing import Any
 from styles.atomic import telling, unused_name, write_new
 from styles.blend import Blend
 from styles.errors import BlendError, UnknownStyleError
-from styles.file_reading import read_json
+from styles.file_reading import read_bytes, read_json
 from styles.home import Home
 from styles.names import SHA256, clean_text, safe_name, suggested_name
 from styles.style import TEXT_LIMITS, StyleCard
@@ -85,7 +86,7 @@ def saved_blends(folder: Path) -> list[Path]:
 def save_blend(blend: Blend, name: str, cards: Iterable[StyleCard | NamedStyle], folder: Path) -> Path:
     """Write a blend as `NAME.json`, whole or not at all, and return its path; `cards` are of the library's styles.
 
-    A name that is taken gets a number. Raises BadInput for a name that is no file name and for a
+    A name that is taken gets a number; the very same blend of that name is kept once. Raises BadInput for a name that is no file name and for a
     blend that is empty or has a style that was never saved, DiskFullError.
     """
     name = safe_name(name, "blend")
@@ -101,8 +102,12 @@ def save_blend(blend: Blend, name: str, cards: Iterable[StyleCard | NamedStyle],
         told = {key: getattr(card, key) for key in TOLD if card and getattr(card, key)}
         styles.append(part.to_json() | told)
     whole = {"atelier_blend": FORMAT, "name": name, "mode": blend.mode, "styles": styles}
-    text = json.dumps(whole, ensure_ascii=False, allow_nan=False, indent=2) + "\n"
-    return write_new(folder, name, SUFFIX, text.encode("utf-8"))
+    data = (json.dumps(whole, ensure_ascii=False, allow_nan=False, indent=2) + "\n").encode("utf-8")
+    for path in saved_blends(folder):
+        with suppress(OSError):  # what can't be read is another one
+            if read_bytes(path, LARGEST) == data:
+                return path
+    return write_new(folder, name, SUFFIX, data)
 
 
 def delete_blend(path: Path, home: Home) -> Path:

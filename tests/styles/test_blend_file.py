@@ -45,6 +45,15 @@ def test_a_name_that_is_taken_gets_a_number(tmp_path: Path) -> None:
     assert saved_blends(tmp_path) == [first, second]
 
 
+def test_the_same_blend_kept_again_is_kept_once(tmp_path: Path) -> None:
+    save_blend(Blend(BLEND.parts[:1]), "Dusk", CARDS, tmp_path)
+    path = save_blend(BLEND, "Dusk", CARDS, tmp_path)
+    assert (
+        save_blend(BLEND, "Dusk", CARDS, tmp_path) == path
+    )  # as after a kill, of which nobody knows how far it came
+    assert len(saved_blends(tmp_path)) == 2
+
+
 def test_a_deleted_blend_lies_in_the_trash(tmp_path: Path) -> None:
     home = Home(tmp_path)
     for name in ("Dusk.json", "Dusk 2.json"):
