@@ -23,10 +23,13 @@ async function send(found, lost = []) {
   const files = [];
   for (const [file, path] of wanted) {
     said.textContent = words.sending.replace('{}', files.length + 1).replace('{}', wanted.length);
-    try { files.push({path: (await upload(file)).path, name: path}); } catch (error) { lost.push(path); }
+    try { files.push({path: (await upload(file)).path, name: path}); } catch (error) {
+      if (/^HTTP 507/.test(error.message)) break; // there is no room, as the page has said, for the rest neither
+      lost.push(path);
+    }
   }
   said.textContent = wanted.length || lost.length ? '' : words.nothing;
-  if (wanted.length || lost.length) trigger('arrived', {files, lost});
+  if (files.length || lost.length) trigger('arrived', {files, lost});
 }
 zone.addEventListener('dragover', event => { event.preventDefault(); zone.classList.add('over'); });
 zone.addEventListener('dragleave', event => { if (!zone.contains(event.relatedTarget)) zone.classList.remove('over'); });

@@ -34,7 +34,10 @@ async function send(found, unread = 0) {
       const {path} = await upload(file), folder = folderOf(file);
       sent.set(folder, [...(sent.get(folder) ?? []), path]);
       count += 1;
-    } catch (error) { console.warn(file.name, error); }
+    } catch (error) {
+      console.warn(file.name, error);
+      if (/^HTTP 507/.test(error.message)) break; // there is no room, as the page has said, for the rest neither
+    }
   }
   said.textContent = unread || count < chosen.length ? words.lost : chosen.length ? '' : words.nothing;
   if (count) trigger('arrived', {folders: [...sent.values()]});

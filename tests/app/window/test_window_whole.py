@@ -136,6 +136,24 @@ def test_a_style_is_exported_deleted_and_restored(window: Window, tmp_path: Path
     page.get_by_text("already, as “Rings”").wait_for(state="hidden")
 
 
+def test_where_there_is_no_room_the_rest_is_not_sent(window: Window, tmp_path: Path) -> None:
+    page = window.page
+    page.get_by_role("tab", name="Library").click()
+    sent: list[str] = []
+    page.route(
+        "**/gradio_api/upload*",
+        lambda route: (sent.append(route.request.url), route.fulfill(status=507, body="There is no room.")),
+    )
+    files = [tmp_path / f"{number}.safetensors" for number in range(4)]
+    for file in files:
+        file.write_bytes(b"x")
+    page.get_by_label("Styles to import", exact=True).set_input_files(files)
+    page.get_by_text("There is no room.").wait_for()
+    page.get_by_text("Taking in").wait_for(state="hidden")
+    assert len(sent) == 1
+    page.unroute("**/gradio_api/upload*")
+
+
 def test_what_is_typed_about_a_style_stays_until_it_is_saved(window: Window) -> None:
     from playwright.sync_api import expect
 
