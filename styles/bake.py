@@ -103,7 +103,7 @@ def bake(
     Its card tells the parents with their weights and licences and how near it came, per layer and in all; its problems
     tell what their licences forbid. The base is asked only where a part has a composition or texture other than 1, as
     it alone knows which blocks are the inner ones. Raises BlendError for a blend that no single style can stand for,
-    WrongFamilyError for styles of different bases or layers of different shapes, Cancelled. `progress` is told the share
+    WrongFamilyError for styles of different bases or layers of different shapes, Cancelled in front of the next operation on a layer. `progress` is told the share
     that is done, 0..1, before each layer.
     """
     parents = _parents(blend, styles)
@@ -123,15 +123,21 @@ def bake(
     alpha = float(min(max(map(_ranks, sources.values()), default=1), plan.rank or widest or 1))
     layers: list[StyleLayer] = []
     sizes = _Sizes()
-    for done, name in enumerate(sorted(sources)):
+    done = 0
+
+    def look() -> None:
         if cancelled():
             raise Cancelled(f"Stopped after {done} of {len(sources)} layers; nothing was kept.")
+
+    for done, name in enumerate(sorted(sources)):
+        look()
         progress(done / len(sources))
         full = f"There is too little memory to bake {sources[name][0].layer.name}."
         with memory_told(full, "Close other programs, or bake exactly instead of by TIES or DARE."):
-            layer = _bake_layer(name, sources[name], plan, sizes, alpha)
+            layer = _bake_layer(name, sources[name], plan, sizes, alpha, look)
         if layer is not None:
             layers.append(layer)
+    look()
     if not layers:
         raise BlendError(
             "This blend changes nothing: its styles cancel out, or are empty.", "Raise a weight."
@@ -232,23 +238,32 @@ def _ranks(sources: Sequence[_Source]) -> int:
 
 
 def _bake_layer(
-    name: str, sources: Sequence[_Source], plan: BakePlan, sizes: _Sizes, alpha: float
+    name: str,
+    sources: Sequence[_Source],
+    plan: BakePlan,
+    sizes: _Sizes,
+    alpha: float,
+    look: Callable[[], None],
 ) -> StyleLayer | None:
-    """Bake one layer and add to the sizes what was wanted of it and lost; None where nothing is to be changed."""
+    """Bake one layer and add to the sizes what was wanted of it and lost; None where nothing is to be changed.
+
+    `look` is called in front of each operation that takes long.
+    """
     wanted = stacked([source.factors() for source in sources])
     limit = min(plan.rank or wanted.rank, wanted.widest_rank)
     if plan.method in ("ties", "dare"):
-        full = _merged(name, sources, plan)
+        full = _merged(name, sources, plan, look)
         square = float(full.square().sum())
+        look()
         half = halved(factored(full, limit), alpha)
         lost = float((full - half.up @ half.down * half.scale).square().sum())
     else:
         square = wanted.square()
-        half = halved(wanted if wanted.rank <= limit else squeezed(wanted, limit), alpha)
+        half = halved(wanted if wanted.rank <= limit else squeezed(wanted, limit, look), alpha)
         lost = wanted.minus(half.factors()).square()
         if wanted.rank <= limit and lost > CANCELLED**2 * square:
             # The styles cancel out for the greater part; what is left is rounded less on its own.
-            half = halved(squeezed(wanted, limit), alpha)
+            half = halved(squeezed(wanted, limit, look), alpha)
             lost = wanted.minus(half.factors()).square()
     if square == 0:
         return None
@@ -267,7 +282,7 @@ def _bake_layer(
     )
 
 
-def _merged(name: str, sources: Sequence[_Source], plan: BakePlan) -> Tensor:
+def _merged(name: str, sources: Sequence[_Source], plan: BakePlan, look: Callable[[], None]) -> Tensor:
     """Return a layer's full (out, in) change after TIES or DARE, in fp64.
 
     As PEFT's `add_weighted_adapter` does it, except that a style with a negative weight votes for the sign that it
@@ -277,9 +292,11 @@ def _merged(name: str, sources: Sequence[_Source], plan: BakePlan) -> Tensor:
 
     changes, weights = [], []
     for source in sources:
+        look()
         factors = source.factors()
         changes.append(factors.up @ factors.down / abs(source.weight))
         weights.append(abs(source.weight))
+    look()
     given = torch.tensor(weights, dtype=torch.float64)
     if plan.method == "ties":
         return ties(changes, given, plan.density)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from functools import cached_property
@@ -15,7 +15,7 @@ from styles.base_configs import vae_factor
 from styles.base_facts import BaseFacts, fingerprint, inspect_base, weight_files
 from styles.base_fit import check_fit, check_loaded, check_works
 from styles.bases import STARTER, find_source, plain_name
-from styles.errors import AtelierError, BaseError, OutOfMemory, SettingsError, is_out_of_memory
+from styles.errors import AtelierError, BaseError, Cancelled, OutOfMemory, SettingsError, is_out_of_memory
 from styles.file_reading import read_json
 from styles.home import Home
 from styles.hub import clip_tokenizer_folder
@@ -111,13 +111,20 @@ def open_base(
     safety_checker: bool = True,
     prediction_type: str | None = None,
     config_folder: Path | None = None,
+    cancelled: Callable[[], bool] = lambda: False,
 ) -> Base:
     """Open the starter, a diffusers folder, a single-file checkpoint, a base of the shelf or a fetched Hub id.
 
     `prediction_type` answers for a file that can't prove its own. `config_folder` replaces the shipped configs of a
     single file. Raises BaseError for what can't be opened or is not here, OfflineError where a single file's
-    vocabulary has to be fetched, SettingsError for a device or precision that can't be had, OutOfMemory.
+    vocabulary has to be fetched, SettingsError for a device or precision that can't be had, OutOfMemory. `cancelled` is
+    asked between the parts, and makes it raise Cancelled; a single file is loaded in one.
     """
+
+    def look() -> None:
+        if cancelled():
+            raise Cancelled("Stopped while the base was being opened.")
+
     path, answered = find_source(source, home)
     facts = inspect_base(path, prediction_type or answered, config_folder=config_folder)
     if facts.family == "sdxl":
@@ -130,15 +137,18 @@ def open_base(
     try:
         with _quiet_loading():
             if facts.single_file:
+                look()
                 parts = _load_single_file(facts, clip_tokenizer_folder(home), chosen_dtype)
             else:
-                parts = _load_folder(facts, chosen_dtype, safety_checker)
+                parts = _load_folder(facts, chosen_dtype, safety_checker, look)
         for part in ("unet", "vae", "text_encoder", "safety_checker"):
             if parts.get(part) is not None:
+                look()
                 parts[part].requires_grad_(False).eval().to(chosen_device)
         if path != STARTER:
             check_fit(parts, path.name)
             check_works(parts, chosen_device, chosen_dtype)
+        look()
         known_by = fingerprint(facts.unet_files, facts.unet_prefix)
     except AtelierError:
         raise
@@ -225,13 +235,16 @@ def _name_of(source: str | Path, path: Path) -> str:
     return str(source) if isinstance(source, str) and not Path(source).exists() else plain_name(path)
 
 
-def _load_folder(facts: BaseFacts, dtype: torch.dtype, with_safety_checker: bool) -> dict[str, Any]:
+def _load_folder(
+    facts: BaseFacts, dtype: torch.dtype, with_safety_checker: bool, look: Callable[[], None]
+) -> dict[str, Any]:
     from diffusers import AutoencoderKL, UNet2DConditionModel
     from transformers import CLIPTextModel, CLIPTokenizer
 
     folder = facts.path
 
     def load(model: Any, part: str, **kind: torch.dtype) -> Any:
+        look()
         _, variant = weight_files(folder, part)
         loaded, info = model.from_pretrained(
             folder / part, use_safetensors=True, variant=variant, local_files_only=True, output_loading_info=True, **kind

@@ -22,7 +22,7 @@ from styles.style import Style
 
 USUAL_SCALE = 2  # times the base's own side, up to which a picture is painted without a question
 SHORT_SECONDS = 60.0  # what takes no longer is painted without a question, whatever its size
-PROBE_SECONDS = 0.3  # a forward that takes longer tells enough of a machine's pace
+PROBE_SECONDS = 0.6  # a forward that takes longer tells enough of a machine's pace
 LEAST_PROBE = 16  # latents on a side
 
 

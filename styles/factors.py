@@ -6,6 +6,7 @@ Everything here works on the factors, `down` (R, in) and `up` (out, R) in fp64; 
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import torch
@@ -45,10 +46,16 @@ def stacked(parts: list[Factors]) -> Factors:
     return Factors(torch.cat([part.down for part in parts]), torch.cat([part.up for part in parts], dim=1))
 
 
-def squeezed(change: Factors, rank: int) -> Factors:
-    """The change of at most this rank that is nearest (Eckart-Young), by QR of both factors and the SVD of a small core."""
+def squeezed(change: Factors, rank: int, look: Callable[[], None] = lambda: None) -> Factors:
+    """The change of at most this rank that is nearest (Eckart-Young), by QR of both factors and the SVD of a small core.
+
+    `look` is called in front of each of them.
+    """
+    look()
     down_basis, down_core = torch.linalg.qr(change.down.T)  # (in, k), (k, R)
+    look()
     up_basis, up_core = torch.linalg.qr(change.up)  # (out, l), (l, R)
+    look()
     left, sizes, right = torch.linalg.svd(up_core @ down_core.T, full_matrices=False)
     kept = min(rank, int((sizes > 0).sum()))
     root = sizes[:kept].sqrt()

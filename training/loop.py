@@ -13,7 +13,7 @@ import torch
 from torch import Tensor
 
 from styles.base import Base, open_base
-from styles.errors import OutOfMemory, TrainingFailed, is_out_of_memory
+from styles.errors import Cancelled, OutOfMemory, TrainingFailed, is_out_of_memory
 from styles.library import Library
 from styles.missing import card_of
 from styles.stopping import at_most_every, models_of, stopping
@@ -71,7 +71,7 @@ def train(
         if asked():
             raise Interrupted
         yield from _run(job, base, device, start, asked)
-    except Interrupted:
+    except (Interrupted, Cancelled):  # the latter while the base was being opened
         request, start = asked() or "pause", checkpoints.latest(job.folder / "checkpoints")
         done = start.progress.step if start else 0
         job.request("resume")
@@ -97,7 +97,9 @@ def _run(
 ) -> Iterator[TrainingEvent]:
     plan = job.plan
     yield PhaseStarted("base")
-    base = given or open_base(plan.base, job.home, device=device, safety_checker=False)
+    base = given or open_base(
+        plan.base, job.home, device=device, safety_checker=False, cancelled=lambda: asked() is not None
+    )
     check_trainable(base, plan)
     if start and start.progress.base_fingerprint != base.fingerprint:
         raise TrainingFailed(

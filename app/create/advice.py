@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any
 
 from app.create.following import followed
@@ -53,9 +53,12 @@ class Advice:
             "here": {style: [card.id, card.name] for style, card in here.now.items()},
         }
 
-    def measure(self, mix: MixForm, base: str = "") -> dict[str, Any]:
+    def measure(
+        self, mix: MixForm, base: str = "", cancelled: Callable[[], bool] = lambda: False
+    ) -> dict[str, Any]:
         """The same once the strength of each style has been measured on the base, which takes a while the first time."""
-        self.studio.strengths(followed(self.studio.library, mix).mix.order, base)
+        order = followed(self.studio.library, mix).mix.order
+        self.studio.strengths(order, base, cancelled=cancelled)
         return self.tell(mix, base)
 
     def _fight(self, mix: MixForm) -> dict[str, Any] | None:

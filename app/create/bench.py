@@ -42,7 +42,7 @@ class Bench:
     ) -> Blend:
         """A mix as weights by style id; the base is opened only to measure strengths."""
         mix = mix_of(order, self.library)
-        with self._base_for(mix, source, settings, needed=False) as base:
+        with self._base_for(mix, source, settings, cancelled, needed=False) as base:
             return self._weights(mix, base, say, cancelled)
 
     def strengths(
@@ -57,7 +57,7 @@ class Bench:
         if not mix.blend.parts:
             raise BlendError("There is no style to measure.", "Name one or more.")
         styles = self.easel.styles.open(mix.ids)
-        with self.easel.opened(source, settings) as base:
+        with self.easel.opened(source, settings, cancelled) as base:
             effects = effects_of(base, styles, self.home, cancelled)
             name = base.name
         blend, _ = weighed(mix.blend, sorted(mix.strengths), effects, mix.names)
@@ -121,7 +121,7 @@ class Bench:
         mix = mix_of(order, self.library)
         styles = self.easel.styles.open(mix.ids)
         knobs = any(part.composition != 1 or part.texture != 1 for part in mix.blend.sounding)
-        with self._base_for(mix, source, settings, needed=knobs) as base:
+        with self._base_for(mix, source, settings, cancelled, needed=knobs) as base:
             blend = self._weights(mix, base, say, cancelled)
             inner = base if knobs else None
             style = bake(blend, styles, plan, base=inner, cancelled=cancelled, progress=progress)
@@ -140,9 +140,11 @@ class Bench:
         return self.library.find(handle)
 
     @contextmanager
-    def _base_for(self, mix: Mix, source: str, settings: Settings, *, needed: bool) -> Iterator[Base | None]:
+    def _base_for(
+        self, mix: Mix, source: str, settings: Settings, cancelled: Callable[[], bool], *, needed: bool
+    ) -> Iterator[Base | None]:
         if needed or mix.asks_effects:
-            with self.easel.opened(source, settings) as base:
+            with self.easel.opened(source, settings, cancelled) as base:
                 yield base
         else:
             yield None

@@ -22,7 +22,7 @@ from app.orders import DEFAULT_SAMPLER, DEFAULT_STEPS, PictureOrder
 from app.settings import Settings
 from styles.atomic import write_cache
 from styles.blend import Blend
-from styles.errors import BaseError
+from styles.errors import BaseError, Cancelled
 from styles.file_reading import read_json
 from styles.from_picture import SourcePicture, keep_source, kept_source
 from styles.home import Home
@@ -40,6 +40,7 @@ if TYPE_CHECKING:
     from styles.style import Style, StyleCard
 
 DRAWN_SEEDS = 2**32  # short enough to be typed
+LOOK_SECONDS = 0.2  # how often whoever waits for it asks whether that is still wished
 
 
 class Easel:
@@ -73,10 +74,12 @@ class Easel:
             self._close()
 
     @contextmanager
-    def opened(self, source: str, settings: Settings) -> Iterator[Base]:
-        """Lend the base `source`; nobody else has the easel meanwhile."""
-        with self._turn():
-            yield self._open(source, settings)
+    def opened(
+        self, source: str, settings: Settings, cancelled: Callable[[], bool] = lambda: False
+    ) -> Iterator[Base]:
+        """Lend the base `source`; nobody else has the easel meanwhile. Raises Cancelled before it is lent."""
+        with self._turn(cancelled):
+            yield self._open(source, settings, cancelled)
 
     @property
     def in_use(self) -> bool:
@@ -100,10 +103,12 @@ class Easel:
             self._in_use.release()
 
     @contextmanager
-    def _turn(self) -> Iterator[None]:
+    def _turn(self, cancelled: Callable[[], bool] = lambda: False) -> Iterator[None]:
         self._waiting.append(None)
         try:
-            self._in_use.acquire()
+            while not self._in_use.acquire(timeout=LOOK_SECONDS):
+                if cancelled():
+                    raise Cancelled("Stopped.")
         finally:
             self._waiting.pop()
         try:
@@ -129,7 +134,7 @@ class Easel:
         mix = mix_of(order.whole_mix, self.library, order.sheet)
         picture = _picture_of(order.image)
         styles = self.styles.open(mix.ids)
-        with self.opened(source, settings) as base:
+        with self.opened(source, settings, cancelled) as base:
             yield from map(Notice, order.mix.notes)
             self.threads.choose(base)
             if order.like:
@@ -165,7 +170,7 @@ class Easel:
         recipe = replace(recipe, blend=self.blend_again(recipe))
         picture = kept_source(recipe.source, self.home) if recipe.source else None
         styles = self.styles.open([part.style for part in recipe.blend.parts])
-        with self.opened(source, settings) as base:
+        with self.opened(source, settings, cancelled) as base:
             from styles.generate import request_again
 
             yield from map(Notice, _what_differs(recipe, base))
@@ -203,7 +208,7 @@ class Easel:
 
     # Called with the lock held
 
-    def _open(self, source: str, settings: Settings) -> Base:
+    def _open(self, source: str, settings: Settings, cancelled: Callable[[], bool] = lambda: False) -> Base:
         wanted = (source, settings.device, settings.precision, settings.safety_checker, settings.low_memory)
         if self._base is None or self._opened_for != wanted:
             from styles.base import open_base
@@ -215,6 +220,7 @@ class Easel:
                 device=settings.device,
                 dtype=settings.precision,
                 safety_checker=settings.safety_checker,
+                cancelled=cancelled,
             )
             if settings.low_memory:
                 self._base.vae.enable_tiling()

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import suppress
 from typing import Any
 
@@ -13,8 +13,9 @@ from app.create.mix_orders import MixOrder, StyleOrder
 from app.drawing import as_markdown
 from app.studio import Studio
 from app.window.answers import QUIET, answering
-from app.words import say, translated, unsaid
-from styles.errors import BadInput, StyleFileError, UnknownStyleError
+from app.window.stops import Stops
+from app.words import say, say_error, translated, unsaid
+from styles.errors import BadInput, Cancelled, StyleFileError, UnknownStyleError
 from styles.style import StyleCard
 
 MOST_BAKED = 4
@@ -45,14 +46,17 @@ def baking(studio: Studio, page: gr.Blocks, tab: gr.Tab, version: gr.State) -> N
                 [(say(words), value) for words, value in RANKS], value=0, label=say("Rank"),
                 info=say("Exact keeps all; a number makes a smaller file that comes near."),
             )  # fmt: skip
-        bake = gr.Button(say("Bake"), scale=0, min_width=160)
+        with gr.Row():
+            bake = gr.Button(say("Bake"), scale=0, min_width=160)
+            stop = gr.Button(say("Stop"), scale=0, min_width=120, visible=False)
         with gr.Group(visible=False, elem_classes="notice warn") as forbidden:
             forbidden_words = gr.Markdown()
             agree = gr.Button(say("Bake it all the same"), scale=0, min_width=200)
         said = gr.Markdown("", elem_classes="said")
     shown = gr.State([])  # the handles that the sliders are for
     says = [chosen, name, rank, *weights]
-    answer = [forbidden, forbidden_words, said, version]
+    answer = [forbidden, forbidden_words, said, version, stop]
+    stops = Stops()
 
     def cards_of(handles: Sequence[str]) -> list[StyleCard]:
         found = []
@@ -78,31 +82,56 @@ def baking(studio: Studio, page: gr.Blocks, tab: gr.Tab, version: gr.State) -> N
         hidden = [gr.update(visible=False)] * (MOST_BAKED - len(cards))
         return [*sliders, *hidden, gr.update(visible=False), here]
 
-    def baked(
-        handles: list[str] | None, name: str, rank: int, *weights: float, agreed: bool, now: int
-    ) -> list[Any]:
-        if not handles:
-            raise BadInput("There is nothing to bake.", "Choose the styles.")
-        plan = bake_plan(name, rank=rank or None)
-        parts = zip(handles, weights, strict=False)
-        order = MixOrder(styles=tuple(StyleOrder(handle, weight) for handle, weight in parts))
-        if not agreed and (told := studio.bench.forbidden(order)):
-            words = "\n\n".join(as_markdown(translated(sentence)) for sentence in told)
-            return [gr.update(visible=True), words, "", now]
-        card = studio.bake(order, plan)
-        words = say("{name} is in the library.", name=card.name)
-        return [gr.update(visible=False), "", as_markdown(f"{words} {translated(card.description)}"), now + 1]
+    @told
+    def bake_it(request: gr.Request, now: int, *values: Any) -> Iterator[list[Any]]:
+        yield from baked(studio, stops, str(request.session_hash), now, *values, agreed=False)
 
     @told
-    def bake_it(now: int, *values: Any) -> list[Any]:
-        return baked(*values, agreed=False, now=now)
+    def bake_anyway(request: gr.Request, now: int, *values: Any) -> Iterator[list[Any]]:
+        yield from baked(studio, stops, str(request.session_hash), now, *values, agreed=True)
 
-    @told
-    def bake_anyway(now: int, *values: Any) -> list[Any]:
-        return baked(*values, agreed=True, now=now)
+    def halt(request: gr.Request) -> str:
+        stops.stop(str(request.session_hash))
+        return say("Stopping. Nothing is kept.")
 
     gr.on([page.load, tab.select, version.change], offer, chosen, chosen, **QUIET)
     chosen.change(arrange, [chosen, shown, *weights], [*weights, forbidden, shown], **QUIET)
-    gpu: dict[str, Any] = {"concurrency_id": "gpu", "concurrency_limit": 1, "api_visibility": "private"}
-    bake.click(bake_it, [version, *says], answer, **gpu)
-    agree.click(bake_anyway, [version, *says], answer, **gpu)
+    gpu: dict[str, Any] = {"concurrency_id": "gpu", "concurrency_limit": 1, **QUIET}
+    for button, handler in ((bake, bake_it), (agree, bake_anyway)):
+        # Also where it failed.
+        button.click(handler, [version, *says], answer, **gpu).then(
+            lambda: gr.update(visible=False), None, stop, **QUIET
+        )
+    stop.click(halt, None, said, queue=False, **QUIET)
+
+
+def baked(
+    studio: Studio,
+    stops: Stops,
+    page: str,
+    now: int,
+    handles: list[str] | None,
+    name: str,
+    rank: int,
+    *weights: float,
+    agreed: bool,
+) -> Iterator[list[Any]]:
+    """Bake for a page, which may stop it; yields what it shows (the answers of `baking`), first while it bakes."""
+    if not handles:
+        raise BadInput("There is nothing to bake.", "Choose the styles.")
+    plan = bake_plan(name, rank=rank or None)
+    parts = zip(handles, weights, strict=False)
+    order = MixOrder(styles=tuple(StyleOrder(handle, weight) for handle, weight in parts))
+    if not agreed and (told := studio.bench.forbidden(order)):
+        words = "\n\n".join(as_markdown(translated(sentence)) for sentence in told)
+        yield [gr.update(visible=True), words, "", now, gr.skip()]
+        return
+    with stops.begun(page) as cancelled:
+        yield [gr.update(visible=False), "", say("Baking …"), now, gr.update(visible=True)]
+        try:
+            card = studio.bake(order, plan, cancelled=cancelled)
+        except Cancelled as error:
+            yield [gr.skip(), "", as_markdown(say_error(error)), now, gr.skip()]
+            return
+    words = say("{name} is in the library.", name=card.name)
+    yield [gr.skip(), "", as_markdown(f"{words} {translated(card.description)}"), now + 1, gr.skip()]

@@ -37,9 +37,13 @@ function hints(told) {
 }
 
 async function measure(then) {
-  said.replaceChildren(el("p", { class: "quiet busy" }, words.measuring));
-  const told = await asked(server.measure, { mix: state, base: window.atelierBase ?? "" });
-  if (!told || told.problem) return said.replaceChildren(el("p", { class: "bad" }, told ? told.problem : words.no_server));
+  const stop = el("button", { type: "button", class: "small", onclick: () => asked(server.stop_measuring, { page: pageId() }) }, words.stop);
+  said.replaceChildren(el("p", { class: "quiet busy" }, words.measuring, " ", stop));
+  const told = await asked(server.measure, { mix: state, base: window.atelierBase ?? "", page: pageId() });
+  if (!told || told.problem) {
+    strengths.checked = view.strengths;
+    return said.replaceChildren(el("p", { class: "bad" }, told ? told.problem : words.no_server));
+  }
   advice = told;
   hints(told);
   then();

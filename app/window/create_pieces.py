@@ -23,6 +23,7 @@ from app.studio import Studio
 from app.window.create_blends import blend_questions
 from app.window.create_words import mix_words, paper_words, stage_words
 from app.window.named_paths import base_named
+from app.window.stops import Stops
 from app.words import say_error, translated
 from styles.errors import AtelierError
 
@@ -50,7 +51,7 @@ def piece(value: Any, scripts: str, **about: Any) -> gr.HTML:
 
 def mix_piece(studio: Studio) -> gr.HTML:
     """Chips, style cards, blend pad and advice; its value is what MixForm reads."""
-    advice, told = Advice(studio), answers(studio, "looking at styles")
+    advice, stops, told = Advice(studio), Stops(), answers(studio, "looking at styles")
 
     @told
     def styles(about: dict[str, Any]) -> dict[str, Any]:
@@ -72,11 +73,18 @@ def mix_piece(studio: Studio) -> gr.HTML:
 
     @told
     def measure(about: dict[str, Any]) -> dict[str, Any]:
-        return advice.measure(MixForm.from_json(about["mix"]), base_named(studio, str(about["base"])))
+        mix, base = MixForm.from_json(about["mix"]), base_named(studio, str(about["base"]))
+        with stops.begun(str(about["page"])) as cancelled:
+            return advice.measure(mix, base, cancelled)
+
+    @told
+    def stop_measuring(about: dict[str, Any]) -> dict[str, Any]:
+        stops.stop(str(about["page"]))
+        return {}
 
     return piece(
         MixForm().to_json(), script("search", "pad", "knobs", "advice", "blends", "mix"), words=mix_words(), most_rows=MOST_ROWS,
-        server_functions=[styles, style, restore, advise, measure, *map(told, blend_questions(studio))], elem_id="create-mix",
+        server_functions=[styles, style, restore, advise, measure, stop_measuring, *map(told, blend_questions(studio))], elem_id="create-mix",
     )  # fmt: skip
 
 

@@ -75,6 +75,7 @@ def mix_words() -> dict[str, str]:
         "total": say("Strength in all: {total} of {limit}", total="{total}", limit="{limit}"),
         "about": say("Strength in all: about {total} of {limit}", total="{total}", limit="{limit}"),
         "measuring": say("Measuring how strong the styles are on this base, which is done once."),
+        "stop": say("Stop"),
         "balance": say("Balance"),
         "turns": say("Take turns"),
         "no_server": no_server(),

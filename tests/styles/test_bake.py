@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -344,6 +345,35 @@ def test_what_no_single_style_can_do_is_refused(styles: list[Style], base: Plain
         bake(blend_of(styles, 1.0, 1.0, 1.0), styles, BakePlan("No", "squeezed", 5000))
     with pytest.raises(Cancelled):
         bake(blend_of(styles, 1.0, 1.0, 1.0), styles, plan, cancelled=lambda: True)
+
+
+@pytest.mark.parametrize("method", ["squeezed", "ties"])
+def test_it_is_stopped_in_front_of_the_next_long_operation_of_a_layer(
+    styles: list[Style], method: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    begun: list[str] = []
+
+    def noted(operation: Callable[..., Any]) -> Callable[..., Any]:
+        def run(*given: Any, **how: Any) -> Any:
+            begun.append(operation.__name__)
+            return operation(*given, **how)
+
+        return run
+
+    for name in ("qr", "svd"):
+        monkeypatch.setattr(torch.linalg, name, noted(getattr(torch.linalg, name)))
+    one = [replace(style, layers=style.layers[:1]) for style in styles]
+    blend, plan = blend_of(one, 1.0, 1.0, 1.0), BakePlan("No", method, 2)
+    bake(blend, one, plan)
+    long = tuple(begun)
+    for heard in range(len(long)):
+        begun.clear()
+        with pytest.raises(Cancelled):
+            bake(blend, one, plan, cancelled=lambda heard=heard: len(begun) >= heard)  # type: ignore[misc]
+        assert tuple(begun) == long[:heard]
+    with pytest.raises(Cancelled):  # nothing is added to the library any more
+        begun.clear()
+        bake(blend, one, plan, cancelled=lambda: len(begun) == len(long))
 
 
 NAME = "lora_unet_mid_block_attentions_0_transformer_blocks_0_attn2_to_k"

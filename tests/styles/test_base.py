@@ -13,7 +13,7 @@ from safetensors.torch import load_file, save_file
 from styles.base import Base, open_base, pick_dtype
 from styles.base_facts import CONFIGS, fingerprint, inspect_base
 from styles.bases import STARTER
-from styles.errors import BaseError, OfflineError, SettingsError
+from styles.errors import BaseError, Cancelled, OfflineError, SettingsError
 from styles.home import Home
 from tests.styles.original_layout import copy_configs, save_original_layout
 from tests.tiny import tiny_base_folder, tiny_tokenizer
@@ -76,6 +76,22 @@ def test_a_folder_says_what_it_is(tiny_base: Path, tiny_sd1: Path, tiny_sd2: Pat
     assert base.dtype == torch.float32 and base.device.type == "cpu"
     assert not any(parameter.requires_grad for parameter in base.unet.parameters())
     assert not base.unet.training
+
+
+def test_opening_is_stopped_between_the_parts(tiny_base: Path, home: Home) -> None:
+    looks = 0
+
+    def counting() -> bool:
+        nonlocal looks
+        looks += 1
+        return False
+
+    open_base(tiny_base, home, device="cpu", cancelled=counting)
+    assert looks >= 6
+    for last in range(1, looks + 1):
+        heard = iter([False] * (last - 1))
+        with pytest.raises(Cancelled):
+            open_base(tiny_base, home, device="cpu", cancelled=lambda: next(heard, True))  # noqa: B023
 
 
 def test_the_fingerprint_is_the_base_not_its_file(tmp_path: Path, tiny_sd1: Path) -> None:

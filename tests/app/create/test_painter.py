@@ -17,7 +17,7 @@ from app.studio import Studio
 from styles import cost
 from styles.base import open_base
 from styles.bases import BaseShelf
-from styles.errors import JobError
+from styles.errors import Cancelled, JobError
 from styles.home import Home
 from styles.pictures import read_recipe
 from tests.styles.painting import style_for
@@ -116,6 +116,18 @@ def test_stopping_keeps_what_is_finished_and_never_calls_it_a_success(painter: P
     assert painter.look(-1)[1].state in ("stopping", "stopped"), "it is said at once, whatever the model does"
     canvas = ended(painter, asked.number)
     assert canvas.state == "stopped" and canvas.pictures == () and kept(painter) == []
+
+
+def test_stop_is_heard_while_the_base_is_somebody_elses_or_is_being_opened(painter: Painter) -> None:
+    studio = painter.studio
+    with studio.easel.opened(studio.base_source(""), studio.settings):
+        asked = painter.ask(ORDER)
+        while not studio.easel.wanted:
+            pass
+        painter.stop()
+        assert ended(painter, asked.number).state == "stopped"
+    with pytest.raises(Cancelled), studio.easel.opened("starter", studio.settings, lambda: True):
+        pass
 
 
 def test_a_size_that_is_asked_about_is_painted_as_it_was_asked_for_or_smaller(
