@@ -40,48 +40,40 @@ class Catalogue:
         self._hints = hints  # ids of files by place, size and time, as far as they are noted elsewhere
         self._reader = reader_number(Path(__file__).parent)
         self._like = LikeHeaders()
-        self._lock = threading.RLock()
+        self._lock = threading.RLock()  # of what is known
+        self._looking = threading.RLock()  # taken before the other one
+        self._looked = False  # a first look has come to its end
         self._entries: dict[str, Entry] | None = None
         self._sorted: list[Entry] = []
         self._unfinished: tuple[Place, Hashing] | None = None  # a large file that waits for more time
 
-    def entries(self) -> list[Entry]:
-        """Return what lies in the folder now, by name, and then the bundled styles."""
-        with self._lock:
-            found = {place.where: place for place in places(self.folder)}
-            for place in places(self.bundled):
-                where = BUNDLED + place.where
-                found[where] = place._replace(where=where)
-            known = self._entries or {}
-            new = [
-                place
-                for where, place in found.items()
-                if (entry := known.get(where)) is None or not entry.still(place)
-            ]
-            if self._entries is None or new or len(found) != len(known):
-                self._catch_up(found, new)
+    def entries(self, *, patient: bool = True) -> list[Entry]:
+        """Return what lies in the folder now, by name, and then the bundled styles.
+
+        Whoever is not `patient` gets what is known, while another thread reads files that are new.
+        """
+        if not self._looking.acquire(blocking=patient or self._entries is None):
             return self._sorted
+        try:
+            self._look()
+        finally:
+            self._looking.release()
+        return self._sorted
 
     def seen(self) -> list[Entry]:
         """Return what lay in the folder at the last look; looks only where there was none."""
-        with self._lock:
-            return self._sorted if self._entries is not None else self.entries()
+        return self._sorted if self._looked else self.entries()
 
     def enter(self, path: Path, style_id: str = "") -> Entry:
         """Read a file that was just written or moved here, whose id may be known."""
-        with self._lock:
-            entry = self._read(place_at(path, self.folder), style_id)
-            self._put([entry])
-            self._index.save([entry.row])
-            return entry
+        with self._looking:
+            return self._enter(place_at(path, self.folder), style_id)
 
     def enter_again(self, entry: Entry) -> None:
         """Read a file anew that turned out to be another one than its size and time said."""
-        with self._lock:
+        with self._looking:
             place = place_at(entry.path, self.bundled if entry.bundled else self.folder)
-            again = self._read(place._replace(where=entry.place.where), "")
-            self._put([again])
-            self._index.save([again.row])
+            self._enter(place._replace(where=entry.place.where), "")
 
     def forget(self, entries: Iterable[Entry]) -> None:
         """Drop what was moved or deleted on purpose, so that it does not count as vanished."""
@@ -147,9 +139,8 @@ class Catalogue:
 
     def lost(self) -> list[Row]:
         """Return what is known of the files that at the last look had vanished and were not here under another name."""
-        with self._lock:
-            entries = self.seen()
-            gone = self._index.gone().values()
+        entries = self.seen()
+        gone = self._index.gone().values()
         if not gone:
             return []
         ids = {entry.id for entry in entries if entry.id}
@@ -169,11 +160,25 @@ class Catalogue:
         self._index.forget(row.where for row in rows)
         return len(rows)
 
-    # With the lock held
+    # While looking: files are read without the lock, so that what is known can be had meanwhile
+
+    def _look(self) -> None:
+        found = {place.where: place for place in places(self.folder)}
+        for place in places(self.bundled):
+            where = BUNDLED + place.where
+            found[where] = place._replace(where=where)
+        known = self._entries or {}
+        new = [
+            place
+            for where, place in found.items()
+            if (entry := known.get(where)) is None or not entry.still(place)
+        ]
+        if not self._looked or new or len(found) != len(known):
+            self._catch_up(found, new)
+        self._looked = True
 
     def _catch_up(self, found: dict[str, Place], new: list[Place]) -> None:
-        first = self._entries is None
-        known = self._entries or {}
+        first, known = not self._looked, self._entries or {}
         missed = [where for where in known if where not in found]
         few = not first and len(new) + len(missed) < ROWS_AT_ONCE
         rows = self._index.rows([place.where for place in new] + missed if few else None)
@@ -185,38 +190,60 @@ class Catalogue:
             if row.where not in found and not row.where.startswith((BUNDLED, *closed)) and "./" not in closed
         ]
         hints = self._hints() if first or new else {}
-        self._entries = {where: entry for where, entry in known.items() if where in found}
         before = {_trace(row): row for row in lost if row.sample}
+        current = {place.where: row for place in new if (row := self._current(rows.get(place.where), place))}
+        again = [
+            Entry(place, current[place.where])
+            for place in new
+            if place.where in current and not current[place.where].gone
+        ]
+        with self._lock:
+            kept = {where: entry for where, entry in (self._entries or {}).items() if where in found}
+            self._entries = kept | {entry.place.where: entry for entry in again}
+            self._sort()
         moved: set[str] = set()
-        unsaved: list[Row] = []
+        unsaved: list[Entry] = []
         for place in new:
-            row = rows.get(place.where)
-            if row and (place.size < 0 or (row.size, row.mtime_ns) != (place.size, place.mtime_ns)):
-                row = None  # of another file
-            if row and row.reader == self._reader and not row.gone:
-                self._entries[place.where] = Entry(place, row)
+            row = current.get(place.where)
+            if row and not row.gone:
                 continue
-            if row and row.reader == self._reader:  # it is back
+            if row:  # it is back
                 entry = Entry(place, row._replace(gone=0.0))
             else:
+                earlier = rows.get(place.where)
                 noted = hints.get((place.where, place.size, place.mtime_ns), "")
-                entry = self._read(place, row.id if row else noted)
+                entry = self._read(place, earlier.id if earlier and _is_of(earlier, place) else noted)
             if entry.readable and (elsewhere := before.pop(_trace(entry.row), None)):
                 moved.add(elsewhere.where)
                 entry = entry if entry.id else entry.known_as(elsewhere.id)
-            if not entry.passing:
-                unsaved.append(entry.row)
-            self._entries[place.where] = entry
+            unsaved.append(entry)
             if len(unsaved) == ROWS_AT_ONCE:  # so that a first look that is broken off is not in vain
-                self._index.save(unsaved)
+                self._publish(unsaved)
                 unsaved = []
-        self._index.save(unsaved)
+        self._publish(unsaved)
         self._index.forget(moved | {row.where for row in lost if not row.card})
         missing = [row for row in lost if row.card and not row.gone and row.where not in moved]
         # Another process may have written one since, so that each is looked for once more.
         gone = [row for row in missing if not os.path.lexists(self.folder / row.where)]
         self._index.lose(gone, time.time())
-        self._sort()
+
+    def _current(self, row: Row | None, place: Place) -> Row | None:
+        """What is known of a place, where that is of the file that lies there, and was read by this reader."""
+        return row if row and _is_of(row, place) and row.reader == self._reader else None
+
+    def _publish(self, entries: list[Entry]) -> None:
+        """Enter what was read, save what was moved or deleted meanwhile."""
+        here = [entry for entry in entries if os.path.lexists(entry.path)]
+        with self._lock:
+            self._put(here)
+        self._index.save([entry.row for entry in here if not entry.passing])
+
+    def _enter(self, place: Place, style_id: str) -> Entry:
+        entry = self._read(place, style_id)
+        with self._lock:
+            self._put([entry])
+        self._index.save([entry.row])
+        return entry
 
     def _read(self, place: Place, style_id: str) -> Entry:
         path, about = place.path, (place.where, place.size, place.mtime_ns, self._reader)
@@ -240,6 +267,8 @@ class Catalogue:
         )  # fmt: skip
         return Entry(place, row)
 
+    # With the lock held
+
     def _put(self, entries: Iterable[Entry]) -> None:
         if self._entries is not None:
             self._entries |= {entry.place.where: entry for entry in entries}
@@ -248,7 +277,7 @@ class Catalogue:
     def _sort(self) -> None:
         self._sorted = sorted((self._entries or {}).values(), key=lambda entry: entry.order)
 
-    # Without it, since hashing takes a while
+    # Without any, since hashing takes a while
 
     def _hash(self, entry: Entry, until: float = math.inf) -> str:
         """Return the sha256 of a file's tensors; empty at `until`, or where it is not the file any more that was read."""
@@ -281,3 +310,8 @@ class Catalogue:
 def _trace(row: Row) -> tuple[int, int, int, str]:
     """What a file keeps when it is moved."""
     return row.size, row.mtime_ns, row.section, row.sample
+
+
+def _is_of(row: Row, place: Place) -> bool:
+    """Whether a row was made of the file that lies there now, as far as size and time tell."""
+    return place.size >= 0 and (row.size, row.mtime_ns) == (place.size, place.mtime_ns)

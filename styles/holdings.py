@@ -26,9 +26,9 @@ class Holdings:
         self._catalogue = catalogue
         self._hidden = hidden
 
-    def entries(self) -> list[Entry]:
-        """Look at the folder and return all but the hidden ones."""
-        return self._shown(self._catalogue.entries())
+    def entries(self, *, patient: bool = True) -> list[Entry]:
+        """Look at the folder and return all but the hidden ones; see `Catalogue.entries`."""
+        return self._shown(self._catalogue.entries(patient=patient))
 
     def seen(self) -> list[Entry]:
         """Return the same as of the last look; looks only where there was none."""

@@ -60,7 +60,7 @@ class Library:
         self, words: str = "", *, family: str = "", favourites: bool = False, newest: bool = False
     ) -> Listing:
         """Return what `search` finds, the files in the folder that can't be read, and the styles that vanished."""
-        entries = self._holdings.entries()
+        entries = self._holdings.entries(patient=False)
         found = chosen(entries, self._marks.all(), words, family, favourites, newest)
         return Listing(found, self._unreadable(entries), self._holdings.vanished())
 

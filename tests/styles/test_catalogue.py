@@ -6,6 +6,7 @@ import json
 import os
 import random
 import shutil
+import threading
 from collections import Counter
 from collections.abc import Callable
 from pathlib import Path
@@ -333,6 +334,36 @@ def test_the_folder_may_be_used_by_several_threads(home: Path) -> None:
         for job in jobs:
             job.result()
     assert len(library.cards()) == 12 and library.hash_some(0) == 0
+
+
+def test_a_listing_does_not_wait_for_a_file_that_another_one_reads(
+    home: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from concurrent.futures import ThreadPoolExecutor
+
+    library = filled(home, 3)
+    known = [card.name for card in library.cards()]
+    put(library.folder / "slow.safetensors", 9)
+    reading, go_on = threading.Event(), threading.Event()
+    original = catalogue.Catalogue._read
+
+    def slow(self: catalogue.Catalogue, place: Place, style_id: str) -> catalogue.Entry:
+        reading.set()
+        go_on.wait(20)
+        return original(self, place, style_id)
+
+    monkeypatch.setattr(catalogue.Catalogue, "_read", slow)
+    with ThreadPoolExecutor(2) as pool:
+        first = pool.submit(library.cards)
+        assert reading.wait(20)
+        assert [card.name for card in library.cards()] == known and not first.done()
+        found = pool.submit(library.find, "slow")  # who asks for it by name waits
+        gone = library.folder / f"{known[0]}.safetensors"
+        library.delete(gone.name)
+        go_on.set()
+        assert {card.name for card in first.result()} == {*known[1:], "slow"} and not gone.exists()
+        assert found.result().name == "slow"
+    assert not library.vanished()
 
 
 def behind(data: bytes) -> bytes:
