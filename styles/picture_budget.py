@@ -14,6 +14,9 @@ if TYPE_CHECKING:
     from PIL.Image import Image
 
 MOST_BYTES = 1_150_000_000  # of one picture, unpacked and brought to RGB
+SHOWN_BYTES = (
+    512_000_000  # of one that is only shown small, on a card or among previews: 64 megapixels of a PNG
+)
 RGB_BYTES = 4  # a pixel, as Pillow keeps it
 PIXEL_BYTES = {"1": 1, "L": 1, "P": 1, "I;16": 2, "I;16L": 2, "I;16B": 2, "I;16N": 2}  # all others take four
 # Formats whose decoders keep whole copies: bytes a pixel until it is unpacked.
@@ -28,11 +31,16 @@ def check_picture(image: Image, name: str, full_size: tuple[int, int] | None = N
     check_bytes(bytes_needed(image, full_size), name)
 
 
-def check_bytes(needed: int, name: str) -> None:
+def check_shown(image: Image) -> None:
+    """Raise PictureError for a stranger's picture, opened and not loaded, that is too large to be shown small."""
+    check_bytes(bytes_needed(image), "A picture", SHOWN_BYTES)
+
+
+def check_bytes(needed: int, name: str, most: int = MOST_BYTES) -> None:
     """Raise PictureError where a picture takes more bytes than there may be."""
-    if needed > MOST_BYTES:
+    if needed > most:
         raise PictureError(
-            f"{name} would take {needed / 1e9:.1f} GB of memory to open, at most {MOST_BYTES / 1e9:.1f} GB are given.",
+            f"{name} would take {needed / 1e9:.1f} GB of memory to open, at most {most / 1e9:.1f} GB are given.",
             "Save it smaller; a plain PNG or JPEG with 8 bits a channel takes the least.",
         )
 

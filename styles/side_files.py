@@ -15,11 +15,11 @@ from typing import Any
 from styles.blend import STRONGEST
 from styles.file_reading import open_file, read_json
 from styles.folder import PICTURE_ENDINGS, TEXT_ENDING, name_of
+from styles.picture_budget import check_shown
 from styles.style import StyleCard
 
 LARGEST_TEXT = 1 << 20  # bytes
 LARGEST_PICTURE = 64 << 20
-MOST_PIXELS = 64_000_000
 
 
 def with_side_text(card: StyleCard, path: Path) -> StyleCard:
@@ -80,8 +80,7 @@ def thumbnail_of(picture: Path) -> bytes | None:
             if os.fstat(file.fileno()).st_size > LARGEST_PICTURE:
                 return None
             with Image.open(file, formats=("JPEG", "PNG", "WEBP")) as image:
-                if image.width * image.height > MOST_PIXELS:
-                    return None
+                check_shown(image)
                 return thumbnail_jpeg(image)
     # Pillow's decoders raise anything of damaged bytes: KeyError, TypeError, struct.error, ...
     except Exception:

@@ -3,16 +3,16 @@
 from __future__ import annotations
 
 import io
-import math
 import re
 from typing import TYPE_CHECKING
+
+from styles.picture_budget import check_shown
 
 if TYPE_CHECKING:
     from PIL.Image import Image
 
 SIDE_PX = 256
 LARGEST = 200 << 10  # bytes, so that the header stays under 1 MiB with room to spare
-MOST_PIXELS = 1 << 25  # of a stranger's picture, which may claim any size; 96 MiB when it is unpacked
 # The segments of a JPEG (ITU T.81, table B.1) that hold pixels or say how to read them.
 JFIF, JFIF_BYTES, SCAN = 0xE0, 16, 0xDA  # 16 bytes: without a small picture of its own
 NEEDED = {JFIF, SCAN, 0xC0, 0xC4, 0xDB, 0xDD}
@@ -55,7 +55,8 @@ def public_thumbnail(data: bytes | None) -> bytes | None:
         with Image.open(io.BytesIO(data), formats=("JPEG", "PNG", "WEBP")) as image:
             if image.size == (SIDE_PX, SIDE_PX) and len(data) <= LARGEST and _only_pixels(data):
                 return data
-            return thumbnail_jpeg(image) if math.prod(image.size) <= MOST_PIXELS else None
+            check_shown(image)
+            return thumbnail_jpeg(image)
     # Pillow's decoders raise anything of damaged bytes: KeyError, TypeError, struct.error, ...
     except Exception:
         return None

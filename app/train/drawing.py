@@ -12,6 +12,7 @@ from app.train.progress import Progress, words_for_seconds
 from app.train.trainings import JobCard
 from app.words import say, translated, unsaid
 from styles.file_reading import open_file
+from styles.picture_budget import check_shown
 from training.events import PreviewReady
 from training.job import Job, State
 
@@ -26,7 +27,6 @@ STATES: dict[State, str] = {
 }
 SMOOTHING = 0.15  # of the loss: the share of each new reading
 LARGEST_PX = 512  # of a preview on the page
-MOST_PIXELS = 4096 * 4096  # of a preview's file
 
 
 def progress_card(
@@ -150,8 +150,7 @@ def _preview(job: Job, path: str, label: str) -> str:
         # By its name alone: what a journal says is no way to other folders.
         file = job.folder / "previews" / Path(path).name
         with open_file(file) as opened, Image.open(opened, formats=("PNG",)) as picture:
-            if picture.width * picture.height > MOST_PIXELS:
-                return ""
+            check_shown(picture)
             small = picture.convert("RGB")
     # Pillow's decoders raise anything of damaged bytes: KeyError, TypeError, struct.error, ...
     except Exception:

@@ -5,19 +5,23 @@ from __future__ import annotations
 import os
 import threading
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
+from PIL import Image
 
 from app.cli.main import main
 from app.create.painting import Notice, PaintingEvent
 from app.create.rendering import Rendering
 from app.drawing import as_markdown
+from app.orders import TrainingOrder
 from app.studio import Studio
 from styles.blend import Blend, BlendPart
 from styles.errors import Cancelled, UnknownStyleError
 from styles.home import Home
 from styles.recipe import Recipe
+from training.events import Finished
 
 
 @pytest.fixture
@@ -58,6 +62,32 @@ def test_a_page_lets_go_of_a_training_whose_folder_is_gone(studio: Studio) -> No
 
     seen, *_ = _look(studio, Watch(job_id="20200101-000000 Gone", chosen=True))
     assert seen == Watch(blank=False)
+
+
+def test_what_start_answered_goes_once_it_is_true_no_more(studio: Studio, tmp_path: Path) -> None:
+    from app.window.train_watch import Watch, _look
+
+    Image.new("RGB", (80, 80), "teal").save(tmp_path / "one.png")
+    first, second = (
+        studio.trainings.prepare(
+            TrainingOrder(name=name, pictures=(tmp_path / "one.png",), steps=1),
+            lambda: ("nowhere", "starter"),
+        )
+        for name in ("Rings", "Dots")
+    )
+    studio.queue.hold()
+    studio.queue.add(first)
+    seen, *_ = _look(studio, Watch())
+    studio.queue.add(second)
+    seen, *_, answer = _look(studio, seen)
+    assert answer != "", "it waits still"
+    studio.queue.remove(first.folder.name)
+    seen, *_, answer = _look(studio, seen)
+    assert answer == ""
+    with first.held():
+        first.append(Finished(1, "a.safetensors", "id", "Rings", 1.0))
+    *_, answer = _look(studio, replace(seen, job_id=first.folder.name))
+    assert answer == ""
 
 
 def test_the_gallery_leaves_out_what_is_still_being_written(studio: Studio) -> None:
