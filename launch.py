@@ -177,16 +177,11 @@ def running_page(home: Path) -> str | None:
 
 def answering_page(home: Path, seconds: float) -> str | None:
     """The address, with the key, of the page that says by itself within `seconds` that it serves `home`, or None."""
-    from app.key import CHALLENGE, PROOF, address, proof, read_key
-    from styles.file_reading import read_json
+    from app.key import CHALLENGE, PROOF, address, open_port, proof, read_key
     from styles.home import Home
 
-    key = read_key(Home(home))
-    try:
-        port = int(read_json(home / "running.json")["port"])
-    except (OSError, ValueError, KeyError, TypeError):
-        return None
-    if key is None:
+    key, port = read_key(Home(home)), open_port(Home(home))
+    if key is None or not port:
         return None
     import http.client
     import secrets
@@ -338,9 +333,8 @@ def hand_over_to_venv(root: Path, argv: list[str], command: str | None, wants_he
         return 1
     environment = child_environment()
     if read_stamp(root).get("torch_installed") == "cpu":
-        environment["CUDA_VISIBLE_DEVICES"] = (
-            "-1"  # a card that failed its proof must not be tried again by the app
-        )
+        # A card that failed its proof must not be tried again by the app.
+        environment["CUDA_VISIBLE_DEVICES"] = "-1"
     if command == "test":
         run_instead([str(python), *PYTEST, *pytest_options(argv)], root, environment)
     run_instead([str(python), str(root / "launch.py"), "--no-venv", *argv], None, environment)

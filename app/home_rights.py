@@ -6,7 +6,7 @@ import os
 import stat
 from contextlib import suppress
 
-from app.key import key_file
+from app.key import key_file, running_file
 from app.settings import Settings
 from styles.home import Home
 
@@ -27,7 +27,7 @@ def make_private(home: Home) -> None:
     """
     if os.name == "nt":
         return
-    for file in (key_file(home), Settings.path(home), home.root / "running.json"):
+    for file in (key_file(home), Settings.path(home), running_file(home)):
         with suppress(OSError):
             about = file.lstat()
             if stat.S_ISREG(about.st_mode) and about.st_uid == os.getuid() and about.st_mode & OTHERS:

@@ -19,6 +19,7 @@ from pathlib import Path
 
 from styles.atomic import write_private
 from styles.errors import AtelierError
+from styles.file_reading import read_json
 from styles.home import Home
 
 BYTES = 32
@@ -33,6 +34,20 @@ REDIRECT = """<!doctype html><meta charset="utf-8"><title>Atelier</title><meta n
 def key_file(home: Home) -> Path:
     """Where the key of this home lies."""
     return home.root / "key.txt"
+
+
+def running_file(home: Home) -> Path:
+    """Where the open window over this home says at which port it is served."""
+    return home.root / "running.json"
+
+
+def open_port(home: Home) -> int:
+    """The port that the window over this home is served at, as it told the launcher; 0 before that."""
+    try:
+        port = read_json(running_file(home))["port"]
+    except (OSError, ValueError, KeyError, TypeError):
+        return 0
+    return port if type(port) is int and 0 < port < 1 << 16 else 0
 
 
 def read_key(home: Home) -> str | None:

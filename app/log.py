@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import sys
 import traceback
-from contextlib import suppress
 from datetime import datetime
 from pathlib import Path
 
@@ -14,29 +13,21 @@ from styles.home import Home
 
 def write_surprise(home: Home, error: BaseException, doing: str) -> Path | None:
     """Append `error` with its traceback to today's log file; its path, or None where nothing can be written."""
+    trace = "".join(traceback.format_exception(type(error), error, error.__traceback__))
+    return write_note(home, f"while {doing}, Python {sys.version.split()[0]}\n{trace}")
+
+
+def write_note(home: Home, text: str) -> Path | None:
+    """Append a text to today's log file; its path, or None where nothing can be written."""
     now = datetime.now()
     path = home.log / f"{now:%Y-%m-%d}.log"
-    lines = traceback.format_exception(type(error), error, error.__traceback__)
     try:
         home.log.mkdir(parents=True, exist_ok=True)
         with path.open("a", encoding="utf-8", errors="backslashreplace") as file:
-            file.write(f"{now:%H:%M:%S} while {doing}, Python {sys.version.split()[0]}\n")
-            file.writelines(lines)
-            file.write("\n")
+            file.write(f"{now:%H:%M:%S} {text}\n")
     except OSError:
         return None
     return path
-
-
-def write_note(home: Home, text: str) -> None:
-    """Append one line to today's log file; nothing happens where nothing can be written."""
-    now = datetime.now()
-    with suppress(OSError):
-        home.log.mkdir(parents=True, exist_ok=True)
-        with (home.log / f"{now:%Y-%m-%d}.log").open(
-            "a", encoding="utf-8", errors="backslashreplace"
-        ) as file:
-            file.write(f"{now:%H:%M:%S} {text}\n")
 
 
 def surprise_message(home: Home, error: BaseException, doing: str) -> str:

@@ -42,6 +42,14 @@ def read_json(path: Path, most: int = LARGEST_JSON) -> Any:
     return json_of(read_text(path, most))
 
 
+def changed_ns(path: Path) -> int:
+    """Return when a file or folder was changed last, in nanoseconds; 0 where there is none that can be looked at."""
+    try:
+        return path.stat().st_mtime_ns
+    except OSError:
+        return 0
+
+
 def why(error: OSError | ValueError) -> str:
     """Return what was wrong with a file in a few words, without its path, which whoever tells it has named."""
     return (error.strerror if isinstance(error, OSError) else "") or str(error)

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from styles.atomic import write_bytes, write_text
-from styles.file_reading import open_file
+from styles.file_reading import open_file, read_text
 
 if TYPE_CHECKING:
     import torch
@@ -99,9 +99,8 @@ def load(path: Path) -> Checkpoint:
         progress = Progress(**json.loads((file.metadata() or {}).get("progress", "")))
         for key in file.keys():  # noqa: SIM118 (no mapping)
             kind, name = key.split(".", 1)
-            (weights if kind == "weights" else optimizer)[name] = file.get_tensor(
-                key
-            ).clone()  # else it stays mapped, and Windows deletes no mapped file
+            # A copy: else it stays mapped, and Windows deletes no mapped file.
+            (weights if kind == "weights" else optimizer)[name] = file.get_tensor(key).clone()
     return Checkpoint(progress, weights, optimizer)
 
 
@@ -151,7 +150,7 @@ def _hash_file(path: Path) -> Path:
 
 def _has_changed(path: Path) -> bool:
     try:
-        noted = _hash_file(path).read_text(encoding="ascii", errors="replace").strip()
+        noted = read_text(_hash_file(path)).strip()
     except FileNotFoundError:
         return False
     with open_file(path) as file:

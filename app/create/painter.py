@@ -45,9 +45,8 @@ class Canvas:
 
     number: int = 0  # of the painting, counted up
     kind: str = ""  # ASKED, DRAFT, LIVE
-    state: str = (
-        "blank"  # then preparing, painting, maybe stopping, and one of: done, stopped, failed, resting
-    )
+    # Then preparing, painting, maybe stopping, and one of: done, stopped, failed, resting.
+    state: str = "blank"
     at: Painting | None = None
     pictures: tuple[Shown, ...] = ()
     sheet: SheetSaved | None = None
@@ -55,9 +54,8 @@ class Canvas:
     problem: str = ""
     page: str = ""  # that the problem is told; empty: every page
     passing: bool = False  # the problem is over once this painting has ended
-    large: tuple[
-        int, ...
-    ] = ()  # the problem is a size to be agreed to; in px, the largest that suits the base
+    # Of a problem that is a size to be agreed to: width and height in px of the largest that suits the base.
+    large: tuple[int, ...] = ()
     crowded: bool = False  # a training fills the memory: it could be paused
 
     @property
@@ -157,7 +155,7 @@ class Painter:
             order, large = self._failed, self._canvas.large
         if order is None or (sensible and not large):
             raise JobError("There is nothing to paint again.", "Press Create.")
-        order = replace(order, agreed=agreed)
+        order = replace(order, agreed=agreed or order.agreed)
         if sensible:
             width_px, height_px = large
             order = replace(
@@ -260,11 +258,9 @@ class Painter:
 
     def _is_wanted(self, number: int) -> bool:
         with self._changed:
-            wanted = not self._stopped
-        if not wanted:
-            self._end(number, state="stopped")
-        with self._changed:
-            return wanted and self._canvas.number == number
+            if self._stopped:
+                self._end(number, state="stopped")
+            return not self._stopped and self._canvas.number == number
 
     def _end(self, number: int, **changes: Any) -> None:
         with self._changed:

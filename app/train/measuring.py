@@ -16,7 +16,7 @@ from typing import Any, Literal
 from app.train.runner import answering_process
 from styles.atomic import write_cache, write_text
 from styles.field_types import has_its_types
-from styles.file_reading import read_json
+from styles.file_reading import changed_ns, read_json
 from styles.home import Home
 from training.plan import TrainingPlan
 from training.trial import Trial, shape_of
@@ -66,7 +66,7 @@ class Measuring:
         """What changes when there is something new to be asked for."""
         process = self._process
         ended = process is not None and process.poll() is not None
-        return self._key, ended, len(self._failed), _changed(str(self._file))
+        return self._key, ended, len(self._failed), changed_ns(self._file)
 
     def forget(self) -> None:
         """Measure everything again when it is next asked for: something else kept the machine busy, perhaps."""
@@ -122,13 +122,5 @@ class Measuring:
 def _key(plan: TrainingPlan, device: str) -> str:
     """Name the machine and what a step's cost depends on."""
     machine = [platform.node(), platform.machine(), os.cpu_count(), device, version("torch")]
-    facts = json.dumps([machine, shape_of(plan), _changed(plan.base)], sort_keys=True)
+    facts = json.dumps([machine, shape_of(plan), changed_ns(Path(plan.base))], sort_keys=True)
     return hashlib.sha256(facts.encode()).hexdigest()[:16]
-
-
-def _changed(base: str) -> int:
-    """When a base that is named by its path was changed last."""
-    try:
-        return Path(base).stat().st_mtime_ns
-    except OSError:
-        return 0

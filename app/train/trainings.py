@@ -6,13 +6,13 @@ import re
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from app.orders import TrainingOrder
 from app.train.progress import Progress, words_for_seconds
 from app.train.runner import OUTPUT_NAME, Runner
 from styles.errors import AtelierError, BadInput, JobError, PlanError, WrongFamilyError
+from styles.file_reading import changed_ns
 from styles.home import Home
 from styles.names import clean_text, safe_name
 from styles.style import FAMILY_NAMES
@@ -202,9 +202,8 @@ class Trainings:
 
     def look(self, job: Job, progress: Progress, offset: int) -> tuple[Progress, int, State]:
         """Take `progress`, read up to byte `offset` of the journal, as far as it goes now; with the job's state."""
-        alive = (
-            self.runner.starting(job.folder) or job.alive()
-        )  # asked before reading, so that no event is missed
+        # Asked before reading, so that no event is missed.
+        alive = self.runner.starting(job.folder) or job.alive()
         if damage := job.damage():
             return _damaged(damage), offset, self.state(job)
         events, offset = job.events_since(offset)
@@ -252,15 +251,7 @@ def _damaged(damage: AtelierError) -> Progress:
 
 def _written(job: Job) -> tuple[str, int, int]:
     """A job with what changes as its journal grows and as something is asked of its trainer."""
-    return job.folder.name, _changed(job.journal), _changed(job.folder / "requests")
-
-
-def _changed(path: Path) -> int:
-    """When a file or folder was changed last; 0 where there is none that can be looked at."""
-    try:
-        return path.stat().st_mtime_ns
-    except OSError:
-        return 0
+    return job.folder.name, changed_ns(job.journal), changed_ns(job.folder / "requests")
 
 
 def numbers_of(order: TrainingOrder) -> dict[str, Any]:

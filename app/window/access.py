@@ -7,6 +7,7 @@ import binascii
 import hashlib
 import hmac
 import ipaddress
+import math
 from collections.abc import Callable
 from http import HTTPStatus
 from typing import Any
@@ -16,13 +17,14 @@ from app.key import CHALLENGE, HEADER, PROOF, REDIRECT, proof
 from app.window.guesses import Guesses
 from app.window.origin import is_own
 from app.window.refusal import answer_page, refuse
+from app.window.routes import API
 from app.words import say
 
 ASKS_HERE = "atelier.asks_here"  # in an ASGI scope: True where the request came with the key
 COOKIE_SECONDS = 400 * 86400  # the longest that browsers keep one
 # What a browser fetches without its cookies: the name and the sign of the installed page.
 PUBLIC = ("/manifest.json", "/pwa_icon", "/favicon.ico")
-STARTING = "/gradio_api/startup-events"  # asked for by gradio in our own process, and only starts the queue
+STARTING = f"{API}/startup-events"  # asked for by gradio in our own process, and only starts the queue
 
 
 class KeyAddress:
@@ -59,7 +61,7 @@ class Access:
     `log` is told of wrong passwords.
     """
 
-    def __init__(self, app: Any, key: str, password: str, log: Callable[[str], None]) -> None:
+    def __init__(self, app: Any, key: str, password: str, log: Callable[[str], object]) -> None:
         self.app = app
         self.key = key
         self.password = password
@@ -67,12 +69,12 @@ class Access:
 
     async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
         """Pass the request on, noting in its scope whether it came with the key, or refuse it."""
-        here = scope["type"] == "lifespan" or from_here(scope)
-        path = scope.get("path", "")
-        scope[ASKS_HERE] = here and (scope["type"] == "lifespan" or self._shows_key(scope))
-        public = path.startswith(PUBLIC) or (here and path == STARTING)
-        if scope[ASKS_HERE] or public:
-            await self.app(scope, receive, self._renewing(scope, send) if scope[ASKS_HERE] else send)
+        here, path = from_here(scope), scope["path"]
+        scope[ASKS_HERE] = here and self._shows_key(scope)
+        if scope[ASKS_HERE]:
+            await self.app(scope, receive, self._renewing(scope, send))
+        elif path in PUBLIC or (here and path == STARTING):
+            await self.app(scope, receive, send)
         elif here or not self.password:
             title = say("This browser has no key yet")
             words = say(
@@ -97,7 +99,7 @@ class Access:
 
     def _renewing(self, scope: Any, send: Any) -> Any:
         """Keep the cookie of a page that is visited for as long again."""
-        if scope["type"] != "http" or scope["path"] != "/":
+        if scope["path"] != "/":
             return send
 
         async def with_cookie(message: Any) -> None:
@@ -117,9 +119,10 @@ class Access:
                 return
         title = say("A password is needed")
         if seconds:
+            whole = math.ceil(seconds)
             words = say("Too many wrong passwords came from this device. Wait {seconds} s, then load the page again.",
-                        seconds=round(seconds) or 1)  # fmt: skip
-            wait = (b"retry-after", str(round(seconds) or 1).encode("ascii"))
+                        seconds=whole)  # fmt: skip
+            wait = (b"retry-after", str(whole).encode("ascii"))
             status = HTTPStatus.TOO_MANY_REQUESTS
             await refuse(scope, send, title, words, status=status, headers=(wait,))
             return

@@ -19,8 +19,6 @@ from app.window.scripts import script
 from app.window.sessions import OpenPages, keep_few_sessions
 from app.window.uploads import BoundUploads
 from app.words import language
-from styles.file_reading import read_json
-from styles.home import Home
 
 HERE, EVERYWHERE = "127.0.0.1", "0.0.0.0"
 # Nothing on the page may come from, or go to, anywhere else.
@@ -39,7 +37,7 @@ HEADERS = (
 )
 
 
-def around(key: str, password: str, log: Callable[[str], None], folder: Path) -> dict[str, Any]:
+def around(key: str, password: str, log: Callable[[str], object], folder: Path) -> dict[str, Any]:
     """What gradio hands on to its web application, by which the page is guarded; see `is_guarded`.
 
     `password` is the kept one where other devices are let in, else empty; `log` is told of wrong ones. `folder`
@@ -95,14 +93,6 @@ def own_addresses() -> list[str]:
     except OSError:
         pass  # a machine whose name nobody knows
     return [address for address in dict.fromkeys(found) if not ipaddress.ip_address(address).is_loopback]
-
-
-def open_port(home: Home) -> int:
-    """The port that the window over this home is served at, as it told the launcher; 0 before that."""
-    try:
-        return int(read_json(home.root / "running.json")["port"])
-    except (OSError, ValueError, KeyError, TypeError):
-        return 0
 
 
 class Headers:

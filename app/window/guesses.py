@@ -12,9 +12,8 @@ from app.password import matches
 
 FIRST_SECONDS, LONGEST_SECONDS = 1.0, 300.0
 MOST_ADDRESSES = 1000  # that are remembered; the one that was heard of longest ago goes first
-MOST_WAITING = (
-    64  # requests of an address while one of its passwords is looked at: a page asks for many files at once
-)
+# Requests of an address while one of its passwords is looked at: a page asks for many files at once.
+MOST_WAITING = 64
 
 
 @dataclass
@@ -33,7 +32,7 @@ class Guesses:
     """Compares passwords with the kept one, `kept` as `app.password` has it; `log` is told of each wrong one."""
 
     def __init__(
-        self, kept: str, log: Callable[[str], None], clock: Callable[[], float] = time.monotonic
+        self, kept: str, log: Callable[[str], object], clock: Callable[[], float] = time.monotonic
     ) -> None:
         self.kept = kept
         self.log = log
@@ -84,6 +83,6 @@ class Guesses:
         tries = self.tries.setdefault(address, Tries())
         self.tries.move_to_end(address)
         if len(self.tries) > MOST_ADDRESSES:
-            idle = next(one for one, about in self.tries.items() if not about.waiting and about is not tries)
-            del self.tries[idle]
+            idle = (one for one, about in self.tries.items() if not about.waiting and about is not tries)
+            self.tries.pop(next(idle, ""), None)
         return tries

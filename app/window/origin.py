@@ -23,7 +23,7 @@ class OwnOrigin:
 
     async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
         """Pass the request on, or answer 403, a preflight (OPTIONS) included."""
-        if scope["type"] == "lifespan" or is_own(scope):
+        if is_own(scope):
             await self.app(scope, receive, send)
             return
         title = say("This came from another page")
@@ -45,6 +45,5 @@ def is_own(scope: Any) -> bool:
 def is_visit(scope: Any) -> bool:
     """Whether a browser is about to show the answer as a page of its own."""
     sent = dict(scope["headers"])
-    return scope.get("method") == "GET" and (
-        sent.get(b"sec-fetch-mode"), sent.get(b"sec-fetch-dest")
-    ) == (b"navigate", b"document")  # fmt: skip
+    kind = sent.get(b"sec-fetch-mode"), sent.get(b"sec-fetch-dest")
+    return scope.get("method") == "GET" and kind == (b"navigate", b"document")

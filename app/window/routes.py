@@ -52,9 +52,7 @@ class KnownRoutes:
 
     async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
         """Pass a known route on."""
-        if scope["type"] == "lifespan":
-            await self.app(scope, receive, send)
-        elif scope["type"] != "http" or not is_known(scope["method"], scope["path"]):
+        if scope["type"] != "http" or not is_known(scope["method"], scope["path"]):
             words = say("There is nothing at this address.")
             await refuse(scope, send, say("Not found"), words, status=404)
         elif scope["path"].startswith(FILE):
@@ -78,11 +76,10 @@ def harmless(send: Any) -> Any:
     async def as_file(message: Any) -> None:
         if message["type"] == "http.response.start":
             sent = [(name.lower(), value) for name, value in message["headers"]]
-            kind = dict(sent).get(b"content-type", b"").partition(b";")[0].strip().lower()
+            about = dict(sent)
+            kind = about.get(b"content-type", b"").partition(b";")[0].strip().lower()
             if message["status"] == 200 and kind not in SHOWN:
-                place = (
-                    dict(sent).get(b"content-disposition", b"attachment").replace(b"inline", b"attachment", 1)
-                )
+                place = about.get(b"content-disposition", b"attachment").replace(b"inline", b"attachment", 1)
                 sent = [one for one in sent if one[0] not in (b"content-type", b"content-disposition")]
                 sent += [(b"content-type", b"application/octet-stream"), (b"content-disposition", place)]
             message["headers"] = [*sent, HARMLESS]

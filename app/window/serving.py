@@ -15,7 +15,7 @@ import gradio.http_server
 from filelock import FileLock, Timeout
 from gradio.exceptions import ServerFailedToStartError
 
-from app.key import address, home_key, open_page
+from app.key import address, home_key, open_page, running_file
 from app.log import write_note
 from app.studio import Studio
 from app.temporary import private_folder
@@ -81,7 +81,7 @@ def serve(studio: Studio, port: int | None = None, open_browser: bool = True, na
                 _wait(ended)
         finally:
             with suppress(OSError):  # a home that can only be read has none
-                (studio.home.root / "running.json").unlink(missing_ok=True)
+                running_file(studio.home).unlink(missing_ok=True)
             page.close(verbose=False)
             studio.close()
 
@@ -165,7 +165,7 @@ def _only_window(studio: Studio) -> Iterator[None]:
 
 def _tell_launcher(studio: Studio, port: int) -> None:
     """Write down where the page is, so that a second start opens it; a home that can't hold that is shown all the same."""
-    file = studio.home.root / "running.json"
+    file = running_file(studio.home)
     try:
         if file.is_dir():
             set_aside(file)

@@ -12,9 +12,11 @@ from typing import Any
 import gradio as gr
 from gradio.state_holder import SessionState, StateHolder
 
+from app.window.routes import API
+
 SESSIONS = 200
 EVENTS = 10  # that gradio reckons with at each event, for a page of its own that is not shown here
-HEARTBEAT = "/gradio_api/heartbeat/"
+HEARTBEAT = f"{API}/heartbeat/"
 
 
 class Sessions(StateHolder):

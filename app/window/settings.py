@@ -10,12 +10,13 @@ import gradio as gr
 from app import password as passwords
 from app.disk import clear_copies, disk_use, empty_trash, size_words
 from app.drawing import as_markdown, facts_table
+from app.key import open_port
 from app.machine import look_at
 from app.report import libraries, newest_log, report, version
 from app.settings import DEVICES, PRECISIONS
 from app.studio import Studio
 from app.window.answers import QUIET, answering
-from app.window.door import open_port, own_addresses
+from app.window.door import own_addresses
 from app.window.settings_bases import bases_section
 from app.window.tour import RELOAD
 from app.words import say

@@ -37,9 +37,8 @@ def artworks_section(studio: Studio, page: gr.Blocks, tab: gr.Tab, news: News) -
         studio.desk.draft,
         studio.desk.captioning,
     )
-    seen = gr.State(
-        (0, Described())
-    )  # what this page has drawn: the draft's version, and how far describing is
+    # What this page has drawn: the draft's version, and how far describing is.
+    seen = gr.State((0, Described()))
     door = gr.HTML(artworks_door(), js_on_load=script("train_door"), elem_id="train-door")
     with gr.Row(elem_classes="row-tight middle"):
         said = gr.Markdown(artworks_said([]), elem_classes="quiet grow")

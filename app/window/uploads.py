@@ -17,11 +17,12 @@ from starlette.formparsers import MultiPartException
 
 from app.disk import size_words
 from app.temporary import remove_old_exports
+from app.window.routes import API
 from app.words import say
 from styles.errors import BadInput
 from training.leftovers import size_of
 
-UPLOAD = "/gradio_api/upload"
+UPLOAD = f"{API}/upload"
 MOST_BYTES = 16e9  # and at most half of what the disk has room for without them
 FRESH_SECONDS = 60
 UNUSED_SECONDS = 86400  # what is older goes where there is no room else

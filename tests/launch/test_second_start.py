@@ -123,7 +123,9 @@ def test_a_window_that_never_answers_is_not_waited_for_forever(
         assert launch.running_page(tmp_path) is None
 
 
-@pytest.mark.parametrize("text", ["", "[]", "{}", '{"port": "x"}', '{"port": 1}', "\x00"])
+@pytest.mark.parametrize(
+    "text", ["", "[]", "{}", '{"port": "x"}', '{"port": 1}', '{"port": 99999}', '{"port": 1e999}', "\x00"]
+)
 def test_a_spoilt_announcement_is_no_page(tmp_path: Path, text: str) -> None:
     (tmp_path / "key.txt").write_text(KEY)
     (tmp_path / "running.json").write_text(text)

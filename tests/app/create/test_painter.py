@@ -157,6 +157,19 @@ def test_a_size_that_is_asked_about_is_painted_as_it_was_asked_for_or_smaller(
         assert picture.size == draft.size
 
 
+def test_what_was_agreed_to_stays_so_when_it_is_asked_for_once_more(
+    painter: Painter, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(cost, "flop_per_second", lambda base, cancelled: 1e5)
+    with monkeypatch.context() as full:
+        full.setattr(cost, "free_bytes", lambda device: 1e6)
+        large = replace(ORDER, width_px=256, height_px=128, agreed=True)
+        canvas = ended(painter, painter.ask(large).number)
+    assert canvas.state == "failed" and "of memory" in canvas.problem
+    painter.ask_again(pause_training=True)
+    assert ended(painter, canvas.number + 1).state == "done"
+
+
 def test_what_is_stopped_is_in_nobodys_way(painter: Painter) -> None:
     asked = painter.ask(LONG)
     seen(painter, lambda canvas: canvas.at is not None)

@@ -5,6 +5,8 @@ from __future__ import annotations
 import asyncio
 from typing import Any
 
+import pytest
+
 from app.password import hashed
 from app.window.access import Access, address_of, from_here
 from app.window.guesses import MOST_ADDRESSES, Guesses
@@ -79,6 +81,17 @@ def test_the_time_grows_and_a_right_password_ends_it() -> None:
         for number in range(MOST_ADDRESSES + 50):
             await wrong(f"198.51.{number // 256}.{number % 256}")
         assert len(guesses.tries) == MOST_ADDRESSES
+
+    run(through())
+
+
+def test_more_addresses_than_are_remembered_may_wait_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("app.window.guesses.MOST_ADDRESSES", 2)
+
+    async def through() -> None:
+        guesses = Guesses(hashed(PASSWORD), lambda text: None)
+        at_once = (guesses.are_right(f"192.0.2.{number}", b"", None) for number in range(5))
+        assert await asyncio.gather(*at_once) == [(False, 0.0)] * 5
 
     run(through())
 
