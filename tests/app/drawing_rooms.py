@@ -50,7 +50,7 @@ def drawn(home: Home) -> dict[str, Any]:
     refused, count = [], 0
     for handler in build(studio, News()).fns.values():
         occasions = {event for _, event in handler.targets}
-        if handler.fn and not handler.inputs and occasions & {"load", "select", "tick"}:
+        if handler.fn and not handler.inputs and occasions & {"load", "select"}:
             count += 1
             try:
                 answer = handler.fn()

@@ -13,7 +13,6 @@ from PIL.PngImagePlugin import PngInfo
 
 from styles.home import Home
 from training.events import PreviewReady, to_json_line
-from training.job import Job
 from training.plan import plan_for
 
 ODD_LORA_HASHES = (
@@ -164,8 +163,3 @@ MAKERS: dict[str, Callable[[Home], object]] = {
     "styles": add_odd_styles,
     "files": make_folders_of_files,
 }
-
-
-def job_named(home: Home, name: str) -> Job:
-    """The job whose folder ends in a name."""
-    return Job(home.jobs / f"20260101-000000 {name}")

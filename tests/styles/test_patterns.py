@@ -146,11 +146,8 @@ def test_a_refusal_names_the_pattern_and_the_true_reason(pattern: str, reason: s
 def test_no_pattern_goes_on_for_ever(pattern: str) -> None:
     """Python's own engine would not come back from some of these in a lifetime."""
     found = Patterns([pattern])
-    try:
-        assert not any(found.first(f"{'a' * 40}{number}") for number in range(300) if "b" in pattern)
-    except StyleFileError as error:
-        assert "too long to follow" in error.message
-    assert found.work.steps < MOST_WORK * 1.1
+    assert not any(found.first(f"{'a' * 40}{number}") for number in range(300))
+    assert 0 < found.work.steps < MOST_WORK
 
 
 @pytest.mark.parametrize("made", ["classes", "fixed", "compiling"])

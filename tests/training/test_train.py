@@ -1,6 +1,5 @@
 """Whole runs on tiny bases, in this process."""
 
-import contextlib
 import itertools
 import json
 import math
@@ -462,9 +461,8 @@ def test_a_full_disk_leaves_the_last_checkpoint_whole(make_job: MakeJob, base: B
         with pytest.raises(DiskFullError):
             for event in train(job, base=base):
                 if isinstance(event, CheckpointSaved) and event.step == 2:
-                    resource.setrlimit(
-                        resource.RLIMIT_FSIZE, (1000, limits[1])
-                    )  # a disk with so many bytes left
+                    # A disk with so many bytes left.
+                    resource.setrlimit(resource.RLIMIT_FSIZE, (1000, limits[1]))
     finally:
         resource.setrlimit(resource.RLIMIT_FSIZE, limits)
     assert not list(job.folder.rglob("*.part*"))
@@ -610,7 +608,7 @@ class Killed(BaseException):
     """Nothing of ours answers it, as nothing answers a kill."""
 
 
-@pytest.mark.parametrize("renamed", range(5))
+@pytest.mark.parametrize("renamed", range(4))
 @pytest.mark.parametrize("late", [False, True])
 def test_a_kill_while_a_style_is_added_doubles_nothing(
     paused: Job, monkeypatch: pytest.MonkeyPatch, renamed: int, late: bool
@@ -635,7 +633,7 @@ def test_a_style_that_was_renamed_or_deleted_after_a_kill_is_not_added_again(pau
     assert not list(paused.home.styles.rglob("*.safetensors"))
 
 
-@pytest.mark.parametrize("renamed", range(9))
+@pytest.mark.parametrize("renamed", range(6))
 def test_a_kill_while_another_checkpoint_is_kept_doubles_nothing(
     finished: Job, monkeypatch: pytest.MonkeyPatch, renamed: int
 ) -> None:
@@ -659,7 +657,7 @@ def _killed_at(monkeypatch: pytest.MonkeyPatch, renamed: int, late: bool, run: C
             raise Killed
 
     rename = os.replace
-    with monkeypatch.context() as patch, contextlib.suppress(Killed):
+    with monkeypatch.context() as patch, pytest.raises(Killed):
         patch.setattr(os, "replace", replace)
         run()
 
