@@ -35,9 +35,8 @@ class PictureOrder:
 
     prompt: str
     negative: str = ""
-    weights: tuple[
-        tuple[str, float | None], ...
-    ] = ()  # (style name or id, weight; None: the one its card suggests)
+    # (style name or id, weight; None: the one its card suggests)
+    weights: tuple[tuple[str, float | None], ...] = ()
     base: str = ""  # a base's name, folder or file; empty: the one in use
     seed: int | None = None  # of the first picture, the next ones count up; None: drawn
     count: int = 1

@@ -31,9 +31,8 @@ def even_alphas(layers: Sequence[StyleLayer]) -> tuple[StyleLayer, ...]:
     """
     told: dict[str, Counter[float]] = {}
     for layer in layers:
-        told.setdefault(layer.network, Counter())[layer.alpha] += (
-            layer.alpha != 0
-        )  # 0 could stand for no other
+        # 0 could stand for no other.
+        told.setdefault(layer.network, Counter())[layer.alpha] += layer.alpha != 0
     return tuple(
         fit_for_fp16(_with_alpha(layer, told[layer.network].most_common(1)[0][0])) for layer in layers
     )

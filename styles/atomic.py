@@ -17,9 +17,8 @@ from styles.errors import AtelierError, BadInput, DiskFullError, Failure
 IN_THE_WAY = {errno.EISDIR, errno.ENOTDIR, errno.EEXIST, errno.ELOOP}
 # What `unfinished` names, with the number of the process that writes it.
 UNFINISHED = re.compile(r"\.([0-9]{1,10})-[0-9a-f]{12}\.part(\.\w+)?")
-ABANDONED_SECONDS = (
-    3600  # without a change, of a file whose process is not to be found: it may be on another machine
-)
+# Without a change, of a file whose process is not to be found: it may be on another machine.
+ABANDONED_SECONDS = 3600
 FULL = {errno.ENOSPC, errno.EFBIG, getattr(errno, "EDQUOT", errno.ENOSPC)}
 
 

@@ -91,6 +91,7 @@ def _is_share(value: Any) -> bool:
 
 
 def check_channels(unet_channels: Any, latent_channels: Any, name: str) -> None:
+    """Raise BaseError where the UNet takes other channels than the VAE has, as one for inpainting does."""
     if type(unet_channels) is not int or type(latent_channels) is not int:
         raise BaseError(
             f"{name} is damaged: it does not say how many channels its UNet and its VAE have.",

@@ -66,9 +66,8 @@ class ExportOrder:
     sharing: Sharing = Sharing()
     name: str = ""
     captions: Mapping[str, int] = field(default_factory=dict)
-    words_apart: bool = (
-        False  # the words that it brings along in NAME-words; a PEFT folder can't hold them anyway
-    )
+    # The words that it brings along in NAME-words; a PEFT folder can't hold them anyway.
+    words_apart: bool = False
 
     def __post_init__(self) -> None:
         if self.form not in FORMS:

@@ -76,7 +76,7 @@ class Home:
         for folder in self._folders:
             try:
                 os.listdir(folder)
-            except (FileExistsError, NotADirectoryError):
+            except NotADirectoryError:
                 hint = "Move it away; what belongs into that folder is neither shown nor kept until then."
                 found.append(BadInput(f"{folder} is a file, where a folder is needed.", hint))
             except OSError as error:

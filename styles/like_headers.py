@@ -35,9 +35,8 @@ Places = tuple[tuple[int, int], ...]  # (begin, end) in bytes
 class _Split(NamedTuple):
     """A header, with what differs from file to file taken apart from what many have alike."""
 
-    alike: tuple[
-        Any, ...
-    ]  # a hash of the list of tensors, and the metadata that may change what they are taken for
+    # A hash of the list of tensors, and the metadata that may change what they are taken for.
+    alike: tuple[Any, ...]
     data_start: int
     metadata: dict[str, str]
 

@@ -170,11 +170,7 @@ def _walk(base: Base, prompts: Sequence[str], seed: int, places: int, cancelled:
 
 @torch.no_grad()
 def _predict(
-    base: Base,
-    inputs: Tensor,
-    timestep: Tensor,
-    states: Tensor,
-    cancelled: Callable[[], bool] = lambda: False,
+    base: Base, inputs: Tensor, timestep: Tensor, states: Tensor, cancelled: Callable[[], bool]
 ) -> Tensor:
     """(B, C, h, w) fp32; in smaller batches where memory demands it. Raises OutOfMemory."""
     at_once = min(AT_ONCE, len(inputs))

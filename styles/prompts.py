@@ -89,9 +89,8 @@ def _places(tokenizer: Any, text: str, words: Vocabulary) -> list[_Place]:
     places = []
     for start, piece in words.pieces(text):
         if not isinstance(piece, str):
-            places += [
-                _Place(0, start, row) for row in piece.rows
-            ]  # any token will do where a row is laid over
+            # Any token will do where a row is laid over.
+            places += [_Place(0, start, row) for row in piece.rows]
             continue
         tokens = tokenizer(
             piece, add_special_tokens=False, truncation=False, return_offsets_mapping=True, verbose=False

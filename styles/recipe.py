@@ -52,9 +52,8 @@ class Recipe:
     notes: tuple[str, ...] = ()  # what a reader could not take over, in words
     source: str = ""  # sha256 hex of the picture that it was painted from; empty: from noise alone
     source_strength: float = 0.0  # 0..1, how far it went from there
-    second_scale: float = (
-        0.0  # of a second pass at a larger size; 0: none. width_px and height_px are the first's
-    )
+    # Of a second pass at a larger size; 0: none. `width_px` and `height_px` are the first's.
+    second_scale: float = 0.0
     second_strength: float = 0.0
     second_steps: int = 0  # 0: as many as the first
     threads: int = 0  # of the processor, where it painted; 0: not noted

@@ -22,10 +22,9 @@ if TYPE_CHECKING:
     from styles.base import Base
 
 SLICE_FLOP = 7e9  # floating point operations of one slice for each thread: about a quarter of a second
-LEAST_ROWS = (
-    768  # of an attention's slice: below, torch would cut its own blocks otherwise, and round otherwise
-)
-ROWS_TOGETHER = 256  # and a slice is a multiple of those
+# Of an attention's slice, which is a multiple of the second: below, torch would cut its own blocks otherwise, and
+# round otherwise.
+LEAST_ROWS, ROWS_TOGETHER = 768, 256
 
 
 def in_slices(
@@ -141,12 +140,10 @@ def _convolution(
     """A convolution for some rows of its result at a time; None where it is short, or padded in a way of its own."""
     if inputs.dim() != 4 or isinstance(padding, str):
         return None
-    (step, _), (margin, side), (spread, _) = map(_pair, (stride, padding, dilation))
+    (step, step_across), (margin, side), (spread, spread_across) = map(_pair, (stride, padding, dilation))
     reach = spread * (weight.shape[2] - 1) + 1  # rows of the input that one row of the result sees
     height = (inputs.shape[2] + 2 * margin - reach) // step + 1
-    width = (inputs.shape[3] + 2 * side - _pair(dilation)[1] * (weight.shape[3] - 1) - 1) // _pair(stride)[
-        1
-    ] + 1
+    width = (inputs.shape[3] + 2 * side - spread_across * (weight.shape[3] - 1) - 1) // step_across + 1
     rows = _rows(height, 2 * weight.numel() * len(inputs) * height * width, 1, 1)
     if rows >= height:
         return None

@@ -19,12 +19,6 @@ from styles.errors import Cancelled
 if TYPE_CHECKING:
     from styles.base import Base
 
-SLICE_FLOP = 7e9  # floating point operations of one slice for each thread: about a quarter of a second
-LEAST_ROWS = (
-    768  # of an attention's slice: below, torch would cut its own blocks otherwise, and round otherwise
-)
-ROWS_TOGETHER = 256  # and a slice is a multiple of those
-
 
 def stopped() -> Cancelled:
     """What is raised from inside a forward."""

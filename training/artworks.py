@@ -60,9 +60,8 @@ class Artwork:
 
     path: Path
     caption: str
-    size_px: tuple[
-        int, int
-    ]  # (width, height); at least its shape is exact, sides from CHECKED_PX on may be halved
+    # (width, height); at least its shape is exact, sides from CHECKED_PX on may be halved.
+    size_px: tuple[int, int]
 
     def load(self, bucket: tuple[int, int]) -> Image:
         """Open the picture, cropped around its centre to the bucket's shape and scaled to its (width, height)."""

@@ -35,9 +35,8 @@ class Bucket:
 
     mean: Tensor  # (N, C, h, w) fp32, scaled as the UNet sees them
     std: Tensor  # (N, C, h, w) fp32
-    captions: (
-        Tensor  # (N,) int64, rows of Prepared.embeddings; -1: any of its companions, drawn anew each time
-    )
+    # (N,) int64, rows of Prepared.embeddings; -1: any of its companions, drawn anew each time.
+    captions: Tensor
 
 
 @dataclass(frozen=True)

@@ -27,9 +27,8 @@ LOST = 0.22  # share of the picture outside its crop that is worth a word; a pho
 SOFT = 0.03  # of `sharpness`: edges some seven pixels wide, where a good scan is a hundred times above
 TILE_PX = 32  # side of the squares that sharpness is read in
 SHARPEST = 90  # percentile of the squares: what is meant to be sharp, whatever the background does
-ROUNDING = (
-    20 / 12
-)  # what rounding to whole grey levels adds to the Laplacian's variance: weights 1, 1, 1, 1, -4
+# What rounding to whole grey levels adds to the Laplacian's variance: weights 1, 1, 1, 1, -4.
+ROUNDING = 20 / 12
 CONTRAST = 10.0  # grey levels (standard deviation); a flatter square has no edge to judge
 HASH_SIDE = 8
 TWIN_BITS = 10  # of 128 that may differ between two takes of one picture

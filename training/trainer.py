@@ -136,9 +136,8 @@ class Trainer:
         unet.__dict__.pop("_is_accelerate_prepared", None)  # else the next `prepare` would leave out autocast
         unet.__dict__.pop("forward", None)
         self.accelerator.free_memory()
-        AcceleratorState._reset_state(
-            reset_partial_state=True
-        )  # one per process, refuses any other precision
+        # There is one per process, which refuses any other precision.
+        AcceleratorState._reset_state(reset_partial_state=True)
 
     def restore(self, state: Checkpoint) -> None:
         checkpoints.restore(state, self.weights, self.optimizer.optimizer)

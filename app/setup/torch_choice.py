@@ -18,10 +18,8 @@ WHEEL_INDEX = "https://download.pytorch.org/whl/"  # the PyTorch project's own; 
 # of the 12 series through minor version compatibility).
 CUDA_13_CAPABILITY = 7.5  # Turing
 CUDA_13_DRIVER = 580
-CUDA_12_CAPABILITIES = (
-    5.0,
-    9.0,
-)  # Maxwell, Pascal, Volta up to Hopper; Blackwell (10.0 and 12.0) is not in it
+# Maxwell, Pascal, Volta up to Hopper; Blackwell (10.0 and 12.0) is not in it.
+CUDA_12_CAPABILITIES = (5.0, 9.0)
 CUDA_12_DRIVER = 525
 
 QUERY = "--query-gpu=name,compute_cap,driver_version"

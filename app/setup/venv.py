@@ -146,9 +146,8 @@ def _install_all(root: Path, asked: TorchChoice, say: Say, with_tests: bool, aga
     else:
         say("Setting up Atelier. This happens once and takes a few minutes, longer on a slow connection.")
         say(asked.words)
-        check_disk(
-            root, asked.disk_gb + 2 * asked.download_gb + REST_GB
-        )  # pip keeps a copy of what it downloads
+        # Twice, since pip keeps a copy of what it downloads.
+        check_disk(root, asked.disk_gb + 2 * asked.download_gb + REST_GB)
         with _previous_kept(root):
             installed = _install_torch(root, asked, names, say)
             _install_files(root, files, names, say)

@@ -125,9 +125,8 @@ class Pattern:
 
     regex: re.Pattern[str]
     spoken: str
-    quoted: tuple[
-        bool, ...
-    ]  # for each place, whether it stands in quotation marks: a name, and never words of ours
+    # For each place, whether it stands in quotation marks: a name, and never words of ours.
+    quoted: tuple[bool, ...]
     literal: int  # characters that are not places
     anchor: str  # the longest of them together, quickly looked for
 

@@ -25,9 +25,8 @@ from tests.app.browsing import found_browser, open_browser
 from tests.conftest import REPOSITORY
 from training.job import jobs_in
 
-ADDRESS = re.compile(
-    r"http://127\.0\.0\.1:\d+/\?key=[\w-]+"
-)  # said once the window is open, in whatever language
+# Said once the window is open, in whatever language.
+ADDRESS = re.compile(r"http://127\.0\.0\.1:\d+/\?key=[\w-]+")
 COMMAND = "import sys; sys.path.insert(0, sys.argv.pop(1)); from app.cli.main import main; sys.exit(main(sys.argv[1:]))"
 
 

@@ -23,6 +23,7 @@ from pathlib import Path
 
 from tests.conftest import REPOSITORY
 from tests.fuzzing.kinds import kinds
+from tests.fuzzing.running import MOST_RAW
 
 RESULTS = Path(__file__).with_name("RESULTS.md")
 BEGIN, END = "<!-- fuzz -->", "<!-- /fuzz -->"
@@ -43,7 +44,7 @@ class Found:
 def tried(kind: str, seed: int, seconds: float, out: Path) -> Found:
     """Try inputs of one kind for so long; a process that crashed or hung is followed by another one."""
     found, first, until = Found(kind), 0, time.monotonic() + seconds
-    while (left := until - time.monotonic()) > 0 and len(found.raw) < 40:
+    while (left := until - time.monotonic()) > 0 and len(found.raw) < MOST_RAW:
         numbers = [str(number) for number in (seed, first, ENDLESS, left)]
         done = subprocess.run(
             [sys.executable, "-m", "tests.fuzzing.running", kind, *numbers, str(out)],

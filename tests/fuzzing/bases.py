@@ -114,9 +114,8 @@ def _write_single(rng: Random, seeds: Seeds, path: Path) -> None:
     raw: dict[str, str] = {}
     header = dict(seeds.header)
     for _ in range(rng.choice((1, 1, 2))):
-        with suppress(
-            KeyError, TypeError, ValueError, IndexError
-        ):  # spoiled before, so that it has no entry to spoil
+        # One that was spoiled before may have no entry to spoil.
+        with suppress(KeyError, TypeError, ValueError, IndexError):
             header = spoil_entry(rng, header, raw) if rng.random() < 0.5 else spoil_json(rng, header, raw)
     data = file_of(dumped(header, raw, rng), seeds.section)
     put(path, spoiled_bytes(rng, data) if rng.random() < 0.3 else data)

@@ -86,9 +86,8 @@ def _kept(kind: Kind, seed: int, number: int, error: Exception, path: Path, out:
     folder.mkdir()
     again = f'python -m tests.fuzzing.running "{kind.name}" {seed} {number} 1 600 {out}\n\n'
     (folder / "said.txt").write_text(again + told, encoding="utf-8", errors="replace")
-    with contextlib.suppress(
-        OSError, shutil.Error
-    ):  # pipes and loops can't be copied; the command makes them again
+    # Pipes and loops can't be copied; the command makes them again.
+    with contextlib.suppress(OSError, shutil.Error):
         shutil.copytree(path, folder / "input", symlinks=True, ignore=_only_files)
     lines = [line for line in told.splitlines() if line.strip()]
     where = next(

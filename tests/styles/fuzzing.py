@@ -41,9 +41,8 @@ OBEYED = re.compile("[\x00-\x1f\x7f-\x9f\u200b-\u200f\u2028-\u202e\u2066-\u2069]
 def main(folder: Path, seed: int, count: int, first: int) -> dict[str, Any]:
     """Read `count` spoiled files and return counts of what became of them, and the failures."""
     warnings.simplefilter("error")
-    warnings.filterwarnings(
-        "ignore", module="PIL"
-    )  # it says on the side what is wrong with a picture, and goes on
+    # It says on the side what is wrong with a picture, and goes on.
+    warnings.filterwarnings("ignore", module="PIL")
     drafts = readable(folder)
     large = numbered_unet()
     used = limit_memory()

@@ -90,9 +90,8 @@ def test_exact_equals_the_live_blend(base: PlainBase, styles: list[Style], tmp_p
     live, plain = painted(base, styles, weights), painted(base, styles, (0, 0, 0))
     for mine, reference, bare in zip(painted(base, [baked], (1.0,)), live, plain, strict=True):
         close(mine, reference)
-        assert (
-            reference - bare
-        ).norm() > 50 * FP16 * reference.norm()  # the styles do far more than rounding
+        # The styles do far more than rounding.
+        assert (reference - bare).norm() > 50 * FP16 * reference.norm()
     wanted, got = deltas(styles, *weights), deltas([baked], 1.0)
     assert wanted.keys() == got.keys()
     for name in wanted:

@@ -40,9 +40,8 @@ def test_a_size_far_beyond_the_base_is_asked_about_with_its_time(
         size = (told.value.width_px, told.value.height_px)
         assert re.search(f"{size[0]}x{size[1]} px", told.value.hint)
         assert 0.7 < size[0] * size[1] / (2 * base.native_size_px) ** 2 <= 1
-        paint(
-            base, replace(LARGE, width_px=size[0], height_px=size[1])
-        )  # what is proposed is not asked about
+        # What is proposed is not asked about.
+        paint(base, replace(LARGE, width_px=size[0], height_px=size[1]))
     steps.clear()
     (picture,) = paint(base, replace(LARGE, agreed=True))
     assert picture.image.size == (256, 128) and steps

@@ -389,9 +389,8 @@ def test_one_alpha_changes_nothing_that_a_style_does() -> None:
     tiny = replace(layer, alpha=1e-6)
     assert even_alphas([layer, layer, tiny])[2] is tiny  # fp16 would lose its digits
     huge = replace(layer, down=layer.down * 1e5, up=layer.up * 1e3)
-    assert (
-        even_alphas([layer, layer, replace(huge, alpha=1.0)])[2].alpha == 1.0
-    )  # its numbers are at their end
+    # Its numbers are at their end.
+    assert even_alphas([layer, layer, replace(huge, alpha=1.0)])[2].alpha == 1.0
     spoilt = replace(layer, up=layer.up * float("nan"))
     assert even_alphas([spoilt])[0] is spoilt  # and refused where it is written
     for odd in (huge, replace(layer, up=layer.up * 1e-5), replace(layer, down=layer.down * 1e-5)):

@@ -114,9 +114,8 @@ def test_json_inside_the_metadata_takes_bounded_memory(tmp_path: Path, key: str)
             read_card(path)
         except StyleFileError as error:
             assert len(str(error)) < 500
-        assert (
-            tracemalloc.get_traced_memory()[1] < 8 * LARGE
-        )  # the JSON would take more than twenty times its size
+        # The JSON would take more than twenty times its size.
+        assert tracemalloc.get_traced_memory()[1] < 8 * LARGE
     finally:
         tracemalloc.stop()
 

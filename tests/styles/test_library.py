@@ -221,9 +221,8 @@ def test_a_file_in_place_of_the_folder_is_told(tmp_path: Path, ink: Style) -> No
 
 def test_several_add_at_the_same_time(library: Library, ink: Style) -> None:
     def add(_: int) -> str:
-        return (
-            Library(library.home, library.bundled).add(ink).name
-        )  # a lock of its own, as another process has
+        # A lock of its own, as another process has.
+        return Library(library.home, library.bundled).add(ink).name
 
     with ThreadPoolExecutor(4) as pool:
         added = sorted(pool.map(add, range(8)))

@@ -160,9 +160,8 @@ def test_the_same_picture_again_with_all_that_a_blend_can_say(
 
 
 def test_averages_stop_between_two_passes(base: Base, styles: tuple[Style, ...]) -> None:
-    asked: Iterator[bool] = iter(
-        [False, False, True]
-    )  # before the batch, before the step, before the second pass
+    # Before the batch, before the step, before the second pass.
+    asked: Iterator[bool] = iter([False, False, True])
     request = request_of(blend_of(styles, 1, 1, mode="average guidance"))
     with pytest.raises(Cancelled, match="middle of a step"):
         next(generate(base, request, styles, cancelled=lambda: next(asked)))

@@ -104,9 +104,8 @@ def test_settings_that_cannot_be_followed_are_refused(tmp_path: Path, config: An
 
 
 def test_what_is_not_told_is_as_in_peft(tmp_path: Path) -> None:
-    assert (
-        read_card(adapter(tmp_path / "x", ATTENTION, 768, 1280, {})).strength == 2.0
-    )  # alpha 8 is its default
+    # Alpha 8 is its default.
+    assert read_card(adapter(tmp_path / "x", ATTENTION, 768, 1280, {})).strength == 2.0
 
 
 def test_a_folder_without_tensors_or_settings_is_refused(tmp_path: Path) -> None:

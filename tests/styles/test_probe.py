@@ -143,12 +143,12 @@ def test_measures_in_smaller_batches_where_memory_demands_it(
         return forward(inputs, *arguments, **settings)
 
     monkeypatch.setattr(unet, "forward", small)
-    found = _predict(probes["sd1"].base, place.inputs, place.timestep, probes["sd1"].states)
+    found = _predict(probes["sd1"].base, place.inputs, place.timestep, probes["sd1"].states, lambda: False)
     assert sizes == [2, 1, 1]
     assert torch.allclose(found, place.prediction, atol=1e-4)
     room = 0
     with pytest.raises(OutOfMemory, match="too little memory to measure"):
-        _predict(probes["sd1"].base, place.inputs, place.timestep, probes["sd1"].states)
+        _predict(probes["sd1"].base, place.inputs, place.timestep, probes["sd1"].states, lambda: False)
 
 
 def test_effects_are_kept_under_all_of_a_base_that_they_depend_on(bases: dict[str, Base]) -> None:

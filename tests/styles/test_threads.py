@@ -63,9 +63,8 @@ def test_the_number_that_a_run_is_fastest_with_is_taken(
     assert fastest(lambda: time.sleep(pauses[torch.get_num_threads()])) == 2
     assert torch.get_num_threads() == 2
     pauses = {4: 0.02, 2: 0.02, 1: 0.02}
-    assert (
-        fastest(lambda: time.sleep(pauses[torch.get_num_threads()])) == 4
-    )  # no fewer where it gains nothing
+    # No fewer where it gains nothing.
+    assert fastest(lambda: time.sleep(pauses[torch.get_num_threads()])) == 4
 
 
 def test_a_run_that_breaks_off_changes_nothing(free_choice: None) -> None:

@@ -52,9 +52,8 @@ def untouched(base: Base) -> Iterator[None]:
     state = {name: value.clone() for name, value in encoder.state_dict().items()}
     modules = {name: dict(vars(module)) for name, module in encoder.named_modules()}
     before = encode_prompts(base, ["a red cat <s1>"])
-    backend = (
-        tokenizer.backend_tokenizer.to_str()
-    )  # with what the last call asked for, padding and truncation
+    # With what the last call asked for, padding and truncation.
+    backend = tokenizer.backend_tokenizer.to_str()
     yield
     assert torch.equal(encode_prompts(base, ["a red cat <s1>"]), before)
     after = encoder.state_dict()

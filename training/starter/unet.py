@@ -31,9 +31,8 @@ class Lesson:
     alone: bool  # whether those calm ones show a single subject
     every: int  # every `every`-th timestep lies in the middle, where it is decided what is shown
     middle: tuple[float, float]  # of the schedule
-    strokes: (
-        float  # weight of the latents' strokes in the v loss; to whoever looks for a shape they are noise
-    )
+    # Weight of the latents' strokes in the v loss; to whoever looks for a shape they are noise.
+    strokes: float
     seen: float  # weight of what the reader of shapes sees otherwise in the guess than in the drawing
     named: float  # weight of its naming the caption's subject in the guess
 

@@ -89,9 +89,8 @@ def test_the_address_with_the_key_leaves_a_strict_cookie(shared: Shared) -> None
     (cookie,) = SimpleCookie(answer.headers["set-cookie"]).values()
     assert cookie.value == shared.key and cookie["httponly"] and cookie["samesite"] == "Strict"
     assert int(cookie["max-age"]) > 86400 * 300 and cookie["path"] == "/"
-    led = shared.ask(
-        "GET", f"/?key={shared.key}", {"Sec-Fetch-Site": "cross-site"}
-    )  # by a file of ours, or a terminal
+    # By a file of ours, or a terminal.
+    led = shared.ask("GET", f"/?key={shared.key}", {"Sec-Fetch-Site": "cross-site"})
     assert led.status == 200 and b'http-equiv="refresh"' in led.body and "set-cookie" in led.headers
     refused = shared.ask("GET", f"/?key={shared.key[:-1]}A")
     assert refused.status == 403 and b"launch.py" in refused.body and "set-cookie" not in refused.headers
