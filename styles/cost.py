@@ -163,25 +163,33 @@ def free_bytes(device: torch.device) -> float | None:
 
 
 def flop_per_second(base: Base, cancelled: Callable[[], bool]) -> float:
-    """This machine's pace in a forward of the base, measured at growing sizes until one takes a moment."""
-    states = torch.zeros(1, 1, base.unet.config.cross_attention_dim, device=base.device, dtype=base.dtype)
-    timestep = torch.zeros(1, device=base.device)
-    side, pace = LEAST_PROBE, 1.0
+    """This machine's pace in a forward of the base, told by two sizes of which one takes a moment.
+
+    A forward takes a time for each of its operations, however small, and one that grows with the work: the difference
+    of two sizes is the latter alone. Beside other programs the former is the greater part for long.
+    """
+    flop, took, before = 0.0, 0.0, (0.0, 0.0)
+    side = LEAST_PROBE
     with torch.no_grad(), stopping(models_of(base), cancelled, stopped):
-        # Up to twice the largest size that suits the base: of a small one, most is what each operation costs at least.
         while side <= 2 * USUAL_SCALE * base.native_size_px // base.vae_factor:
-            inputs = torch.zeros(1, base.latent_channels, side, side, device=base.device, dtype=base.dtype)
-            took = math.inf
-            # The better of two: what is made ready the first time, and what another program takes, is no measure.
-            for _ in range(2):
-                began = time.monotonic()
-                base.unet(inputs, timestep, encoder_hidden_states=states, return_dict=False)[0].cpu()
-                took = min(took, time.monotonic() - began)
-            pace = unet_flop(base, side * side) / max(1e-6, took)
-            if took >= PROBE_SECONDS:
+            before = flop, took
+            # The better of two: what is made ready the first time is no measure.
+            flop, took = unet_flop(base, side * side), min(_forward_seconds(base, side) for _ in range(2))
+            if before[1] and took >= max(PROBE_SECONDS, 2 * before[1]):
                 break
             side *= 2
-    return pace
+    grown = took - before[1]
+    return (flop - before[0]) / grown if grown > took / 4 else flop / max(1e-6, took)
+
+
+def _forward_seconds(base: Base, side: int) -> float:
+    """How long a forward for one picture takes, of so many latents on a side."""
+    states = torch.zeros(1, 1, base.unet.config.cross_attention_dim, device=base.device, dtype=base.dtype)
+    inputs = torch.zeros(1, base.latent_channels, side, side, device=base.device, dtype=base.dtype)
+    timestep = torch.zeros(1, device=base.device)
+    began = time.monotonic()
+    base.unet(inputs, timestep, encoder_hidden_states=states, return_dict=False)[0].cpu()
+    return time.monotonic() - began
 
 
 def _latents(base: Base, run: Run) -> int:
