@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import ctypes
 import sys
+from collections.abc import Callable
+from functools import cache
 
 from app.settings import Settings
 from styles.errors import OutOfMemory
@@ -43,7 +45,11 @@ def _weight_bytes(source: str, home: Home) -> int:
 
 def give_back_memory() -> None:
     """Return what is free to the system. glibc keeps it by itself, in pieces, for every thread that has painted."""
-    if sys.platform == "linux":
-        trim = getattr(ctypes.CDLL(None), "malloc_trim", None)  # other C libraries have none
-        if trim is not None:
-            trim(0)
+    if sys.platform == "linux" and (trim := _malloc_trim()):
+        trim(0)
+
+
+@cache
+def _malloc_trim() -> Callable[[int], int] | None:
+    """Look glibc's function up; other C libraries have none."""
+    return getattr(ctypes.CDLL(None), "malloc_trim", None)
