@@ -13,7 +13,7 @@ from app.drawing import as_markdown
 from app.library.arrivals import Arrivals
 from app.library.drawing import import_card
 from app.studio import Studio
-from app.window.answers import answering, warn
+from app.window.answers import QUIET, answering, warn
 from app.window.uploads import uploaded
 from app.words import say, say_count, translated
 from styles.library import ImportReport
@@ -37,7 +37,6 @@ def arrivals_door(studio: Studio, page: gr.Blocks, tab: gr.Tab, version: gr.Stat
         with gr.Row(elem_classes="row-tight"):
             bring_all = gr.Button(say("Import all"), variant="primary", scale=0, min_width=160)
             leave_all = gr.Button(say("Leave all"), scale=0, min_width=160)
-    quiet: dict[str, Any] = {"show_progress": "hidden", "api_visibility": "private"}
     shown = [waiting, heading, offered, bring_all, leave_all]
 
     def now() -> list[Any]:
@@ -91,12 +90,12 @@ def arrivals_door(studio: Studio, page: gr.Blocks, tab: gr.Tab, version: gr.Stat
         arrivals.leave()
         return [*now(), ""]
 
-    zone.arrived(arrive, None, [*shown, said], **quiet)
-    offered.bring(bring, version, [*shown, said, version], **quiet)
-    offered.leave(leave, None, [*shown, said], **quiet)
-    bring_all.click(bring_them, version, [*shown, said, version], **quiet)
-    leave_all.click(leave_them, None, [*shown, said], **quiet)
-    gr.on([page.load, tab.select], told(now), None, shown, **quiet)
+    zone.arrived(arrive, None, [*shown, said], **QUIET)
+    offered.bring(bring, version, [*shown, said, version], **QUIET)
+    offered.leave(leave, None, [*shown, said], **QUIET)
+    bring_all.click(bring_them, version, [*shown, said, version], **QUIET)
+    leave_all.click(leave_them, None, [*shown, said], **QUIET)
+    tab.select(told(now), None, shown, **QUIET)
 
 
 def _zone() -> str:

@@ -94,7 +94,7 @@ def baking(studio: Studio, page: gr.Blocks, tab: gr.Tab, version: gr.State) -> N
         stops.stop(str(request.session_hash))
         return say("Stopping. Nothing is kept.")
 
-    gr.on([page.load, tab.select, version.change], offer, chosen, chosen, **QUIET)
+    gr.on([tab.select, version.change], offer, chosen, chosen, **QUIET)
     chosen.change(arrange, [chosen, shown, *weights], [*weights, forbidden, shown], **QUIET)
     gpu: dict[str, Any] = {"concurrency_id": "gpu", "concurrency_limit": 1, **QUIET}
     for button, handler in ((bake, bake_it), (agree, bake_anyway)):

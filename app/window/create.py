@@ -15,7 +15,7 @@ from app.create.form import CreateForm, Paper, first_form, kept_form, recalled, 
 from app.create.history import History
 from app.create.painter import ASKED, DRAFT, LIVE, Painter
 from app.studio import Studio
-from app.window.answers import answering
+from app.window.answers import QUIET, answering
 from app.window.create_pieces import mix_piece, paper_piece, stage_piece
 from app.window.named_paths import base_named
 from app.window.news import News
@@ -26,7 +26,7 @@ from styles.pictures import read_recipe
 from styles.recipe import SAMPLERS
 
 MOST_STEPS = 100
-AT_ONCE: dict[str, Any] = {"queue": False, "show_progress": "hidden", "api_visibility": "private"}
+AT_ONCE: dict[str, Any] = QUIET | {"queue": False}
 # Where a browser keeps the form: this tab for a reload, the last one for a new tab.
 KEPT = "atelier.create"
 KEEP = """(...values) => {

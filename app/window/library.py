@@ -116,7 +116,7 @@ def library_room(studio: Studio, page: gr.Blocks, tab: gr.Tab) -> None:
         return now + 1
 
     asked = [search, sort, family, shown]
-    visits = [page.load, tab.select, version.change, shown.change]
+    visits = [tab.select, version.change, shown.change]
     gr.on([*visits, sort.change, family.change], draw, asked, drawn, **QUIET)
     search.change(draw, asked, drawn, trigger_mode="always_last", **QUIET)
     more.click(lambda most: most + SHOWN_TILES, shown, shown, **QUIET)

@@ -65,12 +65,13 @@ def reporter() -> gr.HTML:
     return gr.HTML("", js_on_load=script("news"), elem_id="news", visible="hidden")
 
 
-def listener(*subjects: str, wait_seconds: float = 0.0) -> Any:
+def listener(*subjects: str, wait_seconds: float = 0.0, everywhere: bool = False) -> Any:
     """A part of a room that is `told` once there is news of one of the subjects, while the room is looked at.
 
     A script of the page may tell of subjects of its own; of several changes within `wait_seconds` it is told once.
+    `everywhere` tells it also while another room is looked at.
     """
-    about = {"subjects": list(subjects), "wait_ms": round(1000 * wait_seconds)}
+    about = {"subjects": list(subjects), "wait_ms": round(1000 * wait_seconds), "everywhere": everywhere}
     return gr.HTML("", js_on_load=script("news_listener"), visible="hidden", **about)
 
 

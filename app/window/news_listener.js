@@ -1,6 +1,6 @@
 // Passes news on to the server's handlers, while the room is looked at; who comes back finds it drawn anew.
 let due = 0;
-const room = element.closest('[role="tabpanel"]');
+const room = props.everywhere ? null : element.closest('[role="tabpanel"]');
 document.addEventListener('atelier:news', event => {
   if (!element.isConnected || !event.detail.some(subject => props.subjects.includes(subject))) return;
   clearTimeout(due);

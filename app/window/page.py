@@ -48,7 +48,18 @@ def build(studio: Studio, news: News) -> gr.Blocks:
         reporter().beat(lambda: None, trigger_mode="multiple", **QUIET)
     page.queue(default_concurrency_limit=4)
     rest_when_free(page)
+    show_no_waiting(page)
     return page
+
+
+def show_no_waiting(page: gr.Blocks) -> None:
+    """Mark nothing as being waited for where that would be hidden.
+
+    Gradio goes through all that was ever marked, with all that it holds, at each step of every handler.
+    """
+    for handler in page.fns.values():
+        if handler.show_progress == "hidden":
+            handler.show_progress_on = []
 
 
 def masthead() -> str:

@@ -99,7 +99,7 @@ def artworks_section(studio: Studio, page: gr.Blocks, tab: gr.Tab, news: News) -
     def look(known: tuple[int, Described]) -> list[Any]:
         return [gr.skip()] * len(drawn) if known == (draft.version, captioning.progress) else draw()
 
-    gr.on([page.load, tab.select], told(draw), None, drawn, **QUIET)
+    tab.select(told(draw), None, drawn, **QUIET)
     news.add("artworks", lambda: (draft.version, captioning.progress))
     listener("artworks").told(look, seen, drawn, **QUIET)
     door.arrived(arrive, None, [refused, *drawn], **QUIET)

@@ -20,6 +20,9 @@ from styles.errors import AtelierError, BadInput
 from training.plan import FAMILIES, TrainingPlan
 
 TYPING_SECONDS = 1.0  # after the last change of the form, what it would take is asked for
+KEEPING_SECONDS = 0.2  # after the last change of the form, it is kept
+# One list instead of a field each: gradio tells every field that a handler reads of each later step of every handler.
+TOGETHER = "(...values) => [values]"
 TELL_FORM = "() => { document.dispatchEvent(new CustomEvent('atelier:news', {detail: ['form']})); }"
 # A change of these is a change of what the artworks' cards show.
 SHOWN_ON_CARDS = ("name", "trigger", "base", "resolution_px")
@@ -35,6 +38,7 @@ def form_section(
     told, draft = answering(studio, "preparing a training"), studio.desk.draft
     started = gr.State("")
     restored = gr.State(False)  # nothing is kept before what was kept has been shown
+    sent = gr.JSON(visible=False)  # what the fields hold
     measured = gr.State("")  # what the cards tell, so that they are drawn only when that changes
     fields: dict[str, Any] = {}
     with gr.Row(elem_classes="row-tight", equal_height=False):
@@ -68,8 +72,8 @@ def form_section(
     form = list(fields.values())
     grey = [number.name for number in NUMBERS.values() if number.kind not in ("yes or no", "layers")]
 
-    def read(values: tuple[Any, ...]) -> dict[str, Any]:
-        return form_of(dict(zip(fields, values, strict=True)))
+    def read(values: Any) -> dict[str, Any]:
+        return form_of(dict(zip(fields, values if isinstance(values, list) else [], strict=False)))
 
     def suggested(form: dict[str, Any]) -> str:
         return trigger_of(form | {"trigger": ""}) or say("made from the name")
@@ -88,7 +92,7 @@ def form_section(
         ]
 
     @told
-    def keep(ready: bool, *values: Any) -> Any:
+    def keep(ready: bool, values: Any) -> Any:
         before, now = form_of(draft.form()), read(values)
         if not ready or now == before:
             return gr.skip()
@@ -99,7 +103,7 @@ def form_section(
         return gr.update(placeholder=suggested(now))
 
     @told
-    def estimate(known: str, *values: Any) -> list[Any]:
+    def estimate(known: str, values: Any) -> list[Any]:
         form = read(values)
         plan, choices, words, final = _costs(studio, form)
         now = f"{plan} {choices} {words}"
@@ -113,7 +117,7 @@ def form_section(
         studio.desk.measuring.forget()
 
     @told
-    def begin(*values: Any) -> list[Any]:
+    def begin(values: Any) -> list[Any]:
         try:
             form = read(values)
             refuse_odd_base(studio, form)
@@ -141,25 +145,21 @@ def form_section(
         fields["continue_from"],
         **QUIET,
     )
-    gr.on(
-        [field.change for field in form],
-        keep,
-        [restored, *form],
-        fields["trigger"],
-        trigger_mode="always_last",
-        **QUIET,
-    )
+    listener("form", wait_seconds=KEEPING_SECONDS, everywhere=True).told(None, form, sent, js=TOGETHER)
+    sent.change(keep, [restored, sent], fields["trigger"], trigger_mode="always_last", **QUIET)
     estimated = [measured, fields["preset"], again, *(fields[name] for name in grey)]
     news.add("costs", lambda: _costs_depend_on(studio))
-    gr.on([tab.select, *(field.change for field in form)], None, None, None, js=TELL_FORM)
+    for moment in (tab.select, *(field.change for field in form)):
+        moment(None, None, None, js=TELL_FORM)
     listener("costs", "form", wait_seconds=TYPING_SECONDS).told(
-        estimate, [measured, *form], estimated, **QUIET
+        estimate, [measured, sent], estimated, **QUIET
     )
     again.click(forget, None, None, **QUIET)
     # The first word comes from the page itself: preparing a training takes a moment.
     wait = json.dumps(f'<p role="status">{escape(say("Preparing the training…"))}</p>')
     start.click(None, None, answer, js=f"() => {wait}", **QUIET)
-    gr.on([start.click, fields["name"].submit], begin, form, [started, answer], **QUIET)
+    pressed = gr.on([start.click, fields["name"].submit], None, form, sent, js=TOGETHER)
+    pressed.then(begin, sent, [started, answer], **QUIET)
     # Wiped by the page itself: a wipe from the studio may come after the answer to the next press of Start.
     fresh.click(None, None, answer, js="() => ''", **QUIET)
     fresh.click(start_over, None, form, **QUIET).then(artworks.draw, None, artworks.shown, **QUIET)

@@ -120,7 +120,7 @@ def watch_section(
     }
     news.add("trainings", lambda: (studio.trainings.version(), studio.queue.now))
     listener("trainings").told(look, watch, shown, **QUIET)
-    gr.on([page.load, tab.select], show_all, None, shown, **QUIET)
+    tab.select(show_all, None, shown, **QUIET)
     started.change(show_all, None, shown, **QUIET)
     jobs.input(choose, jobs, shown, **asking)
     pause.click(request_pause, watch, shown, concurrency_limit=None, **asking)
