@@ -21,9 +21,6 @@ from app.window.scripts import script
 
 PATH = "/news"
 FRESH_SECONDS = 0.4  # for so long one look serves all pages
-# Seconds: how often gradio looks whether a handler is to be called, and whether one tells how far it is. It looks a
-# thousand times a second otherwise, which alone takes a sixteenth of a core; on Windows it takes 0.05 and 0.1.
-QUEUE_SECONDS, PROGRESS_SECONDS = 0.05, 0.2
 
 
 class News:
@@ -73,9 +70,3 @@ def listener(*subjects: str, wait_seconds: float = 0.0, everywhere: bool = False
     """
     about = {"subjects": list(subjects), "wait_ms": round(1000 * wait_seconds), "everywhere": everywhere}
     return gr.HTML("", js_on_load=script("news_listener"), visible="hidden", **about)
-
-
-def rest_when_free(page: gr.Blocks) -> None:
-    """Let gradio's queue look less often whether there is something to do."""
-    queue = page._queue
-    queue.sleep_when_free, queue.progress_update_sleep_when_free = QUEUE_SECONDS, PROGRESS_SECONDS

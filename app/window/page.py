@@ -13,8 +13,9 @@ from app.window.api import add_endpoints
 from app.window.create import create_room
 from app.window.library import library_room
 from app.window.look import SIGN
-from app.window.news import News, reporter, rest_when_free
+from app.window.news import News, reporter
 from app.window.problems import problems_notice
+from app.window.resting import let_rest
 from app.window.settings import settings_room
 from app.window.tour import connect_tour, tour_strip
 from app.window.train import train_room
@@ -47,19 +48,8 @@ def build(studio: Studio, news: News) -> gr.Blocks:
         add_endpoints(studio)
         reporter().beat(lambda: None, trigger_mode="multiple", **QUIET)
     page.queue(default_concurrency_limit=4)
-    rest_when_free(page)
-    show_no_waiting(page)
+    let_rest(page)
     return page
-
-
-def show_no_waiting(page: gr.Blocks) -> None:
-    """Mark nothing as being waited for where that would be hidden.
-
-    Gradio goes through all that was ever marked, with all that it holds, at each step of every handler.
-    """
-    for handler in page.fns.values():
-        if handler.show_progress == "hidden":
-            handler.show_progress_on = []
 
 
 def masthead() -> str:

@@ -76,6 +76,22 @@ def come(page: Any, session: str) -> None:
     wait(lambda: not any(page._queue.active_jobs) and not len(page._queue))
 
 
+def looks_at_rest(page: Any, seconds: float = 0.5) -> int:
+    """How often it is looked, within so long, whether anybody has asked for something."""
+    queue, looks = type(page._queue), 0
+    count = queue.__len__
+
+    def counting(one: Any) -> int:
+        nonlocal looks
+        looks += 1
+        return int(count(one))
+
+    queue.__len__ = counting
+    time.sleep(seconds)
+    queue.__len__ = count
+    return looks
+
+
 def main(home: Home) -> dict[str, Any]:
     """One page stays open, another is used again and again, many come once: whose sessions are left, with what."""
     sessions.SESSIONS = BOUND
@@ -103,7 +119,7 @@ def main(home: Home) -> dict[str, Any]:
         wait(lambda: not kept.open)
         for number in range(BOUND):
             come(page, f"later {number}")
-        return found | {"after it was closed": list(kept.session_data)}
+        return found | {"after it was closed": list(kept.session_data), "looks": looks_at_rest(page)}
 
 
 if __name__ == "__main__":

@@ -27,3 +27,4 @@ def test_sessions_are_bounded_and_an_open_page_keeps_its_own(tmp_path: Path) -> 
     assert found["described"] == 0  # gradio keeps a copy of all that is on the page for each
     assert found["kept"] == [KEPT, KEPT]
     assert found["after it was closed"] == [f"later {number}" for number in range(BOUND)]
+    assert found["looks"] <= 2  # who comes is seen at once, so that a window at rest need hardly look
