@@ -36,7 +36,7 @@ KEEP = """(...values) => {
   localStorage.setItem("%s", form);
 }"""
 FETCH = '() => [sessionStorage.getItem("%s") ?? localStorage.getItem("%s") ?? ""]'
-RESTORED = "() => { window.atelierRestored = true; }"
+RESTORED = "() => { window.atelierRestored = true; document.querySelector('.gradio-container').dataset.create = ''; }"
 VISITED = '() => { document.dispatchEvent(new Event("atelier:visited")); }'
 BASE = '(base) => { window.atelierBase = base ?? ""; document.dispatchEvent(new Event("atelier:base")); }'
 

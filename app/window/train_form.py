@@ -24,6 +24,7 @@ KEEPING_SECONDS = 0.2  # after the last change of the form, it is kept
 # One list instead of a field each: gradio tells every field that a handler reads of each later step of every handler.
 TOGETHER = "(...values) => [values]"
 TELL_FORM = "() => { document.dispatchEvent(new CustomEvent('atelier:news', {detail: ['form']})); }"
+RESTORED = "() => { document.querySelector('.gradio-container').dataset.train = ''; }"
 # A change of these is a change of what the artworks' cards show.
 SHOWN_ON_CARDS = ("name", "trigger", "base", "resolution_px")
 
@@ -138,7 +139,7 @@ def form_section(
         draft.remember(dict(FRESH))
         return shown(dict(FRESH))
 
-    page.load(restore, None, [restored, *form], **QUIET)
+    page.load(restore, None, [restored, *form], **QUIET).then(None, None, None, js=RESTORED)
     tab.select(
         told(lambda kept: _styles_to_go_on_from(studio, kept)),
         fields["continue_from"],

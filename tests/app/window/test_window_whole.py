@@ -217,8 +217,17 @@ def test_a_page_at_rest_changes_nothing_and_asks_for_next_to_nothing(window: Win
     )
     asked: list[str] = []
     page.on("request", lambda request: asked.append(request.url))
+    held: list[Any] = []
+    page.route("**/run/predict", held.append)
     page.reload()
     page.get_by_role("button", name="Choose pictures").wait_for()
+    page.get_by_role("tab", name="Create", exact=True).click()
+    create = page.locator("#create")
+    assert create.evaluate("room => getComputedStyle(room).pointerEvents") == "none"  # it would be lost
+    page.unroute("**/run/predict")
+    for route in held:
+        route.continue_()
+    create.get_by_text("Own size", exact=True).click(trial=True)
     for room in ("Create", "Library", "Settings", "Train"):
         page.get_by_role("tab", name=room, exact=True).click()
     settle(page)
