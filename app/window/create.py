@@ -67,7 +67,8 @@ def create_room(studio: Studio, page: gr.Blocks, tab: gr.Tab, news: News) -> Non
     greeted = page.load(greet, kept, form, js=FETCH % (KEPT, KEPT), **AT_ONCE)
     greeted.then(None, None, None, js=RESTORED)
     keep = KEEP % (json.dumps(list(fields)), KEPT, KEPT)
-    gr.on([field.change for field in form], None, form, None, js=keep)
+    for field in form:  # one handler for all would read them all twice
+        field.change(None, form, None, js=keep)
     fields["base"].change(None, fields["base"], None, js=BASE)
     tab.select(None, None, None, js=VISITED)
     tab.select(lambda: gr.update(choices=bases(studio)), None, fields["base"], **AT_ONCE)

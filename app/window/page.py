@@ -31,7 +31,7 @@ def build(studio: Studio, news: News) -> gr.Blocks:
     pi_heif.register_heif_opener()  # Gradio opens the picture to start from by Pillow alone
     with gr.Blocks(title="Atelier", analytics_enabled=False, delete_cache=CLEANING) as page:
         gr.HTML(masthead(), elem_id="masthead")
-        look_for_problems_at = problems_notice(studio, page)
+        look_for_problems_at = problems_notice(studio)
         tour = tour_strip()
         with gr.Tabs() as rooms:
             with gr.Tab(say("Train"), id="train") as train_tab:
@@ -44,6 +44,7 @@ def build(studio: Studio, news: News) -> gr.Blocks:
                 bases = settings_room(studio, page, settings_tab)
         connect_tour(tour, studio, page, rooms, news)
         tabs = [train_tab, create_tab, library_tab, settings_tab]
+        # The Train room is selected as the page loads.
         look_for_problems_at([bases.change, *(tab.select for tab in tabs)])
         add_endpoints(studio)
         reporter().beat(lambda: None, trigger_mode="multiple", **QUIET)

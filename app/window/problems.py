@@ -13,8 +13,8 @@ from app.window.answers import QUIET, answering
 from app.words import say, say_error
 
 
-def problems_notice(studio: Studio, page: gr.Blocks) -> Callable[[list[Any]], None]:
-    """Lay out the notice, and look anew whenever the page is loaded; what is returned adds more such moments."""
+def problems_notice(studio: Studio) -> Callable[[list[Any]], None]:
+    """Lay out the notice; what is returned looks at the moments that it is given."""
     told = answering(studio, "looking at your data folder")
     notice = gr.HTML(visible=False, elem_id="problems")
 
@@ -26,7 +26,6 @@ def problems_notice(studio: Studio, page: gr.Blocks) -> Callable[[list[Any]], No
     def look_at(moments: list[Any]) -> None:
         gr.on(moments, look, None, notice, **QUIET)
 
-    look_at([page.load])
     return look_at
 
 

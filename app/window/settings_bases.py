@@ -32,7 +32,7 @@ TITLES = {
 def bases_section(studio: Studio, tab: gr.Tab) -> gr.State:
     """Lay out the shelf and the ways to add to it; returns a count of its changes."""
     told = answering(studio, "adding a base")
-    version = gr.State(0)
+    version, listed = gr.State(0), gr.State("")
     gr.Markdown(
         say(
             "What styles are trained on and pictures painted with. A style fits the kind of base it was trained on."
@@ -68,9 +68,10 @@ def bases_section(studio: Studio, tab: gr.Tab) -> gr.State:
 
     with shelf:
         # Not while the page loads: Gradio adds the buttons' handlers to the ones that it goes through for other answers.
-        @gr.render(inputs=[version], triggers=[tab.select, version.change], show_progress="hidden")
+        # And only when there is another list: a click on a button of the drawing before would be lost.
+        @gr.render(inputs=[listed], triggers=[listed.change], show_progress="hidden")
         @told
-        def draw(now: int) -> None:
+        def draw(now: str) -> None:
             for entry in studio.shelf.list():
                 with gr.Column(min_width=260, elem_classes="card"):
                     gr.HTML(base_card(entry))
@@ -116,6 +117,7 @@ def bases_section(studio: Studio, tab: gr.Tab) -> gr.State:
     ) -> list[Any]:
         return [*get(wanted or "", type_told, now, progress), ""]
 
+    gr.on([tab.select, version.change], told(lambda: str(studio.shelf.list())), None, listed, **QUIET)
     gr.on([add.click, source.submit], add_one, [source, predicts, version], [said, version, source],
           api_visibility="private")  # fmt: skip
     return version
