@@ -218,7 +218,7 @@ def test_a_page_at_rest_changes_nothing_and_asks_for_next_to_nothing(window: Win
     asked: list[str] = []
     page.on("request", lambda request: asked.append(request.url))
     held: list[Any] = []
-    page.route("**/run/predict", held.append)
+    page.route("**/run/predict", lambda route: held.append(route))
     page.reload()
     page.get_by_role("button", name="Choose pictures").wait_for()
     page.get_by_role("tab", name="Create", exact=True).click()
