@@ -224,9 +224,9 @@ def test_a_page_at_rest_changes_nothing_and_asks_for_next_to_nothing(window: Win
     page.get_by_role("tab", name="Create", exact=True).click()
     create = page.locator("#create")
     assert create.evaluate("room => getComputedStyle(room).pointerEvents") == "none"  # it would be lost
-    page.unroute("**/run/predict")
     for route in held:
         route.continue_()
+    page.unroute("**/run/predict")
     create.get_by_text("Own size", exact=True).click(trial=True)
     for room in ("Create", "Library", "Settings", "Train"):
         page.get_by_role("tab", name=room, exact=True).click()
