@@ -49,9 +49,8 @@ def steps(studio: Studio) -> list[Step]:
 
 def steps_depend_on(studio: Studio) -> object:
     """What changes whenever the steps may; cheap, so that it can be asked for each second."""
-    running = studio.trainings.running()
     painted = bool(studio.recent_pictures(1))
-    return studio.desk.draft.version, running and running.folder.name, studio.trainings.newest(), painted
+    return studio.desk.draft.version, studio.trainings.running_id, studio.trainings.newest(), painted
 
 
 def lay_out_bundled(studio: Studio) -> None:

@@ -13,6 +13,7 @@ from styles.names import clean_text
 MOST_LAYERS, LARGEST_NUMBER = 128, 1 << 20  # in a config; SDXL's largest are 32 and 49408
 MOST_TRAINED_STEPS = 10_000
 BETA_SCHEDULES = ("linear", "scaled_linear", "squaredcos_cap_v2")
+HINT = "Fetch the base again."
 LARGEST_PX = 1 << 14  # a native size beyond it is no Stable Diffusion's
 
 
@@ -22,10 +23,10 @@ def read_config(path: Path) -> dict[str, Any]:
         config = read_json(path)
     except (OSError, ValueError) as error:
         raise BaseError(
-            f"{path.parent.name}/{path.name} is missing or unreadable in this base.", "Fetch the base again."
+            f"{path.parent.name}/{path.name} is missing or unreadable in this base.", HINT
         ) from error
     if not isinstance(config, dict):
-        raise BaseError(f"{path.parent.name}/{path.name} is not a config.", "Fetch the base again.")
+        raise BaseError(f"{path.parent.name}/{path.name} is not a config.", HINT)
     return config
 
 
@@ -44,7 +45,7 @@ def check_sizes(value: Any, name: str, key: str = "") -> None:
     if type(size) is int and size > most:
         raise BaseError(
             f"{name} is damaged: {clean_text(key, 40)} is {clean_text(str(size), 40)} in its config.",
-            "Fetch the base again.",
+            HINT,
         )
 
 
@@ -60,7 +61,7 @@ def native_size_px(unet: Mapping[str, Any], vae: Mapping[str, Any], name: str) -
             return size
     raise BaseError(
         f"{name} is damaged: its configs say no size of pictures that can be painted.",
-        "Fetch the base again.",
+        HINT,
     )
 
 
@@ -82,7 +83,7 @@ def check_noise_schedule(scheduler: Mapping[str, Any], name: str) -> None:
     if odd:
         raise BaseError(
             f"{name} is damaged: the {odd} of its scheduler is {clean_text(str(scheduler.get(odd)), 40)}.",
-            "Fetch the base again.",
+            HINT,
         )
 
 
@@ -95,7 +96,7 @@ def check_channels(unet_channels: Any, latent_channels: Any, name: str) -> None:
     if type(unet_channels) is not int or type(latent_channels) is not int:
         raise BaseError(
             f"{name} is damaged: it does not say how many channels its UNet and its VAE have.",
-            "Fetch the base again.",
+            HINT,
         )
     if unet_channels != latent_channels:
         raise BaseError(

@@ -182,10 +182,15 @@ class Trainings:
         jobs = reversed(jobs_in(self.home.jobs))
         return next((job for job in jobs if self.runner.starting(job.folder) or job.alive()), None)
 
+    @property
+    def running_id(self) -> str:
+        """The id of the training that runs now; empty where none does."""
+        job = self.running()
+        return job.folder.name if job else ""
+
     def version(self) -> object:
         """What changes with anything that can be seen of the trainings; cheap, so that it can be asked for each second."""
-        running = self.running()
-        return [running and running.folder.name, *map(_written, jobs_in(self.home.jobs))]
+        return [self.running_id, *map(_written, jobs_in(self.home.jobs))]
 
     def cards(self) -> list[JobCard]:
         """All trainings, newest first; a job folder that can't be read is among them, with the reason."""

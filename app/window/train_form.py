@@ -243,9 +243,8 @@ def _costs(
 
 def _costs_depend_on(studio: Studio) -> object:
     """What changes with the costs besides the form: the artworks, the base, the settings, a trial, a training."""
-    running = studio.trainings.running()
     measuring, draft = studio.desk.measuring.version(), studio.desk.draft.version
-    return draft, measuring, running and running.folder.name, studio.shelf.in_use, studio.settings
+    return draft, measuring, studio.trainings.running_id, studio.shelf.in_use, studio.settings
 
 
 def _styles_to_go_on_from(studio: Studio, chosen: str | None) -> Any:

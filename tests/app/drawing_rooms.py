@@ -46,9 +46,9 @@ def main(home: Home) -> list[dict[str, Any]]:
 
 def drawn(home: Home) -> dict[str, Any]:
     """Build the page, and ask all that it asks for by itself."""
-    studio = Studio(home)
+    studio, news = Studio(home), News()
     refused, count = [], 0
-    for handler in build(studio, News()).fns.values():
+    for handler in build(studio, news).fns.values():
         occasions = {event for _, event in handler.targets}
         if handler.fn and not handler.inputs and occasions & {"load", "select"}:
             count += 1
@@ -67,6 +67,7 @@ def drawn(home: Home) -> dict[str, Any]:
     told = {
         "drawn": count,
         "refused": refused,
+        "news": sorted(news.versions()),
         "problems": problems,
         "styles": [card.name for card in studio.library.cards()],
         "states": {job.name: job.state() for job in jobs},

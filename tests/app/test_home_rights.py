@@ -17,6 +17,7 @@ from app.settings import Settings
 from app.studio import Studio
 from styles.atomic import write_private
 from styles.home import Home
+from tests.fuzzing import home_files
 
 pytestmark = pytest.mark.skipif(os.name == "nt", reason="Windows has the rights of the user's profile")
 
@@ -67,6 +68,13 @@ def test_a_home_from_before_is_mended(tmp_path: Path) -> None:
     studio.close()
     assert rights(home.root) == 0o700
     assert rights(home.root / "key.txt") == rights(home.root / "settings.json") == 0o600
+
+
+def test_all_that_is_kept_in_a_home_is_known_as_ours(tmp_path: Path) -> None:
+    home = Home(home_files.prepare(tmp_path))
+    home.root.chmod(0o755)
+    make_private(home)
+    assert rights(home.root) == 0o700, sorted(path.name for path in home.root.iterdir())
 
 
 @pytest.mark.parametrize(("mode", "other"), [(0o755, True), (0o1777, False), (0o2775, False)])

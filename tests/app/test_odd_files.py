@@ -70,6 +70,7 @@ def test_every_room_is_drawn_also_where_nothing_can_be_written(odd: Home) -> Non
     writable, read_only = json.loads(done.stdout.splitlines()[-1])
     for said in (writable, read_only):
         assert said["drawn"] > 10 and not said["refused"], said["refused"]
+        assert said["news"] == ["artworks", "canvas", "costs", "tour", "trainings"]
         assert str(odd.root / "queue.json") in said["problems"]
         assert "Atelier is open at" in said["opened"] and "running.lock can't be locked" in said["opened"]
         assert "Rings" in said["styles"] and said["states"]["Rings"] == "finished"
@@ -111,7 +112,7 @@ def test_a_file_where_a_folder_is_wanted_is_named_and_the_rest_works(
     assert str(home.root / name) in problem.message and problem.hint
     assert studio.jobs() == [] and studio.library.look().unreadable == []
     assert studio.shelf.list()[0].name == "starter" and studio.recent_pictures(9) == []
-    for attempt in ATTEMPTS[name]:
+    for attempt in ATTEMPTS.get(name, []):
         with pytest.raises(AtelierError) as caught:
             attempt(studio, tiny_base)
         assert caught.value.hint
@@ -121,11 +122,7 @@ def test_a_file_where_a_folder_is_wanted_is_named_and_the_rest_works(
 
 ATTEMPTS: dict[str, list[Callable[[Studio, Path], Any]]] = {
     "styles": [lambda studio, base: studio.library.import_files([base])],
-    "pictures": [],
-    "jobs": [],
     "bases": [lambda studio, base: studio.shelf.add(base)],
-    "trash": [],
-    "log": [],
 }
 
 

@@ -99,12 +99,14 @@ class Worker:
         self._process = subprocess.Popen(
             command, env=os.environ | environment, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
         )
-        self._ask(0.0)
+        self.begin(0.0)
         self.seconds()  # the first step fills caches
 
     def begin(self, seconds: float) -> None:
         """Let it work so long."""
-        self._ask(seconds)
+        assert self._process.stdin
+        self._process.stdin.write(f"{seconds}\n")
+        self._process.stdin.flush()
 
     def seconds(self) -> list[float]:
         """Wait for its end, and return what the steps took."""
@@ -115,11 +117,6 @@ class Worker:
     def end(self) -> None:
         self._process.kill()
         self._process.communicate()
-
-    def _ask(self, seconds: float) -> None:
-        assert self._process.stdin
-        self._process.stdin.write(f"{seconds}\n")
-        self._process.stdin.flush()
 
 
 def answer(work: str) -> None:

@@ -6,14 +6,13 @@ python -m tests.benchmarks.strangers
 from __future__ import annotations
 
 import tempfile
-from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 from app.password import hashed
 from app.settings import Settings
 from styles.home import Home
 from tests.app.conftest import window_over
-from tests.app.window.strangers import PASSWORD, Shared, every_route, lets_in, refused_on, run, strangers
+from tests.app.window.strangers import PASSWORD, Shared, every_route, let_in, refused_on, run, strangers
 
 
 def main() -> None:
@@ -27,8 +26,7 @@ def main() -> None:
             cases = [
                 (route, who) for route in routes for who in strangers(shared) + refused_on(shared, route)
             ]
-            with ThreadPoolExecutor(8) as several:
-                found = [one for one in several.map(lambda case: lets_in(shared, *case), cases) if one]
+            found = let_in(shared, cases)
     print(*found, sep="\n")
     print(f"{len(routes)} routes, {len(cases)} requests of strangers, {len(found)} answered")
 
