@@ -19,7 +19,7 @@ from styles.verify import verify
 from tests.styles.seed_files import Draft, file_of, jpeg, piece, seeds
 
 REPOSITORY = Path(__file__).resolve().parents[2]
-FILES = 5_000
+FILES = 2_000
 GIANT = 2 << 20  # bytes of a header that is made to take memory
 LARGE = 8 << 20  # characters of JSON in the metadata
 ONE = b'"a":{"dtype":"F16","shape":[1],"data_offsets":[0,2]}}'

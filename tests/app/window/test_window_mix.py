@@ -26,7 +26,7 @@ WIDER = """() => [...document.querySelectorAll('body *')].filter((one) => one.ch
     .map((one) => one.outerHTML.slice(0, 120))"""
 
 
-@pytest.fixture
+@pytest.fixture(scope="module")
 def library(served: Served, tiny_base: Path) -> Iterator[Library]:
     """The window's styles, with Ink among them; what a test adds is gone afterwards."""
     library = Library(Home(served.home))
@@ -41,7 +41,7 @@ def library(served: Served, tiny_base: Path) -> Iterator[Library]:
             library.delete(library.handle(card))
 
 
-@pytest.fixture
+@pytest.fixture(scope="module")
 def page(browser: Any, served: Served, library: Library) -> Iterator[Any]:
     """The Create room of a browser that has kept nothing, with Ink and Rings in the mix and nothing painted by itself."""
     context = browser.new_context(viewport={"width": 820, "height": 900})
@@ -79,6 +79,22 @@ def paint(page: Any, home: Path) -> Any:
 def heavier(page: Any, name: str, weight: str) -> None:
     page.get_by_label(f"Weight of {name}, as a number").fill(weight)
     page.get_by_label(f"Weight of {name}, as a number").press("Enter")
+
+
+def test_a_style_that_is_unmuted_brings_its_word(page: Any, served: Served) -> None:
+    from playwright.sync_api import expect
+
+    expect.set_options(timeout=PATIENCE_MS)
+    chips = page.locator("#create-mix .chips button")
+    page.get_by_role("button", name="Mute Ink").click()
+    page.get_by_role("button", name="rings", exact=True).click()  # the artist leaves this word out
+    assert paint(page, served.home).prompt == page.get_by_label("Prompt", exact=True).input_value()
+    page.get_by_role("button", name="Use these settings").click()
+    page.get_by_text("The settings of the picture are set.").wait_for()
+    page.get_by_role("button", name="Mute Ink").click()
+    expect(chips.filter(has_text="ink")).to_have_class("chip")
+    expect(chips.filter(has_text="rings")).to_have_class("chip off")
+    assert paint(page, served.home).prompt.startswith("ink, ")
 
 
 def test_a_style_that_goes_and_comes_back_is_followed(page: Any, served: Served, library: Library) -> None:
@@ -131,19 +147,3 @@ def test_a_style_that_goes_and_comes_back_is_followed(page: Any, served: Served,
     assert page.evaluate(WIDER) == []
     page.get_by_role("article", name=LONG).get_by_role("button", name="Take").click()
     expect(page.get_by_role("article")).to_have_count(1)
-
-
-def test_a_style_that_is_unmuted_brings_its_word(page: Any, served: Served) -> None:
-    from playwright.sync_api import expect
-
-    expect.set_options(timeout=PATIENCE_MS)
-    chips = page.locator("#create-mix .chips button")
-    page.get_by_role("button", name="Mute Ink").click()
-    page.get_by_role("button", name="rings", exact=True).click()  # the artist leaves this word out
-    assert paint(page, served.home).prompt == page.get_by_label("Prompt", exact=True).input_value()
-    page.get_by_role("button", name="Use these settings").click()
-    page.get_by_text("The settings of the picture are set.").wait_for()
-    page.get_by_role("button", name="Mute Ink").click()
-    expect(chips.filter(has_text="ink")).to_have_class("chip")
-    expect(chips.filter(has_text="rings")).to_have_class("chip off")
-    assert paint(page, served.home).prompt.startswith("ink, ")

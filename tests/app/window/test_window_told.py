@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import shutil
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -18,15 +18,18 @@ pytestmark = pytest.mark.browser
 
 
 @pytest.fixture
-def pages(browser: Any, served: Served) -> Iterator[list[Any]]:
-    """The window in two browsers that know nothing of each other."""
-    contexts = [browser.new_context(viewport={"width": 1280, "height": 1000}) for _ in range(2)]
-    opened = []
-    for context in contexts:
-        context.set_default_timeout(PATIENCE_MS)
-        opened.append(context.new_page())
-        opened[-1].goto(served.url)
-    yield opened
+def another_page(browser: Any, served: Served) -> Iterator[Callable[[], Any]]:
+    """The window in one more browser, which knows nothing of the others."""
+    contexts = []
+
+    def open_page() -> Any:
+        contexts.append(browser.new_context(viewport={"width": 1280, "height": 1000}))
+        contexts[-1].set_default_timeout(PATIENCE_MS)
+        page = contexts[-1].new_page()
+        page.goto(served.url)
+        return page
+
+    yield open_page
     for context in contexts:
         context.close()
 
@@ -45,12 +48,12 @@ def gone(served: Served, tiny_base: Path, tmp_path: Path) -> Iterator[Path]:
 
 
 def test_a_base_that_has_gone_is_called_so_in_every_room(
-    served: Served, gone: Path, pages: list[Any]
+    served: Served, gone: Path, another_page: Callable[[], Any]
 ) -> None:
     from playwright.sync_api import expect
 
     expect.set_options(timeout=PATIENCE_MS)
-    page, other = pages
+    page, other = another_page(), another_page()
     told = f"There is nothing any more at {gone}, where this base lay."
     notice = page.locator("#problems")
     for room in ("Train", "Create", "Library", "Settings"):
@@ -74,7 +77,7 @@ def test_a_base_that_has_gone_is_called_so_in_every_room(
     expect(page.locator('[data-testid="status-tracker"] .error').locator("visible=true")).to_have_count(0)
 
     # Whoever paints is told the same, and nobody else.
-    for one in pages:
+    for one in (page, other):
         one.get_by_role("tab", name="Create").click()
         one.get_by_role("button", name="Create Ctrl").wait_for()
     page.get_by_role("button", name="Create Ctrl").click()
@@ -96,12 +99,12 @@ def test_a_base_that_has_gone_is_called_so_in_every_room(
 
 
 def test_a_size_far_beyond_the_base_is_asked_about_and_stops_at_once(
-    served: Served, pages: list[Any]
+    served: Served, another_page: Callable[[], Any]
 ) -> None:
     from playwright.sync_api import expect
 
     expect.set_options(timeout=PATIENCE_MS)
-    page, before = pages[0], len(list((served.home / "pictures").glob("*.png")))
+    page, before = another_page(), len(list((served.home / "pictures").glob("*.png")))
     page.get_by_role("tab", name="Create").click()
     page.get_by_text("Own size", exact=True).click()
     page.get_by_label("Width in pixels").fill("1536")
