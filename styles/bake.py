@@ -103,8 +103,8 @@ def bake(
     Its card tells the parents with their weights and licences and how near it came, per layer and in all; its problems
     tell what their licences forbid. The base is asked only where a part has a composition or texture other than 1, as
     it alone knows which blocks are the inner ones. Raises BlendError for a blend that no single style can stand for,
-    WrongFamilyError for styles of different bases or layers of different shapes, Cancelled in front of the next operation on a layer. `progress` is told the share
-    that is done, 0..1, before each layer.
+    WrongFamilyError for styles of different bases or layers of different shapes, Cancelled in front of the next
+    operation on a layer. `progress` is told the share that is done, 0..1, before each layer.
     """
     parents = _parents(blend, styles)
     family = _family([style for _, style in parents])

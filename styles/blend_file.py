@@ -86,8 +86,8 @@ def saved_blends(folder: Path) -> list[Path]:
 def save_blend(blend: Blend, name: str, cards: Iterable[StyleCard | NamedStyle], folder: Path) -> Path:
     """Write a blend as `NAME.json`, whole or not at all, and return its path; `cards` are of the library's styles.
 
-    A name that is taken gets a number; the very same blend of that name is kept once. Raises BadInput for a name that is no file name and for a
-    blend that is empty or has a style that was never saved, DiskFullError.
+    A name that is taken gets a number; the very same blend of that name is kept once. Raises BadInput for a name that
+    is no file name and for a blend that is empty or has a style that was never saved, DiskFullError.
     """
     name = safe_name(name, "blend")
     if not blend.parts:

@@ -14,9 +14,8 @@ if TYPE_CHECKING:
     from PIL.Image import Image
 
 MOST_BYTES = 1_150_000_000  # of one picture, unpacked and brought to RGB
-SHOWN_BYTES = (
-    512_000_000  # of one that is only shown small, on a card or among previews: 64 megapixels of a PNG
-)
+# Of one that is only shown small, on a card or among previews: 64 megapixels of a PNG.
+SHOWN_BYTES = 512_000_000
 RGB_BYTES = 4  # a pixel, as Pillow keeps it
 PIXEL_BYTES = {"1": 1, "L": 1, "P": 1, "I;16": 2, "I;16L": 2, "I;16B": 2, "I;16N": 2}  # all others take four
 # Formats whose decoders keep whole copies: bytes a pixel until it is unpacked.

@@ -21,6 +21,7 @@ from styles.strength import Effect, Effects
 from tests.fuzzing.kinds import Kind, asked, shown
 from tests.fuzzing.spoiling import (
     add_stray,
+    put,
     replace_oddly,
     spoiled_bytes,
     spoiled_text,
@@ -153,9 +154,7 @@ def _spoil(rng: Random, file: Path, home: Path) -> None:
     elif file.suffix == ".json" and way < 0.9:
         write_text(file, spoiled_text(rng, values_in(file)))
     else:
-        data = spoiled_bytes(rng, file.read_bytes())
-        file.unlink()
-        file.write_bytes(data)
+        put(file, spoiled_bytes(rng, file.read_bytes()))
 
 
 KIND = Kind("home files", prepare, attempt, few=20)

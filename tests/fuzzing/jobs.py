@@ -16,6 +16,7 @@ from styles.home import Home
 from tests.fuzzing.kinds import Kind, asked, shown
 from tests.fuzzing.spoiling import (
     add_stray,
+    put,
     replace_oddly,
     spoiled_bytes,
     spoiled_text,
@@ -136,9 +137,7 @@ def _spoil(rng: Random, job: Path) -> None:
         )
         write_text(file, "\n".join(lines) + rng.choice(("", "\n", "\0")))
     else:
-        data = spoiled_bytes(rng, file.read_bytes())
-        file.unlink()
-        file.write_bytes(data)
+        put(file, spoiled_bytes(rng, file.read_bytes()))
 
 
 KIND = Kind("jobs", prepare, attempt, few=40)

@@ -48,9 +48,8 @@ def test_a_name_that_is_taken_gets_a_number(tmp_path: Path) -> None:
 def test_the_same_blend_kept_again_is_kept_once(tmp_path: Path) -> None:
     save_blend(Blend(BLEND.parts[:1]), "Dusk", CARDS, tmp_path)
     path = save_blend(BLEND, "Dusk", CARDS, tmp_path)
-    assert (
-        save_blend(BLEND, "Dusk", CARDS, tmp_path) == path
-    )  # as after a kill, of which nobody knows how far it came
+    # As after a kill, of which nobody knows how far it came.
+    assert save_blend(BLEND, "Dusk", CARDS, tmp_path) == path
     assert len(saved_blends(tmp_path)) == 2
 
 
