@@ -25,6 +25,7 @@ from typing import Any
 
 from tests.fuzzing.kinds import Kind, kinds
 from tests.fuzzing.spoiling import remove
+from tests.styles.fuzzing import limit_memory
 
 MORE_MEMORY = 1536 << 20  # bytes beyond what the seeds take
 HANGING_SECONDS = 30.0
@@ -56,7 +57,7 @@ def main(kind: Kind, seed: int, first: int, count: int, seconds: float, out: Pat
             seeds = kind.prepare(folder / "seeds")
             with contextlib.suppress(Exception):  # what is loaded once counts for none
                 kind.attempt(Random(0), seeds, folder / "first")
-        limit_memory()
+        used = limit_memory(MORE_MEMORY)
         for number in range(first, first + count):
             if time.monotonic() > until or len(raw) >= MOST_RAW:
                 break
@@ -69,6 +70,7 @@ def main(kind: Kind, seed: int, first: int, count: int, seconds: float, out: Pat
                     kind.attempt(Random(f"{seed}/{number}"), seeds, path)
                 took = time.process_time() - began
                 assert took < kind.seconds, f"it took {took:.1f} s"
+                used()
             except Exception as error:
                 raw.append(_kept(kind, seed, number, error, path, out))
             tried += 1
@@ -99,16 +101,6 @@ def _kept(kind: Kind, seed: int, number: int, error: Exception, path: Path, out:
 def _only_files(folder: str, names: list[str]) -> list[str]:
     here = Path(folder)
     return [name for name in names if not ((here / name).is_file() or (here / name).is_dir())]
-
-
-def limit_memory() -> None:
-    """Let this process take little more than it has now, where the system can be asked for that."""
-    with contextlib.suppress(ImportError, OSError, ValueError):
-        import resource
-
-        pages = int(Path("/proc/self/statm").read_text().split()[0])
-        limit = pages * resource.getpagesize() + MORE_MEMORY
-        resource.setrlimit(resource.RLIMIT_AS, (limit, resource.getrlimit(resource.RLIMIT_AS)[1]))
 
 
 def few(seed: int, out: Path) -> dict[str, Any]:

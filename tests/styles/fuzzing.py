@@ -188,8 +188,8 @@ def _shown_and_edited(path: Path, style_id: str) -> None:
     assert edited is None or (edited.id, edited.author, edited.description) == (style_id, "Ana", "New")
 
 
-def limit_memory() -> Callable[[], None]:
-    """Let this process take little more than it has now; return what to call after each file.
+def limit_memory(more: int = MORE_MEMORY) -> Callable[[], None]:
+    """Let this process take so many bytes more than it has now; return what to call after each file.
 
     Where the system can't be asked to refuse memory, what Python takes is counted instead.
     """
@@ -197,7 +197,7 @@ def limit_memory() -> Callable[[], None]:
         import resource
 
         pages = int(Path("/proc/self/statm").read_text().split()[0])
-        limit = pages * resource.getpagesize() + MORE_MEMORY
+        limit = pages * resource.getpagesize() + more
         resource.setrlimit(resource.RLIMIT_AS, (limit, resource.getrlimit(resource.RLIMIT_AS)[1]))
         return lambda: None
     except (ImportError, OSError, ValueError):
@@ -206,7 +206,7 @@ def limit_memory() -> Callable[[], None]:
         def check() -> None:
             peak = tracemalloc.get_traced_memory()[1]
             tracemalloc.reset_peak()
-            assert peak < MORE_MEMORY, f"it took {peak} bytes"
+            assert peak < more, f"it took {peak} bytes"
 
         return check
 
