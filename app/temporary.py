@@ -14,6 +14,11 @@ from pathlib import Path
 
 from filelock import FileLock, Timeout
 
+try:
+    import fcntl
+except ImportError:  # Windows
+    fcntl = None  # type: ignore[assignment]
+
 PREFIX = "atelier-"
 NAME = re.compile(re.escape(PREFIX) + "[a-z0-9_]{8}")
 # Held for as long as the folder's process lives; a folder without it is not ours to remove.
@@ -50,11 +55,31 @@ def locked_folder() -> Iterator[Path]:
     """Yield a new folder for this user alone, which `remove_left` leaves alone; it is gone at the end."""
     folder, lock = _new_folder()
     try:
-        yield folder
+        with _kept_from_cleaners(folder):
+            yield folder
     finally:
-        _remove(folder)
+        with suppress(OSError):  # somebody else has removed it
+            _remove(folder)
         lock.release()
         shutil.rmtree(folder, ignore_errors=True)
+
+
+@contextmanager
+def _kept_from_cleaners(folder: Path) -> Iterator[None]:
+    """Keep systemd from removing what lies unused in the system's folder for ten days, as of a window left open.
+
+    It leaves a folder alone that is locked itself (tmpfiles.d(5), "Age").
+    """
+    if fcntl is None:
+        yield
+        return
+    opened = os.open(folder, os.O_RDONLY)
+    try:
+        with suppress(OSError):  # a file system without locks
+            fcntl.flock(opened, fcntl.LOCK_SH | fcntl.LOCK_NB)
+        yield
+    finally:
+        os.close(opened)
 
 
 def remove_left() -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 import subprocess
 import sys
 import tempfile
@@ -105,3 +106,20 @@ def test_temporary_files_of_the_window_lie_in_its_folder(temporary: Path) -> Non
     with private_folder():
         assert Path(tempfile.mkdtemp()).parent == Path.cwd().parent
     assert tempfile.gettempdir() == str(temporary)
+
+
+@pytest.mark.skipif(os.name == "nt", reason="Windows has no such cleaner")
+def test_the_system_s_cleaner_leaves_the_folder_of_an_open_window_alone() -> None:
+    import fcntl
+
+    with locked_folder() as folder:
+        opened = os.open(folder, os.O_RDONLY)
+        # What systemd takes before it removes a folder.
+        with pytest.raises(BlockingIOError):
+            fcntl.flock(opened, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        os.close(opened)
+
+
+def test_a_window_whose_folder_was_removed_ends_all_the_same() -> None:
+    with locked_folder() as folder:
+        shutil.rmtree(folder)
