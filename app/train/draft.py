@@ -24,7 +24,7 @@ from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from styles.atomic import telling, unused_name, write_bytes, write_text
+from styles.atomic import replacing, telling, unused_name, write_bytes, write_text
 from styles.errors import BadInput, PictureError
 from styles.file_reading import open_file, read_bytes, read_json, read_text
 from styles.home import Home
@@ -160,7 +160,8 @@ class Draft:
                 number += 1
             stem = stem if number == 1 else f"{stem} {number}"
             target = unused_name(self.artworks_folder, stem, path.suffix.lower())
-            shutil.copyfile(path, target)
+            with replacing(target) as copy:
+                shutil.copyfile(path, copy)
             self._keep_look(target.name, grid, look, thumb)
             stems |= dict.fromkeys((path.name, path.stem), target.stem)
         return replace(done, pictures=done.pictures + 1)

@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import os
+import shutil
 from pathlib import Path
 
 import pytest
 from PIL import Image
 
 from app.train.draft import Added, Draft, Grid
-from styles.errors import BadInput
+from styles.errors import BadInput, DiskFullError
 from styles.home import Home
 from training.artworks import caption_of
 from training.job import Job
@@ -193,3 +195,16 @@ def test_only_files_among_the_artworks_are_artworks(tmp_path: Path) -> None:
     assert [path.name for path in draft.paths()] == ["one.png"]
     draft.clear()
     assert draft.paths() == []
+
+
+def test_a_full_disk_leaves_no_half_of_a_picture(
+    draft: Draft, dropped: list[Path], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def half(source: Path, target: Path) -> None:
+        Path(target).write_bytes(source.read_bytes()[:200])
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(shutil, "copyfile", half)
+    with pytest.raises(DiskFullError):
+        added(draft, dropped)
+    assert not list(draft.artworks_folder.iterdir())
