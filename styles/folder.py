@@ -62,15 +62,15 @@ def name_of(file: str | Path) -> str:
 
 def is_peft(folder: Path) -> bool:
     """Whether a folder is a style as PEFT writes it."""
-    return any((folder / network / SETTINGS).is_file() for network in NETWORKS)
+    return any(os.path.isfile(folder / network / SETTINGS) for network in NETWORKS)
 
 
 def parts_of(path: Path) -> list[Path]:
     """Return the files that a style is: itself, or those of its PEFT folder that are there."""
-    if not path.is_dir():
+    if not os.path.isdir(path):
         return [path]
     files = (path / network / name for network in NETWORKS for name in (WEIGHTS, SETTINGS))
-    return [file for file in files if file.is_file()]
+    return [file for file in files if os.path.isfile(file)]
 
 
 def weights_of(path: Path) -> list[Path]:
@@ -81,7 +81,7 @@ def weights_of(path: Path) -> list[Path]:
 def side_files(path: Path) -> list[Path]:
     """Return the pictures and texts that lie beside a style under its name."""
     beside = (path.with_name(name_of(path) + ending) for ending in SIDE_ENDINGS)
-    return [file for file in beside if file.is_file() and not _is_marks(file)]
+    return [file for file in beside if os.path.isfile(file) and not _is_marks(file)]
 
 
 def _is_marks(file: Path) -> bool:
@@ -128,7 +128,7 @@ def place_at(path: Path, root: Path) -> Place:
     where = path.relative_to(root).as_posix()
     name = name_of(path)
     text = path.with_name(name + TEXT_ENDING)
-    return _place(str(path), where, name, parts_of(path) + ([text] if text.is_file() else []))
+    return _place(str(path), where, name, parts_of(path) + ([text] if os.path.isfile(text) else []))
 
 
 def _place(file: str, where: str, name: str, parts: Sequence[Path | os.DirEntry[str]]) -> Place:

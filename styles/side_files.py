@@ -42,14 +42,14 @@ def side_thumbnail(path: Path) -> bytes | None:
     """Return the picture beside a style as a 256x256 JPEG without metadata; None where there is none that opens."""
     for ending in PICTURE_ENDINGS:
         picture = path.with_name(name_of(path) + ending)
-        if picture.is_file() and (found := thumbnail_of(picture)):
+        if os.path.isfile(picture) and (found := thumbnail_of(picture)):
             return found
     return None
 
 
 def has_picture(path: Path) -> bool:
     """Whether a picture lies beside a style, without opening it."""
-    return any(path.with_name(name_of(path) + ending).is_file() for ending in PICTURE_ENDINGS)
+    return any(os.path.isfile(path.with_name(name_of(path) + ending)) for ending in PICTURE_ENDINGS)
 
 
 def without_picture(files: Iterable[str]) -> set[str]:

@@ -7,10 +7,8 @@ Prints what was drawn, as a JSON list of the two times. A process of its own, si
 
 from __future__ import annotations
 
-import ctypes
 import io
 import json
-import os
 import sys
 from collections.abc import Iterator
 from contextlib import redirect_stderr
@@ -27,10 +25,8 @@ from app.window.problems import problems_drawn
 from app.window.train_watch import Watch, _look
 from styles.errors import AtelierError
 from styles.home import Home
+from tests.rights import obey_rights
 from training.job import jobs_in
-
-CAPABILITIES_VERSION = 0x20080522  # linux/capability.h
-PASSING_OVER_RIGHTS = (1, 2)  # CAP_DAC_OVERRIDE, CAP_DAC_READ_SEARCH
 
 
 def main(home: Home) -> list[dict[str, Any]]:
@@ -79,20 +75,6 @@ def drawn(home: Home) -> dict[str, Any]:
     with redirect_stderr(opened):
         serving.serve(Studio(home), open_browser=False)
     return told | {"opened": opened.getvalue()}
-
-
-def obey_rights() -> None:
-    """Let what a file allows hold for this process, too, where it is root, who else may do everything."""
-    if sys.platform != "linux" or os.getuid():
-        return
-    system = ctypes.CDLL(None, use_errno=True)
-    asked = (ctypes.c_uint32 * 2)(CAPABILITIES_VERSION, 0)
-    held = (ctypes.c_uint32 * 6)()  # effective, permitted, inheritable; then the same of the higher ones
-    assert system.capget(asked, held) == 0
-    for place in (0, 1, 2):
-        for capability in PASSING_OVER_RIGHTS:
-            held[place] &= ~(1 << capability)
-    assert system.capset(asked, held) == 0, os.strerror(ctypes.get_errno())
 
 
 if __name__ == "__main__":

@@ -11,6 +11,7 @@ import shutil
 import subprocess
 import sys
 from collections import Counter
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
 from pathlib import Path
 
@@ -20,6 +21,7 @@ from PIL import Image
 from styles import taking_in
 from styles.errors import BadInput
 from styles.library import Library
+from tests.rights import obey_rights
 from tests.styles.library_files import id_of, library_at, put, put_peft
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -176,6 +178,19 @@ def test_a_folder_that_may_not_be_changed_is_named(
     monkeypatch.setattr("filelock.FileLock.acquire", forbidden)
     with pytest.raises(BadInput, match=re.escape(f"{library.folder} can't be written to")):
         library.import_files([source])
+
+
+@pytest.mark.skipif(os.name == "nt", reason="rights work otherwise on Windows")
+def test_a_folder_without_rights_is_refused_and_the_rest_comes_in(library: Library, source: Path) -> None:
+    (source / "lost+found").mkdir(mode=0)
+
+    def take_in() -> tuple[int, list[str]]:
+        obey_rights()  # of this thread alone
+        report = library.import_files([source])
+        return len(report.styles), [one.file.name for one in report.refused]
+
+    with ThreadPoolExecutor(1) as thread:
+        assert thread.submit(take_in).result() == (4, ["lost+found"])
 
 
 def test_a_peft_folder_is_one_style(library: Library, tmp_path: Path) -> None:
