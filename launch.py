@@ -261,10 +261,10 @@ def main(argv: list[str]) -> int:
     argv = [argument for argument in argv if argument != "--no-venv"]
 
     if command is None:  # the window
-        from styles.home import Home
+        from styles.home import Home, expanded
 
         given_home, given_port = option_in(argv, "--home"), option_in(argv, "--port")
-        home = Home(Path(given_home).expanduser()) if given_home else Home.default()
+        home = Home(expanded(given_home)) if given_home else Home.default()
         page = running_page(home.root)
         if page:
             say(f"Atelier is running already: {page}")

@@ -30,7 +30,7 @@ from styles.bases import BaseShelf
 from styles.blend import Blend
 from styles.errors import AtelierError, Cancelled, JobError
 from styles.from_picture import kept_source, source_path
-from styles.home import Home
+from styles.home import Home, expanded
 from styles.library import Library
 from styles.pictures import read_recipe
 from styles.recipe import Recipe
@@ -81,7 +81,7 @@ class Studio:
         """What to open for a base that is asked for by name, folder, file or Hub id; the one in use where empty."""
         if not wanted.strip():
             return self.shelf.in_use
-        path = Path(wanted.strip()).expanduser()
+        path = expanded(wanted.strip())
         # Absolute, since a trainer works in another folder.
         return str(path.absolute()) if is_here(path) and wanted != "starter" else wanted.strip()
 

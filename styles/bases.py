@@ -17,7 +17,7 @@ from styles.atomic import set_aside, telling, unused_name, write_text
 from styles.base_facts import PICKLED, BaseFacts, inspect_base, is_here
 from styles.errors import BaseError, DiskFullError, Failure
 from styles.file_reading import read_json, why
-from styles.home import Home
+from styles.home import Home, expanded
 from styles.hub import Progress, fetch_base, hub_folder, is_hub_id
 from styles.names import clean_text
 
@@ -135,7 +135,7 @@ class BaseShelf:
         Raises BaseError for what is not a base, OfflineError, DiskFullError.
         """
         text = str(source).strip()
-        path = Path(text).expanduser()
+        path = expanded(text)
         if text and is_here(path):
             facts = inspect_base(path.resolve(), prediction_type)
             name = name or plain_name(path.resolve())
@@ -320,7 +320,7 @@ def find_source(source: str | Path, home: Home) -> tuple[Path, str | None]:
     Nothing is downloaded here: that is `BaseShelf.add`, which looks for room first. Raises BaseError.
     """
     text = str(source).strip()
-    path = Path(text).expanduser()
+    path = expanded(text)
     shelf = BaseShelf(home)
     if text in ("", "starter"):
         return shelf.resolve(text)

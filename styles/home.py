@@ -9,6 +9,14 @@ from pathlib import Path
 from styles.errors import AtelierError, BadInput
 
 
+def expanded(path: str | Path) -> Path:
+    """Return a path with the home folder in place of a leading `~`.
+
+    Left as it is where that names no user: a file may be called `~draft.png`, and pathlib would raise RuntimeError.
+    """
+    return Path(os.path.expanduser(path))
+
+
 @dataclass(frozen=True)
 class Home:
     """The folder that holds everything of one artist."""
@@ -19,7 +27,7 @@ class Home:
     def default(cls, env: Mapping[str, str] | None = None) -> "Home":
         """Return the home that `ATELIER_HOME` names, else `~/Atelier`; absolute, as the working folder may change."""
         chosen = (os.environ if env is None else env).get("ATELIER_HOME", "").strip()
-        return cls(Path(chosen).expanduser().absolute() if chosen else Path.home() / "Atelier")
+        return cls(expanded(chosen).absolute() if chosen else Path.home() / "Atelier")
 
     @property
     def styles(self) -> Path:

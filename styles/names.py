@@ -96,7 +96,7 @@ def _why_not(name: str) -> str:
         return "it is empty"
     if "/" in name or "\\" in name or ".." in name:
         return "a name is not a path"
-    if len(name) > LONGEST_NAME or len(name.encode("utf-8")) > 200:
+    if len(name) > LONGEST_NAME or len(name.encode("utf-8", "replace")) > 200:
         return f"it is longer than {LONGEST_NAME} characters"
     odd = next((character for character in name if not _allowed(character)), "")
     if odd:

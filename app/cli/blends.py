@@ -24,6 +24,7 @@ from app.cli.mix import (
 )
 from app.cli.options import BaseOption, HomeOption, JsonOption, command_group, console_of, open_studio
 from styles.errors import BadInput, Cancelled
+from styles.home import expanded
 from styles.names import safe_name
 
 blends_commands = command_group("The blends that you keep.")
@@ -95,7 +96,7 @@ def blends_export(
     as_json: JsonOption = False,
 ) -> None:
     """Write a blend's file into a folder, to share it; it names its styles, and does not hold them."""
-    path = open_studio(context, home).blends.export(name, folder.expanduser().absolute())
+    path = open_studio(context, home).blends.export(name, expanded(folder).absolute())
     console_of(context).answer({"blend": str(path)}, f"Exported to {path}")
 
 
@@ -105,7 +106,7 @@ def blends_import(
 ) -> None:
     """Bring a blend's file in, and say which of its styles are missing."""
     blends = open_studio(context, home).blends
-    saved = blends.bring(file.expanduser())
+    saved = blends.bring(expanded(file))
     facts = blends.facts(saved)
     missing = [style.words for style in saved.styles if style.id in facts["missing"]]
     lines = [blends.words(saved)]

@@ -28,6 +28,7 @@ from app.create.painting import Notice, Painted, Painting, PictureSaved
 from app.orders import PictureOrder
 from styles.atomic import check_folder
 from styles.errors import BadInput, TooLarge
+from styles.home import expanded
 from styles.names import safe_name
 from styles.pictures import read_recipe
 from styles.strips import STRIP_WEIGHTS
@@ -114,7 +115,7 @@ def create(
             )
     if again is not None and prompt is not None and not prompt.strip():
         prompt = None  # the picture's own
-    out, again = (path and path.expanduser() for path in (out, again))
+    out, again = (path and expanded(path) for path in (out, again))
     if out is not None:
         check_folder(out)
     console, studio = console_of(context), open_studio(context, home)

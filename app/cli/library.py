@@ -11,6 +11,7 @@ import typer
 
 from app.cli.options import BaseOption, HomeOption, JsonOption, command_group, console_of, open_studio
 from styles.errors import AtelierError, BadInput
+from styles.home import expanded
 
 Names = Annotated[str, typer.Argument(help="The style's name, or the beginning of its id.")]
 Newest = Annotated[bool, typer.Option("--newest", help="The newest first, instead of by name.")]
@@ -86,7 +87,7 @@ def styles_import(
     from styles.import_card import import_cards
 
     library = open_studio(context, home).library
-    files = [file.expanduser() for file in files]
+    files = [expanded(file) for file in files]
     if dry_run:
         cards = list(import_cards(files, library))
         good, bad = [one for one in cards if not one.reason], [one for one in cards if one.reason]
@@ -137,7 +138,7 @@ def styles_export(
         seen = what_others_will_see(style, order)
         console.answer({"seen": seen_facts(seen)}, seen_words(seen))
     else:
-        done = export_style(style, folder.expanduser().absolute(), order)
+        done = export_style(style, expanded(folder).absolute(), order)
         seen = done.shown
         console.answer(export_facts(done), export_words(done))
     if captions and not any(one.kind == "captions" for one in seen):
@@ -235,7 +236,7 @@ def styles_verify(
 
     library = open_studio(context, home).library
     if styles:
-        given = [(one, Path(one).expanduser()) for one in styles]
+        given = [(one, expanded(one)) for one in styles]
         paths = [path if os.path.exists(path) else library.find(one).path for one, path in given]
     else:
         listing = library.look()
@@ -296,6 +297,6 @@ def styles_rename(
 
 def _bytes_of(path: Path) -> bytes:
     try:
-        return path.expanduser().read_bytes()
+        return expanded(path).read_bytes()
     except OSError as error:
         raise BadInput(f"{path} can't be read: {error.strerror}.", "Choose a PNG, JPEG or WebP.") from error

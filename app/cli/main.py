@@ -26,7 +26,7 @@ from app.settings import Settings
 from app.words import speak
 from styles.atomic import check_folder
 from styles.errors import AtelierError, BadInput, Cancelled, Failure
-from styles.home import Home
+from styles.home import Home, expanded
 
 commands = typer.Typer(
     name="launch.py",
@@ -246,7 +246,7 @@ def demo(
 
     console, studio = console_of(context), open_studio(context, home)
     plan = DemoPlan(base=base, steps=steps)
-    folder = out.expanduser().absolute() if out else studio.home.root / "demo"
+    folder = expanded(out).absolute() if out else studio.home.root / "demo"
     check_folder(folder)
     report = run_demo(studio, folder, plan, say=console.say)
     console.answer(report, f"The sheet is {report['sheet']}")

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from app.cli.console import Console
-from styles.home import Home
+from styles.home import Home, expanded
 
 if TYPE_CHECKING:
     from app.studio import Studio
@@ -26,7 +26,7 @@ BaseOption = Annotated[
 
 def home_folder(folder: Path | None) -> Home:
     """The home in `folder`, else the one that the environment names."""
-    return Home(folder.expanduser().absolute()) if folder else Home.default(os.environ)
+    return Home(expanded(folder).absolute()) if folder else Home.default(os.environ)
 
 
 def open_studio(context: typer.Context, home: Path | None) -> Studio:

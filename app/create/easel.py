@@ -25,7 +25,7 @@ from styles.blend import Blend
 from styles.errors import BaseError, Cancelled
 from styles.file_reading import read_json
 from styles.from_picture import SourcePicture, keep_source, kept_source
-from styles.home import Home
+from styles.home import Home, expanded
 from styles.library import Library
 from styles.missing import card_of, current
 from styles.recipe import MAX_PIXELS, Recipe
@@ -270,7 +270,7 @@ def _picture_of(path: Path | None) -> SourcePicture | None:
     from training.artworks import open_artwork
 
     # A vast JPEG is decoded at a fraction of its size, and still not smaller than what can be painted.
-    return SourcePicture.of(open_artwork(path.expanduser(), least_px=math.isqrt(MAX_PIXELS)))
+    return SourcePicture.of(open_artwork(expanded(path), least_px=math.isqrt(MAX_PIXELS)))
 
 
 def _what_differs(recipe: Recipe, base: Base) -> list[str]:

@@ -13,7 +13,7 @@ from app.train.progress import Progress, words_for_seconds
 from app.train.runner import OUTPUT_NAME, Runner
 from styles.errors import AtelierError, BadInput, JobError, PlanError, WrongFamilyError
 from styles.file_reading import changed_ns
-from styles.home import Home
+from styles.home import Home, expanded
 from styles.names import clean_text, safe_name
 from styles.style import FAMILY_NAMES
 from training.artworks import collect
@@ -101,7 +101,7 @@ class Trainings:
         """
         name = safe_name(order.name)
         # The job is given these as they are: a broken picture is refused when it was named, left out of a folder.
-        artworks = [path.expanduser().absolute() for path in order.pictures]
+        artworks = [expanded(path).absolute() for path in order.pictures]
         count = len(collect(artworks))
         source, family = base()
         given = numbers_of(order)

@@ -15,6 +15,8 @@ from app.studio import Studio
 from app.window.access import ASKS_HERE
 from app.window.uploads import uploaded
 from styles.errors import BadInput
+from styles.home import expanded
+from styles.names import clean_text
 
 HUB_ID = re.compile(r"[\w-][\w.-]*/[\w-][\w.-]*")
 
@@ -43,10 +45,12 @@ def folder_named(folder: str) -> Path:
 
 def whole_path(text: str) -> Path:
     """A path that does not depend on the working folder, which is the window's own and goes with it; raises BadInput."""
-    path = Path(text.strip()).expanduser()
-    if not path.is_absolute():
+    path = expanded(text.strip())
+    # Half of a surrogate pair, which a script can send, is in no name of a file.
+    if not path.is_absolute() or "\0" in text or any("\ud800" <= character < "\udc80" for character in text):
         raise BadInput(
-            f"“{text}” is no whole path.", "Give the path from the root or the drive on, or from ~ on."
+            f"“{clean_text(text, 300)}” is no whole path.",
+            "Give the path from the root or the drive on, or from ~ on.",
         )
     return path
 

@@ -184,6 +184,7 @@ def test_names_of_any_language_are_safe(name: str) -> None:
         ("a/b", "a b"),
         ("../../x", "x"),
         ("🔥", "style"),
+        ("\ud83d", "style"),
         ("ink🔥wash", "ink wash"),
         ("nul.txt", "my nul.txt"),
         ("a\u202eb", "ab"),

@@ -19,6 +19,8 @@ from app.password import hashed
 from app.settings import Settings
 from app.window.access import cookie_name
 from app.window.door import own_names
+from app.window.named_paths import whole_path
+from styles.errors import BadInput
 from styles.home import Home
 from tests.app.conftest import window_over
 from tests.app.window.strangers import (
@@ -200,6 +202,8 @@ def test_other_devices_name_only_what_they_sent(shared: Shared, tmp_path: Path) 
         ("/export_style", {"name": "cyanotype", "folder": ""}),
         ("/blends_export", {"name": "Dusk", "folder": "../files"}),
         ("/import_style", {"path": " "}),
+        ("/import_style", {"path": "~nobody of this name/Ink.safetensors"}),
+        ("/export_style", {"name": "cyanotype", "folder": "/tmp/a\0b"}),
         ("/train", {"name": "Taken", "pictures": ["."]}),
     ]
     for job in [script.submit(**about, api_name=name) for name, about in vague]:
@@ -209,6 +213,11 @@ def test_other_devices_name_only_what_they_sent(shared: Shared, tmp_path: Path) 
     assert Path(told["style"]).parent == tmp_path / "out"
     script.close()
     other.close()
+
+
+def test_half_a_character_is_in_no_path() -> None:
+    with pytest.raises(BadInput, match="no whole path"):
+        whole_path("/tmp/\ud83d")
 
 
 def test_the_page_of_another_device_names_no_base_by_its_place(shared: Shared, tmp_path: Path) -> None:
@@ -232,7 +241,11 @@ def test_the_page_of_another_device_names_no_base_by_its_place(shared: Shared, t
     restoring = next(one for one in config["dependencies"] if base in one["outputs"] and not one["inputs"])
     heard(shared, tablet, restoring["id"], [])
     values = {one["id"]: one["props"].get("value") for one in config["components"]} | {base: str(tmp_path)}
-    of_form = [one for one in config["dependencies"] if base in one["inputs"]]
+    # The page puts the whole form into one value, which the handlers are given.
+    gathering = next(one for one in config["dependencies"] if base in one["inputs"] and one["outputs"])
+    (form,) = gathering["outputs"]
+    values[form] = [values.get(place) for place in gathering["inputs"]]
+    of_form = [one for one in config["dependencies"] if form in one["inputs"]]
     answers = [
         heard(shared, tablet, one["id"], [values.get(place) for place in one["inputs"]]) for one in of_form
     ]
