@@ -47,7 +47,7 @@ COMMANDS = ("setup", "demo", "train", "create", "styles", "blends", "bases", "jo
 TAKES_VALUE = ("--home", "--port")
 PATIENCE_SECONDS = 120  # for a window that is open and does not answer
 # Two files of tests at once: half of the time a test waits for a trainer or a page in another process.
-PYTEST = ("-m", "pytest", "-q", "-n", "2", "--dist", "loadfile")
+PYTEST = ("-m", "pytest", "-q", "-n", "2", "--dist", "loadfile", "--no-loadscope-reorder")
 
 
 def version_refusal(version: Any, implementation: str = "cpython", free_threaded: bool = False) -> str | None:

@@ -22,8 +22,23 @@ os.environ.setdefault("OMP_NUM_THREADS", str(max(1, (os.cpu_count() or 1) // wor
 settings.register_profile("patient", deadline=None)  # a busy machine is no failure
 settings.load_profile("patient")
 
+# Two workers take file after file: what takes longest comes first, so that neither waits for it in the end.
+LONGEST = (
+    "test_learning.py",
+    "test_train.py",
+    "test_starter_build.py",
+    "test_process.py",
+    "test_demo.py",
+    "test_house.py",
+)
+
 REPOSITORY = Path(__file__).resolve().parent.parent
 STARTER = REPOSITORY / "styles" / "starter"
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    places = {name: place for place, name in enumerate(LONGEST)}
+    items.sort(key=lambda item: places.get(item.path.name, len(LONGEST)))
 
 
 @pytest.fixture(scope="session")
