@@ -68,11 +68,12 @@ def page(browser: Any, served: Served, library: Library) -> Iterator[Any]:
 
 def paint(page: Any, home: Path) -> Any:
     """Press Create; the recipe of the picture that comes."""
-    before = set((home / "pictures").glob("*.png"))
+    before = set((home / "pictures").glob("[!.]*.png"))
     page.get_by_role("button", name="Create Ctrl").click()
-    page.get_by_text(DONE).wait_for(state="hidden")
+    while not (new := set((home / "pictures").glob("[!.]*.png")) - before):
+        page.wait_for_timeout(100)
     page.get_by_text(DONE).wait_for()
-    (made,) = set((home / "pictures").glob("*.png")) - before
+    (made,) = new
     return read_recipe(made)
 
 
