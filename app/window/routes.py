@@ -26,6 +26,8 @@ ROUTES: dict[str, tuple[str, ...]] = {
     f"{API}/theme.css": ("GET",),
     f"{API}/info": ("GET",),
     f"{API}/startup-events": ("GET",),
+    # Asked for by a page that has lost the window, until it is there again: then the page loads itself anew.
+    f"{API}/app_id": ("GET",),
     f"{API}/queue/join": ("POST",),
     f"{API}/queue/data": ("GET",),
     f"{API}/cancel": ("POST",),

@@ -81,6 +81,9 @@ def test_our_own_page_and_scripts_are_answered(shared: Shared) -> None:
     assert shared.status("/config", shared.headers) == 200, "a script"
     assert shared.status("/config", device(4, PASSWORD)) == 200, "a device"
     assert shared.status("/manifest.json") == 200, "browsers fetch it without cookies"
+    assert shared.status(f"{API}/app_id", shared.cookie) == 200, (
+        "a page looks whether the window is there again"
+    )
 
 
 def test_the_address_with_the_key_leaves_a_strict_cookie(shared: Shared) -> None:
@@ -245,6 +248,7 @@ def test_the_page_of_another_device_names_no_base_by_its_place(shared: Shared, t
     gathering = next(one for one in config["dependencies"] if base in one["inputs"] and one["outputs"])
     (form,) = gathering["outputs"]
     values[form] = [values.get(place) for place in gathering["inputs"]]
+    values[restoring["outputs"][0]] = {}  # what the page says that the fields held before
     of_form = [one for one in config["dependencies"] if form in one["inputs"]]
     answers = [
         heard(shared, tablet, one["id"], [values.get(place) for place in one["inputs"]]) for one in of_form
