@@ -38,7 +38,9 @@ def form_section(
     """
     told, draft = answering(studio, "preparing a training"), studio.desk.draft
     started = gr.State("")
-    restored = gr.State(False)  # nothing is kept before what was kept has been shown
+    # What the fields held when they were kept last, None before what was kept has been shown. The page remembers it, so
+    # that it goes on with a window that was started anew.
+    last = gr.JSON(visible=False)
     sent = gr.JSON(visible=False)  # what the fields hold
     measured = gr.State("")  # what the cards tell, so that they are drawn only when that changes
     fields: dict[str, Any] = {}
@@ -88,20 +90,23 @@ def form_section(
         kept = form_of(draft.form())
         values = dict(zip(fields, shown(kept), strict=True))
         return [
-            True,
+            kept,
             *(values | {"trigger": gr.update(value=values["trigger"], placeholder=suggested(kept))}).values(),
         ]
 
     @told
-    def keep(ready: bool, values: Any) -> Any:
-        before, now = form_of(draft.form()), read(values)
-        if not ready or now == before:
-            return gr.skip()
-        refuse_odd_base(studio, now)
-        draft.remember(now)
-        if any(now[name] != before[name] for name in SHOWN_ON_CARDS):
+    def keep(before: Any, values: Any) -> list[Any]:
+        now = read(values)
+        if not isinstance(before, dict) or now == before:
+            return [gr.skip(), gr.skip()]
+        # Another page may have changed other fields meanwhile.
+        changed = {name: value for name, value in now.items() if value != before.get(name)}
+        kept = form_of(draft.form()) | changed
+        refuse_odd_base(studio, kept)
+        draft.remember(kept)
+        if any(name in changed for name in SHOWN_ON_CARDS):
             draft.touch()
-        return gr.update(placeholder=suggested(now))
+        return [now, gr.update(placeholder=suggested(now))]
 
     @told
     def estimate(known: str, values: Any) -> list[Any]:
@@ -139,7 +144,7 @@ def form_section(
         draft.remember(dict(FRESH))
         return shown(dict(FRESH))
 
-    page.load(restore, None, [restored, *form], **QUIET).then(None, None, None, js=RESTORED)
+    page.load(restore, None, [last, *form], **QUIET).then(None, None, None, js=RESTORED)
     tab.select(
         told(lambda kept: _styles_to_go_on_from(studio, kept)),
         fields["continue_from"],
@@ -147,7 +152,7 @@ def form_section(
         **QUIET,
     )
     listener("form", wait_seconds=KEEPING_SECONDS, everywhere=True).told(None, form, sent, js=TOGETHER)
-    sent.change(keep, [restored, sent], fields["trigger"], trigger_mode="always_last", **QUIET)
+    sent.change(keep, [last, sent], [last, fields["trigger"]], trigger_mode="always_last", **QUIET)
     estimated = [measured, fields["preset"], again, *(fields[name] for name in grey)]
     news.add("costs", lambda: _costs_depend_on(studio))
     for moment in (tab.select, *(field.change for field in form)):

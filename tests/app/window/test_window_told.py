@@ -2,19 +2,23 @@
 
 from __future__ import annotations
 
+import re
 import shutil
+import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from app.train.draft import Draft
 from styles.bases import BaseShelf
 from styles.home import Home
 from tests.app.browsing import PATIENCE_MS
 from tests.app.conftest import Served
 
 pytestmark = pytest.mark.browser
+KEEPING_PATIENCE_SECONDS = 60
 
 
 @pytest.fixture
@@ -120,3 +124,33 @@ def test_a_size_far_beyond_the_base_is_asked_about_and_stops_at_once(
     page.get_by_role("button", name="Stop").click()
     expect(page.get_by_text("Stopped. What was finished is kept.")).to_be_visible()
     assert len(list((served.home / "pictures").glob("*.png"))) == before
+
+
+def test_two_pages_keep_what_each_has_changed_and_find_the_window_again(
+    served: Served, another_page: Callable[[], Any]
+) -> None:
+    from playwright.sync_api import expect
+
+    expect.set_options(timeout=PATIENCE_MS)
+    draft = Draft(Home(served.home))
+
+    def fill(page: Any, label: str, name: str) -> None:
+        page.get_by_role("textbox", name=re.compile(f"^{label}")).fill(name)
+        until = time.monotonic() + KEEPING_PATIENCE_SECONDS
+        while name not in draft.form().values() and time.monotonic() < until:
+            page.wait_for_timeout(50)
+
+    page, other = another_page(), another_page()
+    for one in (page, other):
+        one.locator("#train").get_by_role("button", name="Start").first.click(trial=True)
+    fill(page, "Name of the style", "Mine")
+    fill(other, "Its trigger word", "theirs")
+    assert (draft.form()["name"], draft.form()["trigger"]) == ("Mine", "theirs")
+
+    page.evaluate("window.loaded_before = true")
+    page.context.set_offline(True)
+    page.get_by_role("tab", name="Library").click()
+    page.get_by_text("Connection to the server was lost").wait_for()
+    page.context.set_offline(False)
+    page.wait_for_function("!window.loaded_before")
+    expect(page.get_by_role("textbox", name=re.compile("^Its trigger word"))).to_have_value("theirs")
