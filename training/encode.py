@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from styles.atomic import write_bytes
-from styles.errors import PlanError
+from styles.errors import JobError, PlanError
 from styles.file_reading import open_file
 from styles.triggers import with_trigger
 from training.buckets import bucket_sizes, nearest_bucket
@@ -57,7 +57,7 @@ def prepare(
     Captions that are longer than the base reads are warned about.
 
     The text encoder's and the VAE's work is the same for every step, so it is done once (facts: seconds are lost on
-    VAE and text encoder in the loop). Raises Interrupted between two pictures, PictureError, DiskFullError.
+    VAE and text encoder in the loop). Raises Interrupted between two pictures, PictureError, JobError, DiskFullError.
     """
     captions, companions = _texts(job, plan)
     path, key = job.folder / "prepared.safetensors", _key(base, job, plan, captions, companions)
@@ -183,7 +183,11 @@ def _key(base: Base, job: Job, plan: TrainingPlan, captions: list[str], companio
     }
     digest.update(json.dumps(numbers).encode())
     for artwork in job.artworks():
-        digest.update(hashlib.sha256(artwork.path.read_bytes()).digest())
+        try:
+            data = artwork.path.read_bytes()
+        except OSError as error:
+            raise JobError(f"{job.folder.name} has lost its artworks.", "Start the training anew.") from error
+        digest.update(hashlib.sha256(data).digest())
     return digest.hexdigest()
 
 

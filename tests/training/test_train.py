@@ -712,6 +712,13 @@ def test_captions_that_are_cut_off_are_told(make_job: MakeJob, base: Base, artwo
     assert len(notes) == 1 and "1 of the captions" in notes[0].message and "moon" in notes[0].message
 
 
+def test_artworks_that_have_gone_while_a_job_waited_are_told(make_job: MakeJob, base: Base) -> None:
+    job = make_job(Path("unused"))
+    (job.folder / "artworks" / "000.png").unlink()
+    with pytest.raises(JobError, match="has lost its artworks"):
+        list(encode.prepare(base, job, job.plan, lambda: False))
+
+
 def test_companions_that_are_cut_off_are_told(make_job: MakeJob, base: Base) -> None:
     job = make_job(Path("unused"), companions=("a lantern " * 60,))
     (note,) = of(Warned, encode.prepare(base, job, job.plan, lambda: False))
