@@ -240,7 +240,7 @@ def test_the_launcher_knows_each_command() -> None:
         (["create", "a house", "--sampler", "magic"], "magic"),
         (["create", "a house", "--out", "ART/0.png"], "folder"),
         (["create", "a \udcff house", "--steps", "1", "--base", "BASE"], "no character"),
-        (["train", "su\udcff", "ART", "--base", "BASE"], "no character"),
+        (["train", "su\udcff", "ART", "--base", "BASE"], "can't be the name"),
         (["train", "Rings", "ART", "--author", "\udcff", "--base", "BASE"], "no character"),
         (["train", "Rings", "ART", "--set", "companions=" + "a" * 1001, "--base", "BASE"], "companions"),
         (["train", "More", "ART", "--continue", "Rings", "--rank", "1", "--base", "BASE"], "rank"),
