@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 # quick on a machine that does nothing else; beside other work they spin while their partner waits for its turn.
 # libgomp (Linux) reads the first two, the OpenMP of LLVM and of Intel (macOS, Windows) the first and the last. The turns
 # that libgomp spins before it sleeps are by tests/benchmarks/beside_work.py.
-PASSIVE_WAITING = {"OMP_WAIT_POLICY": "PASSIVE", "GOMP_SPINCOUNT": "2000", "KMP_BLOCKTIME": "0"}
+PASSIVE_WAITING = {"OMP_WAIT_POLICY": "PASSIVE", "GOMP_SPINCOUNT": "10000", "KMP_BLOCKTIME": "0"}
 # Whoever sets one of these has chosen: nothing is measured then.
 CHOSEN_BY = ("OMP_NUM_THREADS", "MKL_NUM_THREADS")
 
