@@ -163,7 +163,7 @@ def test_a_refused_update_names_the_log_and_leaves_what_was_there(clone: Clone) 
 
 def test_the_tests_run_from_the_project_with_their_own_requirements(clone: Clone) -> None:
     answer = clone.run("test", "-k", "one thing")
-    assert answer.stdout == "pytest ['-q', '-n', '2', '--dist', 'loadfile', '-k', 'one thing']\n"
+    assert answer.stdout == "pytest ['-q', '-n', '2', '--dist', 'loadfile', '--no-loadscope-reorder', '-k', 'one thing']\n"
     assert read_stamp(clone.root)["tests"]
     assert clone.run("setup").stderr == ""  # and don't have to be left out again
 
