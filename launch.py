@@ -157,7 +157,7 @@ def running_page(home: Path) -> str | None:
     """
     import time
 
-    from styles.locks import is_held
+    from styles.storage.locks import is_held
 
     until = time.monotonic() + PATIENCE_SECONDS
     told = False
@@ -178,7 +178,7 @@ def running_page(home: Path) -> str | None:
 def answering_page(home: Path, seconds: float) -> str | None:
     """The address, with the key, of the page that says by itself within `seconds` that it serves `home`, or None."""
     from app.key import CHALLENGE, PROOF, address, open_port, proof, read_key
-    from styles.home import Home
+    from styles.storage.home import Home
 
     key, port = read_key(Home(home)), open_port(Home(home))
     if key is None or not port:
@@ -254,14 +254,14 @@ def main(argv: list[str]) -> int:
     if command == "help" or (command is None and wants_help):
         print(HELP, end="")
         return 0
-    from styles.threads import wait_passively
+    from styles.bases.threads import wait_passively
 
     wait_passively()  # in this process, and in all that it starts
     own_python = "--no-venv" in argv
     argv = [argument for argument in argv if argument != "--no-venv"]
 
     if command is None:  # the window
-        from styles.home import Home, expanded
+        from styles.storage.home import Home, expanded
 
         given_home, given_port = option_in(argv, "--home"), option_in(argv, "--port")
         home = Home(expanded(given_home)) if given_home else Home.default()

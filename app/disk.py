@@ -5,9 +5,9 @@ from __future__ import annotations
 import shutil
 from dataclasses import dataclass
 
-from app.words import say, unsaid
-from styles.atomic import telling
-from styles.home import Home
+from app.i18n import say, unsaid
+from styles.storage.atomic import telling
+from styles.storage.home import Home
 from training.job import jobs_in
 from training.leftovers import clear, leftovers, size_of
 

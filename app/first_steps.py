@@ -7,8 +7,8 @@ from html import escape
 from typing import TYPE_CHECKING
 
 from app.bundled import bundled_hands
+from app.i18n import say
 from app.train.form import form_of
-from app.words import say
 
 if TYPE_CHECKING:
     from app.studio import Studio
@@ -32,7 +32,7 @@ def steps(studio: Studio) -> list[Step]:
         Step(
             say("Lay out artworks"),
             say("Some pictures in one hand come along, for trying. Or drop your own into the Train room."),
-            bool(studio.desk.draft.paths()) or bool(trainings),
+            bool(studio.preparation.draft.paths()) or bool(trainings),
         ),
         Step(
             say("Train the style"),
@@ -50,7 +50,7 @@ def steps(studio: Studio) -> list[Step]:
 def steps_depend_on(studio: Studio) -> object:
     """What changes whenever the steps may; cheap, so that it can be asked for each second."""
     painted = bool(studio.recent_pictures(1))
-    return studio.desk.draft.version, studio.trainings.running_id, studio.trainings.newest(), painted
+    return studio.preparation.draft.version, studio.trainings.running_id, studio.trainings.newest(), painted
 
 
 def lay_out_bundled(studio: Studio) -> None:
@@ -59,12 +59,12 @@ def lay_out_bundled(studio: Studio) -> None:
     Raises BadInput where they are missing.
     """
     folder = bundled_hands()[0]
-    for _ in studio.desk.add([path for path in sorted(folder.iterdir()) if path.is_file()]):
+    for _ in studio.preparation.add([path for path in sorted(folder.iterdir()) if path.is_file()]):
         pass
-    form = form_of(studio.desk.draft.form())
+    form = form_of(studio.preparation.draft.form())
     if not form["name"]:
         form |= {"name": say("My first style"), "preset": "quick"}
-    studio.desk.draft.remember(form)
+    studio.preparation.draft.remember(form)
 
 
 def steps_drawn(now: list[Step]) -> str:

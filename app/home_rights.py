@@ -8,7 +8,7 @@ from contextlib import suppress
 
 from app.key import key_file, running_file
 from app.settings import Settings
-from styles.home import Home
+from styles.storage.home import Home
 
 # All that Atelier puts into a home.
 ENTRIES = {

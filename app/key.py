@@ -17,10 +17,10 @@ import sys
 import webbrowser
 from pathlib import Path
 
-from styles.atomic import write_private
 from styles.errors import AtelierError
-from styles.file_reading import read_json
-from styles.home import Home
+from styles.storage.atomic import write_private
+from styles.storage.file_reading import read_json
+from styles.storage.home import Home
 
 BYTES = 32
 FORM = re.compile(r"[A-Za-z0-9_-]{43}")  # 32 bytes in URL-safe base64 (RFC 4648)

@@ -8,7 +8,7 @@ from datetime import datetime
 from pathlib import Path
 
 from styles.errors import is_out_of_memory
-from styles.home import Home
+from styles.storage.home import Home
 
 
 def write_surprise(home: Home, error: BaseException, doing: str) -> Path | None:

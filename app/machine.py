@@ -9,8 +9,8 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from app.create.memory import ROOM_TO_WORK
-from app.words import say
-from styles.bases import RECOMMENDED
+from app.i18n import say
+from styles.bases.shelf import RECOMMENDED
 
 if TYPE_CHECKING:
     from app.studio import Studio
@@ -104,8 +104,8 @@ def look_at(studio: Studio) -> Machine:
     import psutil
     import torch
 
-    from styles.base import device_for, pick_dtype
-    from styles.generate import dtype_name
+    from styles.bases.base import device_for, pick_dtype
+    from styles.generation.generate import dtype_name
 
     device = device_for(studio.settings.device)
     memory = psutil.virtual_memory()

@@ -9,17 +9,17 @@ from typing import Any
 
 from app.create.mix_orders import MixOrder, SheetOrder, StyleOrder
 from styles.errors import BadInput, BlendError, PromptError
-from styles.recipe import (
+from styles.generation.recipe import (
     MAX_GUIDANCE,
     MAX_PICTURES,
     MAX_SCALE,
-    MAX_SEED,
     MAX_SIDE_PX,
     MAX_STEPS,
     MIN_SIDE_PX,
     SAMPLERS,
     Recipe,
 )
+from styles.mixing.blend import MAX_SEED
 
 DEFAULT_STEPS = 20
 DEFAULT_SAMPLER = SAMPLERS[0]

@@ -9,11 +9,11 @@ from importlib.metadata import PackageNotFoundError, metadata
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from app.i18n import language, say
 from app.machine import look_at
-from app.words import language, say
 from styles.errors import AtelierError
-from styles.file_reading import read_bytes, why
-from styles.home import Home
+from styles.storage.file_reading import read_bytes, why
+from styles.storage.home import Home
 
 if TYPE_CHECKING:
     from app.studio import Studio

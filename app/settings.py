@@ -6,12 +6,12 @@ import json
 from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 
-from app.words import LANGUAGES
-from styles.atomic import set_aside, write_private
+from app.i18n import LANGUAGES
 from styles.errors import SettingsError
-from styles.file_reading import read_json, why
-from styles.home import Home
-from styles.names import clean_text
+from styles.storage.atomic import set_aside, write_private
+from styles.storage.file_reading import read_json, why
+from styles.storage.home import Home
+from styles.storage.names import clean_text
 
 DEVICES = ("auto", "cpu", "cuda", "mps")
 PRECISIONS = ("auto", "fp32", "fp16", "bf16")

@@ -10,35 +10,35 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from app.create.bench import Bench
+from app.create.base_session import BaseSession, base_facts_of
 from app.create.blends import Blends
-from app.create.easel import Easel, base_facts_of
 from app.create.memory import refuse_if_crowded
 from app.create.mix_orders import MixOrder
+from app.create.mix_tools import MixTools
 from app.create.painting import PaintingEvent
 from app.create.rendering import Rendering
 from app.home_rights import make_private
 from app.library.idle import Idle
 from app.orders import PictureOrder, TrainingOrder
 from app.settings import Settings
-from app.train.desk import TrainingDesk, sparing
+from app.train.preparation import TrainingPreparation, sparing
 from app.train.progress import Progress
 from app.train.queue import TrainingQueue
 from app.train.trainings import JobCard, Trainings
-from styles.base_facts import is_here
-from styles.bases import BaseShelf
-from styles.blend import Blend
+from styles.bases.inspection import is_here
+from styles.bases.shelf import BaseShelf
 from styles.errors import AtelierError, Cancelled, JobError
-from styles.from_picture import kept_source, source_path
-from styles.home import Home, expanded
-from styles.library import Library
-from styles.pictures import read_recipe
-from styles.recipe import Recipe
-from styles.style import StyleCard
+from styles.formats.style import StyleCard
+from styles.generation.img2img import kept_source, source_path
+from styles.generation.png_recipe import read_recipe
+from styles.generation.recipe import Recipe
+from styles.library.library import Library
+from styles.mixing.blend import Blend
+from styles.storage.home import Home, expanded
 from training.job import Job
 
 if TYPE_CHECKING:
-    from styles.bake import BakePlan
+    from styles.mixing.bake import BakePlan
 
 PAUSE_PATIENCE_SECONDS = 180
 CLOSING_PATIENCE_SECONDS = 30
@@ -54,13 +54,15 @@ class Studio:
         self.library = Library(home)
         self.shelf = BaseShelf(home)
         self.trainings = Trainings(home)
-        self.easel = Easel(home, self.library)
+        self.base_session = BaseSession(home, self.library)
         self.blends = Blends(home, self.library)
-        self.bench = Bench(home, self.library, self.easel)
-        self.idle = Idle(self.easel, self.library, self.trainings, lambda: self.settings)
+        self.mix_tools = MixTools(home, self.library, self.base_session)
+        self.idle = Idle(self.base_session, self.library, self.trainings, lambda: self.settings)
         self._starting = threading.Lock()
         self.queue = TrainingQueue(home, self.trainings, self._start)
-        self.desk = TrainingDesk(home, self.library, self.trainings, self.base_source, lambda: self.settings)
+        self.preparation = TrainingPreparation(
+            home, self.library, self.trainings, self.base_source, lambda: self.settings
+        )
         self._rendering: Rendering | None = None
 
     def problems(self) -> list[AtelierError]:
@@ -93,7 +95,7 @@ class Studio:
         if self.trainings.running() is not None:
             return  # the memory is the trainer's
         try:
-            self.easel.warm(self.base_source(""), self.settings)
+            self.base_session.warm(self.base_source(""), self.settings)
         except Exception:
             return  # not lost: whoever paints next meets the same error, and is told
 
@@ -104,7 +106,7 @@ class Studio:
         if self._rendering is not None:
             self._rendering.wait(CLOSING_PATIENCE_SECONDS)  # a training that it had paused goes on after it
         self.queue.close()
-        self.desk.close()
+        self.preparation.close()
         self.trainings.runner.let_go()
 
     # Pictures
@@ -125,7 +127,7 @@ class Studio:
         target = folder or self.home.pictures
         yield from self._beside_training(
             source,
-            lambda: self.easel.paint(order, source, target, self.settings, cancelled),
+            lambda: self.base_session.paint(order, source, target, self.settings, cancelled),
             cancelled,
             pause=pause_training,
         )
@@ -145,7 +147,7 @@ class Studio:
         target = folder or self.home.pictures
         yield from self._beside_training(
             source,
-            lambda: self.easel.paint_again(recipe, source, target, self.settings, cancelled, agreed),
+            lambda: self.base_session.paint_again(recipe, source, target, self.settings, cancelled, agreed),
             cancelled,
             pause=False,
         )
@@ -154,12 +156,12 @@ class Studio:
         """The order that makes a picture like a recipe's, with some of it changed; raises RecipeError."""
         mix: MixOrder = changes.pop("mix", MixOrder())
         if not mix.start.parts:  # what is asked for changes and completes the picture's own blend
-            mix = replace(mix, start=self.easel.blend_again(recipe))
+            mix = replace(mix, start=self.base_session.blend_again(recipe))
         order = PictureOrder(
             prompt=recipe.prompt, negative=recipe.negative, mix=mix,
             base=self.source_for(recipe), seed=recipe.seed, steps=recipe.steps, guidance=recipe.guidance,
             sampler=recipe.sampler, width_px=recipe.width_px, height_px=recipe.height_px,
-            left_out=self.easel.words_left_out(recipe),
+            left_out=self.base_session.words_left_out(recipe),
             second_pass=recipe.second_scale or None, second_denoise=recipe.second_strength or None,
             like=recipe,
         )  # fmt: skip
@@ -171,7 +173,7 @@ class Studio:
 
     def source_for(self, recipe: Recipe) -> str:
         """The base to make a recipe's picture with: its own where it is known here, else the one in use."""
-        known = self.easel.source_of(recipe)
+        known = self.base_session.source_of(recipe)
         if known:
             return known
         names = [entry.name for entry in self.shelf.list() if entry.installed and not entry.problem]
@@ -229,12 +231,12 @@ class Studio:
             finally:
                 # It may have come to its end instead of pausing, or somebody else went on with it.
                 if self.trainings.state(job) == "paused":
-                    self.easel.put_away()
+                    self.base_session.put_away()
                     self.resume_training(job.folder.name)
 
     def _refuse_if_crowded(self, source: str) -> None:
         job = self.trainings.running()
-        if job is not None and not self.easel.on_accelerator:
+        if job is not None and not self.base_session.on_accelerator:
             refuse_if_crowded(source, self.home, self.settings, job.name)
 
     def _pause_and_wait(self, job: Job, cancelled: Callable[[], bool]) -> None:
@@ -263,7 +265,7 @@ class Studio:
         """A mix as the weights that it comes to, to be kept; raises BadInput, Cancelled."""
         source = self.base_source(base)
         self._refuse_if_crowded(source)
-        return self.bench.blend(order, source, self.settings, say, cancelled)
+        return self.mix_tools.blend(order, source, self.settings, say, cancelled)
 
     def strengths(
         self, order: MixOrder, base: str = "", *, cancelled: Callable[[], bool] = lambda: False
@@ -271,7 +273,7 @@ class Studio:
         """How strong the styles of a mix are on a base, and the mix in all; raises BadInput, Cancelled."""
         source = self.base_source(base)
         self._refuse_if_crowded(source)
-        return self.bench.strengths(order, source, self.settings, cancelled)
+        return self.mix_tools.strengths(order, source, self.settings, cancelled)
 
     def bake(
         self,
@@ -286,13 +288,13 @@ class Studio:
         """Bake a mix into one new style of the library, telling the share that is done; raises BadInput, Cancelled."""
         source = self.base_source(base)
         self._refuse_if_crowded(source)
-        return self.bench.bake(order, plan, source, self.settings, say, cancelled, progress)
+        return self.mix_tools.bake(order, plan, source, self.settings, say, cancelled, progress)
 
     def picture_card(self, name: str, base: str = "") -> StyleCard:
         """Paint a picture for the card of a style that has none; raises BadInput, WrongFamilyError."""
         source = self.base_source(base)
         self._refuse_if_crowded(source)
-        return self.bench.picture(name, source, self.settings)
+        return self.mix_tools.picture(name, source, self.settings)
 
     # Trainings
 
@@ -329,10 +331,10 @@ class Studio:
     def _start(self, job: Job) -> None:
         self.queue.remove(job.folder.name)
         self.queue.release()
-        self.desk.measuring.stop()  # the trainer needs the whole machine
-        if self.easel.on_accelerator:
+        self.preparation.measuring.stop()  # the trainer needs the whole machine
+        if self.base_session.on_accelerator:
             self.stop_rendering()
-            self.easel.put_away()  # the trainer needs that memory
+            self.base_session.put_away()  # the trainer needs that memory
         with self._starting:  # of several that were asked for at one moment one trains
             self.trainings.refuse_second()
             self.trainings.start(job, self.settings.device)

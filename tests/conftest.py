@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 from hypothesis import settings
 
-from styles.threads import wait_passively
+from styles.bases.threads import wait_passively
 
 os.environ.setdefault("HF_HUB_OFFLINE", "1")  # no test may depend on the network
 os.environ["LANGUAGE"] = "en"  # the tests read English, whatever the system speaks

@@ -13,8 +13,8 @@ import traceback
 from collections.abc import Callable
 from pathlib import Path
 
+from styles.bases.threads import wait_passively
 from styles.errors import AtelierError, JobHeldError
-from styles.threads import wait_passively
 from training.events import Failed, Finished
 from training.job import HELD_BY_ANOTHER, Job
 

@@ -7,7 +7,7 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
 from styles.errors import PlanError
-from styles.style import Style, StyleLayer
+from styles.formats.style import Style, StyleLayer
 from training.draws import cpu_generator
 from training.plan import TrainingPlan
 

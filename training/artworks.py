@@ -15,10 +15,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from styles.errors import PictureError
-from styles.file_reading import open_file
-from styles.names import clean_text
-from styles.picture_budget import DECODING, check_bytes, check_picture
-from styles.triggers import with_trigger
+from styles.formats.triggers import with_trigger
+from styles.storage.file_reading import open_file
+from styles.storage.names import clean_text
+from styles.storage.picture_budget import DECODING, check_bytes, check_picture
 from training.buckets import crop_box
 
 if TYPE_CHECKING:

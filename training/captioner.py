@@ -15,10 +15,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from styles.bases.threads import wait_passively
 from styles.errors import AtelierError, BadInput
-from styles.file_reading import read_json
-from styles.home import Home
-from styles.threads import wait_passively
+from styles.storage.file_reading import read_json
+from styles.storage.home import Home
 from training.artworks import open_artwork
 
 KINDS = ("BlipForConditionalGeneration", "GitForCausalLM")  # among the `architectures` of a config.json
@@ -72,7 +72,7 @@ def describe(folder: Path, pictures: Sequence[Path]) -> Iterator[tuple[Path, str
     import torch
     from transformers import AutoModelForImageTextToText, AutoProcessor
 
-    from styles.base import pick_device
+    from styles.bases.base import pick_device
 
     local: dict[str, Any] = {"local_files_only": True, "trust_remote_code": False}
     try:

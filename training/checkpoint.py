@@ -12,8 +12,8 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from styles.atomic import write_bytes, write_text
-from styles.file_reading import open_file, read_text
+from styles.storage.atomic import write_bytes, write_text
+from styles.storage.file_reading import open_file, read_text
 
 if TYPE_CHECKING:
     import torch
@@ -25,7 +25,7 @@ MILESTONES = 4  # parts that the run is divided into
 
 
 @dataclass(frozen=True)
-class Progress:
+class RunState:
     """What a checkpoint says besides its tensors."""
 
     step: int  # steps done
@@ -51,7 +51,7 @@ class Progress:
 class Checkpoint:
     """The style's weights and the optimizer's state after a step; tensors on the CPU in fp32."""
 
-    progress: Progress
+    progress: RunState
     weights: dict[str, Tensor]
     optimizer: dict[str, Tensor]  # "<weight name>.step", ".exp_avg", ".exp_avg_sq"
 
@@ -96,7 +96,7 @@ def load(path: Path) -> Checkpoint:
     weights: dict[str, Tensor] = {}
     optimizer: dict[str, Tensor] = {}
     with open_file(path), safe_open(path, "pt") as file:  # the first, since the library would wait for a pipe
-        progress = Progress(**json.loads((file.metadata() or {}).get("progress", "")))
+        progress = RunState(**json.loads((file.metadata() or {}).get("progress", "")))
         for key in file.keys():  # noqa: SIM118 (no mapping)
             kind, name = key.split(".", 1)
             # A copy: else it stays mapped, and Windows deletes no mapped file.

@@ -54,7 +54,7 @@ PARTS = ("overall", "palette", "gradient", "texture")
 
 
 @dataclass(frozen=True, eq=False)
-class Look:
+class StyleStatistics:
     """What is measured of one set of pictures; distances are taken between two of these."""
 
     palette: np.ndarray  # (directions, quantiles): sorted colours along fixed directions
@@ -65,7 +65,7 @@ class Look:
     gram: np.ndarray  # (bands, bands)
 
 
-def look(pictures: np.ndarray) -> Look:
+def look(pictures: np.ndarray) -> StyleStatistics:
     """Measure a set of pictures (N, H, W, 3) uint8, all of one size of at least 32 px.
 
     Raises ValueError for anything else.
@@ -77,13 +77,15 @@ def look(pictures: np.ndarray) -> Look:
     lab = np.concatenate([_oklab(pictures[i : i + _AT_ONCE]) for i in range(0, len(pictures), _AT_ONCE)])
     orientation, strength = zip(*(_gradients(light) for light in _scales(lab[..., 0])), strict=True)
     energy, sparsity, gram = _texture(lab)
-    return Look(_palette(lab), np.stack(orientation), np.stack(strength), energy, sparsity, gram)
+    return StyleStatistics(_palette(lab), np.stack(orientation), np.stack(strength), energy, sparsity, gram)
 
 
-def distance(pictures: np.ndarray | Look, reference: np.ndarray | Look) -> StyleDistance:
+def distance(
+    pictures: np.ndarray | StyleStatistics, reference: np.ndarray | StyleStatistics
+) -> StyleDistance:
     """The style distance between two sets of pictures (N, H, W, 3) uint8, or what `look` measured of them."""
-    a = pictures if isinstance(pictures, Look) else look(pictures)
-    b = reference if isinstance(reference, Look) else look(reference)
+    a = pictures if isinstance(pictures, StyleStatistics) else look(pictures)
+    b = reference if isinstance(reference, StyleStatistics) else look(reference)
     parts = raw_parts(a, b)
     return StyleDistance(
         palette=parts["palette"] / PALETTE_UNIT,
@@ -94,7 +96,7 @@ def distance(pictures: np.ndarray | Look, reference: np.ndarray | Look) -> Style
     )
 
 
-def raw_parts(a: Look, b: Look) -> dict[str, float]:
+def raw_parts(a: StyleStatistics, b: StyleStatistics) -> dict[str, float]:
     """The six measured differences before they are divided by their units."""
     return {
         "palette": float(np.abs(a.palette - b.palette).mean()),
@@ -106,9 +108,9 @@ def raw_parts(a: Look, b: Look) -> dict[str, float]:
     }
 
 
-def nearest(pictures: np.ndarray | Look, references: Mapping[str, Look]) -> str:
+def nearest(pictures: np.ndarray | StyleStatistics, references: Mapping[str, StyleStatistics]) -> str:
     """The name of the reference at the smallest overall distance."""
-    mine = pictures if isinstance(pictures, Look) else look(pictures)
+    mine = pictures if isinstance(pictures, StyleStatistics) else look(pictures)
     return min(references, key=lambda name: distance(mine, references[name]).overall)
 
 

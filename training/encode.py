@@ -9,10 +9,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from styles.atomic import write_bytes
 from styles.errors import JobError, PlanError
-from styles.file_reading import open_file
-from styles.triggers import with_trigger
+from styles.formats.triggers import with_trigger
+from styles.storage.atomic import write_bytes
+from styles.storage.file_reading import open_file
 from training.buckets import bucket_sizes, nearest_bucket
 from training.events import PhaseStarted, Warned
 from training.job import Job
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from PIL.Image import Image
     from torch import Tensor
 
-    from styles.base import Base
+    from styles.bases.base import Base
 
 
 class Interrupted(Exception):
@@ -108,7 +108,7 @@ def _encode_texts(
 ) -> None:
     import torch
 
-    from styles.prompts import encode_prompts
+    from styles.generation.prompts import encode_prompts
 
     with torch.no_grad():
         # One text at a time: how many artworks there are must not change what an embedding rounds to.
@@ -132,7 +132,7 @@ def _has_companions(caption: str, plan: TrainingPlan) -> bool:
 
 
 def _cut_captions(base: Base, texts: list[str]) -> Iterator[Warned]:
-    from styles.prompts import cut_words
+    from styles.generation.prompts import cut_words
 
     cuts = [cut for text in texts if (cut := cut_words(base, text))]
     if cuts:

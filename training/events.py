@@ -6,8 +6,8 @@ import json
 from dataclasses import asdict, dataclass
 from typing import Any
 
-from styles.field_types import has_its_types
-from styles.file_reading import json_of
+from styles.storage.field_types import has_its_types
+from styles.storage.file_reading import json_of
 
 
 @dataclass(frozen=True)

@@ -23,12 +23,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
-from styles.atomic import telling, unused_name, write_text
 from styles.errors import AtelierError, JobError, JobHeldError, PlanError
-from styles.file_reading import open_file, open_to_append, read_json, read_text
-from styles.home import Home
-from styles.locks import is_held
-from styles.names import LONGEST_NAME, clean_text, safe_name, suggested_name
+from styles.storage.atomic import telling, unused_name, write_text
+from styles.storage.file_reading import open_file, open_to_append, read_json, read_text
+from styles.storage.home import Home
+from styles.storage.locks import is_held
+from styles.storage.names import LONGEST_NAME, clean_text, safe_name, suggested_name
 from training.artworks import Artwork, caption_of, full_caption, inspect
 from training.events import Failed, Finished, Paused, TrainingEvent, Warned, from_json_line, to_json_line
 from training.plan import TrainingPlan

@@ -7,8 +7,8 @@ import stat
 from collections.abc import Iterator
 from pathlib import Path
 
-from styles.atomic import telling
 from styles.errors import JobError
+from styles.storage.atomic import telling
 from training.events import Finished
 from training.job import Job
 

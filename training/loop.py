@@ -12,12 +12,12 @@ from typing import Any, Literal
 import torch
 from torch import Tensor
 
-from styles.base import Base, open_base
+from styles.bases.base import Base, open_base
+from styles.bases.stopping import at_most_every, models_of, stopping
+from styles.bases.threads import Pace, fastest, is_chosen, use
 from styles.errors import Cancelled, OutOfMemory, TrainingFailed, is_out_of_memory
-from styles.library import Library
-from styles.missing import card_of
-from styles.stopping import at_most_every, models_of, stopping
-from styles.threads import Pace, fastest, is_chosen, use
+from styles.library.library import Library
+from styles.library.missing import card_of
 from training import checkpoint as checkpoints
 from training.adapters import adapted, continue_style
 from training.checkpoint import Checkpoint
@@ -287,7 +287,7 @@ def _preview_path(step: int, number: int) -> str:
 
 
 def _previews(job: Job, base: Base, trainer: Trainer, cancelled: Callable[[], bool]) -> PreviewReady:
-    from styles.atomic import replacing
+    from styles.storage.atomic import replacing
 
     plan, prepared = trainer.plan, trainer.prepared
     step = trainer.progress.step

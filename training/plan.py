@@ -8,9 +8,9 @@ from dataclasses import asdict, dataclass, fields
 from typing import Any
 
 from styles.errors import PlanError
-from styles.file_reading import json_of
-from styles.names import clean_text
-from styles.triggers import with_trigger
+from styles.formats.triggers import with_trigger
+from styles.storage.file_reading import json_of
+from styles.storage.names import clean_text
 
 FAMILIES = ("starter", "sd1", "sd2")
 LONGEST_COMPANION = 1000  # characters, as a caption

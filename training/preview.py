@@ -9,9 +9,9 @@ import torch
 from PIL import Image
 from torch import Tensor
 
-from styles.base import Base
+from styles.bases.base import Base
 from styles.errors import is_out_of_memory
-from styles.sampling import make_scheduler
+from styles.generation.samplers import make_scheduler
 from training.encode import Interrupted
 from training.plan import TrainingPlan
 

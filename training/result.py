@@ -6,13 +6,13 @@ import time
 from dataclasses import replace
 from pathlib import Path
 
-from styles.atomic import write_text
 from styles.errors import JobError
-from styles.file_reading import read_text
-from styles.library import Library
-from styles.side_files import thumbnail_of
-from styles.style import Style, StyleCard
-from styles.style_file import write_style
+from styles.formats.style import Style, StyleCard
+from styles.formats.style_file import write_style
+from styles.library.library import Library
+from styles.library.side_files import thumbnail_of
+from styles.storage.atomic import write_text
+from styles.storage.file_reading import read_text
 from training import checkpoint as checkpoints
 from training.adapters import style_layers
 from training.checkpoint import Checkpoint

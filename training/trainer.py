@@ -9,11 +9,11 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from styles.base import Base
+from styles.bases.base import Base
 from styles.errors import TrainingFailed
 from training import checkpoint as checkpoints
 from training.adapters import set_weight
-from training.checkpoint import Checkpoint, Progress
+from training.checkpoint import Checkpoint, RunState
 from training.draws import Draw, draw
 from training.encode import Interrupted, Prepared, load
 from training.job import Job
@@ -35,7 +35,7 @@ class Trainer:
     objective: Objective
     prepared: Prepared
     dtype: torch.dtype
-    progress: Progress
+    progress: RunState
     started: float  # monotonic seconds, set back by what earlier processes spent
     loss: Tensor  # sum since the last report, on the device
     unread: int = 0  # steps in that sum
@@ -175,7 +175,7 @@ def begin(job: Job, plan: TrainingPlan, base: Base, weights: dict[str, Tensor]) 
     )
     prepared_unet, prepared_optimizer = accelerator.prepare(unet, optimizer)
     device = base.device
-    progress = Progress(
+    progress = RunState(
         0,
         base_name=base.name,
         base_family=base.family,

@@ -18,9 +18,9 @@ from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from styles.bases.threads import fastest, wait_passively
 from styles.errors import AtelierError, is_out_of_memory
-from styles.home import Home
-from styles.threads import fastest, wait_passively
+from styles.storage.home import Home
 from training.plan import PREVIEW_PROMPTS, TrainingPlan
 
 if TYPE_CHECKING:
@@ -74,7 +74,7 @@ def measure(plan: TrainingPlan, home: Home, device: str = "auto", began: float |
 
 
 def _measured(plan: TrainingPlan, home: Home, device: str, began: float, folder: Path) -> Trial:
-    from styles.base import open_base
+    from styles.bases.base import open_base
     from training import encode
     from training.adapters import adapted
     from training.job import Job

@@ -35,7 +35,7 @@ def bases_add(
 ) -> None:
     """Add a base from this machine or from the Hub."""
     from app.library.cards import base_facts
-    from styles.bases import RECOMMENDED
+    from styles.bases.shelf import RECOMMENDED
 
     console = console_of(context)
     for base in RECOMMENDED:

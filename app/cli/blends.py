@@ -24,8 +24,8 @@ from app.cli.mix import (
 )
 from app.cli.options import BaseOption, HomeOption, JsonOption, command_group, console_of, open_studio
 from styles.errors import BadInput, Cancelled
-from styles.home import expanded
-from styles.names import safe_name
+from styles.storage.home import expanded
+from styles.storage.names import safe_name
 
 blends_commands = command_group("The blends that you keep.")
 BlendName = Annotated[str, typer.Argument(metavar="NAME", help="The blend's name.")]
@@ -160,7 +160,7 @@ def styles_bake(
     as_json: JsonOption = False,
 ) -> None:
     """Bake a mix into one new style, which needs no Atelier to be used."""
-    from app.create.bench import bake_plan
+    from app.create.mix_tools import bake_plan
     from app.library.cards import card_facts, card_line
 
     if ties and dare:
@@ -172,7 +172,7 @@ def styles_bake(
         studio.blends, style=style, blend=blend, composition=composition, texture=texture, mode=mode,
         in_strength=in_strength, balance=balance,
     )  # fmt: skip
-    forbidden = studio.bench.forbidden(order)
+    forbidden = studio.mix_tools.forbidden(order)
     if forbidden and not yes:
         _agree(console, forbidden)
     card = studio.bake(
@@ -202,10 +202,10 @@ def styles_conflicts(
     as_json: JsonOption = False,
 ) -> None:
     """Say which styles of a mix fight, and where, before anything is painted."""
-    from app.create.bench import conflict_words
+    from app.create.mix_tools import conflict_words
 
     studio = open_studio(context, home)
-    facts = studio.bench.conflicts(mix_order(studio.blends, style=names, blend=blend, mode=mode))
+    facts = studio.mix_tools.conflicts(mix_order(studio.blends, style=names, blend=blend, mode=mode))
     console_of(context).answer(facts, conflict_words(facts))
 
 
@@ -219,7 +219,7 @@ def styles_strength(
     as_json: JsonOption = False,
 ) -> None:
     """Say how strong the styles of a mix are on a base, and whether they burn together; each is measured once."""
-    from app.create.bench import strength_words
+    from app.create.mix_tools import strength_words
 
     studio = open_studio(context, home)
     order = mix_order(studio.blends, style=names, blend=blend, mode=mode)

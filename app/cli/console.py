@@ -11,7 +11,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, TextIO
 
-from app.words import translated
+from app.i18n import translated
 from styles.errors import AtelierError
 
 # A file's name may hold codes that would steer the terminal; what is typed there needs none but these.

@@ -26,12 +26,12 @@ from app.cli.options import BaseOption, HomeOption, JsonOption, console_of, open
 from app.create.mix_orders import SheetOrder
 from app.create.painting import Notice, Painted, Painting, PictureSaved
 from app.orders import PictureOrder
-from styles.atomic import check_folder
 from styles.errors import BadInput, TooLarge
-from styles.home import expanded
-from styles.names import safe_name
-from styles.pictures import read_recipe
-from styles.strips import STRIP_WEIGHTS
+from styles.generation.comparison_grids import STRIP_WEIGHTS
+from styles.generation.png_recipe import read_recipe
+from styles.storage.atomic import check_folder
+from styles.storage.home import expanded
+from styles.storage.names import safe_name
 
 
 def create(

@@ -12,13 +12,13 @@ from pathlib import Path
 from typing import Any
 
 from app.bundled import bundled_hands
+from app.create.contact_sheet import SheetRow, draw_sheet
 from app.create.painting import PictureSaved
-from app.create.sheet import SheetRow, draw_sheet
 from app.orders import PictureOrder, TrainingOrder
 from app.studio import Studio
 from app.train.progress import Progress
-from styles.atomic import replacing, write_text
 from styles.errors import AtelierError, Cancelled, TrainingFailed
+from styles.storage.atomic import replacing, write_text
 
 PROMPTS = (
     "a green tree in the snow",

@@ -11,7 +11,7 @@ import typer
 
 from app.cli.options import BaseOption, HomeOption, JsonOption, command_group, console_of, open_studio
 from styles.errors import AtelierError, BadInput
-from styles.home import expanded
+from styles.storage.home import expanded
 
 Names = Annotated[str, typer.Argument(help="The style's name, or the beginning of its id.")]
 Newest = Annotated[bool, typer.Option("--newest", help="The newest first, instead of by name.")]
@@ -84,7 +84,7 @@ def styles_import(
 ) -> None:  # fmt: skip
     """Bring styles into the library; what can't be used is refused with the reason."""
     from app.library.cards import card_facts, card_line, import_facts, import_words
-    from styles.import_card import import_cards
+    from styles.library.import_card import import_cards
 
     library = open_studio(context, home).library
     files = [expanded(file) for file in files]
@@ -127,7 +127,7 @@ def styles_export(
     """Write a style for others into a folder, read it back, and say where it opens and what others will see."""
     from app.library.cards import export_facts, export_words, seen_facts, seen_words
     from app.train.captions import captions_of
-    from styles.export import ExportOrder, Sharing, export_style, what_others_will_see
+    from styles.library.export import ExportOrder, Sharing, export_style, what_others_will_see
 
     library = open_studio(context, home).library
     style = library.open(name)
@@ -232,7 +232,7 @@ def styles_verify(
 ) -> None:  # fmt: skip
     """Look at all of a style's file: header, numbers, hash, and which programs open it."""
     from app.library.cards import verified_facts, verified_words
-    from styles.verify import verify
+    from styles.library.verify import verify
 
     library = open_studio(context, home).library
     if styles:
@@ -264,8 +264,8 @@ def styles_delete(
     context: typer.Context, name: Names, home: HomeOption = None, as_json: JsonOption = False
 ) -> None:
     """Move a style to the trash."""
-    from styles.folder import name_of
-    from styles.trash import MARK
+    from styles.library.folder import name_of
+    from styles.library.trash import MARK
 
     path = open_studio(context, home).library.delete(name)
     deleted = name_of(path).rpartition(MARK)[0] or name_of(path)

@@ -20,13 +20,13 @@ from app.cli.create import create
 from app.cli.jobs import jobs_commands
 from app.cli.library import styles_commands
 from app.cli.options import BaseOption, HomeOption, JsonOption, console_of, home_folder, open_studio
+from app.i18n import speak
 from app.log import surprise_message
 from app.orders import TrainingOrder
 from app.settings import Settings
-from app.words import speak
-from styles.atomic import check_folder
 from styles.errors import AtelierError, BadInput, Cancelled, Failure
-from styles.home import Home, expanded
+from styles.storage.atomic import check_folder
+from styles.storage.home import Home, expanded
 
 commands = typer.Typer(
     name="launch.py",

@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from app.create.mix_orders import MixOrder, StyleOrder
-from styles.blend import MODES
 from styles.errors import BlendError
+from styles.mixing.blend import MODES
 
 if TYPE_CHECKING:
     from app.create.blends import Blends

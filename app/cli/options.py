@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from app.cli.console import Console
-from styles.home import Home, expanded
+from styles.storage.home import Home, expanded
 
 if TYPE_CHECKING:
     from app.studio import Studio

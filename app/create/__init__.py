@@ -1,1 +1,1 @@
-"""Painting: what a person asks for, the mix, the easel, and the pictures that were made."""
+"""Painting: what a person asks for, the mix, the base that is open, and the pictures that were made."""

@@ -8,13 +8,13 @@ from typing import TYPE_CHECKING, Any
 
 from app.create.following import followed
 from app.create.mix_form import MixForm
-from app.words import say
-from styles.blend import MODES
-from styles.strength import Effects, balanced, budget
+from app.i18n import say
+from styles.mixing.blend import MODES
+from styles.mixing.strength import Effects, balanced, budget
 
 if TYPE_CHECKING:
     from app.studio import Studio
-    from styles.conflict import Overlap, Pair
+    from styles.mixing.conflict import Overlap, Pair
 
 SUM = MODES[0]
 UP_BLOCK = re.compile(r"^unet\.up_blocks\.(\d+)")
@@ -31,7 +31,7 @@ class Advice:
         """Strength and hints as plain JSON values, and which of its styles are here, as they are called now."""
         here = followed(self.studio.library, mix)
         mix = here.mix
-        key = self.studio.easel.effects_key_of(self.studio.base_source(base))
+        key = self.studio.base_session.effects_key_of(self.studio.base_source(base))
         effects = Effects(self.studio.home).known(key) if key else {}
         blend = mix.blend
         asked = budget(blend, effects)
@@ -86,7 +86,7 @@ class Advice:
 
     def _overlap(self, ids: tuple[str, ...]) -> Overlap:
         if self._last is None or self._last[0] != ids:
-            from styles.conflict import overlap
+            from styles.mixing.conflict import overlap
 
             self._last = (ids, overlap([self.studio.library.open(style) for style in ids]))
         return self._last[1]
@@ -100,6 +100,6 @@ def _place(pair: Pair, layers: Sequence[str]) -> str:
     levels = 1 + max((int(found[1]) for found in map(UP_BLOCK.search, layers) if found), default=0)
     kind, _, rest = path.partition(".")
     number = int(rest.partition(".")[0]) if kind.endswith("_blocks") else 0
-    # Inner are the lowest level with cross-attention and all below it: see styles.fitting.inner_blocks.
+    # Inner are the lowest level with cross-attention and all below it: see styles.mixing.layer_matching.inner_blocks.
     inner = {"down_blocks": number >= 2, "up_blocks": number <= levels - 3}.get(kind, kind == "mid_block")
     return say("the composition") if inner else say("the texture")

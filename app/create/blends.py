@@ -10,9 +10,12 @@ from typing import Any
 
 from app.create.following import replaced_words
 from app.create.mix_orders import MixOrder
-from styles.atomic import write_new
-from styles.blend import Blend
-from styles.blend_file import (
+from styles.errors import BadInput, BlendError
+from styles.formats.style import StyleCard
+from styles.library.library import Library, Refused
+from styles.library.missing import namesake
+from styles.mixing.blend import Blend
+from styles.mixing.blend_file import (
     SUFFIX,
     NamedStyle,
     SavedBlend,
@@ -22,12 +25,9 @@ from styles.blend_file import (
     save_blend,
     saved_blends,
 )
-from styles.errors import BadInput, BlendError
-from styles.home import Home
-from styles.library import Library, Refused
-from styles.missing import namesake
-from styles.names import clean_text, suggested_name
-from styles.style import StyleCard
+from styles.storage.atomic import write_new
+from styles.storage.home import Home
+from styles.storage.names import clean_text, suggested_name
 
 
 class Blends:

@@ -6,11 +6,11 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 
 from app.create.mix_form import MixForm, MixRow
-from app.words import say
-from styles.library import Library
-from styles.missing import current, name_to_show
-from styles.names import SHA256
-from styles.style import StyleCard
+from app.i18n import say
+from styles.formats.style import StyleCard
+from styles.library.library import Library
+from styles.library.missing import current, name_to_show
+from styles.storage.names import SHA256
 
 
 @dataclass(frozen=True)

@@ -8,19 +8,19 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from app.create.easel import prompt_with_triggers
+from app.create.base_session import prompt_with_triggers
 from app.create.following import followed, replaced_words
 from app.create.mix_form import MOST_ROWS, MixForm, MixRow
 from app.create.mix_orders import SheetOrder
 from app.create.style_choices import paintable
+from app.i18n import say
 from app.orders import DEFAULT_SAMPLER, DEFAULT_STEPS, PictureOrder
-from app.words import say
-from styles.blend import BlendPart
 from styles.errors import BadInput, StyleFileError, UnknownStyleError
-from styles.from_picture import source_path
-from styles.missing import missing_style, name_to_show
-from styles.recipe import Recipe
-from styles.triggers import is_left_out
+from styles.formats.triggers import is_left_out
+from styles.generation.img2img import source_path
+from styles.generation.recipe import Recipe
+from styles.library.missing import missing_style, name_to_show
+from styles.mixing.blend import BlendPart
 
 if TYPE_CHECKING:
     from app.studio import Studio

@@ -8,14 +8,14 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from app.words import say, say_count
-from styles.atomic import telling, unused_name
-from styles.blend import BlendPart
+from app.i18n import say, say_count
 from styles.errors import BadInput, RecipeError
-from styles.home import Home
-from styles.names import clean_text
-from styles.pictures import read_recipe
-from styles.recipe import Recipe
+from styles.generation.png_recipe import read_recipe
+from styles.generation.recipe import Recipe
+from styles.mixing.blend import BlendPart
+from styles.storage.atomic import telling, unused_name
+from styles.storage.home import Home
+from styles.storage.names import clean_text
 
 PAGE = 24  # pictures that are shown at once
 LONGEST_TITLE = 300  # characters of a prompt

@@ -9,7 +9,7 @@ from functools import cache
 
 from app.settings import Settings
 from styles.errors import OutOfMemory
-from styles.home import Home
+from styles.storage.home import Home
 
 ROOM_TO_WORK = 1.6  # times the weights: activations of one 512 px picture and the decoder
 
@@ -18,7 +18,7 @@ def refuse_if_crowded(source: str, home: Home, settings: Settings, training_name
     """Raise OutOfMemory when the accelerator has too little free memory for the base; on a CPU there is always some."""
     import torch
 
-    from styles.base import device_for
+    from styles.bases.base import device_for
 
     if device_for(settings.device).type == "cpu":
         return
@@ -36,7 +36,7 @@ def refuse_if_crowded(source: str, home: Home, settings: Settings, training_name
 
 
 def _weight_bytes(source: str, home: Home) -> int:
-    from styles.bases import find_source
+    from styles.bases.shelf import find_source
 
     path, _ = find_source(source, home)
     files = path.rglob("*.safetensors") if path.is_dir() else [path]

@@ -7,10 +7,10 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from app.create.mix_orders import MixOrder
-from styles.blend import MODES, Blend, BlendPart
 from styles.errors import BlendError
-from styles.names import clean_text
-from styles.style import TEXT_LIMITS
+from styles.formats.style import TEXT_LIMITS
+from styles.mixing.blend import MODES, Blend, BlendPart
+from styles.storage.names import clean_text
 
 MOST_ROWS = 8  # styles of one mix that the page has room for
 

@@ -5,9 +5,9 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass, field
 
-from styles.blend import STRONGEST, Blend, BlendPart, Schedule
 from styles.errors import BlendError
-from styles.strips import STRIP_WEIGHTS, check_map, check_strip
+from styles.generation.comparison_grids import STRIP_WEIGHTS, check_map, check_strip
+from styles.mixing.blend import STRONGEST, Blend, BlendPart, Schedule
 
 SHEETS = ("strength strip", "blend map", "leave one out")
 
@@ -47,7 +47,7 @@ class MixOrder:
     texture: tuple[tuple[str, float], ...] = ()
     mute: tuple[str, ...] = ()
     solo: tuple[str, ...] = ()
-    mode: str | None = None  # one of styles.blend.MODES; None: that of `start`
+    mode: str | None = None  # one of styles.mixing.blend.MODES; None: that of `start`
     in_strength: bool = False
     balance: bool = False
     notes: tuple[str, ...] = ()  # what there is to say of it

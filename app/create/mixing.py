@@ -7,18 +7,18 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from app.create.mix_orders import MixOrder, SheetOrder
-from styles.blend import STRONGEST, Blend
 from styles.errors import BlendError
-from styles.missing import card_of
-from styles.strength import MOST, Effect, Effects, balanced, budget
+from styles.library.missing import card_of
+from styles.mixing.blend import STRONGEST, Blend
+from styles.mixing.strength import MOST, Effect, Effects, balanced, budget
 
 if TYPE_CHECKING:
-    from styles.base import Base
-    from styles.home import Home
-    from styles.library import Library
-    from styles.request import CreateRequest
-    from styles.strips import Sheet
-    from styles.style import Style
+    from styles.bases.base import Base
+    from styles.formats.style import Style
+    from styles.generation.comparison_grids import Sheet
+    from styles.generation.request import CreateRequest
+    from styles.library.library import Library
+    from styles.storage.home import Home
 
 
 @dataclass(frozen=True)
@@ -102,11 +102,13 @@ def effects_of(
     Raises WrongFamilyError, BlendError for a style that the base can't carry, Cancelled.
     """
     known = Effects(home)
-    effects = known.known(base.effects_key)
+    from styles.generation.effect_probe import effects_key, walk
+
+    key = effects_key(base)
+    effects = known.known(key)
     missing = [style for style in styles if style.id not in effects]
     if missing:
-        from styles.fitting import check_family, fitting
-        from styles.probe import walk
+        from styles.mixing.layer_matching import check_family, fitting
 
         check_family(base, missing)
         for style in missing:
@@ -114,7 +116,7 @@ def effects_of(
         probe = walk(base, cancelled=cancelled)
         for style in missing:
             effects[style.id] = probe.effect(style, cancelled)
-            known.add(base.effects_key, {style.id: effects[style.id]})  # kept, if the next one is stopped
+            known.add(key, {style.id: effects[style.id]})  # kept, if the next one is stopped
     return {style.id: effects[style.id] for style in styles}
 
 
@@ -158,7 +160,7 @@ def sheet_of(
     order: SheetOrder, mix: Mix, request: CreateRequest, effects: Mapping[str, Effect]
 ) -> tuple[Sheet, list[str]]:
     """Lay a sheet out, with labels in what the weights were given in; raises BlendError."""
-    from styles.strips import blend_map, leave_one_out, strength_strip
+    from styles.generation.comparison_grids import blend_map, leave_one_out, strength_strip
 
     if order.kind == "leave one out":
         return leave_one_out(request, mix.names), []

@@ -19,10 +19,10 @@ from typing import Any
 
 from app.create.painting import Notice, Painting, PaintingEvent, SheetSaved
 from app.create.rendering import Rendering
+from app.i18n import say, say_error, translated
 from app.log import surprise_message
 from app.orders import PictureOrder
 from app.studio import Studio
-from app.words import say, say_error, translated
 from styles.errors import AtelierError, Cancelled, JobError, OutOfMemory, TooLarge
 
 DRAFT_STEPS = 6
@@ -31,7 +31,7 @@ ASKED, DRAFT, LIVE = "asked", "draft", "live"  # by the artist; while a slider m
 
 
 @dataclass(frozen=True)
-class Shown:
+class CanvasView:
     """A finished picture: its file, or for a draft, which has none, its PNG."""
 
     path: str
@@ -48,7 +48,7 @@ class Canvas:
     # Then preparing, painting, maybe stopping, and one of: done, stopped, failed, resting.
     state: str = "blank"
     at: Painting | None = None
-    pictures: tuple[Shown, ...] = ()
+    pictures: tuple[CanvasView, ...] = ()
     sheet: SheetSaved | None = None
     notices: tuple[str, ...] = ()
     problem: str = ""
@@ -73,10 +73,10 @@ class Canvas:
             case SheetSaved():
                 return replace(self, sheet=event)
         if self.kind != DRAFT:
-            return replace(self, pictures=(*self.pictures, Shown(str(event.path), event.seed)))
+            return replace(self, pictures=(*self.pictures, CanvasView(str(event.path), event.seed)))
         data = event.path.read_bytes()
         event.path.unlink()
-        return replace(self, pictures=(Shown("", event.seed, data),))
+        return replace(self, pictures=(CanvasView("", event.seed, data),))
 
     def to_json(self, page: str = "") -> dict[str, Any]:
         """What a page shows, as plain JSON values; pictures that have no file come along as data.

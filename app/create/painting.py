@@ -9,16 +9,17 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from styles.errors import Cancelled
-from styles.names import clean_text
-from styles.recipe import Recipe
+from styles.generation.recipe import Recipe
+from styles.storage.names import clean_text
 
 if TYPE_CHECKING:
     from PIL.Image import Image
 
-    from styles.base import Base
-    from styles.generate import CreateRequest
-    from styles.strips import Sheet
-    from styles.style import Style
+    from styles.bases.base import Base
+    from styles.formats.style import Style
+    from styles.generation.comparison_grids import Sheet
+    from styles.generation.generate import CreateRequest
+    from styles.mixing.kept_patcher import KeptPatcher
 
 FOOTER_WORDS = 300  # characters of the prompt below a sheet
 
@@ -94,10 +95,15 @@ class Painted:
 
 
 def painted(
-    base: Base, request: CreateRequest, styles: Sequence[Style], folder: Path, cancelled: Callable[[], bool]
+    base: Base,
+    request: CreateRequest,
+    styles: Sequence[Style],
+    folder: Path,
+    cancelled: Callable[[], bool],
+    kept: KeptPatcher | None = None,
 ) -> Iterator[PaintingEvent]:
     """Run the request and save each picture as soon as it is finished; raises what `generate` raises."""
-    for event, _ in _finished(base, request, styles, folder, cancelled):
+    for event, _ in _finished(base, request, styles, folder, cancelled, kept):
         yield event
 
 
@@ -108,12 +114,13 @@ def sheet_painted(
     styles: Sequence[Style],
     folder: Path,
     cancelled: Callable[[], bool],
+    kept: KeptPatcher | None = None,
 ) -> Iterator[PaintingEvent]:
     """Run a sheet's request, save each picture and, when all are there, the page that shows them with their labels."""
     images: dict[int, Image] = {}
     prompt, seed = clean_text(sheet.request.prompts[0], FOOTER_WORDS), sheet.request.seeds[0]
     stem = ""
-    for event, image in _finished(base, sheet.request, styles, folder, cancelled):
+    for event, image in _finished(base, sheet.request, styles, folder, cancelled, kept):
         if isinstance(event, PictureSaved) and image is not None:
             images[event.index] = image
             stem = stem or event.path.stem
@@ -124,15 +131,20 @@ def sheet_painted(
 
 
 def _finished(
-    base: Base, request: CreateRequest, styles: Sequence[Style], folder: Path, cancelled: Callable[[], bool]
+    base: Base,
+    request: CreateRequest,
+    styles: Sequence[Style],
+    folder: Path,
+    cancelled: Callable[[], bool],
+    kept: KeptPatcher | None,
 ) -> Iterator[tuple[PaintingEvent, Image | None]]:
     """Each event, with the image of a picture that was saved."""
-    from styles.generate import StepDone, generate
-    from styles.pictures import save_picture
+    from styles.generation.generate import DenoisingStep, generate
+    from styles.generation.png_recipe import save_picture
 
     said: set[str] = set()
-    for event in generate(base, request, styles, cancelled=cancelled):
-        if isinstance(event, StepDone):
+    for event in generate(base, request, styles, cancelled=cancelled, kept=kept):
+        if isinstance(event, DenoisingStep):
             yield Painting(event.step, event.steps, event.share, lambda event=event: event.previews), None  # type: ignore[misc]
             continue
         for note in event.notes:
@@ -148,8 +160,8 @@ def _finished(
 def _save_sheet(
     pictures: Sequence[Image], sheet: Sheet, title: str, footer: str, stem: str, folder: Path
 ) -> Path:
-    from app.create.sheet import SheetRow, draw_sheet
-    from styles.atomic import write_new
+    from app.create.contact_sheet import SheetRow, draw_sheet
+    from styles.storage.atomic import write_new
 
     rows = []
     for first in range(0, len(pictures), sheet.columns):

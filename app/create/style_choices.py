@@ -7,9 +7,9 @@ from collections.abc import Collection
 from typing import TYPE_CHECKING, Any
 
 from app.create.following import is_replaced, replaced_words
-from app.words import say
-from styles.missing import current, missing_style
-from styles.style import StyleCard
+from app.i18n import say
+from styles.formats.style import StyleCard
+from styles.library.missing import current, missing_style
 
 if TYPE_CHECKING:
     from app.studio import Studio

@@ -7,11 +7,11 @@ from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
 from app.create.painting import Painting, PaintingEvent
-from styles.threads import Pace, fastest, is_chosen, use
+from styles.bases.threads import Pace, fastest, is_chosen, use
 
 if TYPE_CHECKING:
-    from styles.base import Base
-    from styles.generate import CreateRequest
+    from styles.bases.base import Base
+    from styles.generation.generate import CreateRequest
 
 LARGEST_SIDE = 32  # latents of the pass that is measured: a fraction of a second on a real base, too
 

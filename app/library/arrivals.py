@@ -15,9 +15,9 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 
-from styles.folder import NETWORKS, SETTINGS, WEIGHTS, is_peft, side_files
-from styles.import_card import ImportCard, import_cards
-from styles.library import ImportReport, Library
+from styles.library.folder import NETWORKS, SETTINGS, WEIGHTS, is_peft, side_files
+from styles.library.import_card import ImportCard, import_cards
+from styles.library.library import ImportReport, Library
 
 UNSAFE = re.compile(r'[<>:"|?*\\/\x00-\x1f]')
 LONGEST_PART = 150  # characters of a file's or folder's name

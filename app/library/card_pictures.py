@@ -6,17 +6,17 @@ import time
 from collections.abc import Callable
 from typing import TYPE_CHECKING
 
-from styles import atomic
-from styles.blend import Blend, BlendPart
 from styles.errors import Cancelled, Failure, WrongFamilyError
-from styles.folder import locked, name_of
-from styles.side_files import has_picture
-from styles.triggers import with_trigger
+from styles.formats.triggers import with_trigger
+from styles.library.folder import locked, name_of
+from styles.library.side_files import has_picture
+from styles.mixing.blend import Blend, BlendPart
+from styles.storage import atomic
 
 if TYPE_CHECKING:
-    from styles.base import Base
-    from styles.library import Library
-    from styles.style import Style, StyleCard
+    from styles.bases.base import Base
+    from styles.formats.style import Style, StyleCard
+    from styles.library.library import Library
 
 SEED, STEPS = 1, 20
 
@@ -28,8 +28,8 @@ def card_picture(
 
     `cancelled` is told how many seconds the last step took. Raises WrongFamilyError, BlendError, Cancelled, Failure.
     """
-    from styles.generate import CreateRequest, PictureDone, generate
-    from styles.thumbnail import thumbnail_jpeg
+    from styles.formats.thumbnail import thumbnail_jpeg
+    from styles.generation.generate import CreateRequest, PictureDone, generate
     from training.plan import PREVIEW_PROMPTS
 
     card = style.card

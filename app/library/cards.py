@@ -6,14 +6,14 @@ from collections.abc import Iterable, Mapping
 from dataclasses import asdict
 from typing import Any
 
-from styles.bases import RECOMMENDED, BaseEntry
-from styles.export import Exported
-from styles.import_card import ImportCard
-from styles.marks import Mark
-from styles.provenance import provenance
-from styles.shown import Shown
-from styles.style import StyleCard
-from styles.verify import Verified
+from styles.bases.shelf import RECOMMENDED, BaseEntry
+from styles.formats.provenance import provenance
+from styles.formats.style import StyleCard
+from styles.library.export import Exported
+from styles.library.import_card import ImportCard
+from styles.library.notes import Note
+from styles.library.privacy_report import PrivacyEntry
+from styles.library.verify import Verified
 
 
 def card_facts(card: StyleCard) -> dict[str, Any]:
@@ -53,7 +53,7 @@ def import_rows(one: ImportCard) -> dict[str, str]:
     return rows | {"For": f"{rows['For']}, {known}", "Layers": ", ".join(changes), "File": str(one.file)}
 
 
-def card_words(card: StyleCard, mark: Mark | None = None) -> str:
+def card_words(card: StyleCard, mark: Note | None = None) -> str:
     """A card on a screen, without what it does not say."""
     return _words(card_rows(card) | {"Noted": mark_words(mark)})
 
@@ -85,25 +85,25 @@ def _words(rows: Mapping[str, str]) -> str:
     return "\n".join(f"{name + ':':<10}{value}" for name, value in rows.items() if value)
 
 
-def mark_facts(mark: Mark | None) -> dict[str, Any]:
+def mark_facts(mark: Note | None) -> dict[str, Any]:
     """What the artist noted about a style for themselves, as plain JSON values."""
-    mark = mark or Mark()
+    mark = mark or Note()
     return {"favourite": mark.favourite, "own_tags": list(mark.tags), "note": mark.note}
 
 
-def mark_words(mark: Mark | None) -> str:
+def mark_words(mark: Note | None) -> str:
     """The same on one line; empty where nothing is noted."""
-    mark = mark or Mark()
+    mark = mark or Note()
     parts = ["a favourite" if mark.favourite else "", ", ".join(mark.tags), mark.note]
     return "; ".join(part for part in parts if part)
 
 
-def seen_facts(seen: Iterable[Shown]) -> list[dict[str, Any]]:
+def seen_facts(seen: Iterable[PrivacyEntry]) -> list[dict[str, Any]]:
     """What others will see of an export, as plain JSON values."""
     return [asdict(one) | {"private": one.private} for one in seen]
 
 
-def seen_words(seen: Iterable[Shown]) -> str:
+def seen_words(seen: Iterable[PrivacyEntry]) -> str:
     """The same as a list, one entry a line."""
     return "\n".join(f"{'! ' if one.private else '  '}{one.where}  {one.key}: {one.value}" for one in seen)
 

@@ -7,13 +7,13 @@ from collections.abc import Iterable, Sequence
 from html import escape
 
 from app.drawing import facts_table
+from app.i18n import say, say_count, translated, unsaid
 from app.train.progress import words_for_seconds
-from app.words import say, say_count, translated, unsaid
-from styles.import_card import ImportCard
-from styles.library import Vanished
-from styles.provenance import provenance
-from styles.shown import KINDS, PRIVATE, Shown
-from styles.style import FAMILY_NAMES, StyleCard
+from styles.formats.provenance import provenance
+from styles.formats.style import FAMILY_NAMES, StyleCard
+from styles.library.import_card import ImportCard
+from styles.library.library import Vanished
+from styles.library.privacy_report import KINDS, PRIVATE, PrivacyEntry
 
 BADGES = {
     "starter": unsaid("Starter"),
@@ -114,7 +114,7 @@ def style_facts(card: StyleCard) -> str:
     return facts_table((name, value) for name, value in rows if value)
 
 
-def seen_list(seen: Sequence[Shown]) -> str:
+def seen_list(seen: Sequence[PrivacyEntry]) -> str:
     """What others will see of an export, entry by entry, what is private first."""
     several = len({one.where.split("/")[0] for one in seen}) > 1
     parts = []

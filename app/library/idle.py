@@ -1,7 +1,7 @@
 """Work for when nobody waits: the hashes of styles that have none yet, and pictures for cards that have none.
 
 A piece at a time, in a thread of its own, while nothing is painted or trained. It ends between two steps of the
-denoising as soon as somebody wants the easel, a training runs, or the window closes. What goes wrong is left alone:
+denoising as soon as somebody wants the base_session, a training runs, or the window closes. What goes wrong is left alone:
 nobody asked for it, so nobody is told.
 """
 
@@ -17,10 +17,10 @@ from app.log import write_surprise
 from styles.errors import AtelierError, Cancelled
 
 if TYPE_CHECKING:
-    from app.create.easel import Easel
+    from app.create.base_session import BaseSession
     from app.settings import Settings
     from app.train.trainings import Trainings
-    from styles.library import Library
+    from styles.library.library import Library
 
 QUIET_SECONDS = 30.0  # since the last painting
 LOOK_EVERY_SECONDS = 20.0
@@ -33,17 +33,17 @@ Did = Literal["off", "busy", "hashed", "painted", "gave way", "nothing"]
 
 
 class Idle:
-    """Does what there is to do in one library, with the base that the easel has open."""
+    """Does what there is to do in one library, with the base that is open."""
 
     def __init__(
         self,
-        easel: Easel,
+        base_session: BaseSession,
         library: Library,
         trainings: Trainings,
         settings: Callable[[], Settings],
         slowest_step_seconds: float = SLOWEST_STEP_SECONDS,
     ) -> None:
-        self.easel = easel
+        self.base_session = base_session
         self.library = library
         self.trainings = trainings
         self.slowest_step_seconds = slowest_step_seconds
@@ -81,7 +81,11 @@ class Idle:
         """Do one piece of work if nobody is at work, and say what was done."""
         if not self._settings().idle_work:
             return "off"
-        if self.easel.in_use or time.monotonic() - self.easel.used_at < quiet_seconds or self._training():
+        if (
+            self.base_session.in_use
+            or time.monotonic() - self.base_session.used_at < quiet_seconds
+            or self._training()
+        ):
             return "busy"
         if self._hashed():
             return "hashed"
@@ -98,7 +102,7 @@ class Idle:
         return 0 < self._left != before  # a file that can't be read has none, however often it is tried
 
     def _painted(self) -> Did:
-        with self.easel.spare() as base:
+        with self.base_session.spare() as base:
             if base is None:
                 return "nothing"
             slow_at = self._slow.get(base.fingerprint)
@@ -124,6 +128,11 @@ class Idle:
 
     def _must_end(self, step_seconds: float) -> bool:
         self._too_slow = step_seconds > self.slowest_step_seconds
-        if self._too_slow or self._ended.is_set() or self.easel.wanted or not self._settings().idle_work:
+        if (
+            self._too_slow
+            or self._ended.is_set()
+            or self.base_session.wanted
+            or not self._settings().idle_work
+        ):
             return True
         return time.monotonic() - self._looked_at > TRAININGS_SECONDS and self._training()

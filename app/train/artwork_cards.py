@@ -6,10 +6,10 @@ import base64
 from collections.abc import Sequence
 from html import escape
 
+from app.i18n import say, say_count, translated
 from app.train.draft import Added, DraftArtwork
-from app.words import say, say_count, translated
 from training.artworks import SUFFIXES
-from training.looks import Remark
+from training.picture_checks import Remark
 
 FEW = 5  # artworks; below that a word about it is due
 SHOWN_REFUSALS = 5

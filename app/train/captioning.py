@@ -11,7 +11,7 @@ from pathlib import Path
 from app.train.draft import Draft
 from app.train.runner import answering_process
 from styles.errors import AtelierError, BadInput, JobError
-from styles.home import Home
+from styles.storage.home import Home
 from training.captioner import Captioner, captioners
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import Counter
 
 from styles.errors import AtelierError
-from styles.home import Home
+from styles.storage.home import Home
 from training.events import Finished
 from training.job import Job, jobs_in
 

@@ -24,11 +24,11 @@ from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from styles.atomic import replacing, telling, unused_name, write_bytes, write_text
 from styles.errors import BadInput, PictureError
-from styles.file_reading import open_file, read_bytes, read_json, read_text
-from styles.home import Home
-from styles.names import clean_text, suggested_name
+from styles.storage.atomic import replacing, telling, unused_name, write_bytes, write_text
+from styles.storage.file_reading import open_file, read_bytes, read_json, read_text
+from styles.storage.home import Home
+from styles.storage.names import clean_text, suggested_name
 from training.artworks import (
     LONGEST_CAPTION,
     MOST_ARTWORKS,
@@ -38,7 +38,7 @@ from training.artworks import (
     in_natural_order,
     open_artwork,
 )
-from training.looks import Framing, Look, Remark, framing, look_at, remarks
+from training.picture_checks import Framing, PictureCheck, Remark, framing, look_at, remarks
 
 if TYPE_CHECKING:
     from PIL.Image import Image
@@ -61,7 +61,7 @@ class DraftArtwork:
 
     name: str  # of its file
     caption: str
-    look: Look
+    look: PictureCheck
     framing: Framing
     remarks: tuple[Remark, ...]
     thumb: bytes  # a JPEG of the whole picture
@@ -308,21 +308,21 @@ class Draft:
             raise BadInput(f"There is no artwork “{clean_text(name, 80)}” here.", "It was removed, perhaps.")
         return found
 
-    def _look_of(self, path: Path, grid: Grid) -> tuple[Look, bytes]:
+    def _look_of(self, path: Path, grid: Grid) -> tuple[PictureCheck, bytes]:
         try:
             kept = read_json(self._looks / f"{path.name}.json")
             if kept["key"] != _key(path, grid):
                 raise ValueError
             sharpness = math.nan if kept["sharpness"] is None else float(kept["sharpness"])
             width, height = kept["size_px"]
-            look = Look((int(width), int(height)), sharpness, int(kept["hash"], 16))
+            look = PictureCheck((int(width), int(height)), sharpness, int(kept["hash"], 16))
             return look, read_bytes(self._looks / f"{path.name}.jpg", LARGEST_THUMB)
         except (OSError, ValueError, KeyError, TypeError):
             look, thumb = _looked_at(path, grid)
             self._keep_look(path.name, grid, look, thumb)
             return look, thumb
 
-    def _keep_look(self, name: str, grid: Grid, look: Look, thumb: bytes) -> None:
+    def _keep_look(self, name: str, grid: Grid, look: PictureCheck, thumb: bytes) -> None:
         kept = asdict(look) | {
             "key": _key(self.artworks_folder / name, grid),
             "hash": f"{look.hash:x}",
@@ -338,7 +338,7 @@ def _key(path: Path, grid: Grid) -> list[int]:
     return [facts.st_size, facts.st_mtime_ns, grid.resolution_px]
 
 
-def _looked_at(path: Path, grid: Grid) -> tuple[Look, bytes]:
+def _looked_at(path: Path, grid: Grid) -> tuple[PictureCheck, bytes]:
     """Open a picture, look at it and make it small; raises PictureError."""
     image = open_artwork(path, least_px=max(2 * grid.resolution_px, THUMB_PX))
     return look_at(image, full_size(path, image), grid.resolution_px), _thumb(image)

@@ -8,11 +8,11 @@ from collections.abc import Iterable, Sequence
 from html import escape
 from pathlib import Path
 
+from app.i18n import say, translated, unsaid
 from app.train.progress import Progress, words_for_seconds
 from app.train.trainings import JobCard
-from app.words import say, translated, unsaid
-from styles.file_reading import open_file
-from styles.picture_budget import check_shown
+from styles.storage.file_reading import open_file
+from styles.storage.picture_budget import check_shown
 from training.events import PreviewReady
 from training.job import Job, State
 

@@ -7,9 +7,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
+from app.i18n import say, unsaid
 from app.orders import TrainingOrder
 from app.train.trainings import suggested_trigger
-from app.words import say, unsaid
 from styles.errors import BadInput
 from training.plan import TrainingPlan
 

@@ -14,10 +14,10 @@ from pathlib import Path
 from typing import Any, Literal
 
 from app.train.runner import answering_process
-from styles.atomic import write_cache, write_text
-from styles.field_types import has_its_types
-from styles.file_reading import changed_ns, read_json
-from styles.home import Home
+from styles.storage.atomic import write_cache, write_text
+from styles.storage.field_types import has_its_types
+from styles.storage.file_reading import changed_ns, read_json
+from styles.storage.home import Home
 from training.plan import TrainingPlan
 from training.trial import Trial, shape_of
 

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from app.train.desk import Cost
+from app.i18n import say, translated, unsaid
 from app.train.measuring import Measured
+from app.train.preparation import Cost
 from app.train.progress import words_for_seconds
-from app.words import say, translated, unsaid
 
 PRESETS = (
     ("quick", unsaid("Quick"), unsaid("a first look")),

@@ -15,10 +15,10 @@ from pathlib import Path
 
 from app.log import write_surprise
 from app.train.trainings import Trainings
-from styles.atomic import set_aside, write_text
 from styles.errors import AtelierError, JobError
-from styles.file_reading import read_json, why
-from styles.home import Home
+from styles.storage.atomic import set_aside, write_text
+from styles.storage.file_reading import read_json, why
+from styles.storage.home import Home
 from training.events import Failed
 from training.job import Job
 

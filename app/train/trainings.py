@@ -12,10 +12,10 @@ from app.orders import TrainingOrder
 from app.train.progress import Progress, words_for_seconds
 from app.train.runner import OUTPUT_NAME, Runner
 from styles.errors import AtelierError, BadInput, JobError, PlanError, WrongFamilyError
-from styles.file_reading import changed_ns
-from styles.home import Home, expanded
-from styles.names import clean_text, safe_name
-from styles.style import FAMILY_NAMES
+from styles.formats.style import FAMILY_NAMES
+from styles.storage.file_reading import changed_ns
+from styles.storage.home import Home, expanded
+from styles.storage.names import clean_text, safe_name
 from training.artworks import collect
 from training.checkpoint import strays
 from training.events import Failed, Finished
@@ -24,7 +24,7 @@ from training.plan import plan_for
 from training.result import keep
 
 if TYPE_CHECKING:
-    from styles.style import Style
+    from styles.formats.style import Style
 
 LOOK_EVERY_SECONDS = 0.2
 # What an order may say of the plan; the preset says the rest.

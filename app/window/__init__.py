@@ -7,6 +7,6 @@ os.environ["GRADIO_ANALYTICS_ENABLED"] = "False"
 os.environ["HF_HUB_DISABLE_TELEMETRY"] = "1"
 
 from app.window.page import build
-from app.window.serving import serve
+from app.window.server.serving import serve
 
 __all__ = ["build", "serve"]

@@ -1,6 +1,6 @@
 """How the page looks: one calm theme, light and dark, fonts of the system only, nothing fetched from elsewhere.
 
-The colours stand here, the layout in the `.css` files beside this module: `look.css` for what all rooms share, and
+The colours stand here, the layout in the `.css` files here and in the rooms: `look.css` for what all rooms share, and
 one for each room that needs its own.
 """
 
@@ -61,7 +61,7 @@ STONE = gr.themes.Color(
     "#fffefb", "#f5f2eb", "#ded7c9", "#c9c0af", "#938876", "#756b5d",
     "#5f584d", "#413c36", "#2b2825", "#221f1a", "#1a1816",
 )  # fmt: skip
-SIGN = Path(__file__).parent.parent / "pictures" / "sign.svg"
+SIGN = Path(__file__).with_name("sign.svg")
 TEXT = gr.themes.Size(xxs="11px", xs="12px", sm="13px", md="15px", lg="16px", xl="20px", xxl="26px")
 
 # What each of our colours is called in gradio's theme.
@@ -139,5 +139,5 @@ def css() -> str:
         f"{where} {{ " + " ".join(f"--{name.replace('_', '-')}: {colour};" for name, colour in colours.items()) + " }"
         for where, colours in ((":root, .gradio-container", LIGHT), (".dark, .dark .gradio-container", night))
     ]  # fmt: skip
-    files = sorted(Path(__file__).parent.glob("*.css"))
+    files = sorted(Path(__file__).parent.rglob("*.css"))
     return "\n".join([*ours, *(file.read_text(encoding="utf-8") for file in files)])

@@ -7,19 +7,19 @@ from html import escape
 import gradio as gr
 import pi_heif
 
+from app.i18n import say
 from app.studio import Studio
-from app.window.answers import QUIET
-from app.window.api import add_endpoints
-from app.window.create import create_room
-from app.window.library import library_room
+from app.window.create.room import create_room
+from app.window.library.room import library_room
 from app.window.look import SIGN
-from app.window.news import News, reporter
 from app.window.problems import problems_notice
-from app.window.resting import let_rest
-from app.window.settings import settings_room
+from app.window.server.answers import QUIET
+from app.window.server.api import add_endpoints
+from app.window.server.news import News, reporter
+from app.window.server.resting import let_rest
+from app.window.settings.room import settings_room
 from app.window.tour import connect_tour, tour_strip
-from app.window.train import train_room
-from app.words import say
+from app.window.train.room import train_room
 
 # Seconds: how often what a page has sent is looked at, and the age at which it goes. What was used goes at once; the
 # picture to start from stays, in a form that may be open for long.

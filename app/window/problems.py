@@ -8,9 +8,9 @@ from typing import Any
 
 import gradio as gr
 
+from app.i18n import say, say_error
 from app.studio import Studio
-from app.window.answers import QUIET, answering
-from app.words import say, say_error
+from app.window.server.answers import QUIET, answering
 
 
 def problems_notice(studio: Studio) -> Callable[[list[Any]], None]:

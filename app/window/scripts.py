@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 
-def script(name: str) -> str:
-    """The script of that name, as an HTML component runs it when it is shown."""
-    return (Path(__file__).parent / f"{name}.js").read_text(encoding="utf-8")
+def script(*names: str) -> str:
+    """The scripts of those names, such as `create/mix`, one after the other, as an HTML component runs them when shown."""
+    folder = Path(__file__).parent
+    return "\n".join((folder / f"{name}.js").read_text(encoding="utf-8") for name in names)

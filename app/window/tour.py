@@ -8,10 +8,10 @@ from typing import Any
 import gradio as gr
 
 from app.first_steps import Step, lay_out_bundled, steps, steps_depend_on, steps_drawn
+from app.i18n import say
 from app.studio import Studio
-from app.window.answers import QUIET, answering
-from app.window.news import News, listener
-from app.words import say
+from app.window.server.answers import QUIET, answering
+from app.window.server.news import News, listener
 
 RELOAD = "() => window.location.reload()"
 

@@ -18,9 +18,9 @@ from typing import Any
 import pytest
 from PIL import Image, ImageDraw
 
-from styles.bases import BaseShelf
-from styles.home import Home
-from styles.library import Library
+from styles.bases.shelf import BaseShelf
+from styles.library.library import Library
+from styles.storage.home import Home
 from tests.app.browsing import found_browser, open_browser
 from tests.conftest import REPOSITORY
 from training.job import jobs_in

@@ -18,13 +18,13 @@ from typing import Any
 import gradio as gr
 
 from app.studio import Studio
-from app.window import serving
-from app.window.news import News
 from app.window.page import build
 from app.window.problems import problems_drawn
-from app.window.train_watch import Watch, _look
+from app.window.server import serving
+from app.window.server.news import News
+from app.window.train.watch import Watch, _look
 from styles.errors import AtelierError
-from styles.home import Home
+from styles.storage.home import Home
 from tests.rights import obey_rights
 from training.job import jobs_in
 

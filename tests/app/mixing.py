@@ -8,12 +8,12 @@ from pathlib import Path
 import torch
 from safetensors.torch import save_file
 
-from styles.base import open_base
-from styles.bases import BaseShelf
-from styles.home import Home
-from styles.kohya import kohya_name
-from styles.library import Library
-from styles.style import Style
+from styles.bases.base import open_base
+from styles.bases.shelf import BaseShelf
+from styles.formats.kohya import kohya_name
+from styles.formats.style import Style
+from styles.library.library import Library
+from styles.storage.home import Home
 from tests.styles.painting import style_for
 
 

@@ -1,4 +1,4 @@
-"""The pictures of `styles/MIXING.md`: `python -m tests.app.mixing_pictures --home DIR --out styles/mixing`.
+"""The pictures of `.github/MIXING.md`: `python -m tests.app.mixing_pictures --home DIR --out .github/pictures/mixing`.
 
 One for each thing that can be done with a mix, painted as an artist would, by the studio on the starter. The home may
 hold more styles for the starter than the two that come along: they join the comparison of strengths.
@@ -12,14 +12,14 @@ from pathlib import Path
 
 from PIL import Image
 
-from app.create.bench import bake_plan
+from app.create.contact_sheet import SheetRow, draw_sheet
 from app.create.mix_orders import MixOrder, SheetOrder, StyleOrder
+from app.create.mix_tools import bake_plan
 from app.create.painting import Painted
-from app.create.sheet import SheetRow, draw_sheet
 from app.orders import PictureOrder
 from app.studio import Studio
-from styles.blend import MODES
-from styles.home import Home
+from styles.mixing.blend import MODES
+from styles.storage.home import Home
 
 FIRST, SECOND = "cyanotype", "ochre dabs"  # the two that come along
 CELL_PX = 150

@@ -11,7 +11,7 @@ from pathlib import Path
 from PIL import Image
 from PIL.PngImagePlugin import PngInfo
 
-from styles.home import Home
+from styles.storage.home import Home
 from training.events import PreviewReady, to_json_line
 from training.plan import plan_for
 

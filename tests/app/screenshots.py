@@ -21,11 +21,11 @@ from app.bundled import bundled_hands
 from app.first_steps import lay_out_bundled
 from app.orders import PictureOrder, TrainingOrder
 from app.studio import Studio
-from app.window.look import SIGN
-from styles.home import Home
+from styles.storage.home import Home
 from tests.app.browsing import PATIENCE_MS, open_browser
 from tests.app.conftest import window_over
 
+PICTURES = Path(__file__).parents[2] / ".github" / "pictures"
 SIZES_PX = {"desk": (1280, 800), "tablet": (820, 1180)}
 # A room, or a part of it, by the names of its tabs.
 ROOMS = {
@@ -112,7 +112,7 @@ def make_small(folder: Path) -> None:
         with Image.open(folder / f"{name}.png") as whole:
             shown = whole.convert("RGB").crop((0, 0, *SIZES_PX["desk"]))
         few = shown.quantize(256, kmeans=3)
-        few.save(SIGN.parent / f"{name.split('-')[0]}.png", optimize=True)
+        few.save(PICTURES / f"{name.split('-')[0]}.png", optimize=True)
 
 
 def look(

@@ -17,10 +17,10 @@ from app.create.rendering import Rendering
 from app.drawing import as_markdown
 from app.orders import TrainingOrder
 from app.studio import Studio
-from styles.blend import Blend, BlendPart
 from styles.errors import Cancelled, UnknownStyleError
-from styles.home import Home
-from styles.recipe import Recipe
+from styles.generation.recipe import Recipe
+from styles.mixing.blend import Blend, BlendPart
+from styles.storage.home import Home
 from training.events import Finished
 
 
@@ -36,7 +36,7 @@ def test_an_interrupted_command_says_so(
     def interrupt(*_: object, **named: object) -> None:
         raise KeyboardInterrupt
 
-    monkeypatch.setattr("styles.library.Library.look", interrupt)
+    monkeypatch.setattr("styles.library.library.Library.look", interrupt)
     assert main(["styles", "list", "--home", str(studio.home.root), "--json"]) == Cancelled.exit_code
     answer = capfd.readouterr()
     assert '"Cancelled"' in answer.out and "Stopped." in answer.err
@@ -45,7 +45,7 @@ def test_an_interrupted_command_says_so(
 def test_what_goes_wrong_on_the_page_is_text_and_never_html(studio: Studio) -> None:
     import gradio
 
-    from app.window.answers import answering
+    from app.window.server.answers import answering
 
     @answering(studio, "testing")
     def find() -> None:
@@ -58,14 +58,14 @@ def test_what_goes_wrong_on_the_page_is_text_and_never_html(studio: Studio) -> N
 
 
 def test_a_page_lets_go_of_a_training_whose_folder_is_gone(studio: Studio) -> None:
-    from app.window.train_watch import Watch, _look
+    from app.window.train.watch import Watch, _look
 
     seen, *_ = _look(studio, Watch(job_id="20200101-000000 Gone", chosen=True))
     assert seen == Watch(blank=False)
 
 
 def test_what_start_answered_goes_once_it_is_true_no_more(studio: Studio, tmp_path: Path) -> None:
-    from app.window.train_watch import Watch, _look
+    from app.window.train.watch import Watch, _look
 
     Image.new("RGB", (80, 80), "teal").save(tmp_path / "one.png")
     first, second = (
@@ -101,7 +101,7 @@ def test_a_missing_style_is_told_by_the_name_in_the_picture(studio: Studio) -> N
     style = "ab" * 32
     recipe = Recipe("a house", blend=Blend((BlendPart(style, 1.0),)), style_names=((style, "Ink wash"),))
     with pytest.raises(UnknownStyleError, match="Ink wash"):
-        studio.easel.blend_again(recipe)
+        studio.base_session.blend_again(recipe)
 
 
 def test_a_painting_can_be_stopped_and_waited_for() -> None:
@@ -126,7 +126,7 @@ def test_a_painting_can_be_stopped_and_waited_for() -> None:
 
 
 def test_a_proxy_is_kept_from_our_own_page_and_put_back(monkeypatch: pytest.MonkeyPatch) -> None:
-    from app.window.serving import _no_proxy_to_ourselves
+    from app.window.server.serving import _no_proxy_to_ourselves
 
     monkeypatch.setenv("no_proxy", "example.org")
     monkeypatch.delenv("NO_PROXY", raising=False)

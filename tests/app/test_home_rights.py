@@ -15,8 +15,8 @@ from app.key import home_key, open_page
 from app.password import hashed
 from app.settings import Settings
 from app.studio import Studio
-from styles.atomic import write_private
-from styles.home import Home
+from styles.storage.atomic import write_private
+from styles.storage.home import Home
 from tests.fuzzing import home_files
 
 pytestmark = pytest.mark.skipif(os.name == "nt", reason="Windows has the rights of the user's profile")

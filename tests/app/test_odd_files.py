@@ -15,8 +15,8 @@ import pytest
 from app.create.history import History
 from app.studio import Studio
 from styles.errors import AtelierError, BadInput
-from styles.home import Home
-from styles.pictures import read_recipe
+from styles.generation.png_recipe import read_recipe
+from styles.storage.home import Home
 from tests.app import odd_home
 from tests.app.conftest import Atelier
 from tests.conftest import REPOSITORY

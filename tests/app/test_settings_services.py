@@ -14,8 +14,8 @@ from app.report import report, without_private
 from app.settings import Settings
 from app.studio import Studio
 from styles.errors import BadInput, JobError, SettingsError
-from styles.home import Home
-from styles.library import Library
+from styles.library.library import Library
+from styles.storage.home import Home
 from training.job import jobs_in
 from training.leftovers import clear
 

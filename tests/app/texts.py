@@ -9,7 +9,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 import styles.errors
-from app.words import LANGUAGES, catalogue
+from app.i18n import LANGUAGES, catalogue
 from tests.conftest import REPOSITORY
 
 SAYING = {"say": 1, "say_count": 3, "unsaid": 1}  # how many of the first arguments may hold a text
@@ -48,13 +48,13 @@ def modules(*packages: str) -> Iterator[tuple[str, ast.Module]]:
 
 
 def said_texts() -> list[Text]:
-    """Every text that `app/` asks `app.words` for."""
+    """Every text that `app/` asks `app.i18n` for."""
     found = []
     for name, module in modules("app"):
         asked = {
             alias.asname or alias.name: alias.name
             for node in ast.walk(module)
-            if isinstance(node, ast.ImportFrom) and node.module == "app.words"
+            if isinstance(node, ast.ImportFrom) and node.module == "app.i18n"
             for alias in node.names
         }
         for node in ast.walk(module):

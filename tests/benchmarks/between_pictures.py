@@ -18,11 +18,11 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from app.create.at_hand import SETTLED_SECONDS
 from app.create.mix_orders import MixOrder, StyleOrder
+from app.create.style_cache import SETTLED_SECONDS
 from app.orders import PictureOrder
 from app.studio import Studio
-from styles.home import Home
+from styles.storage.home import Home
 from tests.benchmarks.pairs import spread_of
 from tests.styles.making import random_style
 
@@ -34,7 +34,7 @@ class Painter:
         self.studio = Studio(Home(folder / "home").create())
         self.studio.settings = replace(self.studio.settings, device="cpu", safety_checker=False)
         self.folder = folder / "pictures"
-        with self.studio.easel.opened("starter", self.studio.settings) as base:
+        with self.studio.base_session.opened("starter", self.studio.settings) as base:
             self.base = base
             for seed in range(styles):
                 style = random_style(base.unet, f"Style {seed}", family="starter", seed=seed, rank=8)
@@ -50,7 +50,7 @@ class Painter:
     def waits(self, styles: int, *, afresh: bool) -> float:
         """Return the seconds until the first step of a picture of that many styles."""
         if afresh:
-            self.studio.easel.styles.put_away()
+            self.studio.base_session.styles.put_away()
             vars(self.base).pop("carried", None)
         names = tuple(StyleOrder(f"Style {number}", 0.5) for number in range(styles))
         order = PictureOrder(

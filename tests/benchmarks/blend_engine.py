@@ -21,9 +21,9 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from styles.base import DTYPES
-from styles.stacked import blended
-from styles.style import Style
+from styles.bases.base import DTYPES
+from styles.formats.style import Style
+from styles.mixing.model_patcher import blended
 from tests.benchmarks.blend_subjects import (
     Subject,
     fingerprint,

@@ -14,8 +14,8 @@ import torch
 from torch import Tensor
 from torch.utils.flop_counter import FlopCounterMode
 
-from styles.base import DTYPES, device_for
-from styles.style import Style, StyleCard
+from styles.bases.base import DTYPES, device_for
+from styles.formats.style import Style, StyleCard
 from tests.styles.making import random_style
 
 STARTER = Path(__file__).resolve().parents[2] / "styles" / "starter"

@@ -22,15 +22,15 @@ import numpy as np
 import torch
 from PIL import Image
 
-from styles.home import Home
-from styles.style_file import read_card
+from styles.formats.style_file import read_card
+from styles.storage.home import Home
 from tests.tiny import tiny_tokenizer
 from training.events import Finished, PhaseStarted, StepDone
 from training.job import Job
 from training.plan import plan_for
 
 REPOSITORY = Path(__file__).resolve().parents[2]
-CONFIGS = REPOSITORY / "styles" / "configs" / "sd1"
+CONFIGS = REPOSITORY / "styles" / "bases" / "configs" / "sd1"
 CHILD = """
 import resource, runpy, sys
 sys.argv = ["training", *sys.argv[1:]]

@@ -16,8 +16,8 @@ from typing import Any
 
 import numpy as np
 
-from styles.home import Home
-from styles.style import Style
+from styles.formats.style import Style
+from styles.storage.home import Home
 from tests.benchmarks.style_exam import (
     Bench,
     Prompts,

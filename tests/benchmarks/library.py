@@ -134,8 +134,8 @@ def open_window(options: argparse.Namespace) -> dict[str, Any]:
 
 def library_of(options: argparse.Namespace) -> Any:
     """The library over the home that is measured."""
-    from styles.home import Home
-    from styles.library import Library
+    from styles.library.library import Library
+    from styles.storage.home import Home
 
     return Library(Home(options.home))
 

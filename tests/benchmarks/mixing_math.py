@@ -17,13 +17,13 @@ from typing import Any
 
 import torch
 
-from styles.bake import BakePlan, bake
-from styles.blend import Blend, BlendPart
-from styles.conflict import overlap
-from styles.style import Style, StyleCard, StyleLayer
+from styles.formats.style import Style, StyleCard, StyleLayer
+from styles.mixing.bake import BakePlan, bake
+from styles.mixing.blend import Blend, BlendPart
+from styles.mixing.conflict import overlap
 from tests.benchmarks.pairs import alone
 
-CONFIG = Path(__file__).resolve().parents[2] / "styles" / "configs" / "sd1"
+CONFIG = Path(__file__).resolve().parents[2] / "styles" / "bases" / "configs" / "sd1"
 CPU = torch.device("cpu")
 
 

@@ -14,8 +14,8 @@ from pathlib import Path
 
 import numpy as np
 
-from styles.bases import STARTER
-from styles.home import Home
+from styles.bases.shelf import STARTER
+from styles.storage.home import Home
 from tests.benchmarks.learning import TRIGGER
 from tests.benchmarks.style_exam import Bench, Prompts, train_style
 from training.artworks import inspect

@@ -16,7 +16,7 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
-from styles.picture_budget import DECODING, MOST_BYTES
+from styles.storage.picture_budget import DECODING, MOST_BYTES
 from training.artworks import MOST_PIXELS, open_artwork
 
 # Bytes a pixel at the worst moment, as the budget counts them.

@@ -30,8 +30,8 @@ import psutil
 from gradio_client import Client
 from safetensors.torch import load_file, save_file
 
-from app.window.sessions import SESSIONS
-from styles.library import BUNDLED
+from app.window.server.sessions import SESSIONS
+from styles.library.library import BUNDLED
 from tests.app.conftest import Served, window_over
 
 PATIENCE_SECONDS = 300.0  # with an answer, on a machine that is busy

@@ -10,7 +10,7 @@ from pathlib import Path
 
 from app.password import hashed
 from app.settings import Settings
-from styles.home import Home
+from styles.storage.home import Home
 from tests.app.conftest import window_over
 from tests.app.window.strangers import PASSWORD, Shared, every_route, let_in, refused_on, run, strangers
 

@@ -23,14 +23,14 @@ from typing import Any
 
 import numpy as np
 
-from styles.base import Base, open_base
-from styles.blend import STRONGEST
-from styles.home import Home
-from styles.library import BUNDLED
-from styles.probe import PROMPTS, SEED, Probe, walk
-from styles.strength import FULL
-from styles.style import Style
-from styles.style_file import read_style
+from styles.bases.base import Base, open_base
+from styles.formats.style import Style
+from styles.formats.style_file import read_style
+from styles.generation.effect_probe import PROMPTS, SEED, Probe, walk
+from styles.library.library import BUNDLED
+from styles.mixing.blend import STRONGEST
+from styles.mixing.strength import FULL
+from styles.storage.home import Home
 from tests.benchmarks.style_exam import Prompts, artworks_of
 from training.distance import distance
 from training.job import Job

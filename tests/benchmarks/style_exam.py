@@ -13,12 +13,12 @@ import numpy as np
 import torch
 from PIL import Image
 
-from styles.base import Base, open_base
-from styles.home import Home
-from styles.style import Style
-from styles.style_file import read_style
+from styles.bases.base import Base, open_base
+from styles.formats.style import Style
+from styles.formats.style_file import read_style
+from styles.storage.home import Home
 from training.artworks import collect, full_caption
-from training.distance import PARTS, Look, distance, gap_closed, look
+from training.distance import PARTS, StyleStatistics, distance, gap_closed, look
 from training.events import Finished
 from training.job import Job
 from training.plan import plan_for
@@ -127,7 +127,7 @@ class Reference:
 
     hand: str
     pictures: np.ndarray
-    look: Look
+    look: StyleStatistics
     floor: dict[str, float]
     subject: float | None
 

@@ -22,8 +22,8 @@ import numpy as np
 import torch
 from PIL import Image
 
-from styles.base import Base, open_base
-from styles.home import Home
+from styles.bases.base import Base, open_base
+from styles.storage.home import Home
 from training import encode
 from training.adapters import adapted
 from training.draws import draw

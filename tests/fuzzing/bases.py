@@ -11,8 +11,8 @@ from pathlib import Path
 from random import Random
 from typing import Any
 
-from styles.bases import BaseShelf, find_source
-from styles.home import Home
+from styles.bases.shelf import BaseShelf, find_source
+from styles.storage.home import Home
 from tests.fuzzing.kinds import Kind, asked, shown
 from tests.fuzzing.spoiling import (
     add_stray,
@@ -124,9 +124,9 @@ def _write_single(rng: Random, seeds: Seeds, path: Path) -> None:
 
 
 def _open_and_paint(path: Path, home: Home) -> None:
-    from styles.base import open_base
-    from styles.generate import generate
-    from styles.request import CreateRequest
+    from styles.bases.base import open_base
+    from styles.generation.generate import generate
+    from styles.generation.request import CreateRequest
 
     base = asked(lambda: open_base(path, home, device="cpu"))
     if base is None:

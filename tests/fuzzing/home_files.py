@@ -14,10 +14,10 @@ from app.studio import Studio
 from app.train.draft import Grid
 from app.train.form import form_of
 from app.window.problems import problems_drawn
-from styles.blend import Blend, BlendPart
-from styles.home import Home
-from styles.library import Library
-from styles.strength import Effect, Effects
+from styles.library.library import Library
+from styles.mixing.blend import Blend, BlendPart
+from styles.mixing.strength import Effect, Effects
+from styles.storage.home import Home
 from tests.fuzzing.kinds import Kind, asked, shown
 from tests.fuzzing.spoiling import (
     add_stray,
@@ -61,9 +61,9 @@ def prepare(folder: Path) -> Path:
     studio.blends.save("half", Blend((BlendPart(style.id, 0.5),)))
     Image.new("RGB", (64, 64), "teal").save(folder / "one.png")
     (folder / "one.txt").write_text("a house")
-    list(studio.desk.draft.add([folder / "one.png", folder / "one.txt"], GRID))
-    studio.desk.draft.remember({"name": "ink", "preset": "quick"})
-    studio.desk.draft.caption_all("a house")
+    list(studio.preparation.draft.add([folder / "one.png", folder / "one.txt"], GRID))
+    studio.preparation.draft.remember({"name": "ink", "preset": "quick"})
+    studio.preparation.draft.caption_all("a house")
     Effects(home).add("key", {style.id: Effect(0.1, (0.0,) * 256)})
     (home.styles / "ink.json").write_text(json.dumps({"activation text": "inkwash", "preferred weight": 0.7}))
     (home.bases / "shelf.json").write_text(
@@ -122,16 +122,16 @@ def _ask(studio: Studio, home: Home) -> None:
     studio.queue.waiting()
     asked(studio.queue.move_on)
     asked(studio.queue.release)
-    form = form_of(studio.desk.draft.form())
+    form = form_of(studio.preparation.draft.form())
     json.dumps(form, ensure_ascii=False).encode("utf-8")
-    asked(lambda: studio.desk.draft.artworks(GRID))
-    asked(studio.desk.draft.undo) if studio.desk.draft.can_undo else None
-    asked(lambda: studio.desk.draft.remember({"name": "other"}))
-    asked(lambda: studio.desk.draft.clear())
+    asked(lambda: studio.preparation.draft.artworks(GRID))
+    asked(studio.preparation.draft.undo) if studio.preparation.draft.can_undo else None
+    asked(lambda: studio.preparation.draft.remember({"name": "other"}))
+    asked(lambda: studio.preparation.draft.clear())
     Effects(home).known("key")
     asked(lambda: Effects(home).add("key", {}))
-    studio.desk.measuring._known()
-    studio.easel._places()
+    studio.preparation.measuring._known()
+    studio.base_session._places()
     studio.recent_pictures(9)
     disk_use(home)
     asked(lambda: studio.change_settings(language="en"))

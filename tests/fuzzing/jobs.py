@@ -12,7 +12,7 @@ from app.disk import disk_use
 from app.train.drawing import film, job_words, progress_card, queue_list
 from app.train.progress import Progress
 from app.train.trainings import Trainings, notes_on
-from styles.home import Home
+from styles.storage.home import Home
 from tests.fuzzing.kinds import Kind, asked, shown
 from tests.fuzzing.spoiling import (
     add_stray,
@@ -73,7 +73,7 @@ def prepare(folder: Path) -> Path:
     (job / "artworks.json").write_text(json.dumps(rows))
     (job / "events.jsonl").write_text("".join(to_json_line(event) + "\n" for event in EVENTS))
     for step in (0, 10, 20):
-        state = Checkpoint(checkpoints.Progress(step), {"a": torch.ones(2)}, {"a.step": torch.ones(1)})
+        state = Checkpoint(checkpoints.RunState(step), {"a": torch.ones(2)}, {"a.step": torch.ones(1)})
         checkpoints.save(job / "checkpoints", state, 20)
     return job.parent
 

@@ -9,10 +9,10 @@ from pathlib import Path
 from random import Random
 
 from app.create.history import History
-from styles.blend import Blend, BlendPart
-from styles.home import Home
-from styles.pictures import parameters_text, read_recipe
-from styles.recipe import Recipe
+from styles.generation.png_recipe import parameters_text, read_recipe
+from styles.generation.recipe import Recipe
+from styles.mixing.blend import Blend, BlendPart
+from styles.storage.home import Home
 from tests.fuzzing.kinds import Kind, asked, shown
 from tests.fuzzing.spoiling import replace_oddly, spoiled_bytes, spoiled_text
 from tests.styles.mutations import TEXTS, spoil_text

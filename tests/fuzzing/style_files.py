@@ -6,8 +6,8 @@ from functools import partial
 from pathlib import Path
 from random import Random
 
-from styles.home import Home
-from styles.library import Library
+from styles.library.library import Library
+from styles.storage.home import Home
 from tests.fuzzing.kinds import Kind, asked, shown
 from tests.fuzzing.spoiling import add_stray
 from tests.styles import fuzzing

@@ -58,7 +58,6 @@ class Clone:
         for made in (
             self.root / "app" / "setup",
             self.root / "app" / "cli",
-            self.root / "styles",
             self.root / "tests",
             self.packages,
             self.programs,
@@ -68,9 +67,11 @@ class Clone:
             ROOT / "launch.py",
             ROOT / "app" / "key.py",
             *(ROOT / "app" / "setup").glob("*.py"),
-            *(ROOT / "styles").glob("*.py"),
+            *(ROOT / "styles").rglob("*.py"),
         ]:
-            shutil.copy(file, self.root / file.relative_to(ROOT))
+            copy = self.root / file.relative_to(ROOT)
+            copy.parent.mkdir(parents=True, exist_ok=True)
+            shutil.copy(file, copy)
         (self.root / "app" / "cli" / "main.py").write_text(COMMAND_LINE)
         (self.root / "app" / "log.py").write_text("")
         (self.root / "requirements.txt").write_text("brush~=1.0  # to paint\n")
@@ -163,7 +164,10 @@ def test_a_refused_update_names_the_log_and_leaves_what_was_there(clone: Clone) 
 
 def test_the_tests_run_from_the_project_with_their_own_requirements(clone: Clone) -> None:
     answer = clone.run("test", "-k", "one thing")
-    assert answer.stdout == "pytest ['-q', '-n', '2', '--dist', 'loadfile', '--no-loadscope-reorder', '-k', 'one thing']\n"
+    assert (
+        answer.stdout
+        == "pytest ['-q', '-n', '2', '--dist', 'loadfile', '--no-loadscope-reorder', '-k', 'one thing']\n"
+    )
     assert read_stamp(clone.root)["tests"]
     assert clone.run("setup").stderr == ""  # and don't have to be left out again
 

@@ -12,6 +12,8 @@ import pytest
 
 ROOT = Path(__file__).resolve().parents[2]
 PACKAGES = ("app", "training", "styles")
+STOREYS = ("storage", "formats", "bases", "mixing", "generation")
+ROOMS_BELOW = {room: STOREYS[:place] for place, room in enumerate(STOREYS)} | {"library": STOREYS[:-1]}
 
 
 @pytest.mark.parametrize("arguments", [["check"], ["format", "--check"]])
@@ -31,6 +33,8 @@ def _imports(file: Path) -> Iterator[str]:
     for node in ast.walk(ast.parse(file.read_text(encoding="utf-8"))):
         if isinstance(node, ast.Import):
             yield from (alias.name for alias in node.names)
+        elif isinstance(node, ast.ImportFrom) and node.module == "styles":
+            yield from (f"styles.{alias.name}" for alias in node.names)
         elif isinstance(node, ast.ImportFrom) and node.module:
             yield node.module
 
@@ -45,6 +49,22 @@ def test_imports_go_one_way(package: str) -> None:
         for file in sorted((ROOT / package).rglob("*.py"))
         for name in _imports(file)
         if name.split(".")[0] in forbidden
+    ]
+    assert wrong == []
+
+
+@pytest.mark.parametrize("room", ROOMS_BELOW)
+def test_rooms_of_styles_import_those_below(room: str) -> None:
+    """errors < storage < formats < bases < mixing < generation; library over all but generation. None goes round."""
+    allowed = {"errors", room, *ROOMS_BELOW[room]}
+    assert {path.name for path in (ROOT / "styles").iterdir() if (path / "__init__.py").exists()} == set(
+        ROOMS_BELOW
+    )
+    wrong = [
+        f"{file.relative_to(ROOT)} imports {name}"
+        for file in sorted((ROOT / "styles" / room).rglob("*.py"))
+        for name in _imports(file)
+        if name.split(".")[0] == "styles" and name.split(".")[1] not in allowed
     ]
     assert wrong == []
 
@@ -70,8 +90,8 @@ def test_the_page_is_built_before_torch_is_imported(tmp_path: Path) -> None:
     """It takes seconds to import, and is not needed before somebody paints."""
     script = (
         "import sys; from pathlib import Path; from app.studio import Studio; from app.window.page import build; "
-        "from app.window.news import News; "
-        "from styles.home import Home; build(Studio(Home(Path(sys.argv[1]) / 'home').create()), News()); "
+        "from app.window.server.news import News; "
+        "from styles.storage.home import Home; build(Studio(Home(Path(sys.argv[1]) / 'home').create()), News()); "
         "print([m for m in ('torch', 'diffusers', 'transformers') if m in sys.modules])"
     )
     command = [sys.executable, "-c", script, str(tmp_path)]

@@ -143,9 +143,10 @@ def _copy_launcher(folder: Path) -> None:
     (folder / "app").mkdir()
     shutil.copy(ROOT / "app" / "__init__.py", folder / "app")
     for package in ("app/setup", "styles"):
-        (folder / package).mkdir()
-        for module in (ROOT / package).glob("*.py"):
-            shutil.copy(module, folder / package)
+        for module in (ROOT / package).rglob("*.py"):
+            copy = folder / module.relative_to(ROOT)
+            copy.parent.mkdir(parents=True, exist_ok=True)
+            shutil.copy(module, copy)
 
 
 def _run_bare(folder: Path, *arguments: str) -> subprocess.CompletedProcess[str]:

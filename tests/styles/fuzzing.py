@@ -24,9 +24,9 @@ from random import Random
 from typing import Any
 
 from styles.errors import BadInput, StyleFileError
-from styles.peft_folder import CONFIG, WEIGHTS
-from styles.style import Style, StyleCard
-from styles.verify import verify
+from styles.formats.peft import CONFIG, WEIGHTS
+from styles.formats.style import Style, StyleCard
+from styles.library.verify import verify
 from tests.styles.mutations import spoiled
 from tests.styles.seed_files import Draft, file_of, numbered_unet, seeds
 
@@ -99,7 +99,7 @@ def write(folder: Path, data: bytes, config: str | None) -> Path:
 
 def read(path: Path, rng: Random, always_export: bool = False) -> tuple[str, str]:
     """Return (opened | refused, reason); raises for anything else."""
-    from styles.style_file import read_card, read_style, style_bytes
+    from styles.formats.style_file import read_card, read_style, style_bytes
 
     card, _ = _or_refusal(lambda: read_card(path))
     style, reason = _or_refusal(lambda: read_style(path))
@@ -178,9 +178,9 @@ def _opens_elsewhere(path: Path) -> None:
 
 def _shown_and_edited(path: Path, style_id: str) -> None:
     """What strangers wrote into a file can be listed, and a new card stands beside it; the tensors stay."""
-    from styles.edit import edit_card
-    from styles.shown import shown_metadata_of
-    from styles.tensor_header import open_header
+    from styles.formats.safetensors_header import open_header
+    from styles.library.edit import edit_card
+    from styles.library.privacy_report import shown_metadata_of
 
     for row in shown_metadata_of(open_header(path).metadata, "file"):
         _plain_text(row.where + row.key + row.value)

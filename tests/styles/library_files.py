@@ -9,8 +9,8 @@ import random
 from collections.abc import Mapping
 from pathlib import Path
 
-from styles.home import Home
-from styles.library import Library
+from styles.library.library import Library
+from styles.storage.home import Home
 
 LAYER = "lora_unet_down_blocks_0_attentions_0_transformer_blocks_0_attn2_to_k"
 WIDTHS = {"starter": 256, "sd1": 768, "sd2": 1024, "sdxl": 2048}

@@ -8,8 +8,8 @@ from typing import Any
 
 import torch
 
-from styles.style import Style, StyleCard, StyleLayer
-from styles.style_file import write_style
+from styles.formats.style import Style, StyleCard, StyleLayer
+from styles.formats.style_file import write_style
 
 
 @dataclass

@@ -6,9 +6,9 @@ import numpy
 import torch
 from PIL import Image
 
-from styles.base import Base
-from styles.generate import CreateRequest, PictureDone, generate
-from styles.style import Style, StyleCard, StyleLayer
+from styles.bases.base import Base
+from styles.formats.style import Style, StyleCard, StyleLayer
+from styles.generation.generate import CreateRequest, PictureDone, generate
 
 
 def style_for(base: Base, seed: int, strength: float = 0.5) -> Style:

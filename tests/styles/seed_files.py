@@ -109,10 +109,10 @@ def own() -> Draft:
     import torch
     from PIL import Image
 
-    from styles.bake_record import BakeRecord, Parent
-    from styles.style import Style, StyleCard, StyleLayer
-    from styles.style_file import style_bytes
-    from styles.thumbnail import thumbnail_jpeg
+    from styles.formats.bake_record import BakeRecord, Parent
+    from styles.formats.style import Style, StyleCard, StyleLayer
+    from styles.formats.style_file import style_bytes
+    from styles.formats.thumbnail import thumbnail_jpeg
 
     noise = Image.frombytes("RGB", (16, 16), bytes(range(256)) * 3).resize((256, 256))
     bake = BakeRecord("svd", 0.1, ((f"unet.{BLOCK}.attn2.to_k", 0.1),), (Parent("one", "ab" * 32, 0.5),))
@@ -166,7 +166,7 @@ def numbered_text() -> Draft:
 
 def numbered_unet() -> Draft:
     """A numbered file of a whole UNet; large, as all of its 144 layers have to be there."""
-    from styles.numbered import unet_walk
+    from styles.formats.cloneofsimo import unet_walk
 
     widths = {"c0": 320, "c1": 640, "c2": 1280, "words": 768}
     tensors = {}

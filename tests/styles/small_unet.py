@@ -9,7 +9,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.func import functional_call
 
-from styles.style import Style, StyleCard, StyleLayer
+from styles.formats.style import Style, StyleCard, StyleLayer
 
 WIDTH, WORDS = 16, 24
 

@@ -13,9 +13,9 @@ from pathlib import Path
 import pytest
 
 from styles.errors import StyleFileError
-from styles.style_file import judge, read_card, read_style
-from styles.tensor_header import LARGEST_HEADER, Header, TensorEntry, read_header
-from styles.verify import verify
+from styles.formats.safetensors_header import LARGEST_HEADER, Header, TensorEntry, read_header
+from styles.formats.style_file import judge, read_card, read_style
+from styles.library.verify import verify
 from tests.styles.seed_files import Draft, file_of, jpeg, piece, seeds
 
 REPOSITORY = Path(__file__).resolve().parents[2]
@@ -121,7 +121,7 @@ def test_json_inside_the_metadata_takes_bounded_memory(tmp_path: Path, key: str)
 
 
 def test_a_picture_that_claims_to_be_huge_is_not_unpacked() -> None:
-    from styles.thumbnail import public_thumbnail
+    from styles.formats.thumbnail import public_thumbnail
 
     picture = bytearray(jpeg())
     start = picture.find(b"\xff\xc0")

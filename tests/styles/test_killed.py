@@ -16,7 +16,7 @@ import pytest
 from PIL import Image
 
 from styles.errors import UnknownStyleError
-from styles.library import Library
+from styles.library.library import Library
 from tests.styles.library_files import library_at, put
 
 Change = Callable[[Library, Path], object]

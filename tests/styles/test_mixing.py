@@ -8,14 +8,14 @@ from pathlib import Path
 
 import pytest
 
-from styles.base import Base, open_base
-from styles.blend import MODES, Blend, BlendPart
+from styles.bases.base import Base, open_base
 from styles.errors import BlendError, Cancelled
-from styles.generate import CreateRequest, StepDone, generate, request_again
-from styles.home import Home
-from styles.pictures import png_bytes, read_recipe, save_picture
-from styles.stacked import BlendedModel
-from styles.style import Style
+from styles.formats.style import Style
+from styles.generation.generate import CreateRequest, DenoisingStep, generate, request_again
+from styles.generation.png_recipe import png_bytes, read_recipe, save_picture
+from styles.mixing.blend import MODES, Blend, BlendPart
+from styles.mixing.model_patcher import ModelPatcher
+from styles.storage.home import Home
 from tests.styles.painting import apart, paint, style_for, wording_style
 
 ROUNDING = 1  # of 255
@@ -66,9 +66,9 @@ def test_a_level_schedule_is_the_weight_and_a_late_one_is_not(base: Base, styles
 def test_a_prompt_is_told_to_the_styles_once(
     base: Base, styles: tuple[Style, ...], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    told, prompt = [], BlendedModel.prompt
+    told, prompt = [], ModelPatcher.prompt
     monkeypatch.setattr(
-        BlendedModel, "prompt", lambda mix, states: (told.append(states), prompt(mix, states))
+        ModelPatcher, "prompt", lambda mix, states: (told.append(states), prompt(mix, states))
     )
     for mode in MODES:
         paint(base, request_of(blend_of(styles, 0.7, 0.9, mode=mode)), styles[:2])
@@ -119,7 +119,7 @@ def test_one_step_of_turns_is_one_style_and_of_averages_their_mean(
         """What the first step takes for the finished picture: linear in the prediction."""
         request = request_of(blend, steps=1, guidance=3.0, guidance_rescale=0.0, sampler="ddim")
         event = next(iter(generate(base, request, styles)))
-        assert isinstance(event, StepDone)
+        assert isinstance(event, DenoisingStep)
         return event.pixels.float()
 
     first, second = clean(blend_of(styles, 0.7)), clean(blend_of(styles, 0.0, 0.9))

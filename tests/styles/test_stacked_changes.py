@@ -13,10 +13,10 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from styles.errors import BlendError, OutOfMemory, WrongFamilyError
-from styles.fitting import inner_blocks
-from styles.stack import Stack
-from styles.stacked import blended
-from styles.style import Style, StyleCard, StyleLayer
+from styles.formats.style import Style, StyleCard, StyleLayer
+from styles.mixing.layer_matching import inner_blocks
+from styles.mixing.layer_patch import LayerPatch
+from styles.mixing.model_patcher import blended
 from tests.styles.making import PlainBase, random_layer
 from tests.styles.small_unet import WIDTH, SmallUnet, by_weights, small_inputs, small_style
 
@@ -112,9 +112,9 @@ def test_an_addition_for_which_memory_ends_changes_nothing(
     unet, style = SmallUnet(), small_style("a", 1)
     more = small_style("b", 2, rank=6, marks=("attn1", "attn2"))  # more ranks than there is room for
     x, words = small_inputs()
-    real, left = getattr(Stack, where), [7]
+    real, left = getattr(LayerPatch, where), [7]
 
-    def fails_later(stack: Stack, *arguments: Any) -> None:
+    def fails_later(stack: LayerPatch, *arguments: Any) -> None:
         left[0] -= 1
         if left[0] < 0:
             raise torch.OutOfMemoryError
@@ -125,7 +125,7 @@ def test_an_addition_for_which_memory_ends_changes_nothing(
         mix.prompt(words)
         before, ranks = unet(x, words), {name: stack.down.data_ptr() for name, stack in mix.stacks.items()}
         with monkeypatch.context() as patched, pytest.raises(OutOfMemory, match="“b”"):
-            patched.setattr(Stack, where, fails_later)
+            patched.setattr(LayerPatch, where, fails_later)
             mix.add(more)
         assert mix.styles == (style,) and not any("attn1" in name for name in mix.stacks)
         assert {name: stack.down.data_ptr() for name, stack in mix.stacks.items()} == ranks

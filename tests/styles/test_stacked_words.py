@@ -9,7 +9,7 @@ import pytest
 import torch
 
 from styles.errors import BlendError
-from styles.stacked import BlendedModel, blended
+from styles.mixing.model_patcher import ModelPatcher, blended
 from tests.styles.making import PlainBase, inputs, noise_pred, random_style, unet_of
 from tests.styles.small_unet import SmallUnet, by_weights, small_inputs, small_style
 
@@ -59,7 +59,7 @@ def test_a_kept_prompt_paints_the_same_on_a_real_unet(tiny_sd1: Path) -> None:
 class Walk:
     """A mix with a prompt that is pulled about, beside what it should be."""
 
-    def __init__(self, mix: BlendedModel, unet: SmallUnet, seed: int) -> None:
+    def __init__(self, mix: ModelPatcher, unet: SmallUnet, seed: int) -> None:
         self.mix, self.unet, self.random = mix, unet, random.Random(seed)
         self.plain = SmallUnet()  # the same, without styles
         self.shelf = [small_style(f"s{number}", number, rank=1 + number) for number in range(6)]

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from training import distance as d
-from training.distance import Look, distance, gap_closed, look, nearest
+from training.distance import StyleStatistics, distance, gap_closed, look, nearest
 from training.starter.hands import HANDS, HELD_OUT, draw
 from training.starter.scenes import sample_scene
 
@@ -21,13 +21,13 @@ def drawn(hand: str, first: int, count: int) -> np.ndarray:
 
 
 @pytest.fixture(scope="module")
-def references() -> dict[str, Look]:
+def references() -> dict[str, StyleStatistics]:
     """Each hand over scenes of its own, so that nothing but the hand is alike."""
     hands = (*HANDS, *HELD_OUT)
     return {hand: look(drawn(hand, 1000 * number, 32)) for number, hand in enumerate(hands)}
 
 
-def test_it_names_the_hand_that_drew_a_set(references: dict[str, Look]) -> None:
+def test_it_names_the_hand_that_drew_a_set(references: dict[str, StyleStatistics]) -> None:
     wrong = []
     for number, hand in enumerate(references):
         for part in range(SETS):
@@ -37,7 +37,7 @@ def test_it_names_the_hand_that_drew_a_set(references: dict[str, Look]) -> None:
     assert len(wrong) / (SETS * len(references)) <= 0.05, wrong
 
 
-def test_two_hands_are_about_one_apart(references: dict[str, Look]) -> None:
+def test_two_hands_are_about_one_apart(references: dict[str, StyleStatistics]) -> None:
     raw = [d.raw_parts(a, b) for a, b in combinations(references.values(), 2)]
     units = {
         "palette": d.PALETTE_UNIT,

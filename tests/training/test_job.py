@@ -9,8 +9,8 @@ from typing import Any
 
 import pytest
 
-from styles import atomic
 from styles.errors import BadInput, DiskFullError, Failure, JobError, PictureError, PlanError
+from styles.storage import atomic
 from training import checkpoint
 from training.events import Failed, Finished, Paused, PhaseStarted, StepDone, Warned
 from training.job import Job, jobs_in

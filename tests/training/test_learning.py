@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from styles.home import Home
+from styles.storage.home import Home
 from tests.benchmarks.learning import TRIGGER
 from tests.benchmarks.style_exam import BARS, Bench, Prompts, Reference, artworks_of, train_style, untrained
 from training.starter.evaluate import PaintPlan

@@ -8,9 +8,9 @@ from pathlib import Path
 import torch
 from safetensors.torch import load_file
 
-from styles.base import open_base
-from styles.bases import STARTER
-from styles.home import Home
+from styles.bases.base import open_base
+from styles.bases.shelf import STARTER
+from styles.storage.home import Home
 from training.starter.build import build, further
 from training.starter.stage import BuildPlan
 

@@ -13,14 +13,14 @@ import pytest
 import torch
 from PIL import Image
 
-from styles import threads
-from styles.base import Base, open_base
+from styles.bases import threads
+from styles.bases.base import Base, open_base
 from styles.errors import DiskFullError, JobError, OutOfMemory, PlanError, TrainingFailed, UnknownStyleError
-from styles.generate import CreateRequest, PictureDone, generate
-from styles.home import Home
-from styles.library import Library
-from styles.prompts import encode_prompts
-from styles.style_file import read_style
+from styles.formats.style_file import read_style
+from styles.generation.generate import CreateRequest, PictureDone, generate
+from styles.generation.prompts import encode_prompts
+from styles.library.library import Library
+from styles.storage.home import Home
 from tests.styles.out_of_memory import MEMORY_FULL
 from tests.tiny import tiny_base_folder
 from training import checkpoint, encode

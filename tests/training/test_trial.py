@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from styles.home import Home
+from styles.storage.home import Home
 from training.trial import Trial, main, shape_of
 
 from .conftest import small_plan

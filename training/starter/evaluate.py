@@ -16,9 +16,9 @@ import torch.nn.functional as F
 from PIL import Image
 from torch import Tensor
 
-from styles.base import STARTER_GUIDANCE, Base, open_base
-from styles.generate import CreateRequest, PictureDone, generate
-from styles.home import Home
+from styles.bases.base import STARTER_GUIDANCE, Base, open_base
+from styles.generation.generate import CreateRequest, PictureDone, generate
+from styles.storage.home import Home
 from training.starter.classifier import PARTS, Reader, held_out_drawing, open_reader, read
 from training.starter.drawings import sample
 from training.starter.hands import HANDS, HELD_OUT, draw
@@ -26,7 +26,7 @@ from training.starter.scenes import Scene, sample_scene
 from training.starter.sheet import contact_sheet
 
 if TYPE_CHECKING:
-    from styles.style import Style
+    from styles.formats.style import Style
 
 _PAIR_NUMBERS = 5_000_000  # drawings from this number on are in no school book
 _FIDELITY_SEED = 6_000_000

@@ -14,14 +14,14 @@ import numpy
 import pytest
 from PIL import Image
 
-from app.create.bench import bake_plan
 from app.create.mix_orders import MixOrder, StyleOrder
+from app.create.mix_tools import bake_plan
 from app.studio import Studio
-from styles.base import open_base
+from styles.bases.base import open_base
 from styles.errors import Cancelled
-from styles.home import Home
-from styles.library import Library
-from styles.pictures import read_recipe
+from styles.generation.png_recipe import read_recipe
+from styles.library.library import Library
+from styles.storage.home import Home
 from tests.app.conftest import Answer, Atelier
 from tests.app.mixing import home_for_mixing, lacking, style_file_of_rank
 from tests.styles.painting import style_for

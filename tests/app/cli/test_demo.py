@@ -10,8 +10,8 @@ from PIL import Image
 
 from app.cli.demo import DemoPlan, run_demo
 from app.studio import Studio
-from styles.home import Home
-from styles.style_file import read_card
+from styles.formats.style_file import read_card
+from styles.storage.home import Home
 from tests.app.conftest import Atelier, draw_artworks
 
 

@@ -13,7 +13,7 @@ import pytest
 from app.orders import PictureOrder, TrainingOrder
 from app.studio import Studio
 from styles.errors import JobError
-from styles.home import Home
+from styles.storage.home import Home
 from tests.app.conftest import Atelier
 from training.job import Job
 from training.plan import TrainingPlan, plan_for

@@ -13,10 +13,10 @@ from pathlib import Path
 import pytest
 from PIL import Image
 
-from styles.home import Home
-from styles.library import Library
-from styles.pictures import read_recipe, save_picture
-from styles.tensor_header import open_header
+from styles.formats.safetensors_header import open_header
+from styles.generation.png_recipe import read_recipe, save_picture
+from styles.library.library import Library
+from styles.storage.home import Home
 from tests.app.conftest import Atelier, Trained, process_over
 from tests.conftest import REPOSITORY
 from tests.styles.library_files import put

@@ -15,11 +15,11 @@ from app.create.mixing import mix_of
 from app.create.style_choices import choice
 from app.orders import PictureOrder
 from app.studio import Studio
-from styles.blend import Blend, BlendPart
 from styles.errors import UnknownStyleError
-from styles.home import Home
-from styles.recipe import Recipe
-from styles.style import StyleCard
+from styles.formats.style import StyleCard
+from styles.generation.recipe import Recipe
+from styles.mixing.blend import Blend, BlendPart
+from styles.storage.home import Home
 from tests.app.mixing import home_for_mixing
 
 
@@ -108,7 +108,7 @@ def test_a_style_that_is_deleted_is_named_left_out_and_had_back(studio: Studio, 
     for raises in (
         lambda: form.sheet(studio, "strength strip", ink),
         lambda: mix_of(MixOrder(start=mix.blend), library),
-        lambda: studio.easel.blend_again(Recipe("", blend=mix.blend)),
+        lambda: studio.base_session.blend_again(Recipe("", blend=mix.blend)),
     ):
         with pytest.raises(UnknownStyleError, match="“Ink” is in the trash") as told_error:
             raises()

@@ -13,11 +13,11 @@ from app.create.history import History
 from app.create.mix_form import MOST_ROWS, MixForm, MixRow
 from app.create.mix_orders import SheetOrder
 from app.studio import Studio
-from styles.blend import Blend, BlendPart
 from styles.errors import BadInput
-from styles.home import Home
-from styles.pictures import read_recipe
-from styles.recipe import Recipe
+from styles.generation.png_recipe import read_recipe
+from styles.generation.recipe import Recipe
+from styles.mixing.blend import Blend, BlendPart
+from styles.storage.home import Home
 from tests.app.mixing import home_for_mixing
 
 
@@ -159,7 +159,7 @@ def test_measured_strengths_are_known_from_then_on_and_balance_a_mix(studio: Stu
 def test_the_history_is_the_folder(tmp_path: Path, studio: Studio) -> None:
     from PIL import Image
 
-    from styles.pictures import save_picture
+    from styles.generation.png_recipe import save_picture
 
     home = Home(tmp_path / "home").create()
     history = History(home)

@@ -14,12 +14,12 @@ from app.create.mix_orders import SheetOrder
 from app.create.painter import ASKED, DRAFT, DRAFT_STEPS, LIVE, Canvas, Painter
 from app.orders import PictureOrder
 from app.studio import Studio
-from styles import cost
-from styles.base import open_base
-from styles.bases import BaseShelf
+from styles.bases.base import open_base
+from styles.bases.shelf import BaseShelf
 from styles.errors import Cancelled, JobError
-from styles.home import Home
-from styles.pictures import read_recipe
+from styles.generation import cost
+from styles.generation.png_recipe import read_recipe
+from styles.storage.home import Home
 from tests.styles.painting import style_for
 from tests.tiny import tiny_base_folder
 
@@ -120,13 +120,13 @@ def test_stopping_keeps_what_is_finished_and_never_calls_it_a_success(painter: P
 
 def test_stop_is_heard_while_the_base_is_somebody_elses_or_is_being_opened(painter: Painter) -> None:
     studio = painter.studio
-    with studio.easel.opened(studio.base_source(""), studio.settings):
+    with studio.base_session.opened(studio.base_source(""), studio.settings):
         asked = painter.ask(ORDER)
-        while not studio.easel.wanted:
+        while not studio.base_session.wanted:
             pass
         painter.stop()
         assert ended(painter, asked.number).state == "stopped"
-    with pytest.raises(Cancelled), studio.easel.opened("starter", studio.settings, lambda: True):
+    with pytest.raises(Cancelled), studio.base_session.opened("starter", studio.settings, lambda: True):
         pass
 
 
@@ -206,7 +206,7 @@ def test_the_settings_turn_a_safety_checker_off(painter: Painter, tmp_path: Path
     folder = str(tiny_base_folder(tmp_path / "checked", "sd1", safety_checker=True))
     studio = painter.studio
     for wanted in (True, False):
-        with studio.easel.opened(folder, replace(studio.settings, safety_checker=wanted)) as base:
+        with studio.base_session.opened(folder, replace(studio.settings, safety_checker=wanted)) as base:
             assert (base.safety_checker is not None) is wanted
     assert ended(painter, painter.ask(replace(ORDER, base=folder)).number).state == "done"
     assert read_recipe(kept(painter)[0]).safety_checker

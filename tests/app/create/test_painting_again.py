@@ -1,4 +1,4 @@
-"""The easel paints a picture again by its recipe alone, with all that a blend can say and from the kept source."""
+"""A picture is painted again by its recipe alone, with all that a blend can say and from the kept source."""
 
 from __future__ import annotations
 
@@ -7,17 +7,17 @@ from pathlib import Path
 import pytest
 from PIL import Image
 
-from app.create.easel import Easel
+from app.create.base_session import BaseSession
 from app.create.painting import PictureSaved
 from app.settings import Settings
-from styles.base import open_base
-from styles.blend import Blend, BlendPart
+from styles.bases.base import open_base
 from styles.errors import RecipeError
-from styles.from_picture import SourcePicture, keep_source
-from styles.generate import CreateRequest, SecondPass
-from styles.home import Home
-from styles.library import Library
-from styles.pictures import read_recipe, save_picture
+from styles.generation.generate import CreateRequest, SecondPass
+from styles.generation.img2img import SourcePicture, keep_source
+from styles.generation.png_recipe import read_recipe, save_picture
+from styles.library.library import Library
+from styles.mixing.blend import Blend, BlendPart
+from styles.storage.home import Home
 from tests.styles.painting import paint, style_for
 
 
@@ -39,10 +39,12 @@ def test_the_easel_paints_the_same_file_again(tiny_base: Path, tmp_path: Path) -
     done = paint(base, request, styles)[0]
     path = save_picture(done.image, done.recipe, home.pictures)
 
-    easel, settings = Easel(home, library), Settings(device="cpu")
+    base_session, settings = BaseSession(home, library), Settings(device="cpu")
 
     def again() -> list[PictureSaved]:
-        events = easel.paint_again(read_recipe(path), str(tiny_base), tmp_path, settings, lambda: False)
+        events = base_session.paint_again(
+            read_recipe(path), str(tiny_base), tmp_path, settings, lambda: False
+        )
         return [event for event in events if isinstance(event, PictureSaved)]
 
     with pytest.raises(RecipeError, match="is not here"):

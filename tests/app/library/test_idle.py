@@ -13,13 +13,13 @@ from typing import Any
 import pytest
 from PIL import Image
 
-import styles.generate
+import styles.generation.generate
 from app.library.idle import Idle
 from app.studio import Studio
-from styles.home import Home
-from styles.library import BUNDLED
-from styles.style import Style
-from styles.style_file import read_card
+from styles.formats.style import Style
+from styles.formats.style_file import read_card
+from styles.library.library import BUNDLED
+from styles.storage.home import Home
 from tests.app.mixing import lacking
 from tests.styles.library_files import put
 from training.job import Job
@@ -32,7 +32,7 @@ def studio(tmp_path_factory: pytest.TempPathFactory, starter: Path) -> Iterator[
     studio = Studio(Home(tmp_path_factory.mktemp("idle") / "home"))
     shutil.copyfile(BUNDLED / "cyanotype.safetensors", studio.home.styles / "Blue.safetensors")
     studio.library.edit("Blue.safetensors", thumbnail=None)
-    studio.easel.warm("starter", studio.settings)
+    studio.base_session.warm("starter", studio.settings)
     yield studio
     studio.close()
 
@@ -44,7 +44,9 @@ def idle(studio: Studio) -> Idle:
 
 
 def work(studio: Studio, slowest_step_seconds: float) -> Idle:
-    return Idle(studio.easel, studio.library, studio.trainings, lambda: studio.settings, slowest_step_seconds)
+    return Idle(
+        studio.base_session, studio.library, studio.trainings, lambda: studio.settings, slowest_step_seconds
+    )
 
 
 def once(idle: Idle) -> str:
@@ -65,8 +67,8 @@ def unpictured(studio: Studio) -> list[str]:
 
 
 def test_it_waits_for_its_hour(studio: Studio, idle: Idle, artworks: Path) -> None:
-    assert idle.once(quiet_seconds=3600) == "busy", "somebody has just had the easel"
-    with studio.easel.opened("starter", studio.settings):
+    assert idle.once(quiet_seconds=3600) == "busy", "somebody has just had the base"
+    with studio.base_session.opened("starter", studio.settings):
         assert idle.once(quiet_seconds=0.0) == "busy"
     job = Job.create(studio.home.jobs, plan_for("quick", "starter", 3, name="Rings"), [artworks])
     with job.held():
@@ -78,22 +80,25 @@ def test_it_waits_for_its_hour(studio: Studio, idle: Idle, artworks: Path) -> No
 
 
 def test_it_gives_way_between_two_steps(studio: Studio, idle: Idle, monkeypatch: pytest.MonkeyPatch) -> None:
-    real, artist = styles.generate.generate, threading.Thread(target=lambda: studio.easel.put_away())
+    real, artist = (
+        styles.generation.generate.generate,
+        threading.Thread(target=lambda: studio.base_session.put_away()),
+    )
 
     def watched(*arguments: Any, **options: Any) -> Iterator[Any]:
         for event in real(*arguments, **options):
             yield event
-            if not artist.is_alive() and not studio.easel.wanted:
+            if not artist.is_alive() and not studio.base_session.wanted:
                 artist.start()
-                while not studio.easel.wanted:
+                while not studio.base_session.wanted:
                     pass
 
-    monkeypatch.setattr(styles.generate, "generate", watched)
+    monkeypatch.setattr(styles.generation.generate, "generate", watched)
     assert once(idle) == "gave way"
     artist.join()
     assert unpictured(studio) == ["Blue"]
     assert once(idle) == "nothing", "no base is open, and none is opened for this"
-    studio.easel.warm("starter", studio.settings)
+    studio.base_session.warm("starter", studio.settings)
 
 
 def test_a_base_whose_steps_are_slow_is_left_alone(studio: Studio) -> None:

@@ -10,9 +10,9 @@ from typing import Any
 
 import pytest
 
-from styles import catalogue
-from styles.folder import Place, places
-from styles.home import Home
+from styles.library import catalogue
+from styles.library.folder import StyleLocation, places
+from styles.storage.home import Home
 from tests.app.conftest import Atelier
 from tests.conftest import REPOSITORY
 from tests.styles.library_files import put
@@ -26,10 +26,10 @@ def looks(monkeypatch: pytest.MonkeyPatch) -> list[Path]:
     return seen
 
 
-def noting(seen: list[Path]) -> Callable[[Path], list[Place]]:
+def noting(seen: list[Path]) -> Callable[[Path], list[StyleLocation]]:
     """`places`, which notes what it is asked for."""
 
-    def noted(folder: Path) -> list[Place]:
+    def noted(folder: Path) -> list[StyleLocation]:
         if folder.parent.name == "home":
             seen.append(folder)
         return places(folder)
@@ -99,7 +99,7 @@ def in_the_room() -> None:
     import gradio as gr
 
     from app.studio import Studio
-    from app.window.library import library_room
+    from app.window.library.room import library_room
 
     looks: list[Path] = []
     catalogue.places = noting(looks)

@@ -7,8 +7,8 @@ from pathlib import Path
 
 from app.create.style_choices import choice, choices
 from app.studio import Studio
-from styles.blend import Blend, BlendPart
-from styles.home import Home
+from styles.mixing.blend import Blend, BlendPart
+from styles.storage.home import Home
 from tests.styles.library_files import id_of, put
 
 

@@ -49,7 +49,7 @@ def test_a_surprise_names_the_command_and_not_the_home(
     def broken(*_: object, **__: object) -> None:
         raise RuntimeError("unexpected")
 
-    monkeypatch.setattr("styles.library.Library.look", broken)
+    monkeypatch.setattr("styles.library.library.Library.look", broken)
     assert main(["--home", str(tmp_path / "home"), "styles", "list", "--json"]) == 1
     assert "running styles list (RuntimeError)" in capsys.readouterr().err
 

@@ -11,7 +11,7 @@ from PIL import Image
 from app.train.captioning import Captioning
 from app.train.draft import Draft, Grid
 from styles.errors import BadInput
-from styles.home import Home
+from styles.storage.home import Home
 from training.captioner import captioners
 
 WORDS = [

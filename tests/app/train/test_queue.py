@@ -14,7 +14,7 @@ from app.orders import TrainingOrder
 from app.train.queue import TrainingQueue
 from app.train.trainings import Trainings
 from styles.errors import JobError
-from styles.home import Home
+from styles.storage.home import Home
 from training.events import Failed, Finished, Paused
 from training.job import Job
 

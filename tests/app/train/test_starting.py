@@ -13,7 +13,7 @@ from PIL import Image
 from app.orders import TrainingOrder
 from app.studio import Studio
 from styles.errors import JobError
-from styles.home import Home
+from styles.storage.home import Home
 from training.job import Job
 
 

@@ -12,7 +12,7 @@ from app.orders import TrainingOrder
 from app.train.progress import Progress
 from app.train.trainings import Trainings
 from styles.errors import JobError, PictureError
-from styles.home import Home
+from styles.storage.home import Home
 from training.events import Finished, PhaseStarted, Warned
 from training.job import Job
 

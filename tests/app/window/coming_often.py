@@ -20,11 +20,11 @@ import uvicorn
 
 from app.key import HEADER, home_key
 from app.studio import Studio
-from app.window import sessions
-from app.window.door import HERE, around
-from app.window.news import News
 from app.window.page import build
-from styles.home import Home
+from app.window.server import sessions
+from app.window.server.middleware import HERE, around
+from app.window.server.news import News
+from styles.storage.home import Home
 
 API = "/gradio_api"
 BOUND, MANY = 4, 12

@@ -15,8 +15,8 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import quote, urlsplit
 
-from app.window.access import PUBLIC, STARTING, cookie_name
-from app.window.door import own_names
+from app.window.server.access import PUBLIC, STARTING, cookie_name
+from app.window.server.middleware import own_names
 from tests.app.conftest import Served
 
 PASSWORD = "paint & water"

@@ -9,10 +9,10 @@ from typing import Any
 import pytest
 
 from app.studio import Studio
-from app.window.baking import baked
-from app.window.stops import Stops
-from styles.base import open_base
-from styles.home import Home
+from app.window.library.baking import baked
+from app.window.server.stops import Stops
+from styles.bases.base import open_base
+from styles.storage.home import Home
 from tests.styles.painting import style_for
 
 

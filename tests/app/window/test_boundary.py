@@ -17,11 +17,11 @@ from PIL import Image
 from app.key import REDIRECT, home_key
 from app.password import hashed
 from app.settings import Settings
-from app.window.access import cookie_name
-from app.window.door import own_names
-from app.window.named_paths import whole_path
+from app.window.server.access import cookie_name
+from app.window.server.middleware import own_names
+from app.window.server.named_paths import whole_path
 from styles.errors import BadInput
-from styles.home import Home
+from styles.storage.home import Home
 from tests.app.conftest import window_over
 from tests.app.window.strangers import (
     API,

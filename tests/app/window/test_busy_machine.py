@@ -17,7 +17,7 @@ import uvicorn
 from gradio.exceptions import ServerFailedToStartError
 from starlette.applications import Starlette
 
-from app.window.serving import wait_for_web_server
+from app.window.server.serving import wait_for_web_server
 
 
 @asynccontextmanager

@@ -14,7 +14,7 @@ from urllib.parse import urlsplit
 import pytest
 
 import launch
-from styles.pictures import read_recipe
+from styles.generation.png_recipe import read_recipe
 from tests.app.conftest import Atelier, Served
 
 

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 from PIL import Image
 
-from styles.pictures import read_recipe
+from styles.generation.png_recipe import read_recipe
 from tests.app.mixing import home_for_mixing
 
 SMALL = {"steps": 1, "width": 32, "height": 32, "seed": 4}

@@ -8,8 +8,8 @@ from typing import Any
 import pytest
 
 from app.password import hashed
-from app.window.access import Access, address_of, from_here
-from app.window.guesses import MOST_ADDRESSES, Guesses
+from app.window.server.access import Access, address_of, from_here
+from app.window.server.guesses import MOST_ADDRESSES, Guesses
 from tests.app.window.strangers import PASSWORD, device, run
 
 
@@ -86,7 +86,7 @@ def test_the_time_grows_and_a_right_password_ends_it() -> None:
 
 
 def test_more_addresses_than_are_remembered_may_wait_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("app.window.guesses.MOST_ADDRESSES", 2)
+    monkeypatch.setattr("app.window.server.guesses.MOST_ADDRESSES", 2)
 
     async def through() -> None:
         guesses = Guesses(hashed(PASSWORD), lambda text: None)

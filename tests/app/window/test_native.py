@@ -13,8 +13,8 @@ from typing import Any
 
 import pytest
 
-from app.window.native import SAVING_JS, save_as
-from styles.style_file import read_card
+from app.window.server.native import SAVING_JS, save_as
+from styles.formats.style_file import read_card
 from tests.app.browsing import PATIENCE_MS
 from tests.app.conftest import Served
 from tests.conftest import REPOSITORY
@@ -97,7 +97,7 @@ def test_what_the_page_itself_has_made_comes_to_be_saved(saving: tuple[Any, Path
 
 ENDING = """
 import signal, sys, threading
-from app.window.native import end_at_signal
+from app.window.server.native import end_at_signal
 signal.signal(signal.SIGHUP, getattr(signal, sys.argv[1]))  # as whoever starts it wants
 ended = threading.Event()
 end_at_signal(ended)

@@ -8,18 +8,18 @@ from pathlib import Path
 import pytest
 from PIL import Image
 
-from app.create.easel import prompt_with_triggers
-from app.create.sheet import SheetRow, draw_sheet
+from app.create.base_session import prompt_with_triggers
+from app.create.contact_sheet import SheetRow, draw_sheet
 from app.orders import SAMPLERS, PictureOrder
 from app.settings import Settings
 from app.train.progress import Progress, words_for_seconds
 from app.train.trainings import suggested_trigger
 from styles.errors import BadInput, BlendError, SettingsError
-from styles.home import Home
-from styles.import_card import ImportCard
-from styles.library import Vanished
-from styles.shown import Shown
-from styles.style import StyleCard
+from styles.formats.style import StyleCard
+from styles.library.import_card import ImportCard
+from styles.library.library import Vanished
+from styles.library.privacy_report import PrivacyEntry
+from styles.storage.home import Home
 from training.events import Failed, Finished, Paused, PhaseStarted, PreviewReady, RolledBack, StepDone
 
 
@@ -79,7 +79,7 @@ def test_orders_are_checked_before_anything_loads() -> None:
 
 
 def test_samplers_are_those_of_styles() -> None:
-    from styles.sampling import SAMPLERS as KNOWN
+    from styles.generation.samplers import SAMPLERS as KNOWN
 
     assert SAMPLERS == KNOWN
 
@@ -116,7 +116,9 @@ def test_nothing_from_a_style_file_becomes_html() -> None:
         import_card(1, offered, ""),
         import_card(1, offered, evil),
         import_card(1, replace(offered, card=None), evil),
-        seen_list([Shown(evil, evil, evil, "captions", 1), Shown("another", evil, evil, "file", 1)]),
+        seen_list(
+            [PrivacyEntry(evil, evil, evil, "captions", 1), PrivacyEntry("another", evil, evil, "file", 1)]
+        ),
         vanished_list([Vanished(evil, Path(evil), "", "2026")]),
     ):
         assert "<img src=x" not in drawn and "&lt;img" in drawn

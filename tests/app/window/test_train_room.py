@@ -13,7 +13,6 @@ from PIL import Image
 from app.orders import TrainingOrder
 from app.settings import Settings
 from app.train.artwork_cards import added_said, artwork_cards, artworks_said, remark_words
-from app.train.desk import Cost, sparing
 from app.train.draft import Added, Draft, Grid
 from app.train.drawing import film, loss_curve, progress_card, queue_list
 from app.train.form import (
@@ -28,14 +27,15 @@ from app.train.form import (
     trigger_of,
 )
 from app.train.measuring import Measured
+from app.train.preparation import Cost, sparing
 from app.train.preset_cards import costs_said, preset_choices
 from app.train.progress import Progress
 from app.train.trainings import Trainings, numbers_of
 from styles.errors import BadInput
-from styles.home import Home
+from styles.storage.home import Home
 from training.events import Finished, PreviewReady, RolledBack, StepDone
 from training.job import Job
-from training.looks import Remark
+from training.picture_checks import Remark
 from training.plan import TrainingPlan, plan_for
 from training.trial import Trial
 

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import os
-from collections.abc import Iterable, Iterator
+from collections.abc import Coroutine, Iterable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -13,8 +14,8 @@ import gradio as gr
 import pytest
 
 from app import temporary
-from app.window import uploads
-from app.window.uploads import UPLOAD, BoundUploads, Room
+from app.window.server import uploads
+from app.window.server.uploads import UPLOAD, BoundUploads, Room
 
 FORM = (
     b'--edge\r\nContent-Disposition: form-data; name="files"; filename="style.safetensors"\r\n'
@@ -44,10 +45,17 @@ def app(folder: Path) -> Iterator[Any]:
         app.middleware_stack = BoundUploads(app.build_middleware_stack(), folder)
         return app
 
-    with asyncio.Runner() as runner:  # within its loop: gradio would make one, and leave it open
-        app = runner.run(made())
-        app.run = runner.run
+    # Within a loop, since gradio would make one and leave it open; in a thread, since a browser's loop runs in this one.
+    with ThreadPoolExecutor(1) as thread:
+        runner = asyncio.Runner()
+
+        def run(coroutine: Coroutine[Any, Any, Any]) -> Any:
+            return thread.submit(runner.run, coroutine).result()
+
+        app = run(made())
+        app.run = run
         yield app
+        thread.submit(runner.close).result()
 
 
 def send(app: Any, *messages: dict[str, Any], length: int | None = len(FORM)) -> tuple[int, str]:

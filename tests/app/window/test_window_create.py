@@ -11,11 +11,11 @@ from typing import Any
 import pytest
 from PIL import Image
 
-from styles.base import open_base
-from styles.blend_file import load_blend
-from styles.home import Home
-from styles.library import Library
-from styles.pictures import read_recipe
+from styles.bases.base import open_base
+from styles.generation.png_recipe import read_recipe
+from styles.library.library import Library
+from styles.mixing.blend_file import load_blend
+from styles.storage.home import Home
 from tests.app.browsing import PATIENCE_MS
 from tests.app.conftest import Served
 from tests.styles.painting import style_for

@@ -9,8 +9,8 @@ from typing import Any
 import pytest
 
 from app.create.history import History
-from styles.home import Home
-from styles.style_file import read_card
+from styles.formats.style_file import read_card
+from styles.storage.home import Home
 from tests.app.browsing import PATIENCE_MS
 from tests.app.conftest import Served, draw_artworks
 

@@ -9,10 +9,10 @@ from typing import Any
 
 import pytest
 
-from styles.base import open_base
-from styles.home import Home
-from styles.library import Library
-from styles.pictures import read_recipe
+from styles.bases.base import open_base
+from styles.generation.png_recipe import read_recipe
+from styles.library.library import Library
+from styles.storage.home import Home
 from tests.app.browsing import PATIENCE_MS
 from tests.app.conftest import Served
 from tests.styles.painting import style_for
@@ -54,6 +54,7 @@ def page(browser: Any, served: Served, library: Library) -> Iterator[Any]:
     for name in ("Ink", "Rings"):
         if not page.get_by_role("article", name=name).count():
             page.get_by_role("combobox", name="Add a style").fill(name)
+            page.get_by_role("option", name=name).first.wait_for()
             page.get_by_role("combobox", name="Add a style").press("Enter")
             page.get_by_role("article", name=name).wait_for()
     for name in page.get_by_role("article").evaluate_all("all => all.map(one => one.ariaLabel)"):

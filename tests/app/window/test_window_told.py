@@ -12,8 +12,8 @@ from typing import Any
 import pytest
 
 from app.train.draft import Draft
-from styles.bases import BaseShelf
-from styles.home import Home
+from styles.bases.shelf import BaseShelf
+from styles.storage.home import Home
 from tests.app.browsing import PATIENCE_MS
 from tests.app.conftest import Served
 

@@ -1,0 +1,386 @@
+"""The base that is open, and the one place where pictures are painted with it."""
+
+from __future__ import annotations
+
+import json
+import math
+import secrets
+import threading
+import time
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from app.create.memory import give_back_memory
+from app.create.mixing import Mix, effects_of, mix_of, sheet_of, sheet_title, weighed, within_budget
+from app.create.painting import Notice, PaintingEvent, painted, sheet_painted
+from app.create.style_cache import StyleCache
+from app.create.threads import PaintingThreads
+from app.orders import DEFAULT_SAMPLER, DEFAULT_STEPS, PictureOrder
+from app.settings import Settings
+from styles.bases.threads import use
+from styles.errors import BaseError, Cancelled
+from styles.formats.triggers import is_left_out, with_trigger
+from styles.generation.img2img import SourcePicture, keep_source, kept_source
+from styles.generation.recipe import MAX_PIXELS, Recipe
+from styles.library.library import Library
+from styles.library.missing import card_of, current
+from styles.mixing.blend import Blend
+from styles.mixing.strength import Effect, Effects
+from styles.storage.atomic import write_cache
+from styles.storage.file_reading import read_json
+from styles.storage.home import Home, expanded
+
+if TYPE_CHECKING:
+    from styles.bases.base import Base
+    from styles.formats.style import Style, StyleCard
+    from styles.generation.comparison_grids import Sheet
+    from styles.generation.generate import CreateRequest
+    from styles.mixing.kept_patcher import KeptPatcher
+
+DRAWN_SEEDS = 2**32  # short enough to be typed
+LOOK_SECONDS = 0.2  # how often whoever waits for it asks whether that is still wished
+
+
+class BaseSession:
+    """Keeps one base open. A lock lets one painting at a time use it."""
+
+    def __init__(self, home: Home, library: Library) -> None:
+        self.home = home
+        self.library = library
+        self.styles = StyleCache(library)
+        self.threads = PaintingThreads()
+        self.used_at = time.monotonic()  # when somebody had it last
+        self._in_use = threading.Lock()
+        self._waiting: list[None] = []  # one for each who waits for it
+        self._base: Base | None = None
+        self._opened_for: tuple[Any, ...] = ()
+        self._patcher: KeptPatcher | None = None  # of the open base
+
+    @property
+    def on_accelerator(self) -> bool:
+        """A base lies in a graphics card's memory, or whatever else is not this computer's own."""
+        base = self._base
+        return base is not None and base.device.type != "cpu"
+
+    def warm(self, source: str, settings: Settings) -> None:
+        """Open the base ahead of the first picture."""
+        with self._turn():
+            self.threads.choose(self._open(source, settings))
+
+    def put_away(self) -> None:
+        """Close the base and give its memory back; waits for a painting to end."""
+        with self._turn():
+            self._close()
+
+    @contextmanager
+    def opened(
+        self, source: str, settings: Settings, cancelled: Callable[[], bool] = lambda: False
+    ) -> Iterator[Base]:
+        """Lend the base `source`; nobody else has it meanwhile. Raises Cancelled before it is lent."""
+        with self._turn(cancelled):
+            yield self._open(source, settings, cancelled)
+
+    @property
+    def in_use(self) -> bool:
+        """Somebody has it."""
+        return self._in_use.locked()
+
+    @property
+    def wanted(self) -> bool:
+        """Somebody waits for it."""
+        return bool(self._waiting)
+
+    @contextmanager
+    def spare(self) -> Iterator[Base | None]:
+        """Lend the base that is open to work that nobody waits for, which ends once it is `wanted`; None for none."""
+        if not self._in_use.acquire(blocking=False):
+            yield None
+            return
+        try:
+            yield self._base
+        finally:
+            self._in_use.release()
+
+    @contextmanager
+    def _turn(self, cancelled: Callable[[], bool] = lambda: False) -> Iterator[None]:
+        self._waiting.append(None)
+        try:
+            while not self._in_use.acquire(timeout=LOOK_SECONDS):
+                if cancelled():
+                    raise Cancelled("Stopped.")
+        finally:
+            self._waiting.pop()
+        try:
+            yield
+        finally:
+            give_back_memory()
+            self.used_at = time.monotonic()
+            self._in_use.release()
+
+    def paint(
+        self,
+        order: PictureOrder,
+        source: str,
+        folder: Path,
+        settings: Settings,
+        cancelled: Callable[[], bool],
+    ) -> Iterator[PaintingEvent]:
+        """Paint the pictures of `order` on the base `source` into `folder`; raises what `generate` raises.
+
+        With a sheet, its pictures and then the page that shows them.
+        """
+        # Names and files are checked before anything heavy loads.
+        mix = mix_of(order.whole_mix, self.library, order.sheet)
+        picture = _picture_of(order.image)
+        styles = self.styles.open(mix.ids)
+        with self.opened(source, settings, cancelled) as base:
+            from styles.generation.effect_probe import effects_key
+
+            yield from map(Notice, order.mix.notes)
+            self.threads.choose(base)
+            if order.like:
+                yield from map(Notice, _what_differs(order.like, base))
+            effects = Effects(self.home).known(effects_key(base))
+            if mix.asks_effects:
+                if any(style.id not in effects for style in styles):
+                    yield Notice("Measuring how strong the styles are on this base, which is done once.")
+                effects = effects_of(base, styles, self.home, cancelled)
+            request, sheet, notes = _planned(order, mix, effects, styles, picture, settings)
+            yield from map(Notice, dict.fromkeys(notes))
+            if order.bearable:
+                from styles.generation.cost import at_usual_size
+
+                request = at_usual_size(base, request, styles)
+            if sheet is None or order.sheet is None:
+                events = painted(base, request, styles, folder, cancelled, self._patcher)
+            else:
+                events = sheet_painted(
+                    base, sheet, sheet_title(order.sheet, mix), styles, folder, cancelled, self._patcher
+                )
+            events = self.threads.watched(request, len(styles), events)
+            yield from _keeping(picture, self.home, events)
+
+    def paint_again(
+        self,
+        recipe: Recipe,
+        source: str,
+        folder: Path,
+        settings: Settings,
+        cancelled: Callable[[], bool],
+        agreed: bool = False,
+    ) -> Iterator[PaintingEvent]:
+        """Paint the picture of `recipe` once more."""
+        recipe = replace(recipe, blend=self.blend_again(recipe))
+        picture = kept_source(recipe.source, self.home) if recipe.source else None
+        styles = self.styles.open([part.style for part in recipe.blend.parts])
+        with self.opened(source, settings, cancelled) as base:
+            from styles.generation.generate import request_again
+
+            yield from map(Notice, _what_differs(recipe, base))
+            use(recipe.threads)
+            request = request_again(recipe, styles, picture, agreed)
+            yield from painted(base, request, styles, folder, cancelled, self._patcher)
+
+    def blend_again(self, recipe: Recipe) -> Blend:
+        """The blend of a recipe by the ids that styles have here; raises UnknownStyleError for one that is not here."""
+        # Other programs name a style by the beginning of its id, or by its name.
+        cards = [
+            card_of(self.library, part.style, recipe.names.get(part.style, "")) for part in recipe.blend.parts
+        ]
+        parts = [replace(part, style=card.id) for part, card in zip(recipe.blend.parts, cards, strict=True)]
+        return Blend(tuple(parts), recipe.blend.mode)
+
+    def words_left_out(self, recipe: Recipe) -> frozenset[str]:
+        """The ids of the styles of a recipe whose trigger words were wanted out of its prompt."""
+        here = [(part, current(self.library, part.style)) for part in recipe.blend.parts]
+        return frozenset(
+            card.id
+            for part, card in here
+            if card and is_left_out(recipe.prompt, card.trigger, recipe.blend.highest(part.style))
+        )
+
+    def source_of(self, recipe: Recipe) -> str | None:
+        """Where the base of a recipe lay when it was last open here."""
+        source, _ = self._places().get(recipe.base_fingerprint, (None, ""))
+        return source if source == "starter" or (source and Path(source).exists()) else None
+
+    def effects_key_of(self, source: str) -> str:
+        """The key of a base that was open here before, as it then was, to look up effects; empty for another."""
+        keys = [key for known, key in self._places().values() if known == source]
+        return keys[-1] if keys else ""
+
+    # Called with the lock held
+
+    def _open(self, source: str, settings: Settings, cancelled: Callable[[], bool] = lambda: False) -> Base:
+        wanted = (source, settings.device, settings.precision, settings.safety_checker, settings.low_memory)
+        if self._base is None or self._opened_for != wanted:
+            from styles.bases.base import open_base
+            from styles.generation.effect_probe import effects_key
+            from styles.mixing.kept_patcher import KeptPatcher
+
+            self._close()
+            self._base = open_base(
+                source,
+                self.home,
+                device=settings.device,
+                dtype=settings.precision,
+                safety_checker=settings.safety_checker,
+                cancelled=cancelled,
+            )
+            if settings.low_memory:
+                self._base.vae.enable_tiling()
+            self._opened_for, self._patcher = wanted, KeptPatcher()
+            places, here = self._places(), (source, effects_key(self._base))
+            if places.get(self._base.fingerprint) != here:
+                places.pop(self._base.fingerprint, None)  # the last one comes last
+                write_cache(self._places_file, json.dumps(places | {self._base.fingerprint: here}, indent=2))
+        return self._base
+
+    def _close(self) -> None:
+        if self._base is None:
+            return
+        import gc
+
+        import torch
+
+        on_accelerator = self.on_accelerator
+        self._base, self._opened_for, self._patcher = None, (), None
+        self.styles.put_away()
+        gc.collect()
+        if on_accelerator:
+            torch.accelerator.empty_cache()
+
+    @property
+    def _places_file(self) -> Path:
+        return self.home.bases / "opened.json"
+
+    def _places(self) -> dict[str, tuple[str, str]]:
+        """Where each base was opened from, and its effects' key, by fingerprint; the last one last.
+
+        A picture says only which base, not where it lies.
+        """
+        try:
+            places = read_json(self._places_file)
+            # Before there were keys, only the source stood there.
+            pairs = {str(known): (at, "") if isinstance(at, str) else at for known, at in places.items()}
+            return {known: (str(source), str(key)) for known, (source, key) in pairs.items()}
+        except (OSError, ValueError, TypeError, AttributeError):
+            return {}
+
+
+def _picture_of(path: Path | None) -> SourcePicture | None:
+    """Read a picture to start from, in any form that artworks can have; raises PictureError."""
+    if path is None:
+        return None
+    from training.artworks import open_artwork
+
+    # A vast JPEG is decoded at a fraction of its size, and still not smaller than what can be painted.
+    return SourcePicture.of(open_artwork(expanded(path), least_px=math.isqrt(MAX_PIXELS)))
+
+
+def _what_differs(recipe: Recipe, base: Base) -> list[str]:
+    """What to say of a recipe's picture before it is painted on `base`: where it was made, and what can't be read."""
+    if recipe.base_fingerprint:
+        same = recipe.base_fingerprint == base.fingerprint
+    else:  # another program's picture tells a name at most
+        same = recipe.base in ("", base.name)
+    differs = []
+    if not same:
+        differs.append(
+            f"This picture was made on another base ({recipe.base}); on {base.name} it will differ."
+        )
+    elif recipe.device not in ("", base.device.type):
+        differs.append(
+            f"This picture was made on {recipe.device}; on {base.device.type} it may differ slightly."
+        )
+    return [*differs, *recipe.notes]
+
+
+def _keeping(
+    picture: SourcePicture | None, home: Home, events: Iterator[PaintingEvent]
+) -> Iterator[PaintingEvent]:
+    """Hand the events over, and keep the picture that they start from as soon as there is a first one."""
+    for event in events:
+        if picture is not None:
+            keep_source(picture, home)
+            picture = None
+        yield event
+
+
+def _planned(
+    order: PictureOrder,
+    mix: Mix,
+    effects: Mapping[str, Effect],
+    styles: Sequence[Style],
+    picture: SourcePicture | None,
+    settings: Settings,
+) -> tuple[CreateRequest, Sheet | None, list[str]]:
+    """What to paint with weights for all strengths, the sheet that it is laid out on, and what is to be said."""
+    blend, notes = weighed(mix.blend, sorted(mix.strengths.difference(mix.varied)), effects, mix.names)
+    if order.sheet is None or not order.sheet.varies:
+        blend, more = within_budget(mix, blend, effects)
+        notes += more
+    request = _request_of(order, blend, picture, settings)
+    sheet = None
+    if order.sheet is not None:
+        sheet, more = sheet_of(order.sheet, mix, request, effects)
+        notes += more
+        request = sheet.request
+    if order.add_triggers:
+        worded = [style for style in styles if style.id not in order.left_out]
+        prompt = prompt_with_triggers(order.prompt, _acting(request.blends, worded))
+        if prompt != order.prompt:
+            notes.append(f"The prompt with its trigger words: {prompt}")
+            request = replace(request, prompt=prompt)
+    return request, replace(sheet, request=request) if sheet else None, notes
+
+
+def _request_of(
+    order: PictureOrder, blend: Blend, picture: SourcePicture | None, settings: Settings
+) -> CreateRequest:
+    from styles.generation.generate import CreateRequest, SecondPass
+
+    seed = secrets.randbelow(DRAWN_SEEDS) if order.seed is None else order.seed
+    wanted: dict[str, Any] = {"batch": 1} if settings.low_memory else {}
+    if order.denoise is not None:
+        wanted["strength"] = order.denoise
+    if order.second_pass is not None:
+        denoise = order.second_denoise or SecondPass.strength
+        wanted["second_pass"] = SecondPass(order.second_pass, denoise)
+    return CreateRequest(
+        prompt=order.prompt, negative=order.negative, blends=(blend,), source=picture,
+        seeds=tuple(seed + number for number in range(order.count)),
+        steps=order.steps or DEFAULT_STEPS, guidance=order.guidance, sampler=order.sampler or DEFAULT_SAMPLER,
+        width_px=order.width_px or 0, height_px=order.height_px or 0, safety_checker=settings.safety_checker,
+        agreed=order.agreed, **wanted,
+    )  # fmt: skip
+
+
+def _acting(blends: Sequence[Blend], styles: Sequence[Style]) -> list[tuple[StyleCard, float]]:
+    """Each style's card with its highest weight in any of the blends at any step; 0 where none lets it be heard."""
+    return [(style.card, max(blend.highest(style.id) for blend in blends)) for style in styles]
+
+
+def prompt_with_triggers(prompt: str, parts: Iterable[tuple[StyleCard, float]]) -> str:
+    """The prompt behind the trigger word of each style that has a positive weight, where it is not in it yet."""
+    for card, weight in reversed(list(parts)):
+        if weight > 0:
+            prompt = with_trigger(prompt, card.trigger)
+    return prompt
+
+
+def base_facts_of(source: str, home: Home) -> tuple[str, str]:
+    """(source, family) of a base, read from its files without opening it; raises BaseError."""
+    from styles.bases.inspection import inspect_base
+    from styles.bases.shelf import find_source
+
+    path, prediction_type = find_source(source, home)
+    family = inspect_base(path, prediction_type).family
+    if family == "sdxl":
+        raise BaseError(
+            f"{source} is a Stable Diffusion XL.", "This version trains on Stable Diffusion 1 and 2."
+        )
+    return source, family

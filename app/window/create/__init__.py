@@ -1,0 +1,1 @@
+"""The Create room: the mix, the stage and the history."""

@@ -1,0 +1,216 @@
+"""The Create room: what to paint on the left, what comes of it on the right."""
+
+from __future__ import annotations
+
+import json
+import time
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import gradio as gr
+from gradio.utils import get_upload_folder
+
+from app.create.form import CreateForm, Paper, first_form, kept_form, recalled, recalled_words
+from app.create.history import History
+from app.create.painter import ASKED, DRAFT, LIVE, Painter
+from app.i18n import say, say_error
+from app.studio import Studio
+from app.window.create.pieces import mix_piece, paper_piece, stage_piece
+from app.window.server.answers import QUIET, answering
+from app.window.server.named_paths import base_named
+from app.window.server.news import News
+from app.window.server.uploads import uploaded
+from styles.errors import AtelierError
+from styles.generation.png_recipe import read_recipe
+from styles.generation.recipe import SAMPLERS
+
+MOST_STEPS = 100
+AT_ONCE: dict[str, Any] = QUIET | {"queue": False}
+# Where a browser keeps the form: this tab for a reload, the last one for a new tab.
+KEPT = "atelier.create"
+KEEP = """(...values) => {
+  if (!window.atelierRestored) return;
+  const names = %s, form = JSON.stringify(Object.fromEntries(names.map((name, place) => [name, values[place]])));
+  sessionStorage.setItem("%s", form);
+  localStorage.setItem("%s", form);
+}"""
+FETCH = '() => [sessionStorage.getItem("%s") ?? localStorage.getItem("%s") ?? ""]'
+RESTORED = "() => { window.atelierRestored = true; document.querySelector('.gradio-container').dataset.create = ''; }"
+VISITED = '() => { document.dispatchEvent(new Event("atelier:visited")); }'
+BASE = '(base) => { window.atelierBase = base ?? ""; document.dispatchEvent(new Event("atelier:base")); }'
+
+
+def create_room(studio: Studio, page: gr.Blocks, tab: gr.Tab, news: News) -> None:
+    """Lay out the room and connect it."""
+    painter = Painter(studio)
+    news.add("canvas", painter.serial)
+    with gr.Row(equal_height=False, elem_id="create"):
+        with gr.Column(scale=5, min_width=330):
+            fields, from_picture = form_fields(studio)
+        with gr.Column(scale=7, min_width=400):
+            stage = stage_piece(studio, painter)
+    form = list(fields.values())
+    _connect_painting(studio, painter, fields, stage)
+    _connect_recall(studio, fields, stage, from_picture)
+
+    @answering(studio, "opening the room")
+    def greet(saved: str) -> list[Any]:
+        try:
+            values = json.loads(saved) if saved else None
+        except ValueError:
+            values = None
+        known = kept_form(studio, values, Path(get_upload_folder())) if values else first_form(studio)
+        return filled(known, fields)
+
+    kept = gr.Textbox(visible=False)
+    greeted = page.load(greet, kept, form, js=FETCH % (KEPT, KEPT), **AT_ONCE)
+    greeted.then(None, None, None, js=RESTORED)
+    keep = KEEP % (json.dumps(list(fields)), KEPT, KEPT)
+    for field in form:  # one handler for all would read them all twice
+        field.change(None, form, None, js=keep)
+    fields["base"].change(None, fields["base"], None, js=BASE)
+    tab.select(None, None, None, js=VISITED)
+    tab.select(lambda: gr.update(choices=bases(studio)), None, fields["base"], **AT_ONCE)
+
+
+def form_fields(studio: Studio) -> tuple[dict[str, Any], gr.Accordion]:
+    """Lay out all that can be asked for, by the names that CreateForm has; and the fold of the picture to start from."""
+    fields: dict[str, Any] = {
+        "prompt": gr.Textbox(label=say("Prompt"), lines=2, max_lines=8),
+        "mix": mix_piece(studio),
+        "paper": paper_piece(),
+    }
+    with gr.Accordion(say("From a picture"), open=False) as from_picture:
+        fields["image"] = gr.Image(
+            label=say("Picture to start from"), type="filepath", format="png", image_mode=None,
+            sources=["upload", "clipboard"], height=200, elem_classes="source",
+        )  # fmt: skip
+        fields["denoise"] = gr.Slider(
+            0, 1, step=0.05, label=say("How far to go from it"),
+            info=say("0 leaves it as it is, 1 leaves next to nothing of it."),
+        )  # fmt: skip
+    with gr.Accordion(say("More settings"), open=False):
+        fields["negative"] = gr.Textbox(label=say("Keep out"), info=say("What must not be in the picture."))
+        fields["steps"] = gr.Slider(1, MOST_STEPS, step=1, label=say("Steps"))
+        fields["guidance"] = gr.Textbox(
+            label=say("Guidance"), info=say("How closely to follow the prompt."), placeholder=say("the base's"),
+            max_lines=1,
+        )  # fmt: skip
+        fields["sampler"] = gr.Dropdown(list(SAMPLERS), label=say("Sampler"))
+        fields["second_pass"] = gr.Dropdown(
+            second_passes(0.0), label=say("Second pass at a larger size"),
+            info=say("For final work: the picture is enlarged and painted over."),
+        )  # fmt: skip
+        fields["second_denoise"] = gr.Slider(0.01, 1, step=0.01, label=say("How far the second pass goes"))
+        fields["base"] = gr.Dropdown(
+            bases(studio), label=say("Base to paint with"), allow_custom_value=True, filterable=True
+        )
+    return fields, from_picture
+
+
+def _connect_painting(studio: Studio, painter: Painter, fields: dict[str, Any], stage: gr.HTML) -> None:
+    inputs = set(fields.values())
+
+    def form_of(values: dict[Any, Any]) -> CreateForm:
+        form = CreateForm.from_json({name: values[field] for name, field in fields.items()})
+        base_named(studio, form.base)
+        return form
+
+    def asking(kind: str) -> Any:
+        def ask(values: dict[Any, Any], event: gr.EventData) -> None:
+            with painter.telling(event.page):
+                painter.ask(form_of(values).order(studio), kind, page=event.page)
+
+        return ask
+
+    def asking_again(**how: bool) -> Any:
+        def ask(event: gr.EventData) -> None:
+            with painter.telling(event.page):
+                painter.ask_again(**how, page=event.page)
+
+        return ask
+
+    def ask_sensible(values: Any, event: gr.EventData) -> list[Any]:
+        with painter.telling(event.page):
+            order = painter.ask_again(sensible=True, page=event.page)
+            width, height = str(order.width_px), str(order.height_px)
+            paper = replace(Paper.from_json(values), shape="own", width=width, height=height)
+            return [paper.to_json(), 0.0]
+        return [gr.skip(), gr.skip()]
+
+    def ask_sheet(values: dict[Any, Any], event: gr.EventData) -> None:
+        with painter.telling(event.page):
+            painter.ask(form_of(values).sheet(studio, event.kind, event.style), page=event.page)
+
+    mix = fields["mix"]
+    stage.paint(asking(ASKED), inputs, None, **AT_ONCE)
+    stage.anyway(asking_again(agreed=True), None, None, **AT_ONCE)
+    stage.pause(asking_again(pause_training=True), None, None, **AT_ONCE)
+    stage.sensible(ask_sensible, fields["paper"], [fields["paper"], fields["second_pass"]], **AT_ONCE)
+    mix.moved(asking(DRAFT), inputs, None, trigger_mode="always_last", **AT_ONCE)
+    mix.released(asking(LIVE), inputs, None, trigger_mode="always_last", **AT_ONCE)
+    mix.sheet(ask_sheet, inputs, None, **AT_ONCE)
+
+
+def _connect_recall(
+    studio: Studio, fields: dict[str, Any], stage: gr.HTML, from_picture: gr.Accordion
+) -> None:
+    told, history = answering(studio, "taking the settings of a picture"), History(studio.home)
+
+    def recall(path: Path) -> list[Any]:
+        try:
+            done = recalled(studio, read_recipe(path))
+        except AtelierError as error:
+            return [*[gr.skip()] * len(fields), beside(problem=say_error(error))]
+        return [*filled(done.form, fields), beside(words=recalled_words(done))]
+
+    @told
+    def recall_brought(event: gr.EventData) -> list[Any]:
+        path = uploaded(event.path)
+        done = recall(path)
+        path.unlink(missing_ok=True)
+        return done
+
+    @told
+    def recall_kept(event: gr.EventData) -> list[Any]:
+        return recall(history.picture(event.name))
+
+    @told
+    def begin_from(event: gr.EventData) -> list[Any]:
+        words = say("It is the picture to start from.")
+        return [str(history.picture(event.name)), gr.update(open=True), beside(words=words)]
+
+    everything = [*fields.values(), stage]
+    stage.brought(recall_brought, None, everything, **AT_ONCE)
+    stage.recall(recall_kept, None, everything, **AT_ONCE)
+    stage.begin(begin_from, None, [fields["image"], from_picture, stage], **AT_ONCE)
+
+
+def filled(form: CreateForm, fields: dict[str, Any]) -> list[Any]:
+    """What the fields show of a form."""
+    values = form.to_json() | {"image": form.image or None}
+    values["second_pass"] = gr.update(value=form.second_pass, choices=second_passes(form.second_pass))
+    values["steps"] = gr.update(value=form.steps, maximum=max(MOST_STEPS, form.steps))
+    return [values[name] for name in fields]
+
+
+def second_passes(by: float) -> list[tuple[str, float]]:
+    """How much larger a second pass may paint: what is usual, and what a recipe asks for."""
+    return [(say("none"), 0.0), *((f"{times:g} ×", times) for times in sorted({1.5, 2.0, by} - {0.0}))]
+
+
+def beside(**told: str) -> dict[str, Any]:
+    """What the stage says beside the picture; the time makes the same words news again."""
+    return {**told, "at": time.time()}
+
+
+def bases(studio: Studio) -> list[tuple[str, str]]:
+    """The bases to choose from: the one in use, then all that are here."""
+    here = [entry for entry in studio.shelf.list() if entry.installed and not entry.problem]
+    used = (
+        say("the one in use")
+        if studio.shelf.problem_in_use is None
+        else say("the one in use, which is not usable now")
+    )
+    return [(used, ""), *((entry.name, entry.name) for entry in here)]

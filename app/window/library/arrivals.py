@@ -1,0 +1,112 @@
+"""The door of the Library: what is dropped there is shown with its card before it is imported."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from html import escape
+from pathlib import Path
+from typing import Any
+
+import gradio as gr
+
+from app.drawing import as_markdown
+from app.i18n import say, say_count, translated
+from app.library.arrivals import Arrivals
+from app.library.drawing import import_card
+from app.studio import Studio
+from app.window.scripts import script
+from app.window.server.answers import QUIET, answering, warn
+from app.window.server.uploads import uploaded
+from styles.library.library import ImportReport
+
+DOOR_JS, OFFERS_JS = script("library/door"), script("library/offers")
+
+
+def arrivals_door(studio: Studio, page: gr.Blocks, tab: gr.Tab, version: gr.State, said: gr.Markdown) -> None:
+    """Lay out the place to drop styles, and the cards of what waits.
+
+    `version` counts the library's changes, `said` is where the room answers.
+    """
+    told = answering(studio, "looking at styles to be imported")
+    arrivals = Arrivals(studio.library)
+    zone = gr.HTML(_zone(), js_on_load=DOOR_JS, elem_id="door", elem_classes="bare")
+    with gr.Column(visible=False, elem_classes="section") as waiting:
+        heading = gr.Markdown()
+        offered = gr.HTML(js_on_load=OFFERS_JS, elem_id="offered", elem_classes="bare")
+        with gr.Row(elem_classes="row-tight"):
+            bring_all = gr.Button(say("Import all"), variant="primary", scale=0, min_width=160)
+            leave_all = gr.Button(say("Leave all"), scale=0, min_width=160)
+    shown = [waiting, heading, offered, bring_all, leave_all]
+
+    def now() -> list[Any]:
+        cards = arrivals.all()
+        good = sum(not one.reason for one in cards)
+        drawn = "".join(import_card(one.number, one.card, translated(one.reason)) for one in cards)
+        title = say_count(good, "1 style can be imported", "{count} styles can be imported")
+        return [
+            gr.update(visible=bool(cards)), f"### {title}", f'<ul class="offers">{drawn}</ul>',
+            gr.update(visible=good > 1), gr.update(visible=len(cards) > 1),
+        ]  # fmt: skip
+
+    @told
+    def arrive(event: gr.EventData) -> Iterator[list[Any]]:
+        files = [(uploaded(one["path"]), str(one["name"])) for one in event.files]
+        for name in event.lost:
+            warn(
+                say("{file} could not be taken: it may be too large, or have gone meanwhile.", file=str(name))
+            )
+        yield [*now(), say_count(len(files), "Looking at 1 file.", "Looking at {count} files.")]
+        for _ in arrivals.take(files, Path.cwd().parent):
+            yield [*now(), gr.skip()]
+        for path, _ in files:
+            path.unlink(missing_ok=True)
+        yield [*now(), ""]
+
+    def words_of(report: ImportReport) -> str:
+        for refused in report.refused:
+            warn(f"{refused.file.name}: {translated(refused.reason)}")
+        if len(report.styles) == 1:
+            return as_markdown(say("{name} is in the library.", name=report.styles[0].name))
+        return say("{count} styles are in the library.", count=len(report.styles)) if report.styles else ""
+
+    @told
+    def bring(version: int, event: gr.EventData) -> list[Any]:
+        report = arrivals.bring(int(event.number))
+        return [*now(), words_of(report), version + 1]
+
+    @told
+    def bring_them(version: int) -> list[Any]:
+        report = arrivals.bring_all()
+        return [*now(), words_of(report), version + 1]
+
+    @told
+    def leave(event: gr.EventData) -> list[Any]:
+        arrivals.leave(int(event.number))
+        return [*now(), ""]
+
+    @told
+    def leave_them() -> list[Any]:
+        arrivals.leave()
+        return [*now(), ""]
+
+    zone.arrived(arrive, None, [*shown, said], **QUIET)
+    offered.bring(bring, version, [*shown, said, version], **QUIET)
+    offered.leave(leave, None, [*shown, said], **QUIET)
+    bring_all.click(bring_them, version, [*shown, said, version], **QUIET)
+    leave_all.click(leave_them, None, [*shown, said], **QUIET)
+    tab.select(told(now), None, shown, **QUIET)
+
+
+def _zone() -> str:
+    sending = escape(say("Taking in {} of {}"))
+    nothing = escape(say("There is no style in it."))
+    return (
+        f'<div class="zone" data-sending="{sending}" data-nothing="{nothing}">'
+        f"<p><strong>{escape(say('Drop styles here'))}</strong> "
+        f"{escape(say('Files, folders and PEFT folders: their cards are shown before anything is imported.'))}</p>"
+        f'<div class="zone-ask"><button type="button" class="asking" data-for="files">{escape(say("Choose files"))}</button>'
+        f'<button type="button" class="asking" data-for="folder">{escape(say("Choose a folder"))}</button></div>'
+        f'<input type="file" multiple hidden data-name="files" aria-label="{escape(say("Styles to import"))}">'
+        f'<input type="file" webkitdirectory hidden data-name="folder" aria-label="{escape(say("Folder of styles to import"))}">'
+        '<p class="zone-said" role="status"></p></div>'
+    )

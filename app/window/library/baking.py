@@ -1,0 +1,137 @@
+"""Baking in the Library: a few styles, each with a weight, made into one new style."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from contextlib import suppress
+from typing import Any
+
+import gradio as gr
+
+from app.create.mix_orders import MixOrder, StyleOrder
+from app.create.mix_tools import bake_plan
+from app.drawing import as_markdown
+from app.i18n import say, say_error, translated, unsaid
+from app.studio import Studio
+from app.window.server.answers import QUIET, answering
+from app.window.server.stops import Stops
+from styles.errors import BadInput, Cancelled, StyleFileError, UnknownStyleError
+from styles.formats.style import StyleCard
+
+MOST_BAKED = 4
+RANKS = ((unsaid("exact"), 0), ("8", 8), ("16", 16), ("32", 32))
+
+
+def baking(studio: Studio, page: gr.Blocks, tab: gr.Tab, version: gr.State) -> None:
+    """Lay out the bakery and connect it; `version` counts the library's changes."""
+    told = answering(studio, "baking styles")
+    library = studio.library
+    with gr.Accordion(say("Bake styles into one"), open=False):
+        gr.Markdown(
+            say(
+                "Makes a new style file of several, for other programs or a friend. It needs no Atelier to be used."
+            ),
+            elem_classes="quiet",
+        )
+        chosen = gr.Dropdown(
+            [], label=say("Styles to bake"), multiselect=True, max_choices=MOST_BAKED, info=say("Up to four, for one base.")
+        )  # fmt: skip
+        weights = [
+            gr.Slider(-1.0, 2.0, value=1.0, step=0.05, visible=False, interactive=True)
+            for _ in range(MOST_BAKED)
+        ]
+        with gr.Row():
+            name = gr.Textbox(label=say("Name of the new style"), value="", max_lines=1)
+            rank = gr.Radio(
+                [(say(words), value) for words, value in RANKS], value=0, label=say("Rank"),
+                info=say("Exact keeps all; a number makes a smaller file that comes near."),
+            )  # fmt: skip
+        with gr.Row():
+            bake = gr.Button(say("Bake"), scale=0, min_width=160)
+            stop = gr.Button(say("Stop"), scale=0, min_width=120, visible=False)
+        with gr.Group(visible=False, elem_classes="notice warn") as forbidden:
+            forbidden_words = gr.Markdown()
+            agree = gr.Button(say("Bake it all the same"), scale=0, min_width=200)
+        said = gr.Markdown("", elem_classes="said")
+    shown = gr.State([])  # the handles that the sliders are for
+    says = [chosen, name, rank, *weights]
+    answer = [forbidden, forbidden_words, said, version, stop]
+    stops = Stops()
+
+    def cards_of(handles: Sequence[str]) -> list[StyleCard]:
+        found = []
+        for handle in handles:
+            with suppress(UnknownStyleError, StyleFileError):  # deleted since the page offered it
+                found.append(library.find(handle))
+        return found
+
+    @told
+    def offer(handles: list[str] | None) -> Any:
+        choices = [(card.name, library.handle(card)) for card in library.cards()]
+        here = {handle for _, handle in choices}
+        return gr.update(choices=choices, value=[handle for handle in handles or [] if handle in here])
+
+    @told
+    def arrange(handles: list[str] | None, before: list[str], *now: float) -> list[Any]:
+        cards = cards_of(handles or [])[:MOST_BAKED]
+        here, kept = [library.handle(card) for card in cards], dict(zip(before, now, strict=False))
+        sliders = [
+            gr.update(visible=True, label=card.name, value=kept.get(handle, card.suggested_weight))
+            for card, handle in zip(cards, here, strict=True)
+        ]
+        hidden = [gr.update(visible=False)] * (MOST_BAKED - len(cards))
+        return [*sliders, *hidden, gr.update(visible=False), here]
+
+    @told
+    def bake_it(request: gr.Request, now: int, *values: Any) -> Iterator[list[Any]]:
+        yield from baked(studio, stops, str(request.session_hash), now, *values, agreed=False)
+
+    @told
+    def bake_anyway(request: gr.Request, now: int, *values: Any) -> Iterator[list[Any]]:
+        yield from baked(studio, stops, str(request.session_hash), now, *values, agreed=True)
+
+    def halt(request: gr.Request) -> str:
+        stops.stop(str(request.session_hash))
+        return say("Stopping. Nothing is kept.")
+
+    gr.on([tab.select, version.change], offer, chosen, chosen, **QUIET)
+    chosen.change(arrange, [chosen, shown, *weights], [*weights, forbidden, shown], **QUIET)
+    gpu: dict[str, Any] = {"concurrency_id": "gpu", "concurrency_limit": 1, **QUIET}
+    for button, handler in ((bake, bake_it), (agree, bake_anyway)):
+        # Also where it failed.
+        button.click(handler, [version, *says], answer, **gpu).then(
+            lambda: gr.update(visible=False), None, stop, **QUIET
+        )
+    stop.click(halt, None, said, queue=False, **QUIET)
+
+
+def baked(
+    studio: Studio,
+    stops: Stops,
+    page: str,
+    now: int,
+    handles: list[str] | None,
+    name: str,
+    rank: int,
+    *weights: float,
+    agreed: bool,
+) -> Iterator[list[Any]]:
+    """Bake for a page, which may stop it; yields what it shows (the answers of `baking`), first while it bakes."""
+    if not handles:
+        raise BadInput("There is nothing to bake.", "Choose the styles.")
+    plan = bake_plan(name, rank=rank or None)
+    parts = zip(handles, weights, strict=False)
+    order = MixOrder(styles=tuple(StyleOrder(handle, weight) for handle, weight in parts))
+    if not agreed and (told := studio.mix_tools.forbidden(order)):
+        words = "\n\n".join(as_markdown(translated(sentence)) for sentence in told)
+        yield [gr.update(visible=True), words, "", now, gr.skip()]
+        return
+    with stops.begun(page) as cancelled:
+        yield [gr.update(visible=False), "", say("Baking …"), now, gr.update(visible=True)]
+        try:
+            card = studio.bake(order, plan, cancelled=cancelled)
+        except Cancelled as error:
+            yield [gr.skip(), "", as_markdown(say_error(error)), now, gr.skip()]
+            return
+    words = say("{name} is in the library.", name=card.name)
+    yield [gr.skip(), "", as_markdown(f"{words} {translated(card.description)}"), now + 1, gr.skip()]

@@ -1,0 +1,148 @@
+"""The Library room: all styles on a shelf, a page for each, the door for new ones, and the trash."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import replace
+from html import escape
+from typing import Any
+
+import gradio as gr
+
+from app.drawing import as_markdown
+from app.i18n import say, say_count, translated, unsaid
+from app.library.drawing import BADGES, style_tile, vanished_list
+from app.studio import Studio
+from app.window.library.arrivals import arrivals_door
+from app.window.library.baking import baking
+from app.window.library.open_style import OpenStyle, opened
+from app.window.library.style_page import style_page
+from app.window.scripts import script
+from app.window.server.answers import QUIET, answering
+from styles.errors import BadInput
+from styles.formats.style import StyleCard
+from styles.library.listing import Refused, cards_of
+from styles.library.notes import Note
+from styles.storage.names import clean_text
+
+SHOWN_TILES = 24  # at first, and more each time that more are asked for
+SORTS = (
+    (unsaid("Name"), "name"),
+    (unsaid("Newest first"), "newest"),
+    (unsaid("Favourites first"), "favourites"),
+)
+LOST_JS = (
+    "element.addEventListener('click', event => { if (event.target.closest('button')) trigger('forget'); });"
+)
+SHELF_JS = script("library/shelf")
+
+
+def library_room(studio: Studio, page: gr.Blocks, tab: gr.Tab) -> None:
+    """Lay out the room and connect it."""
+    told = answering(studio, "looking after the library")
+    library = studio.library
+    version, chosen, deleted = gr.State(0), gr.State(""), gr.State("")
+    with gr.Row(elem_classes="row-tight answer-row"):
+        said = gr.Markdown("", elem_classes="said grow")
+        undo = gr.Button(visible=False, size="sm", scale=0, min_width=140)
+    with gr.Column() as shelf:
+        with gr.Row(elem_classes="shelf-bar"):
+            search = gr.Textbox(
+                label=say("Search"), value="", placeholder=say("name, trigger word, author, tag:ink"),
+                max_lines=1, scale=4,
+            )  # fmt: skip
+            sort = gr.Dropdown(
+                [(say(words), value) for words, value in SORTS], value="newest", label=say("Order"),
+                filterable=False, min_width=150,
+            )  # fmt: skip
+            family = gr.Dropdown(
+                [(say("all bases"), ""), *((say(words), value) for value, words in BADGES.items())],
+                value="", label=say("For"), filterable=False, min_width=150,
+            )  # fmt: skip
+        arrivals_door(studio, page, tab, version, said)
+        lost = gr.HTML(js_on_load=LOST_JS, visible=False, elem_classes="bare")
+        count = gr.Markdown("", elem_classes="quiet")
+        tiles = gr.HTML(js_on_load=SHELF_JS, elem_id="shelf", elem_classes="bare")
+        shown = gr.State(SHOWN_TILES)
+        more = gr.Button(say("Show more"), visible=False)
+        unreadable = gr.HTML(elem_classes="bare")
+        baking(studio, page, tab, version)
+        with gr.Accordion(say("Trash"), open=False):
+            trash = gr.Dropdown(
+                [], label=say("Deleted styles"), info=say("Nothing is lost: they lie in the trash folder.")
+            )
+            restore = gr.Button(say("Restore"), scale=0, min_width=160)
+    with gr.Column(visible=False) as open_page:
+        open_style = OpenStyle(version, chosen, shelf, open_page, said, undo, deleted)
+        style_page(studio, open_style)
+    drawn = [count, tiles, more, lost, unreadable, trash]
+
+    @told
+    def draw(words: str, order: str, base: str, most: int) -> list[Any]:
+        marks = library.marks()
+        look = library.look(words or "", family=base, newest=order != "name")
+        found = look.entries
+        if order == "favourites":
+            found = sorted(found, key=lambda entry: not marks.get(entry.id, Note()).favourite)
+        listed = [_tile(studio, card, marks) for card in cards_of(found[:most])]
+        names = library.trashed()
+        return [
+            _count(len(found), bool(words or base)), f'<ul class="shelf">{"".join(listed)}</ul>' if listed else "",
+            gr.update(visible=len(found) > most),
+            gr.update(value=vanished_list(look.vanished), visible=bool(look.vanished)),
+            _unreadable(look.unreadable),
+            gr.update(choices=names, value=next(iter(names), None)),
+        ]  # fmt: skip
+
+    @told
+    def open_it(event: gr.EventData) -> list[Any]:
+        return [*opened(event.style), "", gr.update(visible=False)]
+
+    @told
+    def star(now: int, event: gr.EventData) -> int:
+        library.mark(event.style, favourite=bool(event.on))
+        return now + 1
+
+    @told
+    def bring_back(name: str | None, now: int) -> list[Any]:
+        if not name:
+            raise BadInput("The trash is empty.")
+        card = library.restore(name)
+        return [as_markdown(say("{name} is back.", name=card.name)), gr.update(visible=False), now + 1]
+
+    @told
+    def forget_them(now: int) -> int:
+        library.forget_vanished()
+        return now + 1
+
+    asked = [search, sort, family, shown]
+    visits = [tab.select, version.change, shown.change]
+    gr.on([*visits, sort.change, family.change], draw, asked, drawn, **QUIET)
+    search.change(draw, asked, drawn, trigger_mode="always_last", **QUIET)
+    more.click(lambda most: most + SHOWN_TILES, shown, shown, **QUIET)
+    tiles.opened(open_it, None, [*open_style.places, said, undo], **QUIET)
+    tiles.starred(star, version, version, **QUIET)
+    undo.click(bring_back, [deleted, version], [said, undo, version], **QUIET)
+    restore.click(bring_back, [trash, version], [said, undo, version], **QUIET)
+    lost.forget(forget_them, version, version, **QUIET)
+
+
+def _tile(studio: Studio, card: StyleCard, marks: dict[str, Note]) -> str:
+    pictured = replace(card, thumbnail=studio.library.thumbnail(card))
+    mark = marks.get(card.id, Note())
+    return style_tile(pictured, studio.library.handle(card), mark.favourite, mark.tags)
+
+
+def _count(found: int, narrowed: bool) -> str:
+    if found:
+        return say_count(found, "1 style", "{count} styles")
+    return say("No style matches.") if narrowed else say("No style here yet. Train one, or import one.")
+
+
+def _unreadable(refused: Iterable[Refused]) -> str:
+    """The files in the folder that are no styles that can be read, with the reasons."""
+    lines = "".join(
+        f"<li>{escape(f'{clean_text(one.file.name, 200)}: {translated(one.reason)}')}</li>" for one in refused
+    )
+    words = escape(say("Files in the styles folder that can't be used:"))
+    return f'<div class="notice quiet"><p>{words}</p><ul>{lines}</ul></div>' if lines else ""

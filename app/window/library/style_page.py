@@ -1,0 +1,190 @@
+"""The page of one style: its card to be edited, how it was made, what others will see, and what can be done with it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import gradio as gr
+
+from app.drawing import as_markdown
+from app.i18n import say
+from app.library.cards import verified_words
+from app.library.drawing import style_facts, style_head
+from app.studio import Studio
+from app.window.library.export_tab import export_tab
+from app.window.library.open_style import OpenStyle, closed
+from app.window.server.answers import QUIET, answering
+from styles.errors import StyleFileError, UnknownStyleError
+from styles.formats.provenance import STATEMENTS
+from styles.library.catalogue import BUNDLED
+from styles.library.notes import Note
+from styles.library.verify import verify
+
+CARD = ("trigger", "suggested_weight", "tags", "author", "licence", "rights", "description")
+LICENCES = ("CC0-1.0", "CC-BY-4.0", "CC-BY-SA-4.0", "CC-BY-NC-4.0", "CC-BY-ND-4.0")
+
+
+def style_page(studio: Studio, open_style: OpenStyle) -> None:
+    """Lay out the page inside the column that is being built, and connect it."""
+    told = answering(studio, "looking after a style")
+    library = studio.library
+    back = gr.Button(say("All styles"), size="sm", elem_classes="back")
+    with gr.Row(equal_height=False):
+        with gr.Column(scale=0, min_width=280):
+            head = gr.HTML(elem_classes="bare")
+            favourite = gr.Checkbox(False, label=say("A favourite"), container=False)
+            export = gr.Button(say("Export"), variant="primary")
+            exported = gr.DownloadButton(say("Exported file"), visible="hidden", elem_id="exported-file")
+            paint = gr.Button(say("Paint a picture for it"), visible=False)
+            drop = gr.Button(say("Delete"), variant="stop")
+        with gr.Column(scale=5, min_width=420), gr.Tabs():
+            with gr.Tab(say("Card")), gr.Column(elem_classes="card form-card"):
+                fixed = gr.Markdown(
+                    say("It comes with Atelier and keeps its card. Export it to have a copy of your own."),
+                    elem_classes="quiet",
+                    visible=False,
+                )
+                with gr.Row():
+                    name = gr.Textbox(label=say("Name in the library"), value="", max_lines=1, scale=3)
+                    trigger = gr.Textbox(
+                        label=say("Trigger word of the style"), value="", max_lines=1, scale=3
+                    )
+                    weight = gr.Number(label=say("Weight to begin with"), value=1.0, step=0.05, scale=2)
+                with gr.Row():
+                    author = gr.Textbox(label=say("Author of the style"), value="", max_lines=1)
+                    licence = gr.Dropdown(
+                        list(LICENCES), label=say("Licence of the style"), value="", allow_custom_value=True
+                    )
+                rights = gr.Dropdown(
+                    [say(words) for words in STATEMENTS],
+                    label=say("Right to the artworks"),
+                    value="",
+                    allow_custom_value=True,
+                )
+                with gr.Row():
+                    description = gr.Textbox(label=say("Description"), value="", lines=2)
+                    tags = gr.Textbox(label=say("Tags"), value="", lines=2, placeholder=say("ink, wash"))
+                with gr.Row():
+                    note = gr.Textbox(label=say("Note for yourself"), value="", lines=2)
+                    own_tags = gr.Textbox(label=say("Tags for yourself"), value="", lines=2)
+                gr.Markdown(
+                    say("What is for yourself nobody else sees. All else stands in the file."),
+                    elem_classes="quiet",
+                )
+                save = gr.Button(say("Save"), variant="primary", scale=0, min_width=160)
+            with gr.Tab(say("How it was made")):
+                facts = gr.HTML(elem_classes="bare")
+            export_tab(studio, open_style, export, exported)
+            with gr.Tab(say("Check")):
+                gr.Markdown(
+                    say(
+                        "Looks at all of the file: header, layers, numbers, hash, and which programs open it."
+                    ),
+                    elem_classes="quiet",
+                )
+                check = gr.Button(say("Check the file"), scale=0, min_width=180)
+                report = gr.Textbox(label=say("Report"), value="", lines=8, max_lines=24, visible=False,
+                                    interactive=False)  # fmt: skip
+    card_fields = [trigger, weight, tags, author, licence, rights, description]
+    fields = [name, *card_fields, own_tags, note]
+    shown = [head, favourite, paint, fixed, *fields, facts, report]
+
+    @told
+    def fill(handle: str) -> list[Any]:
+        if not handle:
+            return [gr.skip()] * len(shown)
+        try:
+            card = library.find(handle)
+        except (UnknownStyleError, StyleFileError):  # deleted meanwhile, in another tab perhaps
+            return [gr.skip()] * len(shown)
+        mark = library.marks().get(card.id, Note())
+        own = not handle.startswith(BUNDLED)
+        values = [card.name, *(getattr(card, field) for field in CARD)]
+        values[CARD.index("tags") + 1] = ", ".join(card.tags)
+        texts = [gr.update(value=value, interactive=own) for value in values]
+        return [
+            style_head(card), mark.favourite, gr.update(visible=own and not card.thumbnail),
+            gr.update(visible=not own), *texts, ", ".join(mark.tags), mark.note, style_facts(card),
+            gr.update(visible=False),
+        ]  # fmt: skip
+
+    @told
+    def glance(handle: str) -> list[Any]:
+        """What a change of the library may have changed; what is typed and not saved yet stays."""
+        head_now, favourite_now, paint_now, *_, facts_now, _ = fill(handle)
+        return [head_now, favourite_now, paint_now, facts_now]
+
+    @told
+    def keep(handle: str, version: int, *values: Any) -> list[Any]:
+        card = library.find(handle)
+        wanted = dict(zip(("name", *CARD), values, strict=False))
+        wanted["tags"] = _listed(wanted["tags"])
+        wanted["suggested_weight"] = 1.0 if wanted["suggested_weight"] is None else wanted["suggested_weight"]
+        library.mark(handle, tags=_listed(values[-2]), note=values[-1] or "")
+        if not handle.startswith(BUNDLED):
+            texts = {field: "" if wanted[field] is None else wanted[field] for field in CARD}
+            changes = {field: value for field, value in texts.items() if value != getattr(card, field)}
+            if changes:
+                library.edit(handle, **changes)
+            if wanted["name"] != card.name:
+                card = library.rename(handle, wanted["name"])
+        return [as_markdown(say("{name} is saved.", name=card.name)), version + 1, library.handle(card)]
+
+    @told
+    def star(handle: str, on: bool, version: int) -> int:
+        library.mark(handle, favourite=on)
+        return version + 1
+
+    @told
+    def throw_away(handle: str, version: int) -> list[Any]:
+        name = library.find(handle).name
+        library.delete(handle)
+        words = as_markdown(say("{name} is in the trash.", name=name))
+        return [
+            *closed(),
+            words,
+            gr.update(visible=True, value=say("Undo deleting {name}", name=name)),
+            name,
+            version + 1,
+        ]
+
+    @told
+    def paint_it(handle: str, version: int) -> Iterator[list[Any]]:
+        yield [say("Painting a picture for its card."), gr.skip()]
+        card = studio.picture_card(handle)
+        yield [as_markdown(say("{name} has a picture now.", name=card.name)), version + 1]
+
+    @told
+    def look_at_file(handle: str) -> Any:
+        path = library.find(handle).path
+        return gr.update(value=verified_words(verify(Path(path or ""))), visible=True)
+
+    open_style.chosen.change(fill, open_style.chosen, shown, **QUIET)
+    open_style.version.change(glance, open_style.chosen, [head, favourite, paint, facts], **QUIET)
+    back.click(lambda: [*closed(), ""], None, [*open_style.places, open_style.said], **QUIET)
+    saved = save.click(
+        keep,
+        [open_style.chosen, open_style.version, *fields],
+        [open_style.said, open_style.version, open_style.chosen],
+        **QUIET,
+    )
+    saved.success(fill, open_style.chosen, shown, **QUIET)  # as it was stored: names and tags are tidied
+    favourite.input(star, [open_style.chosen, favourite, open_style.version], open_style.version, **QUIET)
+    drop.click(
+        throw_away,
+        [open_style.chosen, open_style.version],
+        [*open_style.places, open_style.said, open_style.undo, open_style.deleted, open_style.version],
+        **QUIET,
+    )
+    paint.click(
+        paint_it, [open_style.chosen, open_style.version], [open_style.said, open_style.version],
+        concurrency_id="gpu", concurrency_limit=1, **QUIET,
+    )  # fmt: skip
+    check.click(look_at_file, open_style.chosen, report, api_visibility="private")
+
+
+def _listed(text: str | None) -> tuple[str, ...]:
+    """The tags of a text with commas between them."""
+    return tuple(tag.strip() for tag in (text or "").split(",") if tag.strip())

@@ -1,0 +1,173 @@
+"""Named endpoints with explicit arguments, for scripts on this machine (gradio_client)."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import gradio as gr
+
+from app.library.cards import card_facts, export_facts, mark_facts, verified_facts
+from app.orders import TrainingOrder
+from app.studio import Studio
+from app.window.server.answers import answering
+from app.window.server.api_mix import add_mix_endpoints, painted, picture_order
+from app.window.server.named_paths import base_named, file_named, folder_named
+from styles.library.export import ExportOrder
+from styles.library.verify import verify
+
+
+def add_endpoints(studio: Studio) -> None:
+    """Add the endpoints to the Blocks that are being built. Paths are whole paths on this machine; see `named_paths`."""
+    told = answering(studio, "answering a script")
+
+    @told
+    def create(
+        prompt: str,
+        weights: dict[str, float | None] | None = None,
+        negative: str = "",
+        base: str = "",
+        seed: int | None = None,
+        count: int = 1,
+        steps: int | None = None,
+        guidance: float | None = None,
+        sampler: str | None = None,
+        width: int | None = None,
+        height: int | None = None,
+        schedules: dict[str, list[list[float]]] | None = None,
+        composition: dict[str, float] | None = None,
+        texture: dict[str, float] | None = None,
+        mute: list[str] | None = None,
+        solo: list[str] | None = None,
+        mode: str | None = None,
+        in_strength: bool = False,
+        balance: bool = False,
+        blend: str = "",
+        image: str = "",
+        denoise: float | None = None,
+        second_pass: float | None = None,
+        second_denoise: float | None = None,
+        agreed: bool = False,
+    ) -> dict[str, Any]:
+        """Paint pictures with a blend, given as {style name: weight}; their paths and seeds.
+
+        A schedule is a list of [share of the steps, weight]; `blend` is the name of a saved blend to begin with.
+        `agreed` paints a size far beyond the base's, however long it takes.
+        """
+        order = picture_order(
+            studio, prompt=prompt, weights=weights, negative=negative, base=base, seed=seed, count=count, steps=steps,
+            guidance=guidance, sampler=sampler, width=width, height=height, schedules=schedules,
+            composition=composition, texture=texture, mute=mute, solo=solo, mode=mode, in_strength=in_strength,
+            balance=balance, blend=blend, image=image, denoise=denoise, second_pass=second_pass,
+            second_denoise=second_denoise, agreed=agreed,
+        )  # fmt: skip
+        return painted(studio, order)
+
+    @told
+    def train(
+        name: str,
+        pictures: list[str],
+        preset: str = "balanced",
+        base: str = "",
+        trigger: str = "",
+        steps: int | None = None,
+        rank: int | None = None,
+        seed: int | None = None,
+        resolution: int | None = None,
+        layers: str | None = None,
+        learning_rate: float | None = None,
+        batch: int | None = None,
+        accumulate: int | None = None,
+        checkpointing: bool | None = None,
+        flip: bool | None = None,
+        author: str = "",
+        licence: str = "",
+        continue_from: str = "",
+        rights: str = "",
+    ) -> dict[str, Any]:
+        """Start a training from pictures or folders on this machine; the job, which runs on by itself."""
+        order = TrainingOrder(
+            name=name, pictures=tuple(map(file_named, pictures)), preset=preset, base=base_named(studio, base),
+            trigger=trigger,
+            steps=steps, rank=rank, seed=seed, resolution_px=resolution, layers=layers, learning_rate=learning_rate,
+            batch=batch, gradient_accumulation=accumulate, gradient_checkpointing=checkpointing, flip=flip,
+            author=author, licence=licence, continue_from=continue_from, rights=rights,
+        )  # fmt: skip
+        return studio.trainings.card(studio.start_training(order)).facts()
+
+    @told
+    def jobs() -> list[dict[str, Any]]:
+        """All trainings, newest first."""
+        return [card.facts() for card in studio.jobs()]
+
+    @told
+    def job_request(job: str, request: str) -> dict[str, Any]:
+        """Ask a training to "pause", to "stop" and keep its style, or to "resume"."""
+        actions = {
+            "pause": studio.pause_training,
+            "stop": studio.stop_training,
+            "resume": studio.resume_training,
+        }
+        if request not in actions:
+            raise gr.Error(f"There is no request {request!r}: pause, stop or resume.", print_exception=False)
+        actions[request](job)
+        return studio.trainings.card(studio.trainings.job(job)).facts()
+
+    @told
+    def styles(words: str = "") -> list[dict[str, Any]]:
+        """The cards of all styles in the library, or of those that have all these words; see `styles search`."""
+        return [card_facts(card) for card in studio.library.search(words)]
+
+    @told
+    def style(name: str) -> dict[str, Any]:
+        """All that is known about one style."""
+        card = studio.library.find(name)
+        return card_facts(card) | mark_facts(studio.library.marks().get(card.id))
+
+    @told
+    def import_style(path: str) -> dict[str, Any]:
+        """Bring a style file or a folder of them into the library."""
+        report = studio.library.import_files([file_named(path)])
+        refused = [{"file": str(one.file), "reason": one.reason} for one in report.refused]
+        return {"styles": [card_facts(card) for card in report.styles], "refused": refused}
+
+    @told
+    def export_style(name: str, folder: str, form: str = "file", side_files: bool = False) -> dict[str, Any]:
+        """Write a style for others into a folder on this machine: its paths, where it opens, what others will see."""
+        order = ExportOrder(form, side_files)
+        return export_facts(studio.library.export(name, folder_named(folder), order))
+
+    @told
+    def edit_style(name: str, changes: dict[str, Any]) -> dict[str, Any]:
+        """Change what a style's file says of it: trigger, author, licence, rights, description, suggested_weight, tags."""
+        return card_facts(studio.library.edit(name, **changes))
+
+    @told
+    def verify_style(name: str) -> dict[str, Any]:
+        """Look at all of a style's file and say what is right and what is wrong."""
+        path = studio.library.find(name).path
+        assert path is not None
+        return verified_facts(verify(path))
+
+    @told
+    def delete_style(name: str) -> str:
+        """Move a style to the trash; its path there."""
+        return str(studio.library.delete(name))
+
+    @told
+    def restore_style(name: str) -> dict[str, Any]:
+        """Bring a style back from the trash."""
+        return card_facts(studio.library.restore(name))
+
+    gr.api(create, api_name="create", concurrency_id="gpu", concurrency_limit=1)
+    gr.api(train, api_name="train")
+    gr.api(jobs, api_name="jobs", concurrency_limit=None)
+    gr.api(job_request, api_name="job_request", concurrency_limit=None)
+    gr.api(styles, api_name="styles")
+    gr.api(import_style, api_name="import_style")
+    gr.api(export_style, api_name="export_style")
+    gr.api(style, api_name="style")
+    gr.api(edit_style, api_name="edit_style")
+    gr.api(verify_style, api_name="verify_style")
+    gr.api(delete_style, api_name="delete_style")
+    gr.api(restore_style, api_name="restore_style")
+    add_mix_endpoints(studio)

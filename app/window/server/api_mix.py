@@ -1,0 +1,265 @@
+"""Named endpoints around mixing, for scripts: sheets, strengths, conflicts, baking, and the blends that are kept."""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Iterable, Mapping
+from dataclasses import replace
+from typing import Any
+
+import gradio as gr
+
+from app.create.mix_orders import STRIP_WEIGHTS, MixOrder, SheetOrder, StyleOrder
+from app.create.mix_tools import bake_plan
+from app.create.painting import Painted
+from app.library.cards import card_facts
+from app.orders import PictureOrder
+from app.studio import Studio
+from app.window.server.answers import answering
+from app.window.server.named_paths import base_named, file_named, folder_named
+from styles.errors import BadInput, BlendError, TooLarge
+
+
+def add_mix_endpoints(studio: Studio) -> None:
+    """Add the endpoints to the Blocks that are being built. Paths are whole paths on this machine; see `named_paths`."""
+    told = answering(studio, "answering a script")
+
+    @told
+    def strip(style: str, picture: dict[str, Any], weights: list[float] | None = None) -> dict[str, Any]:
+        """One style at several weights, same seed; `picture` holds the arguments of create by name."""
+        given = tuple(_number(style, weight) or 0.0 for weight in weights or STRIP_WEIGHTS)
+        sheet = SheetOrder("strength strip", (style,), given)
+        return painted(studio, order_from(studio, picture, sheet))
+
+    @told
+    def blend_map(
+        styles: list[str],
+        picture: dict[str, Any],
+        columns: int = 3,
+        rows: int = 3,
+        strongest: float = 1.0,
+    ) -> dict[str, Any]:
+        """Two to four styles over a grid, same seed; `picture` holds the arguments of create by name."""
+        sheet = SheetOrder("blend map", tuple(styles), columns=columns, rows=rows, strongest=strongest)
+        return painted(studio, order_from(studio, picture, sheet))
+
+    @told
+    def leave_one_out(picture: dict[str, Any]) -> dict[str, Any]:
+        """The mix, and again without each of its styles; `picture` holds the arguments of create by name."""
+        return painted(studio, order_from(studio, picture, SheetOrder("leave one out")))
+
+    @told
+    def strength(
+        weights: dict[str, float | None] | None = None,
+        base: str = "",
+        in_strength: bool = False,
+        blend: str = "",
+        mode: str | None = None,
+    ) -> dict[str, Any]:
+        """How strong styles are on a base, the budget of the mix, and its weights when balanced."""
+        mix = mix_from(studio, weights=weights, in_strength=in_strength, blend=blend, mode=mode)
+        return studio.strengths(mix, base_named(studio, base))
+
+    @told
+    def conflicts(
+        weights: dict[str, float | None] | None = None, blend: str = "", mode: str | None = None
+    ) -> dict[str, Any]:
+        """Which styles of a mix fight, and where; nothing is painted."""
+        return studio.mix_tools.conflicts(mix_from(studio, weights=weights, blend=blend, mode=mode))
+
+    @told
+    def bake(
+        name: str,
+        weights: dict[str, float | None] | None = None,
+        composition: dict[str, float] | None = None,
+        texture: dict[str, float] | None = None,
+        in_strength: bool = False,
+        balance: bool = False,
+        blend: str = "",
+        method: str = "",
+        rank: int | None = None,
+        density: float | None = None,
+        seed: int | None = None,
+        author: str = "",
+        licence: str = "",
+        base: str = "",
+        mode: str | None = None,
+        agreed: bool = False,
+    ) -> dict[str, Any]:
+        """Bake a mix into one new style: "exact", "squeezed" to a rank, "ties" or "dare"; its card.
+
+        `agreed` bakes it though a licence forbids to share the result.
+        """
+        plan = bake_plan(name, method, rank, density=density, seed=seed, author=author, licence=licence)
+        mix = mix_from(
+            studio, weights=weights, composition=composition, texture=texture, in_strength=in_strength,
+            balance=balance, blend=blend, mode=mode,
+        )  # fmt: skip
+        forbidden = studio.mix_tools.forbidden(mix)
+        if forbidden and not agreed:
+            raise BadInput(
+                " ".join(forbidden), "Call it with agreed=True to bake it all the same, for yourself."
+            )
+        return card_facts(studio.bake(mix, plan, base_named(studio, base)))
+
+    @told
+    def blends_list() -> list[dict[str, Any]]:
+        """All saved blends, each with the ids of the styles that are missing."""
+        return [studio.blends.facts(saved) for saved in studio.blends.all()[0]]
+
+    @told
+    def blends_show(name: str) -> dict[str, Any]:
+        """One saved blend."""
+        return studio.blends.facts(studio.blends.find(name))
+
+    @told
+    def blends_save(
+        name: str,
+        weights: dict[str, float | None] | None = None,
+        schedules: dict[str, list[list[float]]] | None = None,
+        composition: dict[str, float] | None = None,
+        texture: dict[str, float] | None = None,
+        mute: list[str] | None = None,
+        solo: list[str] | None = None,
+        mode: str | None = None,
+        in_strength: bool = False,
+        balance: bool = False,
+        blend: str = "",
+        base: str = "",
+    ) -> str:
+        """Keep a mix under a name; its file."""
+        mix = mix_from(
+            studio, weights=weights, schedules=schedules, composition=composition, texture=texture, mute=mute,
+            solo=solo, mode=mode, in_strength=in_strength, balance=balance, blend=blend,
+        )  # fmt: skip
+        return str(studio.blends.save(name, studio.mix(mix, base_named(studio, base))))
+
+    @told
+    def blends_export(name: str, folder: str) -> str:
+        """Write a blend's file into a folder on this machine; its path."""
+        return str(studio.blends.export(name, folder_named(folder)))
+
+    @told
+    def blends_import(file: str) -> dict[str, Any]:
+        """Bring a blend's file in."""
+        return studio.blends.facts(studio.blends.bring(file_named(file)))
+
+    @told
+    def blends_delete(name: str) -> str:
+        """Move a blend to the trash; its path there."""
+        return str(studio.blends.delete(name))
+
+    for on_base in (strip, blend_map, leave_one_out, strength, bake, blends_save):
+        gr.api(on_base, api_name=on_base.__name__, concurrency_id="gpu", concurrency_limit=1)
+    for quick in (conflicts, blends_list, blends_show, blends_export, blends_import, blends_delete):
+        gr.api(quick, api_name=quick.__name__)
+
+
+def picture_order(
+    studio: Studio,
+    sheet: SheetOrder | None = None,
+    *,
+    prompt: str,
+    weights: dict[str, float | None] | None = None,
+    negative: str = "",
+    base: str = "",
+    seed: int | None = None,
+    count: int = 1,
+    steps: int | None = None,
+    guidance: float | None = None,
+    sampler: str | None = None,
+    width: int | None = None,
+    height: int | None = None,
+    schedules: dict[str, list[list[float]]] | None = None,
+    composition: dict[str, float] | None = None,
+    texture: dict[str, float] | None = None,
+    mute: list[str] | None = None,
+    solo: list[str] | None = None,
+    mode: str | None = None,
+    in_strength: bool = False,
+    balance: bool = False,
+    blend: str = "",
+    image: str = "",
+    denoise: float | None = None,
+    second_pass: float | None = None,
+    second_denoise: float | None = None,
+    agreed: bool = False,
+) -> PictureOrder:
+    """The order of a script; raises BadInput."""
+    mix = mix_from(
+        studio, weights=weights, schedules=schedules, composition=composition, texture=texture, mute=mute, solo=solo,
+        mode=mode, in_strength=in_strength, balance=balance, blend=blend,
+    )  # fmt: skip
+    return PictureOrder(
+        prompt=prompt, negative=negative, base=base_named(studio, base), seed=seed, count=count, steps=steps, guidance=guidance,
+        sampler=sampler, width_px=width, height_px=height, mix=mix, sheet=sheet,
+        image=file_named(image) if image else None, denoise=denoise, second_pass=second_pass,
+        second_denoise=second_denoise, agreed=agreed,
+    )  # fmt: skip
+
+
+def order_from(studio: Studio, picture: Mapping[str, Any], sheet: SheetOrder) -> PictureOrder:
+    """The order of a sheet, from create's arguments by name; raises BadInput for one that create does not have."""
+    signature = inspect.signature(picture_order).parameters.values()
+    known = [one.name for one in signature if one.kind is one.KEYWORD_ONLY]
+    odd = [name for name in picture if name not in known]
+    if odd:
+        raise BadInput(f"A picture has no {odd[0]!r}.", f"It can have: {', '.join(known)}.")
+    if "prompt" not in picture:
+        raise BadInput("There is no prompt.", "Say in the picture's “prompt” what to paint.")
+    return picture_order(studio, sheet, **picture)
+
+
+def mix_from(
+    studio: Studio,
+    *,
+    weights: Mapping[str, float | None] | None = None,
+    schedules: Mapping[str, Iterable[Iterable[float]]] | None = None,
+    composition: Mapping[str, float] | None = None,
+    texture: Mapping[str, float] | None = None,
+    mute: Iterable[str] | None = None,
+    solo: Iterable[str] | None = None,
+    mode: str | None = None,
+    in_strength: bool = False,
+    balance: bool = False,
+    blend: str = "",
+) -> MixOrder:
+    """A mix given as {style: number}; a schedule's points are [share of the steps, weight]. Raises BadInput."""
+    scheduled = schedules or {}
+    twice = [name for name in scheduled if name in (weights or {})]
+    if twice:
+        raise BlendError(
+            f"“{twice[0]}” has a weight and a schedule.",
+            "A schedule's points are weights: give only one of the two.",
+        )
+    styles = [StyleOrder(name, _number(name, weight)) for name, weight in (weights or {}).items()]
+    styles += [StyleOrder(name, schedule=points) for name, points in scheduled.items()]  # type: ignore[arg-type]
+    knobs = {
+        knob: tuple((name, _number(name, value) or 0.0) for name, value in (values or {}).items())
+        for knob, values in (("composition", composition), ("texture", texture))
+    }
+    return replace(
+        studio.blends.started(blend) if blend else MixOrder(), styles=tuple(styles),
+        composition=knobs["composition"], texture=knobs["texture"], mute=tuple(mute or ()), solo=tuple(solo or ()),
+        mode=mode, in_strength=in_strength, balance=balance,
+    )  # fmt: skip
+
+
+def painted(studio: Studio, order: PictureOrder) -> dict[str, Any]:
+    """Paint, and say the pictures' paths and seeds, what is to be known about them, and the sheet if it is one."""
+    done = Painted()
+    try:
+        for event in studio.render(order).events():
+            done.take(event)
+    except TooLarge as error:
+        raise BadInput(
+            error.message, f"{error.hint} Call it with agreed=True to paint it all the same."
+        ) from error
+    return done.facts()
+
+
+def _number(name: str, value: Any) -> float | None:
+    try:
+        return None if value is None else float(value)
+    except (TypeError, ValueError) as error:
+        raise BlendError(f"{value!r} is no number for “{name}”.", "Give a number such as 0.7.") from error

@@ -1,0 +1,1 @@
+"""The Settings room: bases, the machine, files, language and other devices."""

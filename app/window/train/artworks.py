@@ -1,0 +1,151 @@
+"""Artworks and their captions, as they lie in the draft."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from html import escape
+from pathlib import Path
+from typing import Any
+
+import gradio as gr
+
+from app.i18n import say, say_count, translated
+from app.studio import Studio
+from app.train.artwork_cards import added_said, artwork_cards, artworks_door, artworks_said
+from app.train.captioning import Described
+from app.train.draft import Added
+from app.train.form import form_of, resolution_of, trigger_of
+from app.window.scripts import script
+from app.window.server.answers import QUIET, answering
+from app.window.server.news import News, listener
+from app.window.server.uploads import uploaded
+
+
+@dataclass(frozen=True)
+class Artworks:
+    """What other parts of the room need to draw the artworks anew."""
+
+    draw: Callable[[], list[Any]]
+    shown: list[Any]
+
+
+def artworks_section(studio: Studio, page: gr.Blocks, tab: gr.Tab, news: News) -> Artworks:
+    """Lay out the door, the cards and what is done with all captions, and connect them."""
+    told, draft, captioning = (
+        answering(studio, "looking at artworks"),
+        studio.preparation.draft,
+        studio.preparation.captioning,
+    )
+    # What this page has drawn: the draft's version, and how far describing is.
+    seen = gr.State((0, Described()))
+    door = gr.HTML(artworks_door(), js_on_load=script("train/door"), elem_id="train-door")
+    with gr.Row(elem_classes="row-tight middle"):
+        said = gr.Markdown(artworks_said([]), elem_classes="quiet grow")
+        undo = gr.Button(say("Undo"), size="sm", elem_classes="fit", visible=False)
+        clear = gr.Button(say("Take all out"), size="sm", elem_classes="fit", visible=False)
+    refused = gr.HTML(elem_classes="refused")
+    cards = gr.HTML(js_on_load=script("train/cards"), elem_id="train-artworks")
+    with gr.Accordion(say("All captions at once"), open=False, visible=False) as together:
+        with gr.Row(elem_classes="row-tight", equal_height=False):
+            find = gr.Textbox(label=say("Find"), max_lines=1, min_width=120)
+            put = gr.Textbox(label=say("Replace with"), max_lines=1, min_width=120)
+            swap = gr.Button(say("Replace"), size="sm", elem_classes="fit low")
+        with gr.Row(elem_classes="row-tight", equal_height=False):
+            same = gr.Textbox(label=say("The same caption for all"), max_lines=1, min_width=160)
+            set_all = gr.Button(say("Set for all"), size="sm", elem_classes="fit low")
+            none = gr.Button(say("Remove all captions"), size="sm", elem_classes="fit low")
+        describing = gr.HTML(elem_classes="quiet")
+        with gr.Row(elem_classes="row-tight"):
+            describe = gr.Button(say("Describe what has no caption"), size="sm", elem_classes="fit")
+            stop = gr.Button(say("Stop describing"), size="sm", elem_classes="fit", visible=False)
+    drawn = [seen, said, cards, clear, undo, together, describing, describe, stop]
+
+    def draw() -> list[Any]:
+        return _drawn(studio)
+
+    def changing(change: Callable[..., Any]) -> Callable[..., list[Any]]:
+        def handler(*values: Any) -> list[Any]:
+            change(*values)
+            return draw()
+
+        return told(handler)
+
+    @told
+    def arrive(event: gr.EventData) -> Iterator[list[Any]]:
+        folders = [[uploaded(path) for path in folder] for folder in event.folders]
+        given, done, form = [path for folder in folders for path in folder], Added(), form_of(draft.form())
+        for folder in folders:
+            before = done
+            for added in studio.preparation.add(folder, form["base"], resolution_of(form)):
+                done = before + added
+                words = say("Looking at picture {count} of {total}…", count=done.pictures, total=len(given))
+                yield ["", gr.skip(), words, *[gr.skip()] * (len(drawn) - 2)]
+        for path in given:
+            path.unlink(missing_ok=True)
+        yield [added_said(done), *draw()]
+
+    @told
+    def rewrite(event: gr.EventData) -> tuple[int, Described]:
+        draft.caption(event.name, event.text)
+        return draft.version, captioning.progress  # the page shows it already
+
+    @told
+    def take_out(event: gr.EventData) -> list[Any]:
+        draft.remove(event.name)
+        return draw()
+
+    @told
+    def look(known: tuple[int, Described]) -> list[Any]:
+        return [gr.skip()] * len(drawn) if known == (draft.version, captioning.progress) else draw()
+
+    tab.select(told(draw), None, drawn, **QUIET)
+    news.add("artworks", lambda: (draft.version, captioning.progress))
+    listener("artworks").told(look, seen, drawn, **QUIET)
+    door.arrived(arrive, None, [refused, *drawn], **QUIET)
+    cards.caption(rewrite, None, seen, **QUIET)
+    cards.taken_out(take_out, None, drawn, **QUIET)
+    clear.click(changing(draft.clear), None, drawn, **QUIET)
+    undo.click(changing(draft.undo), None, drawn, **QUIET)
+    gr.on([swap.click, put.submit], changing(draft.replace_in_captions), [find, put], drawn, **QUIET)
+    gr.on([set_all.click, same.submit], changing(draft.caption_all), same, drawn, **QUIET)
+    none.click(changing(lambda: draft.caption_all("")), None, drawn, **QUIET)
+    describe.click(changing(captioning.start), None, drawn, **QUIET)
+    stop.click(changing(captioning.stop), None, drawn, concurrency_limit=None, **QUIET)
+    return Artworks(told(draw), drawn)
+
+
+def _drawn(studio: Studio) -> list[Any]:
+    """What the section shows of the draft as it is now."""
+    draft, captioning = studio.preparation.draft, studio.preparation.captioning
+    version, described, form = draft.version, captioning.progress, form_of(draft.form())
+    artworks = studio.preparation.artworks(form["base"], resolution_of(form))
+    ready = bool(captioning.available())
+    return [
+        (version, described),
+        artworks_said(artworks),
+        artwork_cards(artworks, trigger_of(form), version),
+        gr.update(visible=bool(artworks)),
+        gr.update(visible=draft.can_undo),
+        gr.update(visible=bool(artworks)),
+        f"<p>{escape(_describing_said(described, ready, studio.home.root / 'captioners'))}</p>",
+        gr.update(visible=ready and not described.running),
+        gr.update(visible=described.running),
+    ]
+
+
+def _describing_said(described: Described, ready: bool, folder: Path) -> str:
+    if described.problem:
+        return translated(described.problem)
+    if described.running:
+        return say("Describing {count} of {total}…", count=described.done + 1, total=described.total)
+    if ready:
+        return (
+            say_count(described.done, "1 caption was written.", "{count} captions were written.")
+            if described.done
+            else ""
+        )
+    return say(
+        "A captioning model could describe the pictures, but there is none on this machine. Put one, BLIP or GIT with "
+        "safetensors weights, into {folder}. Nothing is downloaded by itself.", folder=folder,
+    )  # fmt: skip

@@ -1,0 +1,259 @@
+"""Name, trigger word, preset and every number of a training; what was chosen comes back after a reload."""
+
+from __future__ import annotations
+
+import json
+from html import escape
+from typing import Any
+
+import gradio as gr
+
+from app.i18n import say, say_error
+from app.studio import Studio
+from app.train.form import FRESH, GROUPS, NUMBERS, Number, form_of, order_of, shown_of, trigger_of
+from app.train.preset_cards import costs_said, preset_choices
+from app.window.server.answers import QUIET, answering
+from app.window.server.named_paths import base_named
+from app.window.server.news import News, listener
+from app.window.train.artworks import Artworks
+from styles.errors import AtelierError, BadInput
+from training.plan import FAMILIES, TrainingPlan
+
+TYPING_SECONDS = 1.0  # after the last change of the form, what it would take is asked for
+KEEPING_SECONDS = 0.2  # after the last change of the form, it is kept
+# One list instead of a field each: gradio tells every field that a handler reads of each later step of every handler.
+TOGETHER = "(...values) => [values]"
+TELL_FORM = "() => { document.dispatchEvent(new CustomEvent('atelier:news', {detail: ['form']})); }"
+RESTORED = "() => { document.querySelector('.gradio-container').dataset.train = ''; }"
+# A change of these is a change of what the artworks' cards show.
+SHOWN_ON_CARDS = ("name", "trigger", "base", "resolution_px")
+
+
+def form_section(
+    studio: Studio, page: gr.Blocks, tab: gr.Tab, artworks: Artworks, news: News
+) -> tuple[gr.State, gr.Button, gr.HTML]:
+    """Lay out the form and connect it.
+
+    Returns the id of the training that this page started last, the button that starts one, and what it answered.
+    """
+    told, draft = answering(studio, "preparing a training"), studio.preparation.draft
+    started = gr.State("")
+    # What the fields held when they were kept last, None before what was kept has been shown. The page remembers it, so
+    # that it goes on with a window that was started anew.
+    last = gr.JSON(visible=False)
+    sent = gr.JSON(visible=False)  # what the fields hold
+    measured = gr.State("")  # what the cards tell, so that they are drawn only when that changes
+    fields: dict[str, Any] = {}
+    with gr.Row(elem_classes="row-tight", equal_height=False):
+        fields["name"] = gr.Textbox(
+            label=say("Name of the style"), placeholder=say("for example: Ink wash"), max_lines=1, min_width=180,
+            info=say("Its file has the same name."),
+        )  # fmt: skip
+        fields["trigger"] = gr.Textbox(
+            label=say("Its trigger word"), placeholder=say("made from the name"), max_lines=1, min_width=180,
+            info=say("The word that calls the style in a prompt."),
+        )  # fmt: skip
+    fields["preset"] = gr.Radio(
+        preset_choices(), value="balanced", label=say("How thoroughly"), info=costs_said(None),
+        elem_classes="preset-cards",
+    )  # fmt: skip
+    with gr.Accordion(say("Advanced"), open=False):
+        gr.Markdown(
+            say("What stands in grey is the preset's. Leave a field empty to keep it."), elem_classes="quiet"
+        )
+        with gr.Tabs(elem_classes="parts"):
+            for title, numbers in GROUPS:
+                with gr.Tab(say(title)):
+                    _numbers(fields, numbers)
+            with gr.Tab(say("Base and card")):
+                _rest(fields)
+        again = gr.Button(say("Measure again"), size="sm", elem_classes="fit", visible=False)
+    with gr.Row(elem_classes="row-tight"):
+        start = gr.Button(say("Start training"), variant="primary", size="lg", scale=3)
+        fresh = gr.Button(say("Start over"), size="lg", elem_classes="fit")
+    answer = gr.HTML(elem_classes="answer")
+    form = list(fields.values())
+    grey = [number.name for number in NUMBERS.values() if number.kind not in ("yes or no", "layers")]
+
+    def read(values: Any) -> dict[str, Any]:
+        return form_of(dict(zip(fields, values if isinstance(values, list) else [], strict=False)))
+
+    def suggested(form: dict[str, Any]) -> str:
+        return trigger_of(form | {"trigger": ""}) or say("made from the name")
+
+    def shown(kept: dict[str, Any]) -> list[Any]:
+        begun = _styles_to_go_on_from(studio, kept["continue_from"])
+        return [begun if name == "continue_from" else kept[name] for name in fields]
+
+    @told
+    def restore() -> list[Any]:
+        kept = form_of(draft.form())
+        values = dict(zip(fields, shown(kept), strict=True))
+        return [
+            kept,
+            *(values | {"trigger": gr.update(value=values["trigger"], placeholder=suggested(kept))}).values(),
+        ]
+
+    @told
+    def keep(before: Any, values: Any) -> list[Any]:
+        now = read(values)
+        if not isinstance(before, dict) or now == before:
+            return [gr.skip(), gr.skip()]
+        # Another page may have changed other fields meanwhile.
+        changed = {name: value for name, value in now.items() if value != before.get(name)}
+        kept = form_of(draft.form()) | changed
+        refuse_odd_base(studio, kept)
+        draft.remember(kept)
+        if any(name in changed for name in SHOWN_ON_CARDS):
+            draft.touch()
+        return [now, gr.update(placeholder=suggested(now))]
+
+    @told
+    def estimate(known: str, values: Any) -> list[Any]:
+        form = read(values)
+        plan, choices, words, final = _costs(studio, form)
+        now = f"{plan} {choices} {words}"
+        if known == now:
+            return [gr.skip()] * (3 + len(grey))
+        greys = [gr.update(placeholder=shown_of(plan, NUMBERS[name])) if plan else gr.skip() for name in grey]
+        return [now, gr.update(choices=choices, info=words), gr.update(visible=final), *greys]
+
+    @told
+    def forget() -> None:
+        studio.preparation.measuring.forget()
+
+    @told
+    def begin(values: Any) -> list[Any]:
+        try:
+            form = read(values)
+            refuse_odd_base(studio, form)
+            job = studio.queue_training(order_of(form, draft.paths()))
+        except AtelierError as error:
+            return [gr.skip(), f'<p class="bad" role="alert">{escape(say_error(error))}</p>']
+        waits = any(one.folder == job.folder for one in studio.queue.waiting())
+        words = (
+            say("“{name}” waits for its turn.", name=job.name)
+            if waits
+            else say("“{name}” has begun.", name=job.name)
+        )
+        return [job.folder.name, f'<p role="status">{escape(words)}</p>']
+
+    @told
+    def start_over() -> list[Any]:
+        draft.clear()
+        draft.remember(dict(FRESH))
+        return shown(dict(FRESH))
+
+    page.load(restore, None, [last, *form], **QUIET).then(None, None, None, js=RESTORED)
+    tab.select(
+        told(lambda kept: _styles_to_go_on_from(studio, kept)),
+        fields["continue_from"],
+        fields["continue_from"],
+        **QUIET,
+    )
+    listener("form", wait_seconds=KEEPING_SECONDS, everywhere=True).told(None, form, sent, js=TOGETHER)
+    sent.change(keep, [last, sent], [last, fields["trigger"]], trigger_mode="always_last", **QUIET)
+    estimated = [measured, fields["preset"], again, *(fields[name] for name in grey)]
+    news.add("costs", lambda: _costs_depend_on(studio))
+    for moment in (tab.select, *(field.change for field in form)):
+        moment(None, None, None, js=TELL_FORM)
+    listener("costs", "form", wait_seconds=TYPING_SECONDS).told(
+        estimate, [measured, sent], estimated, **QUIET
+    )
+    again.click(forget, None, None, **QUIET)
+    # The first word comes from the page itself: preparing a training takes a moment.
+    wait = json.dumps(f'<p role="status">{escape(say("Preparing the training…"))}</p>')
+    start.click(None, None, answer, js=f"() => {wait}", **QUIET)
+    pressed = gr.on([start.click, fields["name"].submit], None, form, sent, js=TOGETHER)
+    pressed.then(begin, sent, [started, answer], **QUIET)
+    # Wiped by the page itself: a wipe from the studio may come after the answer to the next press of Start.
+    fresh.click(None, None, answer, js="() => ''", **QUIET)
+    fresh.click(start_over, None, form, **QUIET).then(artworks.draw, None, artworks.shown, **QUIET)
+    return started, start, answer
+
+
+def _numbers(fields: dict[str, Any], numbers: tuple[Number, ...]) -> None:
+    """A field for each number, two in a row."""
+    for place in range(0, len(numbers), 2):
+        with gr.Row(equal_height=False):
+            for number in numbers[place : place + 2]:
+                fields[number.name] = _field(number)
+
+
+def _field(number: Number) -> Any:
+    about: dict[str, Any] = {"label": say(number.label), "info": say(number.help), "min_width": 200}
+    if number.kind == "yes or no":
+        answers = [(say("the preset's"), ""), (say("yes"), "yes"), (say("no"), "no")]
+        return gr.Radio(answers, value="", **about)
+    if number.kind == "layers":
+        ways = [(say("Cross-attention"), "cross"), (say("Cross- and self-attention"), "cross+self")]
+        return gr.Radio(ways, value="cross", **about)
+    lines = {"lines": 2, "max_lines": 8} if number.kind == "prompts" else {"max_lines": 1}
+    # A text field also for numbers: gradio's own shows a 0 for nothing, and JavaScript rounds seeds above 2**53.
+    return gr.Textbox(placeholder=say("the preset's"), **about, **lines)
+
+
+def _rest(fields: dict[str, Any]) -> None:
+    """What to train on and what the style's card says."""
+    with gr.Row(equal_height=False):
+        fields["base"] = gr.Textbox(
+            label=say("Base to train on"), placeholder=say("the base in use"), max_lines=1, min_width=200,
+            info=say("A name, a file or a folder."),
+        )  # fmt: skip
+        fields["continue_from"] = gr.Dropdown(
+            [(say("nothing: a new style"), "")], value="", label=say("Go on from"), min_width=200,
+            info=say("A finished style that learns more, in its own layers and on the base that it is for."),
+        )  # fmt: skip
+    with gr.Row(equal_height=False):
+        fields["author"] = gr.Textbox(
+            label=say("Author"), max_lines=1, min_width=200, info=say("Stands in the style's file.")
+        )
+        fields["licence"] = gr.Textbox(
+            label=say("Licence"), max_lines=1, min_width=200, placeholder=say("for example: CC-BY-4.0"),
+            info=say("What others may do with the style."),
+        )  # fmt: skip
+    fields["rights"] = gr.Textbox(
+        label=say("Your right to the artworks"), max_lines=2, placeholder=say("for example: I painted them myself."),
+        info=say("Stands in the style's file, for those who ask."),
+    )  # fmt: skip
+
+
+def refuse_odd_base(studio: Studio, form: dict[str, Any]) -> None:
+    """Raise BadInput for a base that whoever asks may not name; the one in the draft was named already."""
+    if form["base"] != form_of(studio.preparation.draft.form())["base"]:
+        base_named(studio, form["base"])
+
+
+def _costs(
+    studio: Studio, form: dict[str, Any]
+) -> tuple[TrainingPlan | None, list[tuple[str, str]], str, bool]:
+    """The plan that the form comes to, if there are artworks; what the cards say and the line above them; whether
+    there is anything to measure again."""
+    pictures = studio.preparation.draft.paths()
+    if not pictures:
+        return None, preset_choices(), costs_said(None), False
+    try:
+        refuse_odd_base(studio, form)
+        measured, costs = studio.preparation.costs(order_of(form, pictures))
+    except BadInput as error:
+        return None, preset_choices(), say_error(error), False
+    plan = next((cost.plan for cost in costs if cost.preset == form["preset"]), None)
+    return (
+        plan,
+        preset_choices(measured, costs),
+        costs_said(measured),
+        measured.state in ("measured", "failed"),
+    )
+
+
+def _costs_depend_on(studio: Studio) -> object:
+    """What changes with the costs besides the form: the artworks, the base, the settings, a trial, a training."""
+    measuring, draft = studio.preparation.measuring.version(), studio.preparation.draft.version
+    return draft, measuring, studio.trainings.running_id, studio.shelf.in_use, studio.settings
+
+
+def _styles_to_go_on_from(studio: Studio, chosen: str | None) -> Any:
+    cards = [card for card in studio.library.cards() if card.family in FAMILIES]
+    choices = [(card.name, studio.library.handle(card)) for card in cards]
+    kept = chosen if chosen in {handle for _, handle in choices} else ""
+    return gr.update(choices=[(say("nothing: a new style"), ""), *choices], value=kept)

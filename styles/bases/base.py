@@ -1,0 +1,312 @@
+"""An opened Stable Diffusion: its parts on a device, and what it says about itself."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from styles.bases.hub import clip_tokenizer_folder
+from styles.bases.inspection import BaseFacts, fingerprint, inspect_base, weight_files
+from styles.bases.latent_preview import LatentPreview, fit_preview, known_preview
+from styles.bases.part_configs import vae_factor
+from styles.bases.parts import check_fit, check_loaded, check_works
+from styles.bases.shelf import STARTER, find_source, plain_name
+from styles.errors import AtelierError, BaseError, Cancelled, OutOfMemory, SettingsError, is_out_of_memory
+from styles.storage.file_reading import read_json
+from styles.storage.home import Home
+from styles.storage.names import clean_text
+
+DTYPES = {"fp32": torch.float32, "fp16": torch.float16, "bf16": torch.bfloat16}
+# (guidance, rescale), by tests/benchmarks/learning.py and the starter's exam: more drowns a style, less a subject.
+STARTER_GUIDANCE = (1.75, 0.0)
+
+
+@dataclass(frozen=True, eq=False)
+class Base:
+    """A Stable Diffusion whose parts are loaded; every fact comes from its own files."""
+
+    name: str
+    family: str  # "starter" | "sd1" | "sd2"
+    unet: Any
+    vae: Any
+    text_encoders: tuple[Any, ...]
+    tokenizers: tuple[Any, ...]
+    scheduler_config: dict[str, Any]
+    prediction_type: str  # "epsilon" | "v_prediction"
+    zero_terminal_snr: bool
+    native_size_px: int
+    fingerprint: str  # sha256 hex, see base_facts.fingerprint
+    device: torch.device
+    dtype: torch.dtype
+    folder: Path | None  # None for a single file
+    safety_checker: Any = None
+    feature_extractor: Any = None
+    notes: tuple[str, ...] = ()
+
+    @property
+    def latent_channels(self) -> int:
+        return int(self.vae.config.latent_channels)
+
+    @property
+    def vae_factor(self) -> int:
+        """How many pixels one latent is wide."""
+        return vae_factor(self.vae.config)
+
+    @property
+    def size_multiple_px(self) -> int:
+        """What a picture's width and height must be a multiple of."""
+        return max(8, self.vae_factor)
+
+    @property
+    def default_guidance(self) -> tuple[float, float]:
+        """(guidance, guidance rescale) to start from; rescale after arXiv 2305.08891 for zero-terminal-SNR bases.
+
+        The starter's guidance is low enough to need none.
+        """
+        if self.family == "starter":
+            return STARTER_GUIDANCE
+        return 7.5, 0.7 if self.zero_terminal_snr else 0.0
+
+    @cached_property
+    def preview(self) -> LatentPreview:
+        """The linear map from latents to small pictures, made once per base."""
+        if self.folder is not None:
+            # Where there is none, or none that can be used, it is made.
+            with suppress(OSError, ValueError):
+                kept = LatentPreview.from_json(read_json(self.folder / "preview.json"))
+                if len(kept.factors) == self.latent_channels:
+                    return kept
+        return known_preview(self.vae.config) or fit_preview(self.vae, self.vae_factor)
+
+
+def open_base(
+    source: str | Path,
+    home: Home,
+    *,
+    device: str | torch.device = "auto",
+    dtype: str | torch.dtype = "auto",
+    safety_checker: bool = True,
+    prediction_type: str | None = None,
+    config_folder: Path | None = None,
+    cancelled: Callable[[], bool] = lambda: False,
+) -> Base:
+    """Open the starter, a diffusers folder, a single-file checkpoint, a base of the shelf or a fetched Hub id.
+
+    `prediction_type` answers for a file that can't prove its own. `config_folder` replaces the shipped configs of a
+    single file. Raises BaseError for what can't be opened or is not here, OfflineError where a single file's
+    vocabulary has to be fetched, SettingsError for a device or precision that can't be had, OutOfMemory. `cancelled` is
+    asked between the parts, and makes it raise Cancelled; a single file is loaded in one.
+    """
+
+    def look() -> None:
+        if cancelled():
+            raise Cancelled("Stopped while the base was being opened.")
+
+    path, answered = find_source(source, home)
+    facts = inspect_base(path, prediction_type or answered, config_folder=config_folder)
+    if facts.family == "sdxl":
+        raise BaseError(
+            f"{path.name} is a Stable Diffusion XL, which this version can't paint or train with yet.",
+            "Use a base of Stable Diffusion 1 or 2.",
+        )
+    chosen_device = device_for(device)
+    chosen_dtype = _dtype(dtype, chosen_device)
+    try:
+        with _quiet_loading():
+            if facts.single_file:
+                look()
+                parts = _load_single_file(facts, clip_tokenizer_folder(home), chosen_dtype)
+            else:
+                parts = _load_folder(facts, chosen_dtype, safety_checker, look)
+        for part in ("unet", "vae", "text_encoder", "safety_checker"):
+            if parts.get(part) is not None:
+                look()
+                parts[part].requires_grad_(False).eval().to(chosen_device)
+        if path != STARTER:
+            check_fit(parts, path.name)
+            check_works(parts, chosen_device, chosen_dtype)
+        look()
+        known_by = fingerprint(facts.unet_files, facts.unet_prefix)
+    except AtelierError:
+        raise
+    except Exception as error:  # the libraries raise anything of malformed configs and weights
+        if is_out_of_memory(error):
+            raise OutOfMemory(
+                f"{path.name} does not fit into the memory of {chosen_device}.",
+                "Close other programs, or use a smaller base.",
+            ) from error
+        why = clean_text(str(error) or type(error).__name__, 300)
+        raise BaseError(f"{path.name} can't be opened as a base ({why}).", "Fetch it again.") from error
+    return Base(
+        name=_name_of(source, path),
+        family=facts.family,
+        unet=parts["unet"],
+        vae=parts["vae"],
+        text_encoders=(parts["text_encoder"],),
+        tokenizers=(parts["tokenizer"],),
+        scheduler_config=facts.scheduler_config,
+        prediction_type=facts.prediction_type,
+        zero_terminal_snr=facts.zero_terminal_snr,
+        native_size_px=facts.native_size_px,
+        fingerprint=known_by,
+        device=chosen_device,
+        dtype=chosen_dtype,
+        folder=None if facts.single_file else facts.path,
+        safety_checker=parts.get("safety_checker"),
+        feature_extractor=parts.get("feature_extractor"),
+        notes=facts.notes,
+    )
+
+
+def pick_device() -> torch.device:
+    """Return the accelerator that torch can really compute on, else the CPU."""
+    accelerator = torch.accelerator.current_accelerator() if torch.accelerator.is_available() else None
+    if accelerator is not None and _computes(accelerator, torch.float32):
+        return accelerator
+    return torch.device("cpu")
+
+
+def pick_dtype(device: torch.device) -> torch.dtype:
+    """Return bf16 where the device has it in hardware, else fp16; fp32 on the CPU, where it is exact and no slower."""
+    if device.type == "cpu":
+        return torch.float32
+    native = device.type != "cuda" or torch.cuda.is_bf16_supported(including_emulation=False)
+    for dtype in (torch.bfloat16, torch.float16):
+        if (native or dtype != torch.bfloat16) and _computes(device, dtype):
+            return dtype
+    return torch.float32
+
+
+def _computes(device: torch.device, dtype: torch.dtype) -> bool:
+    try:
+        ones = torch.ones(8, 8, device=device, dtype=dtype)
+        return float((ones @ ones).sum()) == 512.0
+    except (RuntimeError, TypeError, AssertionError):  # the last: a torch that was built without that device
+        return False
+
+
+def device_for(device: str | torch.device) -> torch.device:
+    """Return the device of that name, the fastest one for "auto"; raises SettingsError for one that can't be had."""
+    if device == "auto":
+        return pick_device()
+    try:
+        chosen = torch.device(device)
+    except (RuntimeError, ValueError) as error:
+        raise SettingsError(f"“{device}” is no device.", "Choose auto or cpu.") from error
+    if not _computes(chosen, torch.float32):
+        raise SettingsError(f"This machine has no {chosen} that computes.", "Choose auto or cpu.")
+    return chosen
+
+
+def _dtype(dtype: str | torch.dtype, device: torch.device) -> torch.dtype:
+    if isinstance(dtype, torch.dtype):
+        return dtype
+    if dtype == "auto":
+        return pick_dtype(device)
+    if dtype not in DTYPES:
+        raise SettingsError(f"“{dtype}” is no precision.", f"Choose auto, {', '.join(DTYPES)}.")
+    return DTYPES[dtype]
+
+
+def _name_of(source: str | Path, path: Path) -> str:
+    return str(source) if isinstance(source, str) and not Path(source).exists() else plain_name(path)
+
+
+def _load_folder(
+    facts: BaseFacts, dtype: torch.dtype, with_safety_checker: bool, look: Callable[[], None]
+) -> dict[str, Any]:
+    from diffusers import AutoencoderKL, UNet2DConditionModel
+    from transformers import CLIPTextModel, CLIPTokenizer
+
+    folder = facts.path
+
+    def load(model: Any, part: str, **kind: torch.dtype) -> Any:
+        look()
+        _, variant = weight_files(folder, part)
+        loaded, info = model.from_pretrained(
+            folder / part, use_safetensors=True, variant=variant, local_files_only=True, output_loading_info=True, **kind
+        )  # fmt: skip
+        check_loaded(loaded, info, folder.name, part)
+        return loaded
+
+    parts = {
+        "unet": load(UNet2DConditionModel, "unet", torch_dtype=dtype),
+        "vae": load(AutoencoderKL, "vae", torch_dtype=dtype),
+        "text_encoder": load(CLIPTextModel, "text_encoder", dtype=dtype),
+        "tokenizer": CLIPTokenizer.from_pretrained(folder / "tokenizer", local_files_only=True),
+    }
+    if with_safety_checker and (folder / "safety_checker" / "config.json").is_file():
+        from diffusers.pipelines.stable_diffusion.safety_checker import StableDiffusionSafetyChecker
+        from transformers import CLIPImageProcessorPil
+
+        parts["safety_checker"] = load(StableDiffusionSafetyChecker, "safety_checker", dtype=dtype)
+        parts["feature_extractor"] = CLIPImageProcessorPil.from_pretrained(
+            folder / "feature_extractor", local_files_only=True
+        )
+    return parts
+
+
+def _load_single_file(facts: BaseFacts, tokenizer_folder: Path, dtype: torch.dtype) -> dict[str, Any]:
+    from diffusers import StableDiffusionPipeline
+    from transformers import CLIPTokenizer
+
+    # SD2 pads with "!" (token 0), SD1 with the end token, as their published tokenizer configs have it.
+    pad = {"pad_token": "!"} if facts.family == "sd2" else {}
+    tokenizer = CLIPTokenizer.from_pretrained(
+        tokenizer_folder, model_max_length=77, local_files_only=True, **pad
+    )
+    pipeline = StableDiffusionPipeline.from_single_file(
+        str(facts.path),
+        config=str(facts.config_folder),
+        tokenizer=tokenizer,
+        safety_checker=None,
+        feature_extractor=None,
+        requires_safety_checker=False,
+        torch_dtype=dtype,
+        local_files_only=True,
+    )
+    parts = {part: getattr(pipeline, part) for part in ("unet", "vae", "text_encoder", "tokenizer")}
+    for name in ("unet", "vae", "text_encoder"):
+        missing = [key for key, value in parts[name].named_parameters() if value.is_meta]
+        if missing:
+            raise BaseError(
+                f"{facts.path.name} lacks {len(missing)} tensors of its {name}, such as {missing[0]}.",
+                "Fetch it again.",
+            )
+    return parts
+
+
+@contextmanager
+def in_fp32(vae: Any) -> Iterator[Any]:
+    """Lend a VAE whose half precision overflowed in fp32; there and back is exact."""
+    dtype = vae.dtype
+    try:
+        yield vae.to(torch.float32)
+    finally:
+        vae.to(dtype)
+
+
+@contextmanager
+def _quiet_loading() -> Iterator[None]:
+    """Keep the libraries' own progress bars off the terminal; ours are events."""
+    from diffusers.utils import logging as diffusers_logging
+    from transformers.utils import logging as transformers_logging
+
+    shown = transformers_logging.is_progress_bar_enabled()
+    transformers_logging.disable_progress_bar()
+    diffusers_logging.disable_progress_bar()
+    level = diffusers_logging.get_verbosity()
+    diffusers_logging.set_verbosity_error()
+    try:
+        yield
+    finally:
+        diffusers_logging.set_verbosity(level)
+        if shown:
+            transformers_logging.enable_progress_bar()
+            diffusers_logging.enable_progress_bar()

@@ -1,0 +1,344 @@
+"""What a base says about itself: read from configs and file headers, before a single tensor is loaded."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import struct
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from styles.bases.part_configs import (
+    check_channels,
+    check_noise_schedule,
+    check_sizes,
+    native_size_px,
+    read_config,
+    vae_factor,
+)
+from styles.errors import BaseError
+from styles.formats.style import FAMILY_OF_WIDTH
+from styles.storage.file_reading import json_of, open_file, read_bytes
+from styles.storage.names import clean_text
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+PREDICTION_TYPES = ("epsilon", "v_prediction")
+PICKLED = {".ckpt", ".pt", ".pth", ".bin", ".pkl", ".pickle"}
+LDM_UNET = "model.diffusion_model."
+LDM_VAE = "first_stage_model."
+LDM_TEXT = ("cond_stage_model.", "conditioner.embedders.")
+HEADER_LIMIT = 16 << 20  # bytes; an SDXL in one file has about 300 KiB
+PARTS = ("unet", "vae", "text_encoder")
+CONFIGS = Path(__file__).parent / "configs"
+
+
+@dataclass(frozen=True)
+class BaseFacts:
+    """A base's nature as its files prove it; `notes` says what was taken for granted."""
+
+    path: Path
+    single_file: bool
+    family: str  # "starter" | "sd1" | "sd2" | "sdxl"
+    prediction_type: str  # "epsilon" | "v_prediction"
+    zero_terminal_snr: bool
+    native_size_px: int
+    unet_files: tuple[Path, ...]
+    unet_prefix: str  # of the tensor names in those files
+    scheduler_config: dict[str, Any]
+    config_folder: Path  # that holds the parts' configs
+    notes: tuple[str, ...] = ()
+
+
+def inspect_base(
+    path: Path, prediction_type: str | None = None, *, config_folder: Path | None = None
+) -> BaseFacts:
+    """Return the facts of a diffusers folder or of a single-file checkpoint, quickly.
+
+    `prediction_type` answers for a single file that can't prove its own; it never overrides proof.
+    Raises BaseError for a pickle, a damaged file, another kind of model, or an unprovable prediction type.
+    """
+    if prediction_type is not None and prediction_type not in PREDICTION_TYPES:
+        raise BaseError(
+            f"“{prediction_type}” is no prediction type.", f"Give one of: {', '.join(PREDICTION_TYPES)}."
+        )
+    if os.path.isdir(path):
+        return _inspect_folder(path, prediction_type)
+    if path.suffix.lower() in PICKLED:
+        raise BaseError(
+            f"{path.name} is a pickle: opening a {path.suffix} file can run any code that is hidden in it.",
+            "Get the same base as .safetensors, or convert it with a tool on a machine that you can spare.",
+        )
+    if not is_here(path):
+        raise BaseError(
+            f"There is nothing any more at {path}, where this base lay.",
+            "Bring it back, add it again from where it lies now, or use another one, such as the starter.",
+        )
+    if path.suffix.lower() != ".safetensors":
+        raise BaseError(
+            f"{path.name} is not a base.",
+            "A base is a .safetensors checkpoint or a folder in diffusers layout.",
+        )
+    return _inspect_single_file(path, prediction_type, config_folder)
+
+
+def is_here(path: Path) -> bool:
+    """Whether a file or folder is there; raises BaseError where looking is not allowed."""
+    try:
+        return path.exists()
+    except OSError as error:
+        raise BaseError(f"{path} can't be read: {error.strerror}.", "Allow reading that folder.") from error
+
+
+def read_header(path: Path) -> tuple[dict[str, Any], dict[str, str]]:
+    """Return (tensor entries, metadata) of a safetensors file; raises BaseError where it is damaged.
+
+    Format: 8 bytes little-endian header length, JSON header, tensor bytes
+    (https://huggingface.co/docs/safetensors).
+    """
+    try:
+        with open_file(path) as file:
+            size = os.fstat(file.fileno()).st_size
+            (length,) = struct.unpack("<Q", file.read(8))
+            if length > min(HEADER_LIMIT, size - 8):
+                raise ValueError("the header is longer than the file, or than any base's")
+            header = json_of(file.read(length).decode("utf-8"))
+        if not isinstance(header, dict):
+            raise ValueError("the header is no table")
+        metadata = header.pop("__metadata__", None) or {}
+        if not all(_is_entry(entry) for entry in header.values()) or not isinstance(metadata, dict):
+            raise ValueError("the header is malformed")
+        end = max((entry["data_offsets"][1] for entry in header.values()), default=0)
+    except (OSError, struct.error, ValueError) as error:
+        raise BaseError(
+            f"{path.name} can't be read as safetensors ({error}).",
+            "Download it again from a source that you trust.",
+        ) from error
+    if end + 8 + length > size:
+        raise BaseError(
+            f"{path.name} is cut off: {size} bytes of {end + 8 + length} are there.", "Download it again."
+        )
+    return header, {str(key): str(value) for key, value in metadata.items()}
+
+
+def _is_entry(entry: Any) -> bool:
+    """Whether a value of a header is what the format says of a tensor."""
+    shape, offsets = (
+        entry.get(key) if isinstance(entry, dict) else None for key in ("shape", "data_offsets")
+    )
+    return (
+        isinstance(shape, list)
+        and isinstance(offsets, list)
+        and len(offsets) == 2
+        and all(type(number) is int and 0 <= number < 1 << 63 for number in (*shape, *offsets))
+    )
+
+
+def weight_files(folder: Path, part: str) -> tuple[tuple[Path, ...], str | None]:
+    """Return (weight files, variant) of one part of a diffusers folder; full precision goes before fp16.
+
+    Raises BaseError where the part has only pickled weights, or none.
+    """
+    stem = "diffusion_pytorch_model" if part in ("unet", "vae") else "model"
+    found = sorted(file for file in (folder / part).glob(f"{stem}*.safetensors") if os.path.isfile(file))
+    plain = [
+        file for file in found if file.name == f"{stem}.safetensors" or file.name.startswith(f"{stem}-0")
+    ]
+    half = [file for file in found if ".fp16" in file.name]
+    if plain:
+        return tuple(plain), None
+    if half:
+        return tuple(half), "fp16"
+    if any((folder / part).glob(f"*{suffix}") for suffix in PICKLED):
+        raise BaseError(
+            f"The {part} of {folder.name} has only pickled weights (.bin), and opening those can run hidden code.",
+            "Get the same base with .safetensors weights.",
+        )
+    raise BaseError(
+        f"{folder.name} has no weights for its {part}.", "Fetch the base again; files are missing."
+    )
+
+
+def fingerprint(files: tuple[Path, ...], prefix: str = "") -> str:
+    """Return a sha256 over samples of the UNet's tensors: who a base is, whatever file it comes in.
+
+    Each tensor gives its shape and eight runs of up to 32 values rounded to fp16; the sorted digests of all of them
+    are hashed. So it takes a moment even for gigabytes, and a base in fp32 or fp16, as a folder or as a
+    single file, has one fingerprint on every machine. (bf16 files differ: their weights do.)
+    """
+    from safetensors import safe_open
+
+    digests = []
+    for file in files:
+        with safe_open(file, framework="pt", device="cpu") as tensors:
+            for name in tensors.keys():  # noqa: SIM118 - not a mapping
+                if not name.startswith(prefix):
+                    continue
+                shape = ",".join(map(str, tensors.get_slice(name).get_shape()))
+                data = sample(tensors.get_tensor(name))  # mapped, not read
+                digests.append(hashlib.sha256(shape.encode() + b":" + data).digest())
+    return hashlib.sha256(b"".join(sorted(digests))).hexdigest()
+
+
+def sample(tensor: Tensor) -> bytes:
+    """Return eight runs of up to 32 of a tensor's values, rounded to fp16; wherever it is."""
+    import torch
+
+    values = tensor.detach().flatten()
+    runs = [values[start : start + 32] for start in _run_starts(len(values))]
+    rounded = torch.cat(runs).to("cpu", torch.float16).contiguous()
+    return rounded.view(torch.int16).numpy().astype("<i2").tobytes()
+
+
+def _run_starts(length: int) -> list[int]:
+    if length <= 256:
+        return list(range(0, length, 32)) or [0]
+    return [(length - 32) * run // 7 for run in range(8)]
+
+
+def _inspect_folder(folder: Path, asked: str | None) -> BaseFacts:
+    if not is_here(folder / "model_index.json"):
+        raise BaseError(
+            f"{folder} is not a base: it has no model_index.json.",
+            "Give a folder in diffusers layout, or a .safetensors checkpoint.",
+        )
+    for part in (*PARTS, "safety_checker"):
+        if part in PARTS or is_here(folder / part / "config.json"):
+            check_sizes(read_config(folder / part / "config.json"), f"{folder.name}/{part}")
+    unet = read_config(folder / "unet" / "config.json")
+    family = _family(unet.get("cross_attention_dim"), folder.name)
+    vae = read_config(folder / "vae" / "config.json")
+    scheduler = read_config(folder / "scheduler" / "scheduler_config.json")
+    check_channels(unet.get("in_channels", 4), vae.get("latent_channels", 4), folder.name)
+    check_noise_schedule(scheduler, folder.name)
+    # An older config without the key means what its class has as default, which is epsilon in all of them.
+    prediction_type = scheduler.get("prediction_type", "epsilon")
+    if prediction_type not in PREDICTION_TYPES:
+        raise BaseError(
+            f"{folder.name} predicts “{clean_text(str(prediction_type), 40)}”, which is not supported.",
+            f"Bases of these kinds are: {', '.join(PREDICTION_TYPES)}.",
+        )
+    _check_asked(asked, prediction_type, folder.name)
+    files, _ = weight_files(folder, "unet")
+    for file in files:
+        read_header(file)
+    return BaseFacts(
+        path=folder,
+        single_file=False,
+        family=family,
+        prediction_type=prediction_type,
+        zero_terminal_snr=bool(scheduler.get("rescale_betas_zero_snr", False)),
+        native_size_px=native_size_px(unet, vae, folder.name),
+        unet_files=files,
+        unet_prefix="",
+        scheduler_config=scheduler,
+        config_folder=folder,
+    )
+
+
+def _inspect_single_file(path: Path, asked: str | None, config_folder: Path | None) -> BaseFacts:
+    header, metadata = read_header(path)
+    width = next(
+        (entry["shape"][-1] for name, entry in header.items()
+         if name.startswith(LDM_UNET) and name.endswith("attn2.to_k.weight") and entry["shape"]),
+        None,
+    )  # fmt: skip
+    if width is None:
+        if any(name.startswith("lora_") or ".lora" in name for name in header):
+            raise BaseError(f"{path.name} is a style, not a base.", "Import it in the library.")
+        raise BaseError(
+            f"{path.name} holds no Stable Diffusion UNet in the original layout.",
+            "Supported are checkpoints of Stable Diffusion 1 and 2 with UNet, VAE and text encoder in one file.",
+        )
+    family = _family(width, path.name)
+    for prefixes, part in (((LDM_VAE,), "VAE"), (LDM_TEXT, "text encoder")):
+        if not any(name.startswith(prefixes) for name in header):
+            raise BaseError(
+                f"{path.name} has no {part}: it is a UNet alone.", "Get the full checkpoint of this base."
+            )
+    first = header.get(f"{LDM_UNET}input_blocks.0.0.weight", {"shape": [0, 4]})
+    check_channels(first["shape"][1] if len(first["shape"]) > 1 else None, 4, path.name)
+    prediction_type, zero_snr, notes = _prediction_of_file(path, header, metadata, family, asked)
+    if config_folder is None:
+        v_prediction = family == "sd2" and prediction_type == "v_prediction"
+        config_folder = CONFIGS / ("sd2-v" if v_prediction else family)
+    scheduler = read_config(config_folder / "scheduler" / "scheduler_config.json")
+    scheduler |= {"prediction_type": prediction_type, "rescale_betas_zero_snr": zero_snr}
+    unet = read_config(config_folder / "unet" / "config.json")
+    vae = read_config(config_folder / "vae" / "config.json")
+    return BaseFacts(
+        path=path,
+        single_file=True,
+        family=family,
+        prediction_type=prediction_type,
+        zero_terminal_snr=zero_snr,
+        native_size_px=int(unet["sample_size"]) * vae_factor(vae),
+        unet_files=(path,),
+        unet_prefix=LDM_UNET,
+        scheduler_config=scheduler,
+        config_folder=config_folder,
+        notes=notes,
+    )
+
+
+def _prediction_of_file(
+    path: Path, header: Mapping[str, Any], metadata: Mapping[str, str], family: str, asked: str | None
+) -> tuple[str, bool, tuple[str, ...]]:
+    """Return (prediction type, zero terminal SNR, notes) from what a single file carries, or from the answer.
+
+    Proof is: marker tensors `v_pred` and `ztsnr` (NovelAI's convention), the `modelspec` metadata, and the
+    YAML config that stands beside the file under the same name (A1111's convention).
+    """
+    zero_snr = "ztsnr" in header
+    proof = None
+    if "v_pred" in header:
+        proof = "v_prediction"
+    stated = metadata.get("modelspec.prediction_type", "").lower()
+    if stated in ("v", "v_prediction", "v-prediction"):
+        proof = "v_prediction"
+    elif stated in ("epsilon", "eps"):
+        proof = proof or "epsilon"
+    architecture = metadata.get("modelspec.architecture", "").lower()
+    if proof is None and architecture.startswith("stable-diffusion-v2"):
+        proof = "v_prediction" if architecture.split("/")[0].endswith("-v") else "epsilon"
+    beside = path.with_suffix(".yaml")
+    if proof is None and (text := _text_beside(beside)):
+        proof = "v_prediction" if "parameterization: v" in text else "epsilon"
+        zero_snr = zero_snr or "zero_terminal_snr: true" in text.lower()
+    if proof is not None:
+        _check_asked(asked, proof, path.name)
+        return proof, zero_snr, ()
+    if asked is not None:
+        return asked, zero_snr, (f"You said that this base predicts {asked}; the file doesn't say.",)
+    if family == "sd2":
+        raise BaseError(
+            f"{path.name} is a Stable Diffusion 2, and the file doesn't say whether it predicts noise or velocity.",
+            "Say which: v_prediction for those made at 768 px (2.0-v, 2.1), epsilon for those at 512 px (2-base).",
+        )
+    return "epsilon", zero_snr, ("The file doesn't state its prediction type; this family's is epsilon.",)
+
+
+def _text_beside(file: Path) -> str:
+    """The text of a small file without quotation marks; empty where there is none."""
+    try:
+        text = read_bytes(file, 1 << 20).decode("utf-8", errors="replace")
+        return text.replace('"', "").replace("'", "")
+    except OSError:
+        return ""
+
+
+def _check_asked(asked: str | None, proven: str, name: str) -> None:
+    if asked is not None and asked != proven:
+        raise BaseError(f"{name} predicts {proven}, not {asked}.", "Leave the prediction type out.")
+
+
+def _family(width: Any, name: str) -> str:
+    if type(width) is not int or width not in FAMILY_OF_WIDTH:
+        raise BaseError(
+            f"{name} has a cross-attention width of {clean_text(str(width), 40)}, which no supported family has.",
+            "Supported are the starter, Stable Diffusion 1 and Stable Diffusion 2.",
+        )
+    return FAMILY_OF_WIDTH[width]

@@ -1,0 +1,106 @@
+"""The configs of a base's parts, judged before anything is built of them."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from styles.errors import BaseError
+from styles.storage.file_reading import read_json
+from styles.storage.names import clean_text
+
+MOST_LAYERS, LARGEST_NUMBER = 128, 1 << 20  # in a config; SDXL's largest are 32 and 49408
+MOST_TRAINED_STEPS = 10_000
+BETA_SCHEDULES = ("linear", "scaled_linear", "squaredcos_cap_v2")
+HINT = "Fetch the base again."
+LARGEST_PX = 1 << 14  # a native size beyond it is no Stable Diffusion's
+
+
+def read_config(path: Path) -> dict[str, Any]:
+    """Read one part's JSON config; raises BaseError where it is missing or malformed."""
+    try:
+        config = read_json(path)
+    except (OSError, ValueError) as error:
+        raise BaseError(
+            f"{path.parent.name}/{path.name} is missing or unreadable in this base.", HINT
+        ) from error
+    if not isinstance(config, dict):
+        raise BaseError(f"{path.parent.name}/{path.name} is not a config.", HINT)
+    return config
+
+
+def vae_factor(vae_config: Mapping[str, Any]) -> int:
+    """Return how many pixels one latent is wide."""
+    return 2 ** (len(vae_config.get("block_out_channels", (0,) * 4)) - 1)
+
+
+def check_sizes(value: Any, name: str, key: str = "") -> None:
+    """Raise BaseError for numbers of a config that no model has: one is built of it layer by layer, without asking."""
+    inner = value.items() if isinstance(value, dict) else enumerate(value) if isinstance(value, list) else ()
+    for at, one in inner:
+        check_sizes(one, name, at if isinstance(at, str) else key)
+    most = MOST_LAYERS if "layers" in key or isinstance(value, list) else LARGEST_NUMBER
+    size = len(value) if isinstance(value, list) else value
+    if type(size) is int and size > most:
+        raise BaseError(
+            f"{name} is damaged: {clean_text(key, 40)} is {clean_text(str(size), 40)} in its config.",
+            HINT,
+        )
+
+
+def native_size_px(unet: Mapping[str, Any], vae: Mapping[str, Any], name: str) -> int:
+    """Return the side of the pictures that a base was trained on; raises BaseError for a config that says none."""
+    sides = unet.get("sample_size") or 64
+    sides = sides if isinstance(sides, list) else [sides]
+    blocks = vae.get("block_out_channels", (0,) * 4)
+    counted = isinstance(blocks, list | tuple) and 0 < len(blocks) < 16
+    if counted and sides and all(type(side) is int for side in sides):
+        size = max(sides) * vae_factor(vae)
+        if 0 < size <= LARGEST_PX:
+            return size
+    raise BaseError(
+        f"{name} is damaged: its configs say no size of pictures that can be painted.",
+        HINT,
+    )
+
+
+def check_noise_schedule(scheduler: Mapping[str, Any], name: str) -> None:
+    """Raise BaseError for a noise schedule that can't be; `styles.generation.samplers` takes these settings from it."""
+    steps = scheduler.get("num_train_timesteps", 1000)
+    betas = scheduler.get("trained_betas")
+    whole = type(steps) is int and 1 <= steps <= MOST_TRAINED_STEPS
+    sound = {
+        "num_train_timesteps": whole,
+        "beta_start": _is_share(scheduler.get("beta_start", 0.0001)),
+        "beta_end": _is_share(scheduler.get("beta_end", 0.02)),
+        "beta_schedule": scheduler.get("beta_schedule", "linear") in BETA_SCHEDULES,
+        "trained_betas": betas is None
+        or (isinstance(betas, list) and whole and len(betas) == steps and all(map(_is_share, betas))),
+        "steps_offset": scheduler.get("steps_offset", 0) in (0, 1),
+    }
+    odd = next((key for key, good in sound.items() if not good), "")
+    if odd:
+        raise BaseError(
+            f"{name} is damaged: the {odd} of its scheduler is {clean_text(str(scheduler.get(odd)), 40)}.",
+            HINT,
+        )
+
+
+def _is_share(value: Any) -> bool:
+    return type(value) in (int, float) and 0 < value < 1
+
+
+def check_channels(unet_channels: Any, latent_channels: Any, name: str) -> None:
+    """Raise BaseError where the UNet takes other channels than the VAE has, as one for inpainting does."""
+    if type(unet_channels) is not int or type(latent_channels) is not int:
+        raise BaseError(
+            f"{name} is damaged: it does not say how many channels its UNet and its VAE have.",
+            HINT,
+        )
+    if unet_channels != latent_channels:
+        raise BaseError(
+            f"{name} is a base for another task: its UNet takes {unet_channels} channels for {latent_channels} of the VAE"
+            f"{' (inpainting)' if unet_channels == 9 else ''}.",
+            "Use the ordinary text-to-picture version of this base.",
+        )

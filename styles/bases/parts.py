@@ -1,0 +1,69 @@
+"""Whether the parts of a base that were loaded are whole and fit each other: the libraries themselves only warn."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any
+
+from styles.bases.part_configs import vae_factor
+from styles.errors import BaseError
+
+if TYPE_CHECKING:
+    import torch
+
+FEWEST_TOKENS = 3  # the marks around one token
+HINT = "Fetch it again, or use another base."
+
+
+def check_loaded(model: Any, info: Mapping[str, Any], name: str, part: str) -> None:
+    """Raise BaseError where weights were missing or of another shape, which would be made up by chance.
+
+    `info` is what `from_pretrained` tells with `output_loading_info`.
+    """
+    parameters = {key for key, _ in model.named_parameters()}
+    told = [*info.get("missing_keys", ()), *info.get("mismatched_keys", ())]
+    keys = [key if isinstance(key, str) else key[0] for key in told]
+    missing = sorted(key for key in keys if key in parameters)
+    if missing:
+        raise BaseError(
+            f"{name} lacks {len(missing)} tensors of its {part}, such as {missing[0]}.", "Fetch it again."
+        )
+
+
+def check_works(parts: Mapping[str, Any], device: torch.device, dtype: torch.dtype) -> None:
+    """Let each part compute its smallest, so that settings that can't be are found here and not in a painting.
+
+    Raises what the libraries raise.
+    """
+    import torch
+
+    with torch.no_grad():
+        ids = parts["tokenizer"](["a"], padding="max_length", truncation=True, return_tensors="pt").input_ids
+        states = parts["text_encoder"](ids.to(device))[0]
+        unet = parts["unet"]
+        side = 2 ** max(3, len(unet.config.block_out_channels) - 1)  # halved at each level
+        latents = torch.zeros(1, unet.config.in_channels, side, side, device=device, dtype=dtype)
+        predicted = unet(latents, torch.tensor(500, device=device), encoder_hidden_states=states).sample
+        if predicted.shape != latents.shape:
+            raise ValueError("its UNet answers in another shape")
+        pixels = parts["vae"].decode(latents[:, :, :8, :8]).sample
+        if pixels.shape[:2] != (1, 3) or pixels.shape[2] != 8 * vae_factor(parts["vae"].config):
+            raise ValueError("its VAE paints in another shape")
+
+
+def check_fit(parts: Mapping[str, Any], name: str) -> None:
+    """Raise BaseError where text encoder, tokenizer, UNet and VAE are not of one base."""
+    unet, vae, text = (parts[part].config for part in ("unet", "vae", "text_encoder"))
+    tokenizer = parts["tokenizer"]
+    fits = {
+        "words of its tokenizer": len(tokenizer) <= text.vocab_size,
+        "length of its prompts": FEWEST_TOKENS <= tokenizer.model_max_length <= text.max_position_embeddings,
+        "width of its text encoder": text.hidden_size == unet.cross_attention_dim,
+        "channels of its latents": unet.in_channels == unet.out_channels == vae.latent_channels,
+        "scale of its latents": isinstance(vae.scaling_factor, int | float)
+        and 0 < vae.scaling_factor < math.inf,
+    }
+    odd = next((what for what, good in fits.items() if not good), "")
+    if odd:
+        raise BaseError(f"{name} is damaged: its parts don't agree in the {odd}.", HINT)

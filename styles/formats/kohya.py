@@ -1,0 +1,162 @@
+"""The names that layers have in style files.
+
+kohya writes `lora_unet_` and the diffusers module path with `.` as `_`, and per layer `.lora_down.weight`,
+`.lora_up.weight` and `.alpha` (https://github.com/kohya-ss/sd-scripts, networks/lora.py). A1111, Forge,
+ComfyUI, InvokeAI and diffusers read it. sd-scripts itself names SDXL's blocks in the original (SGM) way.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable
+from functools import lru_cache
+
+from styles.formats.layer_keys import LYCORIS_PART, LayerKeys, grouped, unknown
+from styles.formats.layer_tables import is_layer
+
+PREFIXES = {"unet": "lora_unet_", "te": "lora_te_", "te1": "lora_te1_", "te2": "lora_te2_"}
+DOWN, UP, ALPHA = ".lora_down.weight", ".lora_up.weight", ".alpha"
+
+# The module names of diffusers' UNet and of CLIP that hold a `_`, so that it can be told from a `.`.
+WITH_UNDERSCORE = [
+    "down_blocks",
+    "mid_block",
+    "up_blocks",
+    "transformer_blocks",
+    "to_q",
+    "to_k",
+    "to_v",
+    "to_out",
+    "proj_in",
+    "proj_out",
+    "conv_in",
+    "conv_out",
+    "conv_shortcut",
+    "time_emb_proj",
+    "time_embedding",
+    "add_embedding",
+    "linear_1",
+    "linear_2",
+    "text_model",
+    "text_projection",
+    "self_attn",
+    "q_proj",
+    "k_proj",
+    "v_proj",
+    "out_proj",
+]
+PLAIN = [
+    "attentions",
+    "resnets",
+    "downsamplers",
+    "upsamplers",
+    "attn1",
+    "attn2",
+    "ff",
+    "net",
+    "proj",
+    "conv",
+    "conv1",
+    "conv2",
+    "encoder",
+    "layers",
+    "mlp",
+    "fc1",
+    "fc2",
+]
+MODULE = re.compile(rf"({'|'.join(WITH_UNDERSCORE + PLAIN)}|\d{{1,3}})(?:_|$)")
+
+LONGEST_NAME = 200  # characters
+PARTS = {DOWN: "down", UP: "up", ".lora_mid.weight": "mid", ALPHA: "alpha"}
+
+
+def kohya_name(network: str, path: str) -> str:
+    """Return the kohya name of a layer, without the ending that tells its tensors apart."""
+    if network != "unet" and not path.startswith(("text_model.", "text_projection")):
+        path = f"text_model.{path}"  # transformers >= 5.6 has CLIPTextModel without this level
+    return PREFIXES[network] + path.replace(".", "_")
+
+
+@lru_cache(maxsize=8192)  # the same few thousand names are in every file
+def module_path(name: str) -> tuple[str, str]:
+    """Return (network, diffusers module path) of a kohya name; raises StyleFileError for an unknown one."""
+    for network, prefix in PREFIXES.items():
+        if name.startswith(prefix) and len(name) <= LONGEST_NAME:
+            rest = name.removeprefix(prefix)
+            path = (network == "unet" and _sgm_path(rest)) or _dotted(rest)
+            if is_layer(network, path):
+                return network, path
+    raise unknown(name)
+
+
+def layer_keys(keys: Iterable[str]) -> list[LayerKeys]:
+    """Group a file's tensor names into layers, sorted; raises StyleFileError unless all are understood."""
+    return grouped((*module_path(name), part, key) for key in sorted(keys) for name, part in [_split(key)])
+
+
+def _split(key: str) -> tuple[str, str]:
+    """Return (name of the layer, part) of a tensor's name; a kohya name has no dots."""
+    name, _, ending = key.partition(".")
+    if part := PARTS.get(f".{ending}"):
+        return name, part
+    found = LYCORIS_PART.fullmatch(ending)
+    if not found:
+        raise unknown(key)
+    return name, found[1]
+
+
+def _dotted(name: str) -> str:
+    """Put the dots back into a kohya name; empty where a part of it is unknown."""
+    parts, position = [], 0
+    while position < len(name):
+        found = MODULE.match(name, position)
+        if not found:
+            return ""
+        parts.append(found[1])
+        position = found.end()
+    return "" if name.endswith("_") else ".".join(parts)
+
+
+SGM = re.compile(r"(input_blocks|middle_block|output_blocks)_(\d{1,2})(?:_(\d))?(?:_(.+))?")
+SGM_WHOLE = {
+    "input_blocks_0_0": "conv_in",
+    "out_2": "conv_out",
+    "time_embed_0": "time_embedding.linear_1",
+    "time_embed_2": "time_embedding.linear_2",
+    "label_emb_0_0": "add_embedding.linear_1",
+    "label_emb_0_2": "add_embedding.linear_2",
+}
+SGM_RESNET = {
+    "in_layers_2": "conv1",
+    "out_layers_3": "conv2",
+    "emb_layers_1": "time_emb_proj",
+    "skip_connection": "conv_shortcut",
+}
+
+
+def _sgm_path(name: str) -> str:
+    """Return the diffusers path of a name with SGM blocks (two layers in each block); empty for others."""
+    if name in SGM_WHOLE:
+        return SGM_WHOLE[name]
+    found = SGM.fullmatch(name)
+    if not found:
+        return ""
+    part, number, which, rest = found[1], int(found[2]), found[3], found[4] or ""
+    if part == "middle_block":  # resnet, transformer, resnet, without a second number
+        place = "mid_block.attentions.0" if number == 1 else f"mid_block.resnets.{number // 2}"
+        return _within(place, rest, transformer=number == 1)
+    if part == "input_blocks":
+        block, layer, side = (number - 1) // 3, (number - 1) % 3, "down"
+        if rest == "op":
+            return f"down_blocks.{block}.downsamplers.0.conv"
+    else:
+        block, layer, side = number // 3, number % 3, "up"
+        if rest == "conv":
+            return f"up_blocks.{block}.upsamplers.0.conv"
+    kind = "resnets" if which == "0" else "attentions"
+    return _within(f"{side}_blocks.{block}.{kind}.{layer}", rest, transformer=which == "1")
+
+
+def _within(place: str, rest: str, transformer: bool) -> str:
+    inner = _dotted(rest) if transformer else SGM_RESNET.get(rest, "")
+    return f"{place}.{inner}" if inner else ""

@@ -1,0 +1,198 @@
+"""Judging a style by its header: which layers it changes and how they are written, and which base has such layers.
+
+`layer_keys.py` knows which tensors make up a layer, `lycoris.py` how they fit together, `layer_tables.py` which base
+has such layers. Nothing is believed that the shapes don't prove, and nothing is read but the header.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field, replace
+from typing import TypeVar
+
+from styles.errors import StyleFileError
+from styles.formats import cloneofsimo as numbered
+from styles.formats import diffusers_keys, kohya
+from styles.formats.layer_keys import LayerKeys
+from styles.formats.layer_tables import LayerSize, families_with, layer_size
+from styles.formats.lycoris import MOST_WORK, ROOM, Written, room_for, work_of, written
+from styles.formats.peft import PeftSettings
+from styles.formats.safetensors_header import Header, TensorEntry
+from styles.formats.style import FAMILY_NAMES, FAMILY_OF_WIDTH
+from styles.formats.textual_inversion import family_of_tokens, token_keys
+from styles.storage.names import clean_text
+
+Number = TypeVar("Number", int, float)
+DAMAGED = "Get the file again, or ask for the style as a plain LoRA."
+
+
+@dataclass(frozen=True)
+class Judged:
+    """What the header alone proves of a style."""
+
+    layers: tuple[LayerKeys, ...]
+    written: tuple[Written, ...]  # how each of them is written
+    family: str  # empty where its layers don't show it
+    families: frozenset[str]  # that have such layers; empty where none has all of them, or family is proven
+    rank: int  # that most layers have, once they are opened
+    most_ranks: int  # that a layer is opened with
+    tokens: Mapping[str, str] = field(default_factory=dict)  # its words, and their tensors
+
+    @property
+    def kind(self) -> str:
+        """How the file writes its change: LoRA, LoCon (a LoRA of convolutions, too), LoHa, LoKr, or several."""
+        kinds = {of.kind for of in self.written} or {"words alone"}
+        if any(of.kind == "LoRA" and of.kernel != (1, 1) for of in self.written):
+            kinds = kinds - {"LoRA"} | {"LoCon"}
+        return " + ".join(sorted(kinds))
+
+    @property
+    def cut(self) -> bool:
+        """Whether any layer has more ranks than it is opened with."""
+        return any(of.rank > self.most_ranks for of in self.written if not of.plain)
+
+
+def judge(header: Header, name: str, settings: Mapping[str, PeftSettings] | None = None) -> Judged:
+    """Check names, shapes, ranks and sizes of all layers; raises StyleFileError with the file, the layer and why.
+
+    `settings` are PEFT's, beside the file, by what its names begin with.
+    """
+    try:
+        return _judged(header, name, settings)
+    except StyleFileError as error:
+        raise StyleFileError(
+            f"“{clean_text(name, 120)}” can't be opened: {error.message}", error.hint
+        ) from error
+
+
+def _judged(header: Header, name: str, settings: Mapping[str, PeftSettings] | None) -> Judged:
+    tokens = token_keys(header, name)
+    of_words = set(tokens.values())
+    tensors = {key: entry for key, entry in header.tensors.items() if key not in of_words}
+    if not tensors:
+        return Judged((), (), family_of_tokens(header, tokens), frozenset(), 0, 0, tokens)
+    by_module_path = diffusers_keys.is_diffusers(tensors)
+    if by_module_path:
+        layers = diffusers_keys.layer_keys(tensors, header.metadata, settings)
+    elif numbered.is_numbered(tensors):
+        layers = numbered.layer_keys(tensors, header.metadata)
+    else:
+        layers = kohya.layer_keys(tensors)
+    ways = [_way(layer, header.tensors) for layer in layers]
+    _check_ranks(ways)
+    family, families = _family(layers, ways), frozenset[str]()
+    if not family:
+        families = frozenset(_families(layers, ways, header.tensors, encoders_told=not by_module_path))
+        family = next(iter(families)) if len(families) == 1 else ""
+    family = _with_words(family, families, family_of_tokens(header, tokens))
+    if family == "sdxl":
+        layers = _with_told_encoders(layers, ways)
+    most = room_for(ways)
+    if most == 0:
+        raise StyleFileError(
+            f"opened, its layers would take more than {ROOM * 4 >> 30} GiB.",
+            "No style needs that; get another.",
+        )
+    if work_of(ways, most) > MOST_WORK:
+        raise StyleFileError(
+            "its layers stand for far more ranks than there is room for, and to find the nearest would take hours.",
+            "Ask for it as a plain LoRA; the tool that made it can extract one.",
+        )
+    ranks = Counter(of.rank if of.plain else min(of.rank, most) for of in ways)
+    return Judged(tuple(layers), tuple(ways), family, families, commonest(ranks, 0), most, tokens)
+
+
+def _with_words(family: str, families: frozenset[str], words: str) -> str:
+    """Return the family that layers and words prove together; `words` is the one that the words are for, if any."""
+    possible = {family} if family else families
+    if words and possible and words not in possible:
+        names = " or ".join(FAMILY_NAMES[one] for one in FAMILY_NAMES if one in possible)
+        raise StyleFileError(
+            f"its words are for {FAMILY_NAMES[words]}, its layers for {names}.", "No base can use both."
+        )
+    return words or family
+
+
+def _way(layer: LayerKeys, tensors: Mapping[str, TensorEntry]) -> Written:
+    shapes = {part: tensors[key].shape for part, key in layer.parts.items()}
+    alpha = shapes.pop("alpha", ())
+    if alpha not in ((), (1,)):
+        raise StyleFileError(f"the alpha of {layer.network}.{layer.path} is not a single number.", DAMAGED)
+    found = written(layer.path, shapes)
+    if found is None:
+        told = ", ".join(f"{part} {list(shape)}" for part, shape in sorted(shapes.items()))
+        raise StyleFileError(f"the factors of {layer.network}.{layer.path} don't fit: {told}.", DAMAGED)
+    if layer.told_rank and found.dim and layer.told_rank != found.dim:
+        raise StyleFileError(
+            f"its settings say that {layer.network}.{layer.path} has rank {layer.told_rank}, but it has {found.dim}.",
+            "The settings are of another style; get both again.",
+        )
+    return found
+
+
+def _check_ranks(ways: Iterable[Written]) -> None:
+    ways = list(ways)
+    rank = max((of.dim for of in ways), default=0)
+    widest = max((max(of.flat, of.outputs) for of in ways), default=0)
+    if rank > widest:
+        raise StyleFileError(
+            f"it has rank {rank}, more than its widest layer has numbers ({widest}).",
+            "The file is damaged, or of a kind that can't be read yet.",
+        )
+
+
+def _family(layers: list[LayerKeys], ways: list[Written]) -> str:
+    """Return the family that the width of the words proves, empty without cross-attention."""
+    widths = {
+        way.flat
+        for layer, way in zip(layers, ways, strict=True)
+        if layer.network == "unet" and layer.path.endswith(("attn2.to_k", "attn2.to_v"))
+    }
+    if len(widths) > 1:
+        raise StyleFileError(
+            f"it mixes layers for words of {sorted(widths)} numbers; no base has both.", DAMAGED
+        )
+    if widths and not widths <= set(FAMILY_OF_WIDTH):
+        raise StyleFileError(
+            f"it is for a base whose words have {widths.pop()} numbers, which is none that Atelier knows.",
+            f"It knows {', '.join(f'{f} ({w})' for w, f in FAMILY_OF_WIDTH.items())}.",
+        )
+    return FAMILY_OF_WIDTH[widths.pop()] if widths else ""
+
+
+def _families(
+    layers: list[LayerKeys], ways: list[Written], tensors: Mapping[str, TensorEntry], *, encoders_told: bool
+) -> set[str]:
+    sizes = [
+        (layer.network, layer.path, LayerSize(of.inputs, of.outputs, of.kernel[0]))
+        for layer, of in zip(layers, ways, strict=True)
+    ]
+    found = families_with(sizes, encoders_told)
+    # Stable Diffusion 1 has 1x1 convolutions where 2 and XL have linear layers, which can't be written as such.
+    ends = (".proj_in", ".proj_out")
+    downs = [layer.parts["down"] for layer in layers if layer.path.endswith(ends) and "down" in layer.parts]
+    if any(len(tensors[down].shape) == 4 for down in downs):
+        found -= {"sd2", "sdxl"}
+    return found
+
+
+def _with_told_encoders(layers: list[LayerKeys], ways: list[Written]) -> list[LayerKeys]:
+    """SDXL's text encoders may be written as if there were only one; their widths tell them apart."""
+    taken = {(layer.network, layer.path) for layer in layers}
+    found = []
+    for layer, of in zip(layers, ways, strict=True):
+        if layer.network == "te":
+            second = layer_size("sdxl", "te2", layer.path) == LayerSize(of.inputs, of.outputs)
+            layer = replace(layer, network="te2" if second else "te1")
+            if (layer.network, layer.path) in taken:
+                raise StyleFileError(
+                    f"it holds the layer {layer.network}.{layer.path} twice.", "Get the file again."
+                )
+        found.append(layer)
+    return found
+
+
+def commonest(counts: Counter[Number], otherwise: Number) -> Number:
+    """Return what is counted most often, the first of several; `otherwise` where nothing is."""
+    return max(counts, key=lambda value: counts[value], default=otherwise)

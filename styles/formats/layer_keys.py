@@ -1,0 +1,142 @@
+"""Which tensors of a file make up one layer, and which ways of writing a change that is.
+
+The names of the parts are kohya's and LyCORIS's (https://github.com/KohakuBlueleaf/LyCORIS, docs/Algo-List.md);
+other schemes are brought to them.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+
+from styles.errors import StyleFileError
+from styles.storage.names import clean_text
+
+LORA = frozenset(["down", "up", "mid"])
+LOHA = frozenset(["hada_w1_a", "hada_w1_b", "hada_w2_a", "hada_w2_b", "hada_t1", "hada_t2"])
+LOKR = frozenset(["lokr_w1", "lokr_w1_a", "lokr_w1_b", "lokr_w2", "lokr_w2_a", "lokr_w2_b", "lokr_t2"])
+LYCORIS_PART = re.compile(rf"({'|'.join(sorted(LOHA | LOKR, reverse=True))})(?:\.weight)?")
+
+# What can't be laid beside a base as ranks, or isn't one of the ways above.
+OTHER_KINDS = {
+    r"\.(dora_scale|lora_magnitude_vector(\.weight)?)$": (
+        "a DoRA: besides its ranks it sets the length of the base's own weights, which no ranks can do"
+    ),
+    r"\.(oft|boft)_": "an OFT: it turns the base's own weights, which no ranks can do",
+    r"\.(diff|diff_b|w_norm|b_norm)$": "made of full weights (“diff”), not of ranks",
+    r"\.[ab][12]\.weight$": "a GLoRA",
+    r"\.on_input$": "an (IA)³",
+    r"lora_embedding_[AB]$": "made for the table of words, not only for layers",
+}
+OTHER_MODELS = {
+    r"(double|single)_blocks|single_transformer_blocks": "FLUX",
+    r"joint_blocks|^transformer\.": "Stable Diffusion 3 or FLUX",
+    r"^lora_prior_": "Stable Cascade",
+    r"^lllite_|^control_model\.": "a control model",
+}
+
+
+@dataclass(frozen=True)
+class LayerKeys:
+    """The tensor names of one layer by their parts, and what is told of its strength elsewhere than in a tensor.
+
+    The parts are `down`, `up` and perhaps `mid`, those of LOHA or of LOKR, and perhaps `alpha`.
+    """
+
+    network: str
+    path: str
+    parts: Mapping[str, str]
+    told_alpha: float | None = None
+    told_rank: int | None = None
+    by_root: bool = False  # alpha is divided by sqrt(r) ("rsLoRA") instead of r, if it is a told one
+
+    @property
+    def kind(self) -> str:
+        """How the change is written: LoRA, LoHa or LoKr."""
+        if self.parts.keys() & LOHA:
+            return "LoHa"
+        return "LoKr" if self.parts.keys() & LOKR else "LoRA"
+
+    @property
+    def alpha(self) -> str | None:
+        """The name of the tensor that holds alpha."""
+        return self.parts.get("alpha")
+
+    def alpha_for(self, alpha: float, rank: int) -> float:
+        """Return the alpha that is divided by the rank, given the one that the tensor holds (else 0).
+
+        None, or 0, means alpha = rank. A LoKr of two whole factors has no rank, given as 0: its alpha says nothing
+        and counts as 1, unless PEFT's settings tell it with a rank.
+        """
+        if rank == 0:
+            return self.told_alpha / self.told_rank if self.told_alpha and self.told_rank else 1.0
+        if alpha or not self.told_alpha:
+            return alpha or float(rank)
+        return self.told_alpha * rank**0.5 if self.by_root else self.told_alpha
+
+
+def grouped(found: Iterable[tuple[str, str, str, str]]) -> list[LayerKeys]:
+    """Group (network, path, part, tensor name) into layers, sorted.
+
+    Raises StyleFileError for a layer that is there twice or in part.
+    """
+    layers: dict[tuple[str, str], dict[str, str]] = {}
+    for network, path, part, key in found:
+        parts = layers.setdefault((network, path), {})
+        if part in parts:
+            raise StyleFileError(
+                f"It holds the layer {network}.{path} twice, as {_shown(parts[part])} and {_shown(key)}.",
+                "Get the file again.",
+            )
+        parts[part] = key
+    for (network, path), parts in layers.items():
+        if not _complete(parts.keys() - {"alpha"}):
+            names = ", ".join(sorted(parts))
+            raise StyleFileError(
+                f"It holds only half of the layer {network}.{path}, or too much of it: {names}.",
+                "Get the file again.",
+            )
+    return [LayerKeys(network, path, layers[network, path]) for network, path in sorted(layers)]
+
+
+def unknown(key: str) -> StyleFileError:
+    """Return the refusal of a tensor that belongs to no layer of a style, saying what it is known to be instead."""
+    for mark, kind in OTHER_KINDS.items():
+        if re.search(mark, key):
+            return StyleFileError(
+                f"It is {kind}; it holds {_shown(key)}.",
+                "Ask for it as a plain LoRA; the tool that made it can extract one.",
+            )
+    for mark, model in OTHER_MODELS.items():
+        if re.search(mark, key):
+            return StyleFileError(
+                f"It is for {model}; it holds {_shown(key)}.",
+                "Atelier opens styles for Stable Diffusion 1, 2 and XL.",
+            )
+    if key.startswith(("model.diffusion_model.", "first_stage_model.")):
+        return StyleFileError("It is a whole checkpoint, not a style.", "Add it as a base instead.")
+    return StyleFileError(
+        f"It holds something that belongs to no style layer: {_shown(key)}.",
+        "It may be for another kind of model, or in a way of writing that can't be read.",
+    )
+
+
+def _complete(parts: set[str]) -> bool:
+    if parts & LOHA:
+        return parts in (LOHA, LOHA - {"hada_t1", "hada_t2"})
+    if parts & LOKR:
+        first, second = (
+            parts & {"lokr_w1", "lokr_w1_a", "lokr_w1_b"},
+            parts - {"lokr_w1", "lokr_w1_a", "lokr_w1_b"},
+        )
+        return first in ({"lokr_w1"}, {"lokr_w1_a", "lokr_w1_b"}) and second in (
+            {"lokr_w2"},
+            {"lokr_w2_a", "lokr_w2_b"},
+            {"lokr_w2_a", "lokr_w2_b", "lokr_t2"},
+        )
+    return parts in (LORA, LORA - {"mid"})
+
+
+def _shown(key: str) -> str:
+    return clean_text(key, 120)

@@ -1,0 +1,277 @@
+"""A style's card as the metadata of its file, and back.
+
+What others read: kohya's `ss_*` and `sshs_*`, and `modelspec.*` 1.0.1
+(https://github.com/Stability-AI/ModelSpec). Our own card is JSON under one key. Captions, folders and dates
+are private and never written unless asked for; all text that comes in is data of strangers.
+"""
+
+from __future__ import annotations
+
+import base64
+import binascii
+import json
+import re
+from collections import Counter
+from typing import Any
+
+from styles.formats.bake_record import BakeRecord
+from styles.formats.style import StyleCard
+from styles.formats.thumbnail import LARGEST, public_thumbnail
+from styles.storage.names import tag_name
+
+CARD_KEY = "atelier_card"
+NAMING_FAMILY = ("ss_base_model_version", "modelspec.architecture")
+KOHYA_VERSIONS = {"sd1": "sd_v1", "sd2": "sd_v2", "sdxl": "sdxl_base_v1-0", "starter": "atelier_starter"}
+ARCHITECTURES = {
+    "sd1": "stable-diffusion-v1",
+    "sd2": "stable-diffusion-v2-512",
+    "sdxl": "stable-diffusion-xl-v1-base",
+    "starter": "atelier-starter",
+}
+# What may be told of a training; anything else (prompts, pictures, folders, times) stays at home.
+TOLD = frozenset(
+    [
+        "preset",
+        "rank",
+        "alpha",
+        "learning_rate",
+        "learning_rate_factor",
+        "continued_from",
+        "steps",
+        "batch",
+        "warmup_fraction",
+        "caption_dropout",
+        "min_snr_gamma",
+        "noise_offset",
+        "grad_clip",
+        "flip",
+        "opposite_every",
+        "seed",
+        "resolution_px",
+        "layers",
+        "gradient_accumulation",
+        "weight_decay",
+        "artworks",
+        "seconds",
+        "epochs",
+        "prediction_type",
+        "optimizer",
+        "final_loss",
+        "precision",
+        "parents",
+    ]
+)
+OWN_TEXTS = ("trigger", "author", "licence", "rights", "description", "base_name", "base_fingerprint")
+MOST_TAGS_READ = 2000  # of another tool's counts
+LONGEST_PATH = 4000  # characters
+# Characters of JSON inside the metadata, which can take twenty times that when it is read: our own card is shorter
+# than a header that we write, counts of tags have a line for each caption.
+LONGEST_CARD, LONGEST_COUNTS = 1 << 20, 4 << 20
+FROM_KOHYA = {  # our name: (theirs, how to read it)
+    "steps": ("ss_max_train_steps", int),
+    "learning_rate": ("ss_unet_lr", float),
+    "alpha": ("ss_network_alpha", float),
+    "artworks": ("ss_num_train_images", int),
+    "epochs": ("ss_num_epochs", int),
+    "seed": ("ss_seed", int),
+}
+
+
+def told(card: StyleCard, with_date: bool = False) -> StyleCard:
+    """Return the card as it may be shared: nothing private, and a thumbnail without metadata."""
+    from dataclasses import replace
+
+    training = {k: v for k, v in card.training.items() if k in TOLD and _plain(v)}
+    return replace(
+        card,
+        training=training,
+        base_name=_without_folders(card.base_name),
+        thumbnail=public_thumbnail(card.thumbnail),
+        created=card.created if with_date else "",
+        problems=(),
+        path=None,
+    )
+
+
+def kohya_metadata(card: StyleCard, alpha: float) -> dict[str, str]:
+    """Return the `ss_*` part."""
+    v_prediction = card.training.get("prediction_type") == "v_prediction"
+    version = KOHYA_VERSIONS.get(card.family, "") + ("_v" if card.family == "sd2" and v_prediction else "")
+    side = card.training.get("resolution_px")
+    values: dict[str, Any] = {
+        "ss_base_model_version": version,
+        "ss_v2": card.family == "sd2",
+        "ss_network_module": "networks.lora",
+        "ss_network_dim": card.rank,
+        "ss_network_alpha": alpha,
+        "ss_output_name": tag_name(card.name),  # A1111 and Forge put it into the prompt's tag
+        "ss_sd_model_name": card.base_name,
+        "ss_learning_rate": card.training.get("learning_rate"),
+        "ss_unet_lr": card.training.get("learning_rate"),
+        "ss_max_train_steps": card.training.get("steps"),
+        "ss_num_train_images": card.training.get("artworks"),
+        "ss_seed": card.training.get("seed"),
+        "ss_resolution": f"({side}, {side})" if side else None,
+    }
+    return {key: str(value) for key, value in values.items() if value not in (None, "")}
+
+
+def shown_metadata(card: StyleCard, tensor_sha256: str) -> dict[str, str]:
+    """Return the `modelspec.*` part and our own card."""
+    architecture = ARCHITECTURES.get(card.family, card.family)
+    prediction = card.training.get("prediction_type")
+    if card.family == "sd2" and prediction == "v_prediction":
+        architecture = "stable-diffusion-v2-768-v"
+    side = card.training.get("resolution_px")
+    values: dict[str, Any] = {
+        "sai_model_spec": "1.0.1",
+        "architecture": f"{architecture}/lora",
+        "implementation": "diffusers",
+        "title": card.name,
+        "resolution": f"{side}x{side}" if side else None,
+        "author": card.author,
+        "description": card.description,
+        "date": card.created,
+        "license": card.licence,
+        "trigger_phrase": card.trigger,
+        "tags": ", ".join(tag.replace(",", " ") for tag in card.tags),
+        "prediction_type": {"v_prediction": "v"}.get(str(prediction), prediction),
+        "hash_sha256": f"0x{tensor_sha256}",
+    }
+    if card.bake:
+        # A comma ends a title in this list.
+        values["merged_from"] = ", ".join(parent.name.replace(",", " ") for parent in card.bake.parents)
+    if card.thumbnail:
+        values["thumbnail"] = "data:image/jpeg;base64," + base64.b64encode(card.thumbnail).decode("ascii")
+    own = {name: getattr(card, name) for name in OWN_TEXTS if getattr(card, name)}
+    own |= {
+        "format": 1,
+        "name": card.name,
+        "suggested_weight": card.suggested_weight,
+        "training": card.training,
+    }
+    if card.tags:
+        own["tags"] = list(card.tags)
+    if card.bake:
+        own["bake"] = card.bake.to_json()
+    found = {f"modelspec.{key}": str(value) for key, value in values.items() if value not in (None, "")}
+    return found | {CARD_KEY: json.dumps(own, ensure_ascii=False, sort_keys=True)}
+
+
+def card_texts(metadata: dict[str, str], stem: str) -> dict[str, Any]:
+    """Read name, texts, tags, weight, training and thumbnail from a file's metadata, as arguments of StyleCard.
+
+    Our own card first, else what other tools write; what can't be read is left out.
+    """
+    own = _own_card(metadata)
+    spec = {
+        key.removeprefix("modelspec."): value
+        for key, value in metadata.items()
+        if key.startswith("modelspec.")
+    }
+    name = own.get("name")
+    found: dict[str, Any] = {
+        "name": (isinstance(name, str) and name)
+        or spec.get("title")
+        or metadata.get("ss_output_name")
+        or stem,
+        "trigger": spec.get("trigger_phrase") or _trigger_of_counts(metadata.get("ss_tag_frequency", "")),
+        "author": spec.get("author", ""),
+        "licence": spec.get("license", ""),
+        "description": spec.get("description", ""),
+        "base_name": metadata.get("ss_sd_model_name", ""),
+        "created": spec.get("date", ""),
+        "thumbnail": _thumbnail(spec.get("thumbnail", "")),
+        "tags": _tags(own.get("tags", spec.get("tags", ""))),
+    }
+    found |= {name: own[name] for name in OWN_TEXTS if isinstance(own.get(name), str)}
+    found["base_name"] = _without_folders(found["base_name"])
+    if type(own.get("suggested_weight")) in (int, float) and _plain(own["suggested_weight"]):
+        found["suggested_weight"] = own["suggested_weight"]
+    training = own.get("training") if own else _kohya_training(metadata)
+    if isinstance(training, dict):
+        found["training"] = {k: v for k, v in training.items() if k in TOLD and _plain(v)}
+    if "bake" in own:
+        found["bake"] = BakeRecord.from_json(own["bake"])
+    return found
+
+
+def claimed_family(metadata: dict[str, str]) -> str:
+    """Return the family that the metadata names, or empty; shapes are the better witness."""
+    version, architecture = (metadata.get(key, "") for key in NAMING_FAMILY)
+    for family in ("sdxl", "sd2", "sd1", "starter"):
+        if version.startswith(KOHYA_VERSIONS[family]) or architecture.startswith(
+            ARCHITECTURES[family].removesuffix("-512").removesuffix("-base")
+        ):
+            return family
+    return ""
+
+
+def _own_card(metadata: dict[str, str]) -> dict[str, Any]:
+    text = metadata.get(CARD_KEY, "{}")
+    try:
+        own = json.loads(text) if len(text) <= LONGEST_CARD else {}
+    except (ValueError, RecursionError):
+        return {}
+    return own if isinstance(own, dict) else {}
+
+
+def _kohya_training(metadata: dict[str, str]) -> dict[str, int | float]:
+    found: dict[str, int | float] = {}
+    for name, (theirs, read) in FROM_KOHYA.items():
+        try:
+            found[name] = read(metadata[theirs])
+        except (KeyError, ValueError, OverflowError):
+            continue
+    return {name: value for name, value in found.items() if _plain(value)}
+
+
+def _plain(value: Any) -> bool:
+    """Whether a value is a short word or a finite number."""
+    if isinstance(value, str):
+        return bool(re.fullmatch(r"[\w +.,:()-]{0,80}", value))
+    return isinstance(value, int | float) and -1e15 < value < 1e15
+
+
+def _without_folders(name: str) -> str:
+    """Keep only the last part of a path; a Hub id such as `owner/name` stays."""
+    if re.fullmatch(r"[\w.-]+/[\w.-]+", name) and not name.startswith((".", "~")):
+        return name
+    return re.split(r"[\\/]", name[-LONGEST_PATH:].rstrip("\\/"))[-1]
+
+
+def _tags(told: Any) -> tuple[str, ...]:
+    """Read a list of tags, or tags with commas between; what is neither has none."""
+    tags = (
+        told.split(",", MOST_TAGS_READ) if isinstance(told, str) else told if isinstance(told, list) else []
+    )
+    return tuple(tag.strip() for tag in tags[:MOST_TAGS_READ] if isinstance(tag, str) and tag.strip())
+
+
+def _trigger_of_counts(text: str) -> str:
+    """Guess the trigger from kohya's counts of tags, `{folder: {tag: times}}`: what all captions have, and few tags are.
+
+    Empty where the captions are whole sentences, or too many tags are in all of them to tell which one it was.
+    """
+    try:
+        folders = json.loads(text) if 0 < len(text) <= LONGEST_COUNTS else {}
+        counts: Counter[str] = Counter()
+        for tags in folders.values():
+            for tag, times in list(tags.items())[:MOST_TAGS_READ]:
+                counts[str(tag).strip()] += int(times)
+    except (ValueError, TypeError, AttributeError, RecursionError, OverflowError):
+        return ""
+    most = max(counts.values(), default=0)
+    found = [tag for tag, times in counts.items() if tag and times == most]
+    return ", ".join(found) if most >= 3 and len(found) <= 3 and len(counts) > len(found) else ""
+
+
+def _thumbnail(uri: str) -> bytes | None:
+    head, _, data = uri.partition(",")
+    if head != "data:image/jpeg;base64" or len(data) > 2 * LARGEST:
+        return None
+    try:
+        picture = base64.b64decode(data, validate=True)
+    except (binascii.Error, ValueError):
+        return None
+    return picture if picture.startswith(b"\xff\xd8\xff") else None

@@ -1,0 +1,286 @@
+"""A style as a folder of PEFT's: `adapter_config.json` beside `adapter_model.safetensors`, read and written.
+
+One network's adapter stands in the folder itself, others in `unet/`, `text_encoder/` and `text_encoder_2/` below it
+(https://huggingface.co/docs/peft/developer_guides/checkpoint). How strong it is at a layer is in its settings: PEFT
+scales a layer's change by alpha / r, or by alpha / sqrt(r) with `use_rslora` (arXiv 2312.03732); `alpha_pattern` and
+`rank_pattern` name layers that have their own (https://huggingface.co/docs/peft/package_reference/lora). diffusers'
+`load_lora_adapter` takes the same settings from the file's own header.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import math
+import os
+from collections import Counter
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from styles.errors import StyleFileError
+from styles.formats.alphas import fit_for_fp16
+from styles.formats.patterns import Patterns, Work
+from styles.formats.safetensors_header import Header, open_header, open_style_file
+from styles.formats.style import Style, StyleLayer
+from styles.formats.writer import fp16
+from styles.storage.names import clean_text
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+KINDS = ("LORA", "LOHA", "LOKR")
+USUAL = 8  # PEFT's own default of alpha
+# What changes more than the tensors say, or says that they are to be used otherwise.
+NOT_PLAIN = {
+    "use_dora": "a DoRA: besides its ranks it sets the length of the base's own weights, which no ranks can do",
+    "use_qalora": "a QA-LoRA: it reads groups of numbers together",
+    "use_bdlora": "a block-diagonal LoRA",
+    "kasa_config": "a KaSA: it cuts into the base's own weights",
+    "monteclora_config": "a Monte Carlo LoRA",
+    "arrow_config": "a mixture of several adapters",
+    "alora_invocation_tokens": "a LoRA that is switched on by words",
+    "layer_replication": "for a base whose layers are doubled",
+    "target_parameters": "made for parameters that are no layers",
+    "trainable_token_indices": "made for the table of words, not only for layers",
+    "modules_to_save": "made of whole layers besides its ranks",
+}
+MUTATED = (
+    "pissa",
+    "olora",
+    "corda",
+    "loftq",
+    "lora_ga",
+)  # starts that take something out of the base's weights
+
+
+@dataclass(frozen=True, eq=False)
+class PeftSettings:
+    """The strengths that PEFT's settings tell; an alpha that is not told is PEFT's own default."""
+
+    alpha: float
+    rank: int | None
+    alphas: Mapping[str, float]  # by pattern
+    ranks: Mapping[str, int]
+    by_root: bool
+    alpha_patterns: Patterns
+    rank_patterns: Patterns
+
+    @classmethod
+    def read(cls, values: Mapping[str, Any], work: Work | None = None) -> PeftSettings:
+        """Read the settings of one network; raises StyleFileError for any that can't be followed.
+
+        Networks of one style share the `work` that their patterns may take.
+        """
+        kind = values.get("peft_type", "LORA")
+        if kind not in KINDS:
+            raise StyleFileError(
+                f"It is written as {_shown(kind)}, which can't be read.", f"These can: {', '.join(KINDS)}."
+            )
+        for name, what in NOT_PLAIN.items():
+            if values.get(name):
+                raise StyleFileError(f"It is {what} ({name}).", "Ask for it as a plain LoRA.")
+        start = values.get("init_lora_weights")
+        if isinstance(start, str) and start.lower().startswith(MUTATED):
+            raise StyleFileError(
+                f"It started by changing the base's own weights ({_shown(start)}), and needs that changed base.",
+                "Ask for it converted to a plain LoRA; PEFT can do so when it saves.",
+            )
+        alphas = _pattern(values, "alpha_pattern", _alpha)
+        ranks = _pattern(values, "rank_pattern", _rank)
+        work = work or Work()
+        return cls(
+            _alpha(values.get("lora_alpha" if kind == "LORA" else "alpha", USUAL)),
+            _rank(values["r"]) if "r" in values else None,
+            alphas,
+            ranks,
+            bool(values.get("use_rslora")),
+            Patterns(alphas, work),
+            Patterns(ranks, work),
+        )
+
+    def at(self, path: str) -> tuple[float, int | None]:
+        """Return (alpha, rank or None) of the layer with that path, as its network names it; raises StyleFileError."""
+        alpha, rank = self.alpha_patterns.first(path), self.rank_patterns.first(path)
+        return (
+            self.alpha if alpha is None else self.alphas[alpha],
+            self.rank if rank is None else self.ranks[rank],
+        )
+
+
+def _pattern(values: Mapping[str, Any], name: str, read: Any) -> dict[str, Any]:
+    table = values.get(name) or {}
+    if not isinstance(table, dict):
+        raise _unreadable(table)
+    return {str(key): read(value) for key, value in table.items()}
+
+
+def _alpha(value: Any) -> float:
+    if type(value) not in (int, float) or not (0 < value < 1e6) or not math.isfinite(value):
+        raise _unreadable(value)
+    return float(value)
+
+
+def _rank(value: Any) -> int:
+    if type(value) is not int or not 0 < value < 1e6:
+        raise _unreadable(value)
+    return int(value)
+
+
+def _unreadable(value: Any) -> StyleFileError:
+    return StyleFileError(
+        f"Its settings name {_shown(value)} as the strength or the rank of a layer.", "Get the file again."
+    )
+
+
+def _shown(value: Any) -> str:
+    return clean_text(repr(value)[:60], 60)
+
+
+PEFT_ROOT = "base_model.model"  # what PEFT's own names begin with
+CONFIG, WEIGHTS = "adapter_config.json", "adapter_model.safetensors"
+PICKLED = "adapter_model.bin"
+PLACES = {"": PEFT_ROOT, "unet": "unet", "text_encoder": "text_encoder", "text_encoder_2": "text_encoder_2"}
+LARGEST_CONFIG = 4 << 20  # bytes; one with a pattern for each layer of SDXL has about 100 KiB
+
+
+@dataclass(frozen=True, eq=False)
+class Adapter:
+    """One network's adapter: its file of tensors, and what PEFT's settings beside it say.
+
+    `root` is what the names in the file begin with, once they are told apart: PEFT writes `base_model.model.` in
+    all of them.
+    """
+
+    file: Path
+    header: Header
+    root: str
+    settings: PeftSettings
+    base_name: str
+
+    def key(self, name: str) -> str:
+        """Return a tensor's name as it is told apart from those of the other adapters."""
+        return self.root + name.removeprefix(PEFT_ROOT) if name.startswith(f"{PEFT_ROOT}.") else name
+
+
+def is_peft_folder(path: Path) -> bool:
+    """Whether a folder holds an adapter that PEFT wrote."""
+    return any(os.path.isfile(path / place / CONFIG) for place in PLACES)
+
+
+def open_adapters(path: Path) -> list[Adapter]:
+    """Read the settings and judge the headers of all adapters in a folder; raises StyleFileError."""
+    work = Work()
+    found = [
+        _opened(path / place, root, work)
+        for place, root in PLACES.items()
+        if os.path.isfile(path / place / CONFIG)
+    ]
+    if not found:
+        raise StyleFileError(
+            f"{clean_text(str(path), 300)} is a folder, and no style: it holds no {CONFIG}.",
+            "Choose a .safetensors file, or a folder that PEFT wrote.",
+        )
+    return found
+
+
+def _opened(folder: Path, root: str, work: Work) -> Adapter:
+    values = _values(folder / CONFIG)
+    if not os.path.exists(folder / WEIGHTS) and os.path.exists(folder / PICKLED):
+        raise StyleFileError(
+            f"{clean_text(str(folder / PICKLED), 300)} is a pickle file, which could run code when it is opened.",
+            f"Ask for it as {WEIGHTS}; PEFT writes that with safe_serialization=True.",
+        )
+    base = values.get("base_model_name_or_path")
+    return Adapter(
+        folder / WEIGHTS,
+        open_header(folder / WEIGHTS),
+        root,
+        PeftSettings.read(values, work),
+        base if isinstance(base, str) else "",
+    )
+
+
+def _values(file: Path) -> dict[str, Any]:
+    with open_style_file(file) as opened:
+        data = opened.read(LARGEST_CONFIG + 1)
+    try:
+        values = json.loads(data.decode("utf-8")) if len(data) <= LARGEST_CONFIG else None
+    except (ValueError, RecursionError):
+        values = None
+    if not isinstance(values, dict):
+        raise StyleFileError(
+            f"The settings of the style, {clean_text(str(file), 300)}, can't be read.",
+            "Get the folder again.",
+        )
+    return values
+
+
+FOLDERS = {"unet": "", "te": "text_encoder/", "te1": "text_encoder/", "te2": "text_encoder_2/"}
+
+
+def peft_files(style: Style, metadata_for: Callable[[str], dict[str, str]]) -> dict[str, bytes]:
+    """Return the files of a style's PEFT folder, by their path in it.
+
+    `metadata_for` gives what each file of tensors says of the style, from the sha256 of its tensor section. Raises
+    StyleFileError for a style that can't be written.
+    """
+    files: dict[str, bytes] = {}
+    for network, folder in FOLDERS.items():
+        layers = [fit_for_fp16(layer) for layer in style.layers if layer.network == network]
+        if not layers:
+            continue
+        config = _config(layers, style.card.base_name)
+        tensors = {}
+        for layer in layers:
+            name = f"{PEFT_ROOT}.{_module_path(layer)}"
+            tensors[f"{name}.lora_A.weight"] = fp16(layer.down, layer)
+            tensors[f"{name}.lora_B.weight"] = fp16(layer.up, layer)
+        files[folder + WEIGHTS] = _weights(tensors, config, metadata_for)
+        files[folder + CONFIG] = (json.dumps(config, indent=2, sort_keys=True) + "\n").encode("utf-8")
+    if not files:
+        raise StyleFileError("A style without layers can't be written.")
+    return files
+
+
+def _config(layers: Sequence[StyleLayer], base_name: str) -> dict[str, Any]:
+    rank = Counter(layer.rank for layer in layers).most_common(1)[0][0]
+    alpha = Counter(layer.alpha for layer in layers).most_common(1)[0][0]
+    paths = {_module_path(layer): layer for layer in layers}
+    return {
+        "peft_type": "LORA",
+        "task_type": None,
+        "base_model_name_or_path": base_name or None,
+        "r": rank,
+        "lora_alpha": alpha,
+        "rank_pattern": {path: layer.rank for path, layer in paths.items() if layer.rank != rank},
+        "alpha_pattern": {path: layer.alpha for path, layer in paths.items() if layer.alpha != alpha},
+        "target_modules": sorted(paths),
+        "lora_dropout": 0.0,
+        "bias": "none",
+        "fan_in_fan_out": False,
+        "use_rslora": False,
+        "use_dora": False,
+        "init_lora_weights": True,
+        "inference_mode": True,
+    }
+
+
+def _weights(
+    tensors: dict[str, Tensor], config: dict[str, Any], metadata_for: Callable[[str], dict[str, str]]
+) -> bytes:
+    from safetensors.torch import save
+
+    plain = save(tensors)
+    sha256 = hashlib.sha256(plain[8 + int.from_bytes(plain[:8], "little") :]).hexdigest()
+    adapter = {
+        f"{PEFT_ROOT}.{key}": value for key, value in config.items() if key != "base_model_name_or_path"
+    }
+    metadata = {"format": "pt", "lora_adapter_metadata": json.dumps(adapter, sort_keys=True)}
+    return save(tensors, metadata | metadata_for(sha256))
+
+
+def _module_path(layer: StyleLayer) -> str:
+    # transformers >= 5.6 has CLIPTextModel without this level, CLIPTextModelWithProjection (te2) with it.
+    return layer.path if layer.network in ("unet", "te2") else layer.path.removeprefix("text_model.")

@@ -1,0 +1,198 @@
+"""Reading a style, whoever wrote it: the header is judged first, then the tensors are brought to stacked ranks.
+
+`source.py` opens its files, `layer_inspection.py` judges the header, `lycoris.py` knows what the tensors mean.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import io
+import math
+from collections import Counter
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING, BinaryIO
+
+from styles.errors import StyleFileError, memory_told
+from styles.formats.layer_inspection import Judged, commonest
+from styles.formats.layer_keys import LayerKeys
+from styles.formats.lycoris import Written, change
+from styles.formats.metadata import card_texts, claimed_family
+from styles.formats.safetensors_header import Header, TensorEntry, number_in, read_header, read_tensors
+from styles.formats.source import Source
+from styles.formats.style import FAMILY_NAMES, Style, StyleCard, StyleLayer
+from styles.formats.textual_inversion import embeddings
+from styles.storage.names import clean_text
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+LARGEST_ALPHA = 1e6
+LAYERS_ASKED = 16  # for their strength, before anything is loaded
+
+
+def read_card(path: Path, *, hashed: bool = True) -> StyleCard:
+    """Read what a file, or a folder of PEFT's, says of its style; no tensor is made.
+
+    Without `hashed` the card has no id: a large file takes a while to hash. Raises StyleFileError with the reason.
+    """
+    source = Source.of(path)
+    return _header_card(source, source.judged(), source.sha256() if hashed else "")
+
+
+def read_card_and_alphas(path: Path) -> tuple[StyleCard, list[TensorEntry]]:
+    """Return the card without its id, and all tensors whose numbers it depends on: a few alphas.
+
+    Raises StyleFileError.
+    """
+    source = Source.of(path)
+    judged = source.judged()
+    alphas = [source.header.tensors[layer.alpha] for layer, _ in _asked(judged) if layer.alpha]
+    return _header_card(source, judged, ""), alphas
+
+
+def judged_at(path: Path) -> Judged:
+    """Judge the headers of a style's file or PEFT folder; raises StyleFileError."""
+    return Source.of(path).judged()
+
+
+def read_style(path: Path) -> Style:
+    """Read a style; raises StyleFileError with the reason for a file that is none."""
+    source = Source.of(path)
+    judged = source.judged()
+    with source.alphas() as file:
+        strength = _strength(source.header, judged, file)
+    with _within_memory(source):
+        return _style(source, judged, strength, source.tensors())
+
+
+def style_of_bytes(data: bytes, path: Path) -> Style:
+    """Read a style from a file's bytes, as if it were at `path`; raises StyleFileError."""
+    file = io.BytesIO(data)
+    source = Source(path, path.name, read_header(file, len(data), path.name))
+    judged = source.judged()
+    return _style(
+        source, judged, _strength(source.header, judged, file), read_tensors(file, source.header, path.name)
+    )
+
+
+def _strength(header: Header, judged: Judged, file: BinaryIO | None) -> float:
+    """Return the alpha / rank that most layers have, by a look at some of them."""
+    found = []
+    for layer, of in _asked(judged):
+        alpha = 0.0
+        if layer.alpha and file:
+            entry = header.tensors[layer.alpha]
+            file.seek(header.data_start + entry.begin)
+            alpha = number_in(file.read(entry.end - entry.begin), entry.dtype) or 0.0
+        found.append(layer.alpha_for(alpha, of.dim) / (of.dim or 1))
+    strength = commonest(Counter(found), 1.0)
+    return strength if math.isfinite(strength) else 0.0
+
+
+def _asked(judged: Judged) -> list[tuple[LayerKeys, Written]]:
+    """Return the layers that are asked for their strength."""
+    step = max(1, len(judged.layers) // LAYERS_ASKED)
+    return list(zip(judged.layers, judged.written, strict=True))[::step]
+
+
+def _header_card(source: Source, judged: Judged, sha256: str) -> StyleCard:
+    with source.alphas() as file:
+        return _card(source, judged, _strength(source.header, judged, file), sha256)
+
+
+def _card(source: Source, judged: Judged, strength: float, sha256: str) -> StyleCard:
+    metadata = source.header.metadata
+    claimed = claimed_family(metadata)
+    problems = []
+    possible = {judged.family} if judged.family else judged.families
+    family = (
+        judged.family or (claimed if claimed and (not possible or claimed in possible) else "") or "unknown"
+    )
+    names = " and ".join(FAMILY_NAMES[one] for one in FAMILY_NAMES if one in possible)
+    if claimed and possible and claimed not in possible:
+        problems.append(f"It says that it is for {FAMILY_NAMES[claimed]}, but its layers are for {names}.")
+    elif family == "unknown" and possible:
+        problems.append(f"It doesn't say which base it is for; its layers fit {names} alike.")
+    elif family == "unknown":
+        problems.append("It doesn't say which base it is for; its layers will tell when it is used.")
+    if any(
+        layer.alpha is None and layer.told_alpha is None and of.dim
+        for layer, of in zip(judged.layers, judged.written, strict=True)
+    ):
+        problems.append(
+            "It doesn't say how strong it was trained to be (alpha); the usual strength is taken."
+        )
+    if judged.cut:
+        problems.append(
+            f"Its changes are of up to {max(of.rank for of in judged.written)} ranks in a layer, more than there is "
+            f"room for: the nearest ones of {judged.most_ranks} are used."
+        )
+    return StyleCard(
+        **card_texts(metadata, source.path.name if source.adapters else source.path.stem),
+        family=family,
+        rank=judged.rank,
+        id=sha256,
+        layers=dict(sorted(Counter(layer.network for layer in judged.layers).items())),
+        problems=tuple(problems),
+        kind=judged.kind,
+        strength=strength,
+        tokens=tuple(judged.tokens),
+        path=source.path,
+    )
+
+
+def _style(
+    source: Source, judged: Judged, strength: float, read: Iterable[tuple[str, Tensor, bytearray]]
+) -> Style:
+    import torch
+
+    digest = hashlib.sha256()
+    tensors: dict[str, Tensor] = {}
+    for name, tensor, data in read:
+        digest.update(data)
+        # What fp64 holds may be infinite in fp32, in which everything is reckoned.
+        if not bool(torch.isfinite(tensor.float() if tensor.dtype == torch.float64 else tensor).all()):
+            raise _no_numbers(source, name)
+        tensors[name] = tensor
+    layers, square, lost = [], 0.0, 0.0
+    for keys, of in zip(judged.layers, judged.written, strict=True):
+        parts = {part: tensors.pop(key) for part, key in keys.parts.items()}
+        told = float(parts.pop("alpha")) if "alpha" in parts else 0.0
+        found = change(of, parts, judged.most_ranks, measured=judged.cut)
+        alpha = keys.alpha_for(told, of.dim)
+        scale = alpha / (of.dim or 1)
+        if not of.plain:  # other factors, with the scale of those in the file
+            alpha = scale * found.gain * len(found.down)
+        finite = bool(torch.isfinite(found.down).all() and torch.isfinite(found.up).all())
+        if not finite or not abs(alpha) <= LARGEST_ALPHA:
+            raise _no_numbers(source, next(iter(keys.parts.values())))
+        square += found.square * scale**2
+        lost += found.lost * scale**2
+        layers.append(StyleLayer(keys.network, keys.path, found.down, found.up, alpha))
+    card = _card(source, judged, strength, digest.hexdigest())
+    if judged.cut:
+        share = (lost / square) ** 0.5 if square else 0.0
+        card = replace(card, problems=(*card.problems, f"That leaves out {share:.2%} of its change."))
+    return Style(card, tuple(layers), embeddings(tensors, judged.tokens, clean_text(source.name, 120)))
+
+
+@contextmanager
+def _within_memory(source: Source) -> Iterator[None]:
+    """A file may claim tensors of gigabytes with few bytes of its own, or stand for far more ranks than it holds."""
+    with memory_told(
+        f"“{clean_text(source.name, 120)}” takes more memory to open than is free.",
+        "Close other programs, or ask for the style with fewer ranks.",
+        StyleFileError,
+    ):
+        yield
+
+
+def _no_numbers(source: Source, name: str) -> StyleFileError:
+    return StyleFileError(
+        f"“{clean_text(source.name, 120)}” is damaged: {clean_text(name, 120)} holds values that are no numbers, or "
+        "too large to be used.",
+        "Get the file again; a training that diverged leaves such files.",
+    )

@@ -1,0 +1,284 @@
+"""The header of a safetensors file, judged before anything else of the file is believed.
+
+Layout (https://github.com/huggingface/safetensors#format): 8 bytes little-endian header length, the header
+as JSON, then the tensors' bytes, which the header's offsets must tile without gap or overlap. What passes here
+also passes the safetensors library, and takes no more memory than a few times the header.
+"""
+
+from __future__ import annotations
+
+import errno
+import hashlib
+import json
+import math
+import os
+import struct
+import time
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from io import BufferedIOBase, BufferedReader
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, BinaryIO
+
+from styles.errors import StyleFileError
+from styles.storage.file_reading import open_file
+from styles.storage.names import clean_text
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+LARGEST_FILE = 4 << 30  # bytes
+LARGEST_HEADER = 32 << 20  # bytes; files of other tools can hold every caption of their training in it
+MOST_TENSORS = 20_000
+LONGEST_KEY = 400  # characters; the longest of Stable Diffusion has about 120
+LARGEST_SIDE = 1 << 17  # of a tensor; the widest layer of SDXL has 10240, a vocabulary 49408
+BYTES = {"F16": 2, "BF16": 2, "F32": 4, "F64": 8}
+ALPHA_BYTES = BYTES | {"I32": 4, "I64": 8}  # LyCORIS wrote whole numbers, too
+CODES = {"F16": "<e", "F32": "<f", "F64": "<d", "I32": "<i", "I64": "<q"}
+WHOLE = frozenset([int])
+OUTLINE = b"{}[],:0123456789 \t\r\n"
+NOT_BRACKETS = bytes(set(range(256)) - set(b"{}[]"))
+PICKLE = (b"PK\x03\x04", b"\x80\x02", b"\x80\x03", b"\x80\x04", b"\x80\x05")
+
+CONVERTING = (  # OLD.pt has to be a plain table of tensors, as nearly all are
+    'python -c "import sys, torch, safetensors.torch as s; s.save_file({k: v.contiguous() for k, v in '
+    'torch.load(sys.argv[1], weights_only=True).items()}, sys.argv[2])" OLD.pt NEW.safetensors'
+)
+
+
+@dataclass(frozen=True)
+class TensorEntry:
+    """What the header says of one tensor."""
+
+    dtype: str
+    shape: tuple[int, ...]
+    begin: int  # bytes from the start of the tensor section
+    end: int
+
+
+@dataclass(frozen=True)
+class Header:
+    """A header that hangs together; `data_start` is where the tensor section begins, in bytes."""
+
+    metadata: dict[str, str]
+    tensors: dict[str, TensorEntry]
+    data_start: int
+
+
+def read_header(file: BinaryIO, size: int, name: str) -> Header:
+    """Read and judge the header of an open file of `size` bytes; raises StyleFileError with the reason."""
+    name = clean_text(name, 120)
+    if size > LARGEST_FILE:
+        raise _refused(name, f"it has {size / 2**30:.1f} GiB, a style at most {LARGEST_FILE >> 30}")
+    start = file.read(8)
+    length = int.from_bytes(start, "little")
+    if len(start) < 8 or length < 2 or length > size - 8:
+        # Not earlier: a header of 640 bytes begins as a pickle does.
+        if name.lower().endswith(".zip"):
+            raise StyleFileError(
+                f"“{name}” is an archive.", "Unpack it, and import the folder that comes out."
+            )
+        if start.startswith(PICKLE):
+            raise StyleFileError(
+                f"“{name}” is a pickle file (.pt, .ckpt, .bin), which could run code when it is opened.",
+                f"Ask for it as .safetensors, or make that of it on a computer that you can spare: {CONVERTING}",
+            )
+        raise _refused(name, "it is no safetensors file, or only part of one")
+    if length > LARGEST_HEADER:
+        raise _refused(name, f"its header claims {length} bytes, at most {LARGEST_HEADER} are read")
+    values = _values(file.read(length), name)
+    metadata = values.pop("__metadata__", None)
+    if metadata is None:
+        metadata = {}
+    if not isinstance(metadata, dict) or not all(isinstance(v, str) for v in metadata.values()):
+        raise _refused(name, "its metadata is not text")
+    if not values:
+        raise _refused(name, "it holds no tensors")
+    if len(values) > MOST_TENSORS:
+        raise _refused(name, f"it holds {len(values)} tensors, at most {MOST_TENSORS} are read")
+    tensors = {key: _entry(key, value, name) for key, value in values.items()}
+    position = 0
+    for entry in sorted(tensors.values(), key=lambda entry: entry.begin):
+        if entry.begin != position:
+            raise _refused(name, "its tensors overlap or leave gaps")
+        position = entry.end
+    if position != size - 8 - length:
+        raise _refused(name, f"its tensors should take {position} bytes, but {size - 8 - length} are there")
+    return Header(metadata, tensors, 8 + length)
+
+
+def open_header(path: Path) -> Header:
+    """Read and judge the header of the file at `path`; raises StyleFileError."""
+    with open_style_file(path) as file:
+        return read_header(file, os.fstat(file.fileno()).st_size, path.name)
+
+
+@contextmanager
+def open_style_file(path: Path) -> Iterator[BufferedReader]:
+    """Open a file to read; raises StyleFileError where there is none, or it can't be read now or later on."""
+    shown = clean_text(str(path), 300)
+    try:
+        if "\0" in str(path):
+            raise FileNotFoundError(errno.ENOENT, "no such name")
+        if path.exists() and not path.is_file():  # a folder, or a pipe that would never end
+            raise StyleFileError(f"{shown} is not a file.", "Choose a .safetensors file.")
+        with path.open("rb") as file:
+            yield file
+    except FileNotFoundError as error:
+        raise StyleFileError(f"There is no file {shown}.", "Look whether it was moved.") from error
+    except OSError as error:
+        raise StyleFileError(
+            f"{shown} can't be read: {error.strerror or error}.", "Choose a file that you can read."
+        ) from error
+
+
+def tensor_hash(path: Path, header: Header) -> str:
+    """Return the sha256 of the tensor section, in hex: the identity of a style."""
+    digest = hashlib.sha256()
+    with open_style_file(path) as file:
+        file.seek(header.data_start)
+        while block := file.read(1 << 20):
+            digest.update(block)
+    return digest.hexdigest()
+
+
+def read_tensors(file: BufferedIOBase, header: Header, name: str) -> Iterator[tuple[str, Tensor, bytearray]]:
+    """Yield (key, tensor, its bytes) in the file's order, reading each when it is asked for.
+
+    The tensor shares the bytes' memory. All bytes together are the tensor section, so that one pass reads and
+    hashes it. Raises StyleFileError where the file became shorter since its header was judged, or memory is short.
+    """
+    import torch
+
+    dtypes = {
+        "F16": torch.float16, "BF16": torch.bfloat16, "F32": torch.float32, "F64": torch.float64,
+        "I32": torch.int32, "I64": torch.int64,
+    }  # fmt: skip
+    file.seek(header.data_start)
+    for key, entry in sorted(header.tensors.items(), key=lambda item: item[1].begin):
+        try:
+            data = bytearray(entry.end - entry.begin)
+        except MemoryError as error:
+            size = (entry.end - entry.begin) / 2**20
+            reason = f"{clean_text(key, 80)} takes {size:.0f} MiB, more memory than is free"
+            raise _refused(clean_text(name, 120), reason) from error
+        if file.readinto(data) != len(data):
+            raise _refused(clean_text(name, 120), "it became shorter while it was read")
+        yield key, torch.frombuffer(data, dtype=dtypes[entry.dtype]).reshape(entry.shape), data
+
+
+def number_in(data: bytes, dtype: str) -> float | None:
+    """Return the one number that a tensor's bytes hold; None where they are too few."""
+    if dtype == "BF16":  # the upper half of a float32
+        data, dtype = b"\0\0" + data, "F32"
+    try:
+        return float(struct.unpack(CODES[dtype], data)[0])
+    except struct.error:  # the file became shorter
+        return None
+
+
+def _values(data: bytes, name: str) -> dict[str, Any]:
+    """Return the table that the header's JSON holds."""
+    _judge_outline(data, name)
+    try:
+        values = json.loads(data.decode("utf-8"), object_pairs_hook=_without_repeats)
+        if b"\\ud" in data or b"\\uD" in data:  # half of a surrogate pair is no text, and raises a ValueError
+            json.dumps(values, ensure_ascii=False).encode("utf-8")
+    except (ValueError, RecursionError, MemoryError) as error:
+        raise _refused(name, "its header can't be read") from error
+    if not isinstance(values, dict) or not data.startswith(b"{"):
+        raise _refused(name, "its header is not a table of tensors")
+    return values
+
+
+def _judge_outline(data: bytes, name: str) -> None:
+    """Refuse JSON that would take much memory or nests deeply, before anything is made of it.
+
+    Without what stands in quotes, a header is brackets, commas and whole numbers: lists in tables in a table.
+    """
+    plain = data.replace(b"\\\\", b"").replace(b'\\"', b"")
+    if plain.count(b'"') > 16 * MOST_TENSORS:
+        raise _refused(name, "its header lists far more than a style holds")
+    outline = b"".join(plain.split(b'"')[::2])
+    brackets = outline.translate(None, NOT_BRACKETS)
+    if outline.count(b",") > 10 * MOST_TENSORS or len(brackets) > 10 * MOST_TENSORS:
+        raise _refused(name, "its header lists far more than a style holds")
+    nested = brackets.replace(b"[]", b"").replace(b"{}", b"") not in (b"", b"{}")
+    if nested or outline.translate(None, OUTLINE).replace(b"null", b""):
+        raise _refused(name, "its header is damaged and can't be read")
+
+
+def _entry(key: str, value: Any, name: str) -> TensorEntry:
+    problem = "the name is longer than any layer's" if len(key) > LONGEST_KEY else _problem(key, value)
+    if problem:
+        raise _refused(name, f"at {clean_text(key, 80)} {problem}")
+    return TensorEntry(value["dtype"], tuple(value["shape"]), *value["data_offsets"])
+
+
+def _problem(key: str, value: Any) -> str:
+    """Say what is wrong with the header's entry of a tensor; empty where it is right."""
+    if not isinstance(value, dict) or set(value) != {"dtype", "shape", "data_offsets"}:
+        return "its header is damaged"
+    dtype, shape, offsets = value["dtype"], value["shape"], value["data_offsets"]
+    if not _whole_numbers(shape) or not _whole_numbers(offsets) or len(offsets) != 2:
+        return "its header is damaged"
+    sizes = ALPHA_BYTES if key.endswith(".alpha") and shape in ([], [1]) else BYTES
+    if not isinstance(dtype, str) or dtype not in sizes:
+        kind = clean_text(dtype, 20) if isinstance(dtype, str) else "something else"
+        return f"it holds {kind}, a style holds {', '.join(BYTES)}"
+    if len(shape) > 4 or math.prod(shape) * sizes[dtype] != offsets[1] - offsets[0]:
+        return f"the shape {shape[:6]} doesn't fit its bytes"
+    if shape and (min(shape) < 1 or max(shape) > LARGEST_SIDE):
+        return f"the shape {shape} is none that a style has"
+    return ""
+
+
+def _whole_numbers(values: Any) -> bool:
+    """Whether this is a list of whole numbers up to the size of a file; True is none."""
+    if not isinstance(values, list) or not WHOLE.issuperset(map(type, values)):
+        return False
+    return not values or (min(values) >= 0 and max(values) <= LARGEST_FILE)
+
+
+def _without_repeats(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    values = dict(pairs)
+    if len(values) != len(pairs):
+        raise ValueError("a name occurs twice")
+    return values
+
+
+def _refused(name: str, reason: str) -> StyleFileError:
+    return StyleFileError(
+        f"“{name}” is not a style that can be opened: {reason}.", "Get the file again, or choose another."
+    )
+
+
+BLOCK_BYTES = 1 << 20
+
+
+class Hashing:
+    """The sha256 of the tensors of some safetensors files, one after another."""
+
+    def __init__(self, files: Iterable[Path]) -> None:
+        self._digest = hashlib.sha256()
+        self._files = list(files)
+        self._at = 0  # where to go on in the first of them; 0: not begun
+
+    def go_on(self, until: float) -> str:
+        """Return the id; empty where `until` (of `time.monotonic`) comes first. At least one block is hashed.
+
+        Raises OSError.
+        """
+        while self._files:
+            with open_file(self._files[0]) as file:
+                self._at = self._at or 8 + int.from_bytes(file.read(8), "little")
+                file.seek(self._at)
+                while block := file.read(BLOCK_BYTES):
+                    self._digest.update(block)
+                    self._at += len(block)
+                    if len(block) == BLOCK_BYTES and time.monotonic() >= until:
+                        return ""
+            self._files.pop(0)
+            self._at = 0
+        return self._digest.hexdigest()

@@ -1,0 +1,100 @@
+"""Writing the style file: kohya's names, fp16, one real alpha for each layer, and metadata that every tool reads.
+
+Nothing but `lora_unet_*` and `lora_te*` tensors, as diffusers takes a file for kohya's only then, save for the words
+that a style brings along; and a header of at most 1 MiB, as ComfyUI shows no metadata beyond.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections import Counter
+from collections.abc import Mapping
+from dataclasses import replace
+from typing import TYPE_CHECKING
+
+from styles.errors import StyleFileError
+from styles.formats.alphas import even_alphas
+from styles.formats.kohya import ALPHA, DOWN, UP, kohya_name
+from styles.formats.metadata import kohya_metadata, shown_metadata, told
+from styles.formats.style import FAMILY_OF_WIDTH, Style, StyleLayer
+from styles.formats.textual_inversion import bundled
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+LARGEST_HEADER_WRITTEN = 1 << 20  # bytes
+
+
+def style_bytes(style: Style, *, with_date: bool = False, extra: Mapping[str, str] | None = None) -> bytes:
+    """Return the file of a style and its words, with `extra` metadata, such as what the artist lets others see.
+
+    Raises StyleFileError for a style that can't be written.
+    """
+    import torch
+    from safetensors.torch import save
+
+    layers = even_alphas(style.layers)
+    tensors: dict[str, Tensor] = {}
+    for layer in layers:
+        name = kohya_name(layer.network, layer.path)
+        # An alpha that fp16 would round stays fp32: it multiplies everything.
+        alpha = torch.tensor(layer.alpha, dtype=torch.float32)
+        half = alpha.to(torch.float16)
+        tensors[name + DOWN] = fp16(layer.down, layer)
+        tensors[name + UP] = fp16(layer.up, layer)
+        tensors[name + ALPHA] = half if half.to(torch.float32) == alpha else alpha
+    if not tensors:
+        raise StyleFileError("A style without layers can't be written.")
+    plain = save(tensors | bundled(style.embeddings))
+    start = 8 + int.from_bytes(plain[:8], "little")
+    entries, section = json.loads(plain[8:start]), plain[start:]
+
+    rank = Counter(layer.rank for layer in layers).most_common(1)[0][0]
+    card = replace(told(style.card, with_date), family=_family(layers) or style.card.family, rank=rank)
+    metadata = kohya_metadata(card, Counter(layer.alpha for layer in layers).most_common(1)[0][0])
+    sha256 = hashlib.sha256(section).hexdigest()
+    legacy = _legacy_hash(_header_bytes(entries, metadata), section)
+    metadata |= {"sshs_model_hash": sha256, "sshs_legacy_hash": legacy, **shown_metadata(card, sha256)}
+    header = _header_bytes(entries, metadata | dict(extra or {}))
+    if len(header) > LARGEST_HEADER_WRITTEN:
+        raise StyleFileError(
+            f"What the card of “{style.name}” says takes {len(header)} bytes, more than other tools read.",
+            "Leave the captions out." if "ss_tag_frequency" in (extra or {}) else "Shorten its description.",
+        )
+    return header + section
+
+
+def fp16(weight: Tensor, layer: StyleLayer) -> Tensor:
+    """Return a factor as a file holds it; raises StyleFileError where fp16 can't hold its numbers."""
+    import torch
+
+    half = weight.detach().to("cpu", torch.float16).contiguous()
+    if not bool(torch.isfinite(half).all()):
+        raise StyleFileError(
+            f"{layer.name} holds values that are no numbers, or too large for a style file.",
+            "The training diverged: use a lower learning rate.",
+        )
+    return half
+
+
+def _family(layers: tuple[StyleLayer, ...]) -> str:
+    """The family that the width of the words proves, empty without cross-attention."""
+    widths = {
+        int(layer.down.shape[1])
+        for layer in layers
+        if layer.network == "unet" and layer.path.endswith(("attn2.to_k", "attn2.to_v"))
+    }
+    return FAMILY_OF_WIDTH.get(widths.pop(), "") if len(widths) == 1 else ""
+
+
+def _header_bytes(entries: dict[str, object], metadata: dict[str, str]) -> bytes:
+    text = json.dumps({"__metadata__": metadata} | entries, ensure_ascii=False, separators=(",", ":"))
+    header = text.encode("utf-8")
+    header += b" " * (-len(header) % 8)  # the tensors start at a multiple of 8
+    return len(header).to_bytes(8, "little") + header
+
+
+def _legacy_hash(header: bytes, section: bytes) -> str:
+    """A1111's first way to name a file: over 64 KiB from 1 MiB on, the same for every file under 1 MiB."""
+    return hashlib.sha256((header + section)[1 << 20 :][: 1 << 16]).hexdigest()[:8]

@@ -1,0 +1,256 @@
+"""Our own denoising loop over one batch: a generator that can be watched and stopped at every step."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Generator, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import torch
+import torch.nn.functional as F
+from PIL import Image
+from torch import Tensor
+
+from styles.bases.base import Base
+from styles.bases.slices import in_slices
+from styles.bases.stopping import stopped
+from styles.errors import Cancelled
+from styles.formats.style import Style
+from styles.generation.prompts import encode_prompts
+from styles.generation.request import Order, Run
+from styles.generation.samplers import make_scheduler
+from styles.mixing.model_patcher import ModelPatcher
+from styles.mixing.prompt_words import Vocabulary
+
+Rows = tuple[tuple[float, ...], ...]  # (pictures, styles)
+KEPT_STATES = 16  # encodings of one batch's prompts, for styles that change the text encoder and take turns
+
+
+@dataclass(frozen=True, eq=False)
+class DenoisingStep:
+    """A step of one batch is done; `first` is the batch's first picture, `pictures` how many are asked for in all."""
+
+    step: int  # 1..steps
+    steps: int  # of each picture, a second pass included
+    first: int
+    pictures: int
+    pixels: Tensor = field(repr=False)  # (batch, h, w, 3) uint8, still on the device
+
+    @property
+    def share(self) -> float:
+        """How much of the whole request is done, 0..1."""
+        return (self.first * self.steps + len(self.pixels) * self.step) / (self.pictures * self.steps)
+
+    @property
+    def previews(self) -> list[Image.Image]:
+        """Small pictures of what is coming, one latent a pixel; made when asked for, as only then the device is waited for."""
+        return [Image.fromarray(pixels) for pixels in self.pixels.cpu().numpy()]
+
+
+def denoise(
+    base: Base,
+    order: Order,
+    styles: Sequence[Style],
+    mix: ModelPatcher,
+    pictures: range,
+    start: Tensor | None,
+    cancelled: Callable[[], bool],
+) -> Generator[DenoisingStep, None, Tensor]:
+    """Denoise some of the order's pictures together, yielding every step; returns the latents (B, C, h, w) in fp32.
+
+    `start` is the source picture's latents (1, C, h, w) on the CPU, None to paint from noise alone. Raises Cancelled
+    between two steps, and within one where `styles.bases.stopping` looks after the base.
+    """
+    seeds = order.request.seeds
+    mixing = _Mixing(base, order, styles, mix, pictures, cancelled)
+    generators = [torch.Generator().manual_seed(seeds[index]) for index in pictures]
+    first = 0 if order.request.only is not None else pictures.start
+    done, latents = 0, start
+    for number, run in enumerate(order.runs):
+        if number > 0:
+            assert latents is not None
+            latents = _enlarged(base, latents, run)
+        latents = yield from _run(base, order, run, mixing, generators, latents, done, first, cancelled)
+        done += run.steps - run.first
+    assert latents is not None
+    return latents
+
+
+def _run(
+    base: Base,
+    order: Order,
+    run: Run,
+    mixing: _Mixing,
+    generators: Sequence[torch.Generator],
+    clean: Tensor | None,
+    done: int,
+    first: int,
+    cancelled: Callable[[], bool],
+) -> Generator[DenoisingStep, None, Tensor]:
+    """Do the steps of one run, after the `done` ones of the runs before, yielding each; returns the latents."""
+    sampler, asked = order.request.sampler, len(order.request.seeds)
+    scheduler = make_scheduler(base, sampler)
+    scheduler.set_timesteps(run.steps)  # stay on the CPU: indexing them there never waits for the device
+    timesteps = scheduler.timesteps.to(base.device)
+    latents = _starting_latents(base, run, scheduler, generators, clean).to(base.device)  # (B, C, h, w) fp32
+    noise = {"generator": generators} if sampler == "euler a" else {}
+    for step in range(run.first, run.steps):
+        if cancelled():
+            raise Cancelled(f"Stopped after {step - run.first} of {run.steps - run.first} steps.")
+        timestep = scheduler.timesteps[step]
+        with torch.no_grad():
+            inputs = torch.cat([latents] * 2) if order.guided else latents
+            inputs = scheduler.scale_model_input(inputs, timestep).to(base.dtype)
+            prediction = mixing.prediction(inputs, timesteps[step], step, run.steps)
+            outcome = scheduler.step(prediction, timestep, latents, **noise)
+            latents = outcome.prev_sample
+            clean_now = outcome.get("pred_original_sample")
+            pixels = base.preview.pixels(scheduler.model_outputs[-1] if clean_now is None else clean_now)
+        done += 1
+        yield DenoisingStep(done, order.steps, first, asked, pixels)
+    return latents
+
+
+def _starting_latents(
+    base: Base, run: Run, scheduler: Any, generators: Sequence[torch.Generator], clean: Tensor | None
+) -> Tensor:
+    """Return noise, or the clean latents (1 or B, C, h, w) with as much noise as belongs to the run's first step."""
+    shape = (base.latent_channels, run.height_px // base.vae_factor, run.width_px // base.vae_factor)
+    # Drawn on the CPU in fp32, so that a seed is the same noise on every device.
+    noise = torch.stack([torch.randn(shape, generator=generator) for generator in generators])
+    if clean is None:
+        return noise * scheduler.init_noise_sigma
+    clean = clean.expand_as(noise)
+    if run.first == run.steps:
+        return clean.clone()
+    if hasattr(scheduler, "set_begin_index"):
+        scheduler.set_begin_index(run.first)
+    return scheduler.add_noise(clean, noise, scheduler.timesteps[run.first : run.first + 1])
+
+
+def _enlarged(base: Base, latents: Tensor, run: Run) -> Tensor:
+    """Return the latents at a run's size, on the CPU."""
+    size = (run.height_px // base.vae_factor, run.width_px // base.vae_factor)
+    return F.interpolate(latents.cpu(), size=size, mode="bicubic", align_corners=False)
+
+
+class _Mixing:
+    """One batch's styles on the model: at each step the gains that its blends ask for, and the prompt under them."""
+
+    def __init__(
+        self,
+        base: Base,
+        order: Order,
+        styles: Sequence[Style],
+        mix: ModelPatcher,
+        pictures: range,
+        cancelled: Callable[[], bool],
+    ) -> None:
+        self._base, self._order, self._mix, self._cancelled = base, order, mix, cancelled
+        self._prompts = [order.request.prompts[index] for index in pictures]
+        self._blends = [order.blends[index] for index in pictures]
+        self._vocabularies = [order.vocabularies[index] for index in pictures]
+        # Styles that change the text encoder, too: only their gains make it necessary to encode again.
+        worded = [any(layer.network != "unet" for layer in style.layers) for style in styles]
+        self._worded = [column for column, changes in enumerate(worded) if changes]
+        self._composition = self._knobs("composition")
+        self._texture = self._knobs("texture")
+        self._heard = [{part.style for part in blend.sounding} for blend in self._blends]
+        self._gains: Rows | None = None
+        self._states: dict[Rows, Tensor] = {}
+        self._told: Tensor | None = None
+
+    def prediction(self, inputs: Tensor, timestep: Tensor, step: int, steps: int) -> Tensor:
+        """Return the guided prediction (B, C, h, w) in fp32 at step 0..steps-1 of the sampler's whole run."""
+        ids = self._order.ids
+        gains = tuple(blend.gains_of_step(step, steps, ids) for blend in self._blends)
+        if self._order.mode == "average guidance":
+            return self._mean_prediction(inputs, timestep, gains)
+        return self._guided(inputs, timestep, gains)
+
+    def _mean_prediction(self, inputs: Tensor, timestep: Tensor, gains: Rows) -> Tensor:
+        """One guided pass with each style alone, and their mean for each picture over the styles that it has."""
+        ids = self._order.ids
+        columns = [column for column, style in enumerate(ids) if any(style in heard for heard in self._heard)]
+        if not columns:
+            return self._guided(inputs, timestep, gains)
+        total: Tensor | None = None
+        # In the order of the ids, so that the order of the sliders can't change a single bit of the picture.
+        for column in sorted(columns, key=lambda column: ids[column]):
+            if total is not None and self._cancelled():
+                raise stopped()
+            alone = tuple(
+                tuple(gain if other == column else 0.0 for other, gain in enumerate(row)) for row in gains
+            )
+            prediction = self._guided(inputs, timestep, alone)
+            # A picture without any style takes the first pass alone, which is the bare base's.
+            counts = torch.tensor(
+                [ids[column] in heard or not (heard or total is not None) for heard in self._heard]
+            )
+            counts = counts.to(prediction.device)[:, None, None, None]
+            summed = prediction if total is None else total + prediction
+            total = torch.where(counts, summed, torch.zeros_like(summed) if total is None else total)
+        assert total is not None
+        many = torch.tensor([max(1, len(heard)) for heard in self._heard], dtype=torch.float32)
+        return total / many.to(total.device)[:, None, None, None]
+
+    def _guided(self, inputs: Tensor, timestep: Tensor, gains: Rows) -> Tensor:
+        order = self._order
+        states = self._states_under(gains)
+        with in_slices(self._base, inputs.shape[-2] * inputs.shape[-1], len(inputs), self._cancelled):
+            prediction = self._base.unet(inputs, timestep, encoder_hidden_states=states, return_dict=False)[0]
+        prediction = prediction.float()
+        if not order.guided:
+            return prediction
+        without, withs = prediction.chunk(2)
+        prediction = without + order.guidance * (withs - without)
+        if order.guidance_rescale > 0:  # arXiv 2305.08891, section 3.4
+            axes = list(range(1, prediction.ndim))
+            rescaled = prediction * (withs.std(axes, keepdim=True) / prediction.std(axes, keepdim=True))
+            prediction = order.guidance_rescale * rescaled + (1 - order.guidance_rescale) * prediction
+        return prediction
+
+    def _states_under(self, gains: Rows) -> Tensor:
+        """Set the gains and return the text states (B or 2B, tokens, width) under them."""
+        if gains != self._gains and self._order.ids:
+            self._mix.set_gains(gains, self._composition, self._texture)
+            self._gains = gains
+        key = tuple(tuple(row[column] for column in self._worded) for row in gains)
+        if key not in self._states:
+            if len(self._states) >= KEPT_STATES:
+                self._states.clear()
+            self._states[key] = self._encoded()
+        states = self._states[key]
+        if states is not self._told:
+            self._mix.prompt(states)  # keys and values of cross-attention once, not at every step
+            self._told = states
+        return states
+
+    @torch.no_grad()
+    def _encoded(self) -> Tensor:
+        """Encode the prompts, each text once unless a style changes the text encoder per picture."""
+        base, negative, guided = self._base, self._order.request.negative, self._order.guided
+        if self._worded:
+            texts = [negative] * len(self._prompts) + self._prompts if guided else self._prompts
+            return encode_prompts(base, texts, self._vocabularies * (2 if guided else 1))
+        # One picture's texts at a time: what its neighbours are asked for must not change what it rounds to.
+        asked = list(zip(self._prompts, self._vocabularies, strict=True))
+        pairs = {one: self._pair(*one) for one in dict.fromkeys(asked)}
+        withs = torch.stack([pairs[one][-1] for one in asked])
+        if not guided:
+            return withs
+        return torch.cat([torch.stack([pairs[one][0] for one in asked]), withs])
+
+    def _pair(self, prompt: str, words: Vocabulary) -> Tensor:
+        """Encode a prompt, with the negative one before it where it is needed."""
+        texts = list(
+            dict.fromkeys([self._order.request.negative, prompt] if self._order.guided else [prompt])
+        )
+        return encode_prompts(self._base, texts, [words] * len(texts))
+
+    def _knobs(self, name: str) -> Rows | None:
+        """One knob of all parts, (pictures, styles), None where all are 1."""
+        rows = tuple(
+            tuple(getattr(blend.part_of(style), name) for style in self._order.ids) for blend in self._blends
+        )
+        return None if all(knob == 1 for row in rows for knob in row) else rows

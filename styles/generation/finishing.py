@@ -1,0 +1,154 @@
+"""From finished latents to a picture with its recipe: decoded, looked at, and told about."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import torch
+from PIL import Image
+from torch import Tensor
+
+from styles.bases.base import Base, in_fp32
+from styles.bases.slices import in_slices
+from styles.generation.prompts import cut_words
+from styles.generation.recipe import Recipe
+from styles.generation.request import CreateRequest, Order
+
+BLACK = 3  # of 255: a picture with nothing brighter is black to the eye
+
+
+@dataclass(frozen=True, eq=False)
+class PictureDone:
+    """A picture is finished; `notes` say what the artist should know about it."""
+
+    index: int  # in the request
+    image: Image.Image
+    recipe: Recipe
+    notes: tuple[str, ...] = ()
+    hidden: bool = False  # by the base's safety checker
+
+
+def finish(
+    base: Base,
+    order: Order,
+    names: dict[str, str],
+    latents: Tensor,
+    pictures: int,
+    row: int,
+    index: int,
+    cancelled: Callable[[], bool],
+) -> PictureDone | None:
+    """Decode one picture, look at it, and write its recipe; None if it is not numbers.
+
+    `latents` is (1, C, h, w), row `row` of a batch of `pictures`; `names` are the styles' by id.
+    """
+    request = order.request
+    with in_slices(base, latents.shape[-2] * latents.shape[-1], 1, cancelled):
+        pixels = _decode(base, latents)  # (h, w, 3) in 0..1
+    if pixels is None:
+        return None
+    image = Image.fromarray((pixels * 255).round().to(torch.uint8).cpu().numpy())
+    notes = _notes(base, order, index)
+    hidden = request.safety_checker and base.safety_checker is not None and _unsafe(base, image)
+    if hidden:
+        image = Image.new("RGB", image.size)
+        notes += ("The base's safety checker hid this picture; it can be turned off in the settings.",)
+    elif max(high for _, high in image.getextrema()) <= BLACK:  # type: ignore[misc]
+        notes += ("This picture is black: try another seed, a lower weight or fp32.",)
+    return PictureDone(
+        0 if request.only is not None else index,
+        image,
+        _recipe(base, order, names, pictures, row, index),
+        notes,
+        hidden,
+    )
+
+
+def dtype_name(dtype: torch.dtype) -> str:
+    """Return `fp32`, `fp16` or `bf16`."""
+    return {torch.float32: "fp32", torch.float16: "fp16", torch.bfloat16: "bf16"}.get(dtype, str(dtype))
+
+
+@torch.no_grad()
+def _decode(base: Base, latents: Tensor) -> Tensor | None:
+    """Return the picture of one latent, (h, w, 3) in 0..1, in fp32 if half precision overflows; None if not numbers."""
+    if not bool(torch.isfinite(latents).all()):
+        return None
+    scaled = latents / base.vae.config.scaling_factor
+    decoded = base.vae.decode(scaled.to(base.vae.dtype)).sample.float()
+    if not bool(torch.isfinite(decoded).all()) and base.vae.dtype != torch.float32:
+        with in_fp32(base.vae) as vae:
+            decoded = vae.decode(scaled).sample
+    if not bool(torch.isfinite(decoded).all()):
+        return None
+    return (decoded[0].permute(1, 2, 0) * 0.5 + 0.5).clamp(0, 1)
+
+
+@torch.no_grad()
+def _unsafe(base: Base, image: Image.Image) -> bool:
+    """Ask the base's safety checker."""
+    import numpy
+
+    inputs = base.feature_extractor([image], return_tensors="pt").pixel_values
+    pixels = numpy.asarray(image, dtype=numpy.float32)[None] / 255
+    _, found = base.safety_checker(images=[*pixels], clip_input=inputs.to(base.device, base.dtype))
+    return bool(found[0])
+
+
+def _notes(base: Base, order: Order, index: int) -> tuple[str, ...]:
+    notes = []
+    request = order.request
+    for name, text in (("prompt", request.prompts[index]), ("negative prompt", request.negative)):
+        cut = cut_words(base, text, order.vocabularies[index])
+        if cut:
+            notes.append(f"The {name} is longer than this base reads; left out: “{cut}”.")
+    passes = order.blends[index].passes
+    if passes > 1:
+        notes.append(f"With average guidance every step took {passes} passes, one for each style.")
+    return tuple(notes)
+
+
+def _recipe(base: Base, order: Order, names: dict[str, str], pictures: int, row: int, index: int) -> Recipe:
+    request, first = order.request, order.runs[0]
+    second = request.second_pass
+    factor = base.vae_factor
+    return Recipe(
+        prompt=request.prompts[index],
+        negative=request.negative,
+        base=base.name,
+        base_fingerprint=base.fingerprint,
+        family=base.family,
+        blend=order.blends[index],
+        style_names=tuple(sorted(names.items())),
+        seed=request.seeds[index],
+        sampler=request.sampler,
+        steps=request.steps,
+        guidance=order.guidance,
+        guidance_rescale=order.guidance_rescale,
+        width_px=first.width_px,
+        height_px=first.height_px,
+        safety_checker=request.safety_checker and base.safety_checker is not None,
+        device=base.device.type,
+        dtype=dtype_name(base.dtype),
+        batch_shape=(pictures, base.latent_channels, first.height_px // factor, first.width_px // factor),
+        batch_index=row,
+        versions=_versions(request),
+        source=request.source.sha256 if request.source else "",
+        source_strength=request.strength if request.source else 0.0,
+        second_scale=second.scale if second else 0.0,
+        second_strength=second.strength if second else 0.0,
+        second_steps=second.steps if second else 0,
+        threads=torch.get_num_threads() if base.device.type == "cpu" else 0,
+    )
+
+
+def _versions(request: CreateRequest) -> tuple[tuple[str, str], ...]:
+    import diffusers
+
+    versions = (("diffusers", diffusers.__version__), ("torch", torch.__version__))
+    if request.source is None:
+        return versions
+    import PIL
+
+    return (versions[0], ("pillow", PIL.__version__), versions[1])  # it brings the source to size

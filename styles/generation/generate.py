@@ -1,0 +1,192 @@
+"""From a request to pictures: batch by batch through the denoising loop, watched and stoppable at every step."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Iterator, Sequence
+
+import torch
+from torch import Tensor
+
+from styles.bases.base import Base
+from styles.bases.stopping import models_of, stopped, stopping
+from styles.errors import Cancelled, Failure, OutOfMemory, RecipeError, is_out_of_memory
+from styles.formats.style import Style
+from styles.generation.batch_sampling import DenoisingStep, denoise
+from styles.generation.cost import check_cost
+from styles.generation.finishing import PictureDone, dtype_name, finish
+from styles.generation.img2img import SourcePicture, encode_source
+from styles.generation.recipe import Recipe
+from styles.generation.request import CreateRequest, Order, SecondPass, fill_in
+from styles.mixing.kept_patcher import KeptPatcher
+from styles.mixing.layer_matching import check_family
+from styles.mixing.model_patcher import ModelPatcher
+
+LATENTS_AT_ONCE = {"cpu": 4 * 16 * 16, "accelerator": 8 * 64 * 64}  # summed over the pictures of a batch
+BYTES_PER_LATENT = 1.2e9 / 64**2  # of a guided picture in half precision, with room to spare
+UNKNOWN_MEMORY = 8e9  # bytes, of a computer that doesn't tell
+
+
+def generate(
+    base: Base,
+    request: CreateRequest,
+    styles: Sequence[Style] = (),
+    *,
+    cancelled: Callable[[], bool] = lambda: False,
+    kept: KeptPatcher | None = None,
+) -> Iterator[DenoisingStep | PictureDone]:
+    """Paint the request with the styles mixed as it says, yielding every step and every finished picture.
+
+    The styles act on the base only while this runs; whoever gives `kept` again has them at hand for the next picture.
+    One seed makes one picture, whatever its neighbours. Raises BadInput
+    before anything is computed, Cancelled within a step or between two, OutOfMemory, and Failure after the last picture if
+    some were not numbers any more.
+    """
+    check_family(base, styles)
+    order = fill_in(base, request, styles)
+    check_cost(base, order, cancelled)
+    return _paint(base, order, styles, cancelled, kept or KeptPatcher())
+
+
+def request_again(
+    recipe: Recipe, styles: Sequence[Style], source: SourcePicture | None = None, agreed: bool = False
+) -> CreateRequest:
+    """Return the request that makes a recipe's picture again, in a batch of the same shape.
+
+    Its neighbours of then are not needed: any pictures in their places leave the same rounding. `styles` must be
+    the recipe's, in any order, and `source` the picture that it started from, if it did (see `from_picture.kept_source`).
+    Raises RecipeError for another one or none.
+    """
+    if recipe.source != (source.sha256 if source else ""):
+        raise RecipeError(
+            "This picture was painted from another picture, which was not given."
+            if recipe.source
+            else "This picture was painted from noise alone, not from another picture.",
+            "Give the picture with the hash that the recipe names." if recipe.source else "",
+        )
+    batch = recipe.batch_shape[0] if recipe.batch_shape else 1
+    second = None
+    if recipe.second_scale:
+        second = SecondPass(recipe.second_scale, recipe.second_strength, recipe.second_steps)
+    return CreateRequest(
+        prompt=recipe.prompt,
+        negative=recipe.negative,
+        blends=(recipe.blend,),
+        seeds=(recipe.seed,) * batch,
+        steps=recipe.steps,
+        guidance=recipe.guidance,
+        guidance_rescale=recipe.guidance_rescale,
+        sampler=recipe.sampler,
+        width_px=recipe.width_px,
+        height_px=recipe.height_px,
+        only=recipe.batch_index,
+        safety_checker=recipe.safety_checker,
+        source=source,
+        strength=recipe.source_strength,
+        second_pass=second,
+        agreed=agreed,
+    )
+
+
+def _paint(
+    base: Base, order: Order, styles: Sequence[Style], cancelled: Callable[[], bool], kept: KeptPatcher
+) -> Iterator[DenoisingStep | PictureDone]:
+    request = order.request
+    count, first = len(request.seeds), 0
+    fixed = request.batch > 0 or request.only is not None
+    size = count if request.only is not None else request.batch or _automatic_batch(base, order)
+    names = {key: style.name for key, style in zip(order.ids, styles, strict=True)}
+    spoilt: list[int] = []
+    with stopping(models_of(base), cancelled, stopped), kept.blended(base, styles) as mix:
+        start = _start(base, order, cancelled)
+        while first < count:
+            pictures = range(first, min(first + size, count))
+            try:
+                for event in _paint_batch(base, order, styles, names, mix, pictures, start, cancelled):
+                    if isinstance(event, int):
+                        spoilt.append(event)
+                        first = event + 1
+                    else:
+                        yield event
+                        if isinstance(event, PictureDone):
+                            first = event.index + 1
+            except Exception as error:
+                if not is_out_of_memory(error):
+                    raise
+                largest = order.runs[-1]
+                if fixed or len(pictures) == 1:
+                    raise OutOfMemory(
+                        f"{base.device} has too little memory for {len(pictures)} pictures of "
+                        f"{largest.width_px}x{largest.height_px} px at once.",
+                        "Choose a smaller size or fewer pictures, or close other programs.",
+                    ) from error
+                size = len(pictures) // 2  # what is not finished yet goes again, in smaller batches
+            else:
+                first = pictures.stop
+            if base.device.type != "cpu" and first < count:
+                torch.accelerator.empty_cache()
+    if spoilt:
+        raise Failure(
+            f"{len(spoilt)} of {count} pictures came out as no numbers (NaN) on {base.device} in {dtype_name(base.dtype)}: "
+            f"number {', '.join(str(index + 1) for index in spoilt[:10])}.",
+            "Lower the styles' weights and the guidance; if it stays so, choose fp32 in the settings.",
+        )
+
+
+def _start(base: Base, order: Order, cancelled: Callable[[], bool]) -> Tensor | None:
+    """Return the source picture's latents, once for all pictures; None without one."""
+    source, run = order.request.source, order.runs[0]
+    if source is None:
+        return None
+    if cancelled():
+        raise Cancelled("Stopped before the first step.")
+    return encode_source(base, source, run.width_px, run.height_px, cancelled)
+
+
+def _paint_batch(
+    base: Base,
+    order: Order,
+    styles: Sequence[Style],
+    names: dict[str, str],
+    mix: ModelPatcher,
+    pictures: range,
+    start: Tensor | None,
+    cancelled: Callable[[], bool],
+) -> Iterator[DenoisingStep | PictureDone | int]:
+    """Paint some of the request's pictures together; yields a bare index for a picture that is not numbers."""
+    if cancelled():
+        raise Cancelled("Stopped before the first step.")
+    latents = yield from denoise(base, order, styles, mix, pictures, start, cancelled)
+    latents = latents.to(base.device)
+    for row, index in enumerate(pictures):
+        if order.request.only not in (None, index):
+            continue
+        if cancelled():
+            raise Cancelled("Stopped while finishing the pictures.")
+        done = finish(base, order, names, latents[row : row + 1], len(pictures), row, index, cancelled)
+        yield index if done is None else done
+
+
+def _automatic_batch(base: Base, order: Order) -> int:
+    """How many pictures go through the UNet at once, by what is fastest or, `together`, by memory alone."""
+    latents = max(run.width_px * run.height_px for run in order.runs) // base.vae_factor**2
+    together = order.request.together
+    most = len(order.request.seeds) if together else 32
+    if base.device.type == "cpu":
+        room = int(_computer_bytes() / 2 / (BYTES_PER_LATENT * 2)) if together else LATENTS_AT_ONCE["cpu"]
+        return max(1, min(most, room // latents))
+    room = most * latents if together else LATENTS_AT_ONCE["accelerator"]
+    if hasattr(torch.accelerator, "get_memory_info"):
+        try:
+            free, _ = torch.accelerator.get_memory_info(base.device)
+            room = min(room, int(free / BYTES_PER_LATENT * 2 / base.dtype.itemsize))
+        except (RuntimeError, NotImplementedError):
+            pass  # a device that doesn't tell: a batch that is too large is halved later
+    return max(1, min(most, room // latents))
+
+
+def _computer_bytes() -> float:
+    try:
+        return float(os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE"))
+    except (AttributeError, ValueError, OSError):  # Windows has no sysconf
+        return UNKNOWN_MEMORY

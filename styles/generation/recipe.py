@@ -1,0 +1,148 @@
+"""A recipe: everything that makes one picture again."""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field, fields
+from typing import Any
+
+from styles.errors import AtelierError, RecipeError
+from styles.mixing.blend import MAX_SEED, Blend
+from styles.storage.names import SHA256
+
+# What a picture can be, in one place: recipes, requests and whatever takes a person's wishes ask here.
+SAMPLERS = ("dpm++ 2m", "ddim", "euler a")  # set up in styles.generation.samplers
+MAX_STEPS = 1000
+MAX_GUIDANCE = 100.0
+MAX_PICTURES = 1000  # at once
+MIN_SIDE_PX, MAX_SIDE_PX = 8, 16384
+MAX_SCALE = 4.0  # of a second pass
+MAX_PIXELS = 4096 * 4096  # of one picture
+FORMAT = 1  # of the JSON; a reader ignores keys that it doesn't know
+LATER = ("source", "source_strength", "second_scale", "second_strength", "second_steps", "threads")
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """One picture's making. Rounding depends on device, dtype, batch shape and versions, so those are kept too."""
+
+    prompt: str
+    negative: str = ""
+    base: str = ""
+    base_fingerprint: str = ""  # sha256 hex; empty where the picture's maker didn't say
+    family: str = ""
+    blend: Blend = field(default_factory=Blend)
+    style_names: tuple[tuple[str, str], ...] = ()  # (style id, name), for people and for other programs
+    seed: int = 0
+    sampler: str = SAMPLERS[0]
+    steps: int = 20
+    guidance: float = 7.5
+    guidance_rescale: float = 0.0
+    width_px: int = 512
+    height_px: int = 512
+    safety_checker: bool = False  # whether one looked at the picture
+    device: str = ""
+    dtype: str = ""
+    batch_shape: tuple[int, ...] = ()  # of the latents, (pictures, channels, height, width)
+    batch_index: int = 0
+    versions: tuple[tuple[str, str], ...] = ()  # (package, version)
+    notes: tuple[str, ...] = ()  # what a reader could not take over, in words
+    source: str = ""  # sha256 hex of the picture that it was painted from; empty: from noise alone
+    source_strength: float = 0.0  # 0..1, how far it went from there
+    # Of a second pass at a larger size; 0: none. `width_px` and `height_px` are the first's.
+    second_scale: float = 0.0
+    second_strength: float = 0.0
+    second_steps: int = 0  # 0: as many as the first
+    threads: int = 0  # of the processor, where it painted; 0: not noted
+
+    def __post_init__(self) -> None:
+        numbers = (
+            self.guidance,
+            self.guidance_rescale,
+            self.source_strength,
+            self.second_scale,
+            self.second_strength,
+        )
+        if not all(math.isfinite(number) for number in numbers):
+            raise RecipeError("The recipe has a number that is not finite.", "Use another picture's recipe.")
+        if self.source and not SHA256.fullmatch(self.source):
+            raise RecipeError(
+                "The recipe names the picture that it started from in no way that can be found."
+            )
+        if not 0 <= self.seed <= MAX_SEED:
+            raise RecipeError(f"{self.seed} is no seed.", f"Seeds go from 0 to {MAX_SEED}.")
+        if not 1 <= self.steps <= MAX_STEPS:
+            raise RecipeError(f"{self.steps} is no number of steps.", f"Steps go from 1 to {MAX_STEPS}.")
+        if not all(MIN_SIDE_PX <= side <= MAX_SIDE_PX for side in (self.width_px, self.height_px)):
+            raise RecipeError(
+                f"{self.width_px}x{self.height_px} is no picture size.",
+                f"Sides go from {MIN_SIDE_PX} to {MAX_SIDE_PX} px.",
+            )
+
+    @property
+    def names(self) -> dict[str, str]:
+        """The styles' names by id."""
+        return dict(self.style_names)
+
+    def to_json(self) -> str:
+        """Return the recipe as one JSON object; floats survive exactly."""
+        # What came later is left out where it says nothing, so that older recipes are written as they were.
+        plain = Recipe(self.prompt)
+        values = {
+            name: value
+            for name, value in asdict(self).items()
+            if name not in LATER or value != getattr(plain, name)
+        }
+        values |= {"format": FORMAT, "blend": self.blend.to_json()}
+        values |= {"style_names": self.names, "versions": dict(self.versions)}
+        return json.dumps(values, ensure_ascii=False, allow_nan=False, sort_keys=True)
+
+    @classmethod
+    def from_json(cls, text: str) -> Recipe:
+        """Read what `to_json` wrote; raises RecipeError for anything else."""
+        try:
+            recipe = cls(**_typed(json.loads(text)))
+            recipe.to_json().encode()  # half of a surrogate pair is no text, and raises a ValueError
+            return recipe
+        except AtelierError as error:
+            raise RecipeError(f"The recipe can't be used: {error.message}", error.hint) from error
+        except (ValueError, TypeError, KeyError, AttributeError, RecursionError, OverflowError) as error:
+            raise RecipeError(
+                "The recipe in this picture is damaged.", "Type its prompt and seed by hand."
+            ) from error
+
+
+def _typed(values: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the known fields with the types that they must have."""
+    typed: dict[str, Any] = {}
+    for known in fields(Recipe):
+        if known.name not in values:
+            continue
+        value = values[known.name]
+        if known.name == "blend":
+            value = Blend.from_json(value)
+        elif known.name in ("style_names", "versions"):
+            value = tuple(sorted((str(key), str(name)) for key, name in value.items()))
+        elif known.name == "batch_shape":
+            value = tuple(int(size) for size in value)
+            if value and (len(value) != 4 or any(not 1 <= size <= 65536 for size in value)):
+                raise ValueError("batch_shape")
+        elif known.name == "notes":
+            value = tuple(str(note) for note in value)
+        elif known.type == "int":
+            if isinstance(value, bool) or not isinstance(value, int):
+                raise TypeError(known.name)
+        elif known.type == "float":
+            value = float(value)
+        elif known.type == "bool":
+            value = bool(value)
+        elif not isinstance(value, str):
+            raise TypeError(known.name)
+        typed[known.name] = value
+    if "prompt" not in typed:
+        raise KeyError("prompt")
+    if typed.get("batch_index", 0) not in range((typed.get("batch_shape") or (1,))[0]):
+        raise ValueError("batch_index")
+    return typed

@@ -1,0 +1,267 @@
+"""What to paint: checked on its own, then against the base that is open."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+
+from styles.bases.base import Base
+from styles.errors import BlendError, PromptError, RecipeError
+from styles.formats.style import Style
+from styles.generation.img2img import SourcePicture, first_step, fitted_size
+from styles.generation.prompts import check_prompt
+from styles.generation.recipe import (
+    MAX_GUIDANCE,
+    MAX_PICTURES,
+    MAX_PIXELS,
+    MAX_SCALE,
+    MAX_SIDE_PX,
+    MAX_STEPS,
+    SAMPLERS,
+)
+from styles.mixing.blend import MAX_SEED, Blend, BlendPart
+from styles.mixing.prompt_words import Vocabulary, check_words, vocabulary
+
+
+@dataclass(frozen=True)
+class SecondPass:
+    """Finishing at a larger size: the latents enlarged, noised by `strength` and denoised again under the same blend.
+
+    `scale` is of width and height, rounded to what the base can paint. `steps` are the sampler's whole run, of which
+    the share `strength` is done; 0: as many as the first pass.
+    """
+
+    scale: float = 2.0
+    strength: float = 0.5
+    steps: int = 0
+
+    def __post_init__(self) -> None:
+        if not 1 < self.scale <= MAX_SCALE:
+            raise RecipeError(
+                f"A second pass at {self.scale:g} times the size can't be done.",
+                f"Choose more than 1, at most {MAX_SCALE:g}; 2 is usual.",
+            )
+        if not 0 < self.strength <= 1:
+            raise RecipeError(
+                f"A second pass of strength {self.strength:g} can't be done.",
+                "Choose more than 0, at most 1; 0.5 is usual.",
+            )
+        if not 0 <= self.steps <= MAX_STEPS:
+            raise RecipeError(f"{self.steps} steps can't be done.", f"Choose 1 to {MAX_STEPS}.")
+
+
+@dataclass(frozen=True)
+class CreateRequest:
+    """What to paint: one picture for each seed.
+
+    `prompt` is one text for all pictures, or one for each. The mix is given as `blends` by style id, one for all or
+    one for each picture, or shorter as `weights`, (pictures, styles) or one row for all. `source` is a picture to
+    start from, `strength` how far to go from it: 0 leaves it as it is, 1 leaves next to nothing of it.
+    `None` and 0 mean what suits the base. `batch` pictures go through the UNet at once; `together` makes all of them
+    one batch, split only where memory demands it; with `only`, all seeds are one batch of which a single picture
+    is wanted (that is how a picture is made again).
+    """
+
+    prompt: str | tuple[str, ...]
+    negative: str = ""
+    weights: tuple[tuple[float, ...], ...] = ()
+    seeds: tuple[int, ...] = (0,)
+    steps: int = 20
+    guidance: float | None = None  # 1 and below: none, and half the work
+    guidance_rescale: float | None = None  # 0..1, arXiv 2305.08891
+    sampler: str = SAMPLERS[0]
+    width_px: int = 0
+    height_px: int = 0
+    batch: int = 0
+    only: int | None = None
+    safety_checker: bool = True
+    blends: tuple[Blend, ...] = ()
+    source: SourcePicture | None = field(default=None, repr=False)
+    strength: float = 0.6
+    second_pass: SecondPass | None = None
+    together: bool = False
+    agreed: bool = False  # however long it takes
+
+    def __post_init__(self) -> None:
+        count = len(self.seeds)
+        if not 1 <= count <= MAX_PICTURES:
+            raise RecipeError(f"{count} pictures can't be made at once.", f"Ask for 1 to {MAX_PICTURES}.")
+        for seed in self.seeds:
+            if not 0 <= seed <= MAX_SEED:
+                raise RecipeError(f"{seed} is no seed.", f"Seeds go from 0 to {MAX_SEED}.")
+        if not 1 <= self.steps <= MAX_STEPS:
+            raise RecipeError(
+                f"{self.steps} steps can't be done.", f"Choose 1 to {MAX_STEPS}; 20 to 30 is usual."
+            )
+        if self.guidance is not None and not 0 <= self.guidance <= MAX_GUIDANCE:
+            raise RecipeError(
+                f"A guidance of {self.guidance} can't be used.",
+                f"Choose 0 to {MAX_GUIDANCE:g}; 7.5 is usual.",
+            )
+        if self.guidance_rescale is not None and not 0 <= self.guidance_rescale <= 1:
+            raise RecipeError(
+                f"A guidance rescale of {self.guidance_rescale} can't be used.", "Choose 0 to 1."
+            )
+        if self.sampler not in SAMPLERS:
+            raise RecipeError(
+                f"“{self.sampler}” is no sampler here.", f"Choose one of: {', '.join(SAMPLERS)}."
+            )
+        if not 0 <= self.strength <= 1:
+            raise RecipeError(
+                f"A strength of {self.strength} can't be used.",
+                "Choose 0, the picture as it is, to 1, next to nothing of it; 0.6 is usual.",
+            )
+        if self.only is not None and self.only not in range(count):
+            raise RecipeError(f"There is no picture {self.only} in a batch of {count}.")
+        if isinstance(self.prompt, tuple) and len(self.prompt) != count:
+            raise PromptError(
+                f"There are {len(self.prompt)} prompts for {count} pictures.", "Give one for each."
+            )
+        for text in (*self.prompts, self.negative):
+            check_prompt(text)
+        self._check_mix(count)
+
+    def _check_mix(self, count: int) -> None:
+        if self.weights and self.blends:
+            raise BlendError("There are weights and blends.", "Give only one of them.")
+        if self.weights and len(self.weights) not in (1, count):
+            raise BlendError(f"There are {len(self.weights)} rows of weights for {count} pictures.")
+        if self.blends and len(self.blends) not in (1, count):
+            raise BlendError(f"There are {len(self.blends)} blends for {count} pictures.")
+        if not all(math.isfinite(weight) for row in self.weights for weight in row):
+            raise BlendError("A weight is not a finite number.", "Give a number such as 0.7 for each style.")
+        modes = {blend.mode for blend in self.blends}
+        if len(modes) > 1:
+            raise BlendError(
+                f"The pictures of one request can't be mixed in several ways ({', '.join(sorted(modes))}).",
+                "Ask for them one after the other.",
+            )
+
+    @property
+    def prompts(self) -> tuple[str, ...]:
+        """One prompt for each picture."""
+        return (self.prompt,) * len(self.seeds) if isinstance(self.prompt, str) else self.prompt
+
+
+@dataclass(frozen=True)
+class Run:
+    """One run of the sampler: steps `first` to `steps` - 1 of `steps`, at a size."""
+
+    steps: int
+    first: int
+    width_px: int
+    height_px: int
+
+
+@dataclass(frozen=True)
+class Order:
+    """A request with everything that the base decides filled in."""
+
+    request: CreateRequest
+    guidance: float
+    guidance_rescale: float
+    ids: tuple[str, ...]  # of the styles, in the order in which they were given
+    blends: tuple[Blend, ...]  # one for each picture, with every style in it
+    runs: tuple[Run, ...]
+    vocabularies: tuple[Vocabulary, ...]  # one for each picture: the words of the styles that it hears
+
+    @property
+    def guided(self) -> bool:
+        return self.guidance > 1
+
+    @property
+    def mode(self) -> str:
+        return self.blends[0].mode
+
+    @property
+    def steps(self) -> int:
+        """How many steps are done for each picture."""
+        return sum(run.steps - run.first for run in self.runs)
+
+
+def fill_in(base: Base, request: CreateRequest, styles: Sequence[Style]) -> Order:
+    """Check the request against the base and the styles, and complete it; raises BadInput."""
+    ids = tuple(style.id or f"unsaved-{column + 1}" for column, style in enumerate(styles))
+    guidance, rescale = base.default_guidance
+    blends = _blends(request, ids)
+    return Order(
+        request=request,
+        guidance=guidance if request.guidance is None else request.guidance,
+        guidance_rescale=rescale if request.guidance_rescale is None else request.guidance_rescale,
+        ids=ids,
+        blends=blends,
+        runs=_runs(base, request),
+        vocabularies=_vocabularies(base, request, dict(zip(ids, styles, strict=True)), blends),
+    )
+
+
+def _runs(base: Base, request: CreateRequest) -> tuple[Run, ...]:
+    native, multiple = base.native_size_px, base.size_multiple_px
+    width, height = request.width_px or native, request.height_px or native
+    if request.source is not None:
+        width, height = fitted_size(request.source, native, multiple, request.width_px, request.height_px)
+    for name, size in (("width", width), ("height", height)):
+        if size < multiple or size % multiple:
+            near = max(multiple, round(size / multiple) * multiple)
+            raise RecipeError(
+                f"A {name} of {size} px can't be painted by “{base.name}”.",
+                f"Choose a multiple of {multiple}, such as {near}.",
+            )
+    begin = 0 if request.source is None else first_step(request.steps, request.strength)
+    runs = [Run(request.steps, begin, width, height)]
+    second = request.second_pass
+    if second is not None:
+        steps = second.steps or request.steps
+        larger = [round(side * second.scale / multiple) * multiple for side in (width, height)]
+        runs.append(Run(steps, first_step(steps, second.strength), larger[0], larger[1]))
+    for run in runs:
+        if run.width_px * run.height_px > MAX_PIXELS or max(run.width_px, run.height_px) > MAX_SIDE_PX:
+            raise RecipeError(
+                f"{run.width_px}x{run.height_px} px is more than can be painted.",
+                f"Stay under {MAX_PIXELS // 10**6} megapixels.",
+            )
+    return tuple(runs)
+
+
+def _blends(request: CreateRequest, ids: Sequence[str]) -> tuple[Blend, ...]:
+    """One blend for each picture. A style that a blend lacks is in it at weight 0, as the model carries it all the same."""
+    count = len(request.seeds)
+    if request.blends:
+        for blend in request.blends:
+            unknown = [part.style for part in blend.parts if part.style not in ids]
+            if unknown:
+                raise BlendError(
+                    f"The blend names a style that was not given: {unknown[0][:12]}.", "Give all its styles."
+                )
+        blends = tuple(_with_all(blend, ids) for blend in request.blends)
+    else:
+        rows = request.weights or ((1.0,) * len(ids),)
+        for row in rows:
+            if len(row) != len(ids):
+                raise BlendError(
+                    f"There are {len(row)} weights for {len(ids)} styles.", "Give one weight for each style."
+                )
+        blends = tuple(Blend(tuple(map(BlendPart, ids, row))) for row in rows)
+    return blends * count if len(blends) == 1 else blends
+
+
+def _vocabularies(
+    base: Base, request: CreateRequest, styles: dict[str, Style], blends: Sequence[Blend]
+) -> tuple[Vocabulary, ...]:
+    """The words of each picture's own styles: one at weight 0 or muted brings none, whatever the neighbours have."""
+    check_words(base, list(styles.values()))
+    heard = [
+        tuple(part.style for part in blend.sounding if styles[part.style].embeddings) for blend in blends
+    ]
+    words = {ids: vocabulary(base, [(style, styles[style]) for style in ids]) for ids in dict.fromkeys(heard)}
+    for ids, prompt in set(zip(heard, request.prompts, strict=True)):
+        for text in (prompt, request.negative):
+            words[ids].speaks(text)  # refuses a word that is not clear, before anything is computed
+    return tuple(words[ids] for ids in heard)
+
+
+def _with_all(blend: Blend, ids: Sequence[str]) -> Blend:
+    present = {part.style for part in blend.parts}
+    absent = tuple(BlendPart(style, 0.0) for style in ids if style not in present)
+    return Blend(blend.parts + absent, blend.mode)

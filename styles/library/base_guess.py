@@ -1,0 +1,63 @@
+"""Which base other programs take a style file for: by its metadata (A1111, Forge), or by a shape (InvokeAI)."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+
+from styles.formats.safetensors_header import TensorEntry
+
+NO_TENSOR = TensorEntry("F16", (), 0, 0)
+
+
+def a1111_family(metadata: Mapping[str, str]) -> str:
+    """The base that A1111 1.10 lists it under: whatever has metadata and is no SDXL or SD2 is SD1."""
+    if metadata.get("ss_base_model_version", "").startswith("sdxl_"):
+        return "sdxl"
+    if metadata.get("ss_v2") == "True":
+        return "sd2"
+    return "sd1" if metadata else "unknown"
+
+
+def forge_family(metadata: Mapping[str, str]) -> str:
+    """The base that Forge lists it under: Stable Diffusion 1 only by its `modelspec.architecture`."""
+    architecture = metadata.get("modelspec.architecture", "")
+    if architecture == "stable-diffusion-xl-v1-base/lora":
+        return "sdxl"
+    if metadata.get("ss_base_model_version", "").startswith("sdxl_"):
+        return "sdxl"
+    if metadata.get("ss_v2") == "True":
+        return "sd2"
+    return "sd1" if architecture == "stable-diffusion-v1/lora" else "unknown"
+
+
+def invoke_family(layers: Mapping[str, Mapping[str, TensorEntry]]) -> str:
+    """The base that InvokeAI finds: by the first width that it comes upon, else by how deep the blocks are."""
+    first = second = 0
+    for name, parts in layers.items():
+        width = next(
+            (
+                parts[part].shape[1]
+                for part in ("lora_down.weight", "hada_w1_b")
+                if len(parts.get(part, NO_TENSOR).shape) > 1
+            ),
+            0,
+        )
+        found = 0
+        if name.startswith("lora_unet_"):
+            if name.endswith(("_attn2_to_k", "_attn2_to_v")) or (
+                name.endswith("time_emb_proj") and "lora_down.weight" in parts
+            ):
+                found = width
+        elif "_self_attn_" in name:
+            if name.startswith("lora_te_"):
+                found = width
+            elif name.startswith("lora_te1_"):
+                first = width
+            else:
+                second = width
+            found = found or (first + second if first and second else 0)
+        if found:
+            return {768: "sd1", 1024: "sd2", 1280: "sdxl", 2048: "sdxl"}.get(found, "")
+    deep = re.compile(r"lora_unet_.+_transformer_blocks_(\d+)_")
+    return "sdxl" if any((at := deep.match(name)) and int(at[1]) >= 2 for name in layers) else ""

@@ -1,0 +1,356 @@
+"""The rules of each program, one function for each: what it must find in a file, and what it makes of the rest.
+
+`styles/library/compatibility.py` names the sources. A rule that is kept is a tick; one that isn't says in a sentence what follows.
+"""
+
+from __future__ import annotations
+
+import re
+from collections import Counter
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass
+
+from styles.formats.safetensors_header import TensorEntry
+from styles.formats.style import FAMILY_NAMES
+from styles.library.base_guess import a1111_family, forge_family, invoke_family
+from styles.storage.names import clean_text
+
+DOWN, UP, MID, ALPHA = "lora_down.weight", "lora_up.weight", "lora_mid.weight", "alpha"
+LARGEST_SHOWN_HEADER = 1 << 20  # bytes; ComfyUI
+MOST_UNMATCHED = 12  # tensors; Forge
+TAG = re.compile(r"[A-Za-z0-9_.-]+")
+OTHER_KINDS = ("hada_w1_a", "lokr_w1", "diff", "w_norm", "on_input", "oft_", "a1.weight")
+INNER = r"(?:proj_in|proj_out|transformer_blocks_\d+_(?:attn[12]_to_(?:q|k|v|out_0)|ff_net_(?:0_proj|2)))"
+RESNET = r"(?:conv1|conv2|time_emb_proj|conv_shortcut)"
+DIFFUSERS_UNET = (
+    r"lora_unet_(?:conv_in|conv_out|(?:time|add)_embedding_linear_[12]"
+    rf"|(?:down|up)_blocks_\d_(?:attentions_\d_{INNER}|resnets_\d_{RESNET})|down_blocks_\d_downsamplers_0_conv"
+    rf"|up_blocks_\d_upsamplers_0_conv|mid_block_(?:attentions_0_{INNER}|resnets_[01]_{RESNET}))"
+)
+ORIGINAL_UNET = r"lora_unet_(?:input_blocks|middle_block|output_blocks|time_embed|label_emb|out)_\d.*"
+ENCODER = r"text_model_encoder_layers_\d+_(?:mlp_fc[12]|self_attn_(?:q|k|v|out)_proj)"
+ATTENTION = re.compile(r"(.+_self_attn)_(q|k|v|out)_proj")
+
+
+@dataclass(frozen=True)
+class CompatibilityCheck:
+    """One rule of a program: whether the file keeps it, and if not, what follows.
+
+    `matters`: all (it does not open), part (layers are left out or changed), note (it opens all the same), unknown.
+    """
+
+    rule: str
+    kept: bool
+    says: str
+    matters: str = "all"
+
+
+@dataclass(frozen=True)
+class File:
+    """What the rules look at. `layers` maps a name such as `lora_unet_..._to_k` to its parts, in the file's order."""
+
+    name: str  # of the file, without its extension
+    starts: bytes  # the first two bytes of the header
+    header_bytes: int
+    metadata: Mapping[str, str]
+    layers: Mapping[str, Mapping[str, TensorEntry]]
+    alphas: Mapping[str, float]
+    odd: tuple[str, ...]  # tensors that belong to no layer in the kohya form, and are no words
+    words: tuple[str, ...]  # that it brings along for prompts, as `bundle_emb.<word>.string_to_param.*`
+    family: str
+
+    def having(self, *marks: str) -> list[str]:
+        """The layers with a part whose name begins with one of the marks."""
+        return [name for name, parts in self.layers.items() if any(part.startswith(marks) for part in parts)]
+
+
+def a1111(file: File) -> list[CompatibilityCheck]:
+    """AUTOMATIC1111 1.10: names by patterns, what matches nothing is left out without a word."""
+    sdxl = file.family == "sdxl"
+    encoders = rf"lora_te1_text_model_.+|lora_te2_{ENCODER}" if sdxl else rf"lora_te1?_{ENCODER}"
+    known = re.compile(
+        r"lora_unet_(?:conv_in|conv_out|time_embedding_linear_[12]|down_blocks_\d+_downsamplers_0_conv"
+        r"|(?:down|up)_blocks_\d+_(?:attentions|resnets)_\d+_.+|mid_block_(?:attentions|resnets)_\d+_.+"
+        rf"|up_blocks_{'[1-9]' if sdxl else '[0-9]'}_upsamplers_0_conv)|{ORIGINAL_UNET}|{encoders}"
+    )
+    whole_attention = "lora_te2_" if sdxl else "lora_te_" if file.family == "sd2" else ""
+    torn = [name for name in _torn_attention(file) if whole_attention and name.startswith(whole_attention)]
+    return [
+        *_in_kohya_form(file, "A1111"),
+        _base(file, "A1111"),
+        CompatibilityCheck(
+            "header", file.starts == b'{"', "A1111 reads no header that doesn't begin with `{\"`."
+        ),
+        _whole(file, "A1111", "refuses", known),
+        _names(file, "A1111", known),
+        CompatibilityCheck(
+            "attention",
+            not torn,
+            f"A1111 changes this text encoder's attention only where q, k, v and out are all there: {_some(torn)}.",
+            "part",
+        ),
+        CompatibilityCheck(
+            "words",
+            not any("." in word for word in file.words),
+            f"A1111 knows words only up to their first dot: {_some([one for one in file.words if '.' in one])}.",
+            "note",
+        ),
+        _tag(file, "A1111"),
+        _listed(file, "A1111", a1111_family(file.metadata)),
+    ]
+
+
+def forge(file: File) -> list[CompatibilityCheck]:
+    """Forge: ComfyUI's names; more than 12 tensors that match none, and the whole file is left."""
+    missed = [name for name in file.layers if not _comfy_names(file).fullmatch(name)]
+    tensors = sum(len(file.layers[name]) for name in missed) + len(file.odd) + len(file.words)
+    return [
+        *_in_kohya_form(file, "Forge"),
+        _base(file, "Forge"),
+        CompatibilityCheck(
+            "matched",
+            tensors <= MOST_UNMATCHED,
+            f"Forge leaves a file with more than {MOST_UNMATCHED} tensors that it has no layer for; here are {tensors}.",
+        ),
+        _words(file, "Forge"),
+        _names(file, "Forge", _comfy_names(file)),
+        _whole(file, "Forge", "leaves out", _comfy_names(file)),
+        _tag(file, "Forge"),
+        _listed(file, "Forge", forge_family(file.metadata)),
+    ]
+
+
+def comfyui(file: File) -> list[CompatibilityCheck]:
+    """ComfyUI: names by a table of the open base's layers; what is not in it is left out with a warning."""
+    return [
+        *_in_kohya_form(file, "ComfyUI"),
+        _base(file, "ComfyUI"),
+        CompatibilityCheck(
+            "words",
+            not file.words,
+            f"ComfyUI has its words ({_some(file.words)}) only as `embedding:{file.name}`, all at once, from a copy of "
+            "the file in its folder of embeddings.",
+            "part",
+        ),
+        _names(file, "ComfyUI", _comfy_names(file)),
+        _whole(file, "ComfyUI", "leaves out", _comfy_names(file)),
+        CompatibilityCheck(
+            "header size",
+            file.header_bytes <= LARGEST_SHOWN_HEADER,
+            f"ComfyUI shows metadata only of headers up to 1 MiB; this one has {file.header_bytes} bytes.",
+            "note",
+        ),
+    ]
+
+
+def invokeai(file: File) -> list[CompatibilityCheck]:
+    """InvokeAI 6: it takes the base from the first tensor that tells a width, and files it under that base."""
+    encoders = r"lora_te[12]_.+" if file.family == "sdxl" else r"lora_te_.+"
+    known = re.compile(
+        rf"{DIFFUSERS_UNET}|{encoders}" + (rf"|{ORIGINAL_UNET}" if file.family == "sdxl" else "")
+    )
+    taken = invoke_family(file.layers)
+    checks = [
+        *_in_kohya_form(file, "InvokeAI"),
+        _base(file, "InvokeAI"),
+        CompatibilityCheck("base", bool(taken), "InvokeAI can't tell which base it is for, and refuses it."),
+        CompatibilityCheck(
+            "same base",
+            not taken or taken == file.family or file.family in ("starter", "unknown"),
+            f"InvokeAI takes it for a style for {FAMILY_NAMES.get(taken, taken)}.",
+        ),
+        _words(file, "InvokeAI"),
+        _names(file, "InvokeAI", known),
+        _whole(file, "InvokeAI", "refuses"),
+    ]
+    if file.family == "sdxl":
+        original = [name for name in file.layers if re.match(ORIGINAL_UNET, name)]
+        mixed = bool(original) and any(re.match(DIFFUSERS_UNET, name) for name in file.layers)
+        strange = [name for name in file.layers if name.startswith("lora_te_")]
+        checks.append(
+            CompatibilityCheck(
+                "one scheme", not mixed, "InvokeAI refuses two ways of naming blocks in one file."
+            )
+        )
+        checks.append(
+            CompatibilityCheck(
+                "prefixes", not strange, f"InvokeAI refuses it for names such as {_some(strange)}."
+            )
+        )
+    return checks
+
+
+def diffusers(file: File) -> list[CompatibilityCheck]:
+    """diffusers 0.42, `load_lora_weights(..., use_safetensors=True)`."""
+    if file.odd and not file.layers:
+        own = all(key.startswith(("unet.", "text_encoder.", "text_encoder_2.")) for key in file.odd)
+        told = "lora_adapter_metadata" in file.metadata or any(key.endswith(".alpha") for key in file.odd)
+        return [
+            CompatibilityCheck("names", own, f"diffusers doesn't know names such as {_some(file.odd)}."),
+            CompatibilityCheck(
+                "alpha", told, "It doesn't tell its strength, which diffusers then takes to be 1.", "note"
+            ),
+        ]
+    others = [
+        name
+        for name, parts in file.layers.items()
+        if not {DOWN, UP} <= parts.keys() <= {DOWN, UP, MID, ALPHA, "dora_scale"}
+    ]
+    original = [name for name in file.layers if re.match(ORIGINAL_UNET, name)]
+    ours = [name for name in file.layers if re.match(DIFFUSERS_UNET, name)]
+    uneven = _uneven_alphas(file)
+    return [
+        CompatibilityCheck(
+            "only layers",
+            not file.odd,
+            f"diffusers refuses a file with other tensors in it: {_some(file.odd)}.",
+        ),
+        CompatibilityCheck(
+            "words",
+            not file.words,
+            f"diffusers refuses a file with words in it ({_some(file.words)}): export it with its words apart.",
+        ),
+        CompatibilityCheck("kinds", not others, f"diffusers opens plain LoRA only, not {_some(others)}."),
+        CompatibilityCheck(
+            "mid",
+            not file.having(MID),
+            f"diffusers refuses middle factors (LoCon): {_some(file.having(MID))}.",
+        ),
+        CompatibilityCheck(
+            "one alpha source",
+            "lora_adapter_metadata" not in file.metadata or not file.alphas,
+            "diffusers refuses a file that tells its strength twice, as alphas and as `lora_adapter_metadata`.",
+        ),
+        CompatibilityCheck(
+            "block names",
+            not original or file.family == "sdxl",
+            f"diffusers knows the original block names only of SDXL: {_some(original)}.",
+        ),
+        CompatibilityCheck(
+            "one scheme",
+            not (original and ours),
+            "diffusers leaves out the layers with original block names.",
+            "part",
+        ),
+        CompatibilityCheck(
+            "DoRA", not file.having("dora_scale"), "diffusers leaves out what makes it a DoRA.", "part"
+        ),
+        CompatibilityCheck(
+            "one alpha",
+            not uneven,
+            f"diffusers gives {len(uneven)} layers the alpha that most have, so they come out too strong or too weak: "
+            f"{_some(uneven)}.",
+            "part",
+        ),
+    ]
+
+
+TOOLS: Mapping[str, Callable[[File], list[CompatibilityCheck]]] = {
+    "A1111": a1111,
+    "Forge": forge,
+    "ComfyUI": comfyui,
+    "InvokeAI": invokeai,
+    "diffusers": diffusers,
+}
+
+
+def _in_kohya_form(file: File, tool: str) -> list[CompatibilityCheck]:
+    kohya = bool(file.layers)
+    return [
+        CompatibilityCheck(
+            "form",
+            kohya,
+            f"Whether {tool} reads this way of writing is not known: export it for the kohya form.",
+            "unknown",
+        ),
+        CompatibilityCheck(
+            "only layers",
+            not kohya or not file.odd,
+            f"{tool} leaves out what is no layer: {_some(file.odd)}.",
+            "part",
+        ),
+    ]
+
+
+def _base(file: File, tool: str) -> CompatibilityCheck:
+    return CompatibilityCheck(
+        "base", file.family != "starter", f"{tool} can't open the starter model, which this style is for."
+    )
+
+
+def _words(file: File, tool: str) -> CompatibilityCheck:
+    says = f"{tool} leaves out its words ({_some(file.words)}): export it with its words apart."
+    return CompatibilityCheck("words", not file.words, says, "part")
+
+
+def _names(file: File, tool: str, known: re.Pattern[str]) -> CompatibilityCheck:
+    missed = [name for name in file.layers if not known.fullmatch(name)]
+    says = f"{tool} leaves out {len(missed)} of {len(file.layers)} layers, whose names it doesn't know: {_some(missed)}."
+    return CompatibilityCheck(
+        "names", not missed, says, "all" if missed and len(missed) == len(file.layers) else "part"
+    )
+
+
+def _whole(file: File, tool: str, does: str, known: re.Pattern[str] | None = None) -> CompatibilityCheck:
+    """Whether each layer has what makes one; `known` narrows it to the layers that the program looks at."""
+    names = [name for name in file.layers if known is None or known.fullmatch(name)]
+    torn = [
+        name
+        for name in names
+        if not {DOWN, UP} <= file.layers[name].keys()
+        and not any(part.startswith(OTHER_KINDS) for part in file.layers[name])
+    ]
+    says = f"{tool} {does} layers with half of their tensors: {_some(torn)}."
+    return CompatibilityCheck("whole layers", not torn, says, "all" if does == "refuses" else "part")
+
+
+def _tag(file: File, tool: str) -> CompatibilityCheck:
+    says = (
+        f"Its file name may not stand in {tool}'s prompts as <lora:NAME:1>: an export has a name that does."
+    )
+    return CompatibilityCheck("tag", bool(TAG.fullmatch(file.name)), says, "note")
+
+
+def _listed(file: File, tool: str, family: str) -> CompatibilityCheck:
+    name = FAMILY_NAMES.get(family, "an unknown base")
+    says = f"{tool} lists it under {name}, so its card may be hidden; its name in a prompt works."
+    return CompatibilityCheck(
+        "listed", family == file.family or file.family in ("starter", "unknown"), says, "note"
+    )
+
+
+def _comfy_names(file: File) -> re.Pattern[str]:
+    projection = r"|lora_te[12]_text_projection" if file.family == "sdxl" else ""
+    second = rf"|lora_te2_{ENCODER}" if file.family == "sdxl" else ""
+    return re.compile(rf"{DIFFUSERS_UNET}|{ORIGINAL_UNET}|lora_te1?_{ENCODER}{second}{projection}")
+
+
+def _uneven_alphas(file: File) -> list[str]:
+    """The layers that diffusers gives another strength: their alpha is not the one that most of their network have."""
+    found = []
+    for prefix in ("lora_unet_", "lora_te_", "lora_te1_", "lora_te2_"):
+        names = [name for name, parts in file.layers.items() if name.startswith(prefix) and DOWN in parts]
+        told = Counter(file.alphas[name] for name in names if name in file.alphas)
+        if not told:
+            continue
+        common = told.most_common(1)[0][0]
+        for name in names:
+            alpha = file.alphas.get(name) or float(file.layers[name][DOWN].shape[0])
+            by_name = prefix == "lora_unet_" and "_attn" not in name  # these are found by their names
+            if alpha != common and not (by_name and name in file.alphas):
+                found.append(name)
+    return found
+
+
+def _torn_attention(file: File) -> list[str]:
+    found: dict[str, set[str]] = {}
+    for name in file.layers:
+        if at := ATTENTION.fullmatch(name):
+            found.setdefault(at[1], set()).add(at[2])
+    return [name for name, parts in found.items() if len(parts) < 4]
+
+
+def _some(names: Iterable[str]) -> str:
+    listed = sorted(names)
+    told = ", ".join(clean_text(name, 120) for name in listed[:2])
+    return f"{told} and {len(listed) - 2} more" if len(listed) > 2 else told

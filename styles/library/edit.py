@@ -1,0 +1,159 @@
+"""A style's card, edited in its file: the header is written anew, the tensors stay bit by bit, and with them the id."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import math
+from collections.abc import Iterable, Mapping
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+from styles.errors import BadInput, StyleFileError
+from styles.formats.metadata import card_texts, shown_metadata
+from styles.formats.safetensors_header import Header, open_header, tensor_hash
+from styles.formats.style import LONGEST_TAG, MOST_TAGS, TEXT_LIMITS, StyleCard
+from styles.formats.style_file import read_card
+from styles.formats.thumbnail import public_thumbnail
+from styles.library.folder import weights_of
+from styles.mixing.blend import STRONGEST
+from styles.storage import atomic
+from styles.storage.names import clean_text
+
+TEXTS = ("trigger", "author", "licence", "description", "rights")
+LARGEST_HEADER_WRITTEN = 1 << 20  # bytes; ComfyUI shows no metadata beyond
+EDITABLE = (*TEXTS, "suggested_weight", "tags", "thumbnail")
+
+
+def edit_card(path: Path, changes: Mapping[str, Any]) -> StyleCard:
+    """Change what a style's file, or the file in its PEFT folder, says of it; return the card as it reads back.
+
+    `changes` has fields of the card as in EDITABLE; a thumbnail is the bytes of a picture or None. What other tools
+    wrote into the file stays, except where it says what was changed. Raises BadInput for what can't be written,
+    StyleFileError, DiskFullError; then the file is as it was.
+    """
+    card = read_card(path)
+    edited = replace(card, **checked(changes))
+    for file in weights_of(path):  # each of a PEFT folder says it all
+        _edit_file(file, card, edited, set(changes))
+    return replace(read_card(path, hashed=False), id=card.id)
+
+
+def _edit_file(file: Path, card: StyleCard, edited: StyleCard, names: set[str]) -> None:
+    header = open_header(file)
+    style_id = tensor_hash(file, header)
+    # What the file said in its own way stays: only what differs between the two cards is written.
+    before, after = shown_metadata(card, card.id), shown_metadata(edited, card.id)
+    metadata = {key: value for key, value in header.metadata.items() if key not in before or key in after}
+    metadata |= {key: value for key, value in after.items() if value != before.get(key)}
+    head = _header_bytes(header, metadata)
+    if len(head) > max(LARGEST_HEADER_WRITTEN, header.data_start):
+        raise BadInput(
+            f"What the card of “{card.name}” would say takes {len(head)} bytes, more than other tools read.",
+            "Shorten its description, or take a smaller picture.",
+        )
+    with atomic.replacing(file) as temporary:
+        if _written(file, header, head, temporary) != style_id:
+            raise StyleFileError(f"“{card.name}” was changed by something else meanwhile.", "Try again.")
+        _check(temporary, header, style_id, edited, names)
+
+
+def checked(changes: Mapping[str, Any]) -> dict[str, Any]:
+    """Return changes of a card as they can be written; raises BadInput."""
+    found: dict[str, Any] = {}
+    for name, value in changes.items():
+        if name not in EDITABLE:
+            raise BadInput(f"“{name}” can't be edited.", f"What can: {', '.join(EDITABLE)}.")
+        if name in TEXTS:
+            found[name] = _text(name, value)
+        elif name == "suggested_weight":
+            found[name] = _weight(value)
+        elif name == "tags":
+            found[name] = _tags(value)
+        elif value is None:
+            found[name] = None
+        else:
+            found[name] = public_thumbnail(bytes(value))
+            if found[name] is None:
+                raise BadInput("This is no picture that can be a thumbnail.", "Choose a PNG, JPEG or WebP.")
+    return found
+
+
+def _text(name: str, value: Any) -> str:
+    text = str(value).replace("\r\n", "\n").strip()
+    if len(text) > TEXT_LIMITS[name]:
+        raise BadInput(
+            f"The {name} has {len(text)} characters.",
+            f"Write at most {TEXT_LIMITS[name]}, and the rest elsewhere.",
+        )
+    if clean_text(text, TEXT_LIMITS[name], lines=name == "description") != text:
+        raise BadInput(f"The {name} holds characters that can't be seen.", "Write it as plain text.")
+    return text
+
+
+def _weight(value: Any) -> float:
+    try:
+        weight = float(value)
+    except (TypeError, ValueError):
+        weight = math.nan
+    if not math.isfinite(weight) or abs(weight) > STRONGEST:
+        raise BadInput(
+            f"“{clean_text(str(value), 40)}” is no weight for a style.",
+            f"Give a number from -{STRONGEST:g} to {STRONGEST:g}.",
+        )
+    return weight
+
+
+def _tags(values: Any) -> tuple[str, ...]:
+    if isinstance(values, str) or not isinstance(values, Iterable):
+        raise BadInput("Tags are a list of words.", "Give each tag on its own.")
+    tags = tuple(str(value).strip() for value in values)
+    if len(tags) > MOST_TAGS:
+        raise BadInput(f"{len(tags)} tags are too many for one style.", f"Give at most {MOST_TAGS}.")
+    for tag in tags:
+        if not tag or "," in tag or clean_text(tag, LONGEST_TAG) != tag:
+            raise BadInput(
+                f"“{clean_text(tag, 40)}” can't be a tag.",
+                f"A tag has 1 to {LONGEST_TAG} characters and no comma.",
+            )
+    return tags
+
+
+def _header_bytes(header: Header, metadata: dict[str, str]) -> bytes:
+    entries: dict[str, Any] = {"__metadata__": metadata}
+    for key, entry in header.tensors.items():
+        entries[key] = {
+            "dtype": entry.dtype, "shape": list(entry.shape), "data_offsets": [entry.begin, entry.end]
+        }  # fmt: skip
+    text = json.dumps(entries, ensure_ascii=False, separators=(",", ":")).encode("utf-8")
+    text += b" " * (-len(text) % 8)  # the tensors start at a multiple of 8
+    return len(text).to_bytes(8, "little") + text
+
+
+def _written(file: Path, header: Header, head: bytes, temporary: Path) -> str:
+    """Write the new header and the old tensors, and return the sha256 of these."""
+    digest = hashlib.sha256()
+    with file.open("rb") as source, temporary.open("wb") as target:
+        target.write(head)
+        source.seek(header.data_start)
+        while block := source.read(1 << 20):
+            digest.update(block)
+            target.write(block)
+    return digest.hexdigest()
+
+
+def _check(written: Path, header: Header, style_id: str, edited: StyleCard, names: set[str]) -> None:
+    """Read the new file back before it takes the place of the old one."""
+    found = open_header(written)
+    if found.tensors != header.tensors or tensor_hash(written, found) != style_id:
+        raise StyleFileError(
+            f"The new file of “{edited.name}” does not read back.", "Look whether the disk is sound."
+        )
+    texts = replace(StyleCard(edited.name, edited.family, edited.rank), **card_texts(found.metadata, ""))
+    lost = sorted(name for name in names if getattr(texts, name) != getattr(edited, name))
+    if lost:
+        raise StyleFileError(
+            f"The file of “{edited.name}” can't hold this {lost[0].replace('_', ' ')}.",
+            "Write it in another way.",
+        )

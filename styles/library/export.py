@@ -1,0 +1,324 @@
+"""A style on its way to others: one file that opens everywhere, or a PEFT folder, read back after it was written.
+
+Nothing private leaves unless the artist says so, nothing is written over, and a failed export leaves nothing.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+
+from styles.bases.hub import HUB_ID
+from styles.errors import BadInput, Failure, StyleFileError
+from styles.formats.kohya import kohya_name
+from styles.formats.licences import spdx_name
+from styles.formats.metadata import shown_metadata, told
+from styles.formats.peft import WEIGHTS, peft_files
+from styles.formats.safetensors_header import Header, open_header
+from styles.formats.style import FAMILY_NAMES, Style, StyleCard, StyleLayer
+from styles.formats.style_file import read_style
+from styles.formats.textual_inversion import word_files
+from styles.formats.thumbnail import public_thumbnail, thumbnail_png
+from styles.formats.writer import style_bytes
+from styles.library.compatibility import Compatibility, opens_in
+from styles.library.privacy_report import (
+    BOTH_KEYS,
+    CAPTION_KEYS,
+    DATE_KEYS,
+    NAME_KEYS,
+    PrivacyEntry,
+    shown_files,
+)
+from styles.storage import atomic
+from styles.storage.names import tag_name
+
+FORMS = ("file", "peft")
+SUFFIX = ".safetensors"
+WORDS = "-words"  # ends the name of the folder in which a style's words are, where they are apart
+SD_VERSIONS = {"sd1": "SD1", "sd2": "SD2", "sdxl": "SDXL"}  # the words of A1111's cards
+ROUNDING = 2.0**-10  # relative; fp16 rounds each of two factors by 2^-11 at most
+
+
+@dataclass(frozen=True)
+class Sharing:
+    """What of the private things others may see; by default nothing."""
+
+    captions: bool = False
+    names: bool = False  # of files and folders, such as of the base
+    dates: bool = False
+
+
+@dataclass(frozen=True)
+class ExportOrder:
+    """How to export: the form, side files or not, and what others may see.
+
+    `captions` are the training's, each with how many pictures had it, written only if `sharing` says so. `name` is
+    the file's; empty takes the style's. Raises BadInput for a form that there is not.
+    """
+
+    form: str = "file"  # one of FORMS
+    side_files: bool = False  # NAME.json and NAME.png, as A1111 and InvokeAI read them
+    sharing: Sharing = Sharing()
+    name: str = ""
+    captions: Mapping[str, int] = field(default_factory=dict)
+    # The words that it brings along in NAME-words; a PEFT folder can't hold them anyway.
+    words_apart: bool = False
+
+    def __post_init__(self) -> None:
+        if self.form not in FORMS:
+            raise BadInput(f"“{self.form}” is no form of a style.", f"Choose one of: {', '.join(FORMS)}.")
+
+    @property
+    def holds_words(self) -> bool:
+        """Whether words are written into the style's own file."""
+        return self.form == "file" and not self.words_apart
+
+
+@dataclass(frozen=True)
+class Exported:
+    """What an export wrote: the file or folder first, then side files; `tag` puts the style into a prompt.
+
+    `difference` is |written - style| / |style| over all layers, what fp16 rounds; `id` is empty for a folder.
+    """
+
+    paths: tuple[Path, ...]
+    id: str
+    tag: str
+    difference: float
+    opens: tuple[Compatibility, ...]
+    shown: tuple[PrivacyEntry, ...]
+    notes: tuple[str, ...]
+
+
+def what_others_will_see(style: Style, order: ExportOrder) -> tuple[PrivacyEntry, ...]:
+    """List all that an export would tell, from the very bytes that it would write; nothing is written."""
+    name = tag_name(order.name or style.name, f"style_{style.id[:8]}" if style.id else "style")
+    return shown_files(_files(style, order, name))
+
+
+def export_style(style: Style, folder: Path, order: ExportOrder = ExportOrder()) -> Exported:
+    """Write a style for others into a folder, read it back, compare, and tell where it opens and what it tells.
+
+    `style` is as `read_style` or `Library.open` gives it. A name that is taken gets a number. Raises BadInput,
+    StyleFileError, DiskFullError, and Failure where the file doesn't read back as it was written.
+    """
+    name = tag_name(order.name or style.name, f"style_{style.id[:8]}" if style.id else "style")
+    with _in_reach(folder):
+        if folder.exists() and not folder.is_dir():
+            raise BadInput(f"{folder} is not a folder.", "Choose a folder to put the style in.")
+        name = _free_name(folder, name, order)
+    files = _files(style, order, name)
+    waiting = atomic.unfinished(folder)
+    try:
+        with _in_reach(folder):
+            waiting.mkdir(parents=True)
+        for path, data in files.items():
+            atomic.write_bytes(waiting / path, data)
+        main = waiting / (name if order.form == "peft" else name + SUFFIX)
+        back = read_style(main)
+        for path in files:
+            if path.startswith(name + WORDS):
+                back.embeddings.update(read_style(waiting / path).embeddings)
+        difference = compare(style, back)
+        opens = opens_in(main)
+        paths = _arrive(waiting, folder, files)
+    finally:
+        atomic.discard(waiting)
+    written = folder / main.name
+    return Exported(
+        paths=(written, *(path for path in paths if path != written)),
+        id="" if order.form == "peft" else read_style(written).id,
+        tag=f"<lora:{name}:{style.card.suggested_weight:g}>",
+        difference=difference,
+        opens=opens,
+        shown=shown_files(files),
+        notes=_notes(style, order, name, difference),
+    )
+
+
+@contextmanager
+def _in_reach(folder: Path) -> Iterator[None]:
+    """Say in our own words why a folder that the artist named can't be looked into or made."""
+    try:
+        with atomic.telling(folder / "style"):
+            yield
+    except OSError as error:
+        raise BadInput(f"{folder} can't be used: {error.strerror}.", "Choose another folder.") from error
+
+
+def compare(style: Style, written: Style) -> float:
+    """Return |written - style| / |style| over all layers; raises Failure where more than rounding differs.
+
+    Words are never rounded.
+    """
+    from styles.formats.low_rank import Factors
+
+    def by_name(layers: tuple[StyleLayer, ...]) -> dict[str, StyleLayer]:
+        return {kohya_name(layer.network, layer.path): layer for layer in layers}
+
+    def factors(layer: StyleLayer) -> Factors:
+        return Factors(layer.down.double().flatten(1), layer.up.double().flatten(1) * layer.scale)
+
+    words = style.embeddings
+    if words.keys() != written.embeddings.keys() or any(
+        not words[word].equal(rows) for word, rows in written.embeddings.items()
+    ):
+        raise _differs(style, "its words are not the same")
+    mine, theirs = by_name(style.layers), by_name(written.layers)
+    if mine.keys() != theirs.keys():
+        raise _differs(style, f"{len(mine.keys() ^ theirs.keys())} layers are missing or too many")
+    size = lost = 0.0
+    for name, layer in mine.items():
+        change = factors(layer)
+        one, gone = change.square(), change.minus(factors(theirs[name])).square()
+        if gone > (ROUNDING * 8) ** 2 * one:  # numbers near fp16's least ones lose more
+            raise _differs(style, f"{layer.name} differs by {(gone / one) ** 0.5:.2g} of its change")
+        size, lost = size + one, lost + gone
+    return (lost / size) ** 0.5 if size else 0.0
+
+
+def _files(style: Style, order: ExportOrder, name: str) -> dict[str, bytes]:
+    """All files of an export by their path in its folder; nothing private in them that may not be seen."""
+    if not style.layers and style.embeddings:
+        raise StyleFileError(
+            f"“{style.name}” is words for prompts alone, which need no export.",
+            f"Hand on its file itself, {style.card.path}: other programs read it from their folder of embeddings.",
+        )
+    card = _public_card(style.card, order.sharing)
+    extra = _private_metadata(style.card.path, order, name)
+    words = {} if order.holds_words else style.embeddings
+    style = replace(style, card=card, embeddings={} if words else style.embeddings)
+    files: dict[str, bytes] = {}
+    if order.form == "file":
+        extra["ss_output_name"] = name  # A1111 and Forge put it into the prompt's tag
+        files[name + SUFFIX] = style_bytes(style, with_date=order.sharing.dates, extra=extra)
+    else:
+        shared = told(card, order.sharing.dates)
+        peft = peft_files(style, lambda sha256: shown_metadata(shared, sha256) | extra)
+        files |= {f"{name}/{path}": data for path, data in peft.items()}
+    files |= {f"{name}{WORDS}/{path}": data for path, data in word_files(words).items()}
+    if order.side_files:
+        files[f"{name}.json"] = side_text(card)
+        thumbnail = public_thumbnail(card.thumbnail)
+        if thumbnail:
+            files[f"{name}.png"] = thumbnail_png(thumbnail)
+    return files
+
+
+def side_text(card: StyleCard) -> bytes:
+    """Return `NAME.json` with the words that A1111's cards have; InvokeAI reads its description, notes and trigger."""
+    notes = [
+        f"By {card.author}." if card.author else "",
+        f"Licence: {spdx_name(card.licence)}." if card.licence else "",
+        card.rights,
+        f"Made for {card.base_name or FAMILY_NAMES.get(card.family, card.family)}.",
+    ]
+    values = {
+        "description": card.description,
+        "sd version": SD_VERSIONS.get(card.family, "Unknown"),
+        "activation text": card.trigger,
+        "preferred weight": card.suggested_weight,
+        "negative text": "",
+        "notes": " ".join(note for note in notes if note),
+    }
+    return (json.dumps(values, ensure_ascii=False, indent=4) + "\n").encode("utf-8")
+
+
+def _public_card(card: StyleCard, sharing: Sharing) -> StyleCard:
+    """The card without the base's name where that is a file's, unless names may be seen; its fingerprint stays."""
+    hub = HUB_ID.fullmatch(card.base_name)
+    return card if sharing.names or hub else replace(card, base_name="")
+
+
+def _private_metadata(source: Path | None, order: ExportOrder, name: str) -> dict[str, str]:
+    """What may be seen of the captions, names and dates: those given, else those that the style's file brought."""
+    sharing = order.sharing
+    wanted = {
+        **{key: sharing.captions for key in CAPTION_KEYS},
+        **{key: sharing.names for key in NAME_KEYS},
+        **{key: sharing.dates for key in DATE_KEYS},
+        **{key: sharing.captions and sharing.names for key in BOTH_KEYS},
+    }
+    brought = _header_of(source).metadata if source and any(wanted.values()) else {}
+    found = {key: brought[key] for key, seen in wanted.items() if seen and brought.get(key)}
+    if sharing.captions and order.captions:
+        found["ss_tag_frequency"] = json.dumps({name: dict(order.captions)}, ensure_ascii=False)
+    return found
+
+
+def _header_of(source: Path) -> Header:
+    return open_header(source / WEIGHTS if source.is_dir() else source)
+
+
+def _free_name(folder: Path, name: str, order: ExportOrder) -> str:
+    """The name, or with a number, under which none of an export's files stands in the folder."""
+    taken = {entry.name.casefold() for entry in folder.iterdir()} if folder.is_dir() else set()
+    endings = [SUFFIX if order.form == "file" else ""] + [".json", ".png"] * order.side_files
+    endings += [] if order.holds_words else [WORDS]
+    number, free = 1, name
+    while any((free + ending).casefold() in taken for ending in endings):
+        number += 1
+        free = f"{name}-{number}"
+    return free
+
+
+def _arrive(waiting: Path, folder: Path, files: Mapping[str, bytes]) -> list[Path]:
+    """Give the written files their names in the folder, all or none."""
+    tops = list(dict.fromkeys(path.split("/")[0] for path in files))
+    arrived: list[Path] = []
+    try:
+        for top in tops:
+            target = folder / top
+            with atomic.telling(target):
+                if target.exists():
+                    raise BadInput(f"{target} has come to be there meanwhile.", "Export once more.")
+                os.rename(waiting / top, target)
+            arrived.append(target)
+    except BaseException:
+        for path in arrived:
+            shutil.rmtree(path) if path.is_dir() else path.unlink(missing_ok=True)
+        raise
+    return arrived
+
+
+def _notes(style: Style, order: ExportOrder, name: str, difference: float) -> tuple[str, ...]:
+    """What the artist should know of this export beside the lists."""
+    card = style.card
+    told = list(card.problems)
+    if not card.licence:
+        told.append("It names no licence, so nobody knows what they may do with it: choose one in its card.")
+    if not card.rights and not card.bake:
+        told.append("It doesn't say that you have the right to the artworks: its card has a place for it.")
+    if card.bake:
+        told.extend(card.bake.warnings)
+    if style.embeddings:
+        words = ", ".join(style.embeddings)
+        told.append(
+            f"Its own words ({words}) are in the file. For programs that can't use them there, export it with its words apart."
+            if order.holds_words
+            else f"Its own words ({words}) are in {name}{WORDS}, a file for each: other programs read them from their "
+            "folder of embeddings."
+        )
+    if card.kind not in ("LoRA", "LoCon"):
+        told.append(f"It came as {card.kind} and is written as a LoRA that does the same.")
+    if order.form == "file" and len({(layer.network, layer.alpha) for layer in style.layers}) > len(
+        {layer.network for layer in style.layers}
+    ):
+        told.append(
+            "Its layers had different alphas; they are written with one, as diffusers reads no other."
+        )
+    if difference > ROUNDING:
+        told.append(f"fp16 rounds it by {difference:.1%} of its change.")
+    return tuple(told)
+
+
+def _differs(style: Style, how: str) -> Failure:
+    return Failure(
+        f"What was written of “{style.name}” doesn't read back: {how}.",
+        "Nothing was left behind. Look at the disk.",
+    )

@@ -1,0 +1,89 @@
+"""What an import would bring, shown before anything is taken: a card for each style, or the reason why it is refused."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from styles.errors import AtelierError, StyleFileError
+from styles.formats.reader import judged_at
+from styles.formats.style import StyleCard
+from styles.formats.style_file import Judged, read_style
+from styles.library.beginnings import likeness_of
+from styles.library.folder import SUFFIX, folded, free_path, name_of
+from styles.library.importer import ImportSource, sources
+from styles.library.library import Library
+from styles.library.side_files import side_thumbnail, with_side_text
+from styles.storage.names import suggested_name
+
+PARTS = ("cross-attention", "self-attention", "the text encoder", "other parts")
+
+
+@dataclass(frozen=True)
+class ImportCard:
+    """A style as its file shows it, under the name that it would get; or why it can't be imported.
+
+    The card has id and thumbnail, and is None for a file that can't be read. `proven` says that the shapes of its
+    layers show which base it is for, and not only its words; `changes` how many layers it changes of each of PARTS.
+    """
+
+    file: Path
+    card: StyleCard | None
+    reason: str = ""
+    proven: bool = False
+    changes: tuple[tuple[str, int], ...] = ()
+
+
+def import_cards(paths: Iterable[Path], library: Library) -> Iterator[ImportCard]:
+    """Look at files, PEFT folders or all of a folder as `Library.import_files` does, and yield what it would make of each.
+
+    Nothing is written. Every style is read whole, so that nothing is promised that the import then refuses.
+    """
+    look = library.look()
+    taken = {folded(entry.name) for entry in look.entries}
+    taken |= {folded(name_of(one.file)) for one in look.unreadable}
+    seen: dict[str, str] = {}  # names by id, of those before it
+    for path, source in sources(paths):
+        try:
+            if source is None:
+                raise StyleFileError(f"There is no style file in {path}.", f"Styles end in {SUFFIX}.")
+            yield _looked_at(source, library, taken, seen)
+        except AtelierError as error:
+            yield ImportCard(path, None, str(error))
+        except OSError as error:  # taken away meanwhile
+            yield ImportCard(path, None, f"{path} can't be read: {error.strerror}.")
+
+
+def _looked_at(source: ImportSource, library: Library, taken: set[str], seen: dict[str, str]) -> ImportCard:
+    path = source.path
+    judged = judged_at(path)
+    card = with_side_text(read_style(path).card, path)
+    name = suggested_name(name_of(path))
+    twin = library.twin(card.id, likeness_of(path))
+    known = seen.get(card.id) or (twin.name if twin else "")
+    reason = f"This style is in the library already, as “{known}”." if known else ""
+    if not reason:
+        suffix = "" if path.is_dir() else SUFFIX
+        name = name_of(free_path(library.folder / source.inner, name, taken, suffix))
+        taken.add(folded(name))
+        seen[card.id] = name
+    shown = replace(card, name=name, thumbnail=side_thumbnail(path) or card.thumbnail)
+    return ImportCard(path, shown, reason, bool(judged.family), _changes(judged))
+
+
+def _changes(judged: Judged) -> tuple[tuple[str, int], ...]:
+    def part(network: str, path: str) -> str:
+        if network != "unet":
+            return "the text encoder"
+        return (
+            "cross-attention"
+            if ".attn2." in path
+            else "self-attention"
+            if ".attn1." in path
+            else "other parts"
+        )
+
+    counts = Counter(part(layer.network, layer.path) for layer in judged.layers)
+    return tuple((name, counts[name]) for name in PARTS if counts[name])

@@ -1,0 +1,188 @@
+"""Whether a style file is whole: its header, its layers, its numbers, and the hash that it was written with.
+
+Looks at everything that can be wrong, where reading stops at the first thing.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import math
+import os
+from collections.abc import Iterator
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+from styles.errors import StyleFileError
+from styles.formats.peft import open_adapters
+from styles.formats.safetensors_header import Header, open_header, open_style_file, read_tensors
+from styles.formats.style import Style, StyleCard
+from styles.formats.style_file import read_style
+from styles.library.compatibility import Compatibility, opens_in
+from styles.storage.names import SHA256, clean_text
+
+CLAIMS = ("sshs_model_hash", "modelspec.hash_sha256")  # metadata that names the sha256 of the tensor section
+LARGEST_FP16 = 65504.0
+MOST_NAMED = 5  # tensors in one sentence
+
+
+@dataclass(frozen=True)
+class FileCheck:
+    """One thing that was looked at.
+
+    `state` is good, note (nothing is wrong with the file, but it is worth knowing) or bad; `hint` says what to do.
+    """
+
+    name: str
+    state: str
+    words: str
+    hint: str = ""
+
+
+@dataclass(frozen=True)
+class Verified:
+    """What became of the checks of one file or PEFT folder.
+
+    `id` is the sha256 of the tensors that are there, empty where the header can't be read; `card` is None for a
+    file that doesn't open, and then there are no `openings`: which programs open it.
+    """
+
+    path: Path
+    id: str
+    card: StyleCard | None
+    checks: tuple[FileCheck, ...]
+    openings: tuple[Compatibility, ...] = ()
+
+    @property
+    def whole(self) -> bool:
+        """Whether nothing is wrong with the file."""
+        return all(check.state != "bad" for check in self.checks)
+
+    def to_json(self) -> dict[str, Any]:
+        """Return plain JSON values."""
+        return {
+            "path": str(self.path),
+            "id": self.id,
+            "whole": self.whole,
+            "card": self.card.to_json() if self.card else None,
+            "checks": [asdict(check) for check in self.checks],
+            "opens_in": {opening.tool: [opening.opens, *opening.reasons] for opening in self.openings},
+        }
+
+
+@dataclass(frozen=True)
+class Numbers:
+    """What one pass over the tensors finds."""
+
+    sha256: str
+    not_finite: tuple[str, ...]  # keys
+    beyond_fp16: tuple[str, ...]
+
+
+def verify(path: Path) -> Verified:
+    """Look at all of a style file or PEFT folder and say what is right and what is wrong.
+
+    A file that can't be opened is a bad check, not an exception.
+    """
+    try:
+        files = _files(path)
+        numbers = _numbers(files)
+    except StyleFileError as error:
+        return Verified(path, "", None, (_refused("header", error),))
+    style: Style | None = None
+    openings: tuple[Compatibility, ...] = ()
+    checks = [_header([header for _, header in files])]
+    try:
+        style = read_style(path)
+        openings = opens_in(path)
+    except StyleFileError as error:
+        checks.append(_refused("layers", error))
+    else:
+        checks += [_layers(style), *(FileCheck("card", "note", words) for words in style.card.problems)]
+    checks += [*_finite(numbers), _hash(files, numbers.sha256)]
+    return Verified(path, numbers.sha256, style.card if style else None, tuple(checks), openings)
+
+
+def _files(path: Path) -> list[tuple[Path, Header]]:
+    if os.path.isdir(path):
+        return [(adapter.file, adapter.header) for adapter in open_adapters(path)]
+    return [(path, open_header(path))]
+
+
+def _header(headers: list[Header]) -> FileCheck:
+    tensors = [entry for header in headers for entry in header.tensors.values()]
+    entries = sum(len(header.metadata) for header in headers)
+    dtypes = ", ".join(sorted({entry.dtype for entry in tensors}))
+    words = f"{len(tensors)} tensors ({dtypes}) and {entries} entries of metadata hang together."
+    return FileCheck("header", "good", words)
+
+
+def _layers(style: Style) -> FileCheck:
+    card = style.card
+    counts = ", ".join(f"{count} of {network}" for network, count in card.layers.items())
+    words = f"{card.kind}, rank {card.rank}, {counts}: a {card.made_for}."
+    if not any(bool(layer.up.any()) and bool(layer.down.any()) for layer in style.layers):
+        return FileCheck("layers", "note", f"{words} But it changes nothing: each layer has only zeros.")
+    return FileCheck("layers", "good", words)
+
+
+def _numbers(files: list[tuple[Path, Header]]) -> Numbers:
+    digest, not_finite, beyond = hashlib.sha256(), [], []
+    for path, header in files:
+        with open_style_file(path) as file:
+            for key, tensor, data in read_tensors(file, header, path.name):
+                digest.update(data)
+                largest = float(tensor.abs().amax())  # not a number if one of them is none
+                if not math.isfinite(largest):
+                    not_finite.append(key)
+                elif largest > LARGEST_FP16:
+                    beyond.append(key)
+    return Numbers(digest.hexdigest(), tuple(not_finite), tuple(beyond))
+
+
+def _finite(numbers: Numbers) -> Iterator[FileCheck]:
+    if numbers.not_finite:
+        yield FileCheck(
+            "numbers",
+            "bad",
+            f"{_named(numbers.not_finite)}: there are values that are no numbers (NaN or infinite).",
+            "Get the file again; a training that diverged leaves such files.",
+        )
+    if numbers.beyond_fp16:
+        yield FileCheck(
+            "numbers",
+            "note",
+            f"{_named(numbers.beyond_fp16)}: there are numbers beyond {LARGEST_FP16:g}, where half precision ends; "
+            "many tools read a style in it.",
+        )
+    if not numbers.not_finite and not numbers.beyond_fp16:
+        yield FileCheck("numbers", "good", "All values are numbers that half precision can hold.")
+
+
+def _hash(files: list[tuple[Path, Header]], sha256: str) -> FileCheck:
+    metadata = files[0][1].metadata if len(files) == 1 else {}
+    told = {key: metadata[key].lower().removeprefix("0x") for key in CLAIMS if key in metadata}
+    claims = {key: claim for key, claim in told.items() if SHA256.fullmatch(claim)}
+    wrong = [key for key, claim in claims.items() if claim != sha256]
+    if wrong:
+        return FileCheck(
+            "hash",
+            "bad",
+            f"The tensors are not those that {' and '.join(wrong)} was made of: they have the hash {sha256[:12]}…, the "
+            f"file says {claims[wrong[0]][:12]}….",
+            "They were changed or damaged after the file was written; get it again from whoever made it.",
+        )
+    if not claims:
+        return FileCheck(
+            "hash", "note", "It names no hash of its tensors, so that a changed value can't be noticed."
+        )
+    return FileCheck("hash", "good", f"The tensors are those that {' and '.join(claims)} was made of.")
+
+
+def _named(keys: tuple[str, ...]) -> str:
+    more = f" and {len(keys) - MOST_NAMED} more" if len(keys) > MOST_NAMED else ""
+    return ", ".join(f"“{clean_text(key, 120)}”" for key in keys[:MOST_NAMED]) + more
+
+
+def _refused(name: str, error: StyleFileError) -> FileCheck:
+    return FileCheck(name, "bad", error.message, error.hint)

@@ -1,0 +1,1 @@
+"""Several styles on one base: layer patches, the model patcher, gains, blends, strength, conflicts and baking."""

@@ -1,0 +1,130 @@
+"""Which layers of an open base a style is for, and whether it can carry the style at all."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from typing import Any, Protocol
+
+from torch import nn
+
+from styles.errors import BlendError, WrongFamilyError
+from styles.formats.style import FAMILY_NAMES, Style, StyleLayer
+
+# transformers >= 5.6 has CLIPTextModel without this level, its other models with it; files come both ways.
+TEXT_LEVEL = "text_model."
+
+
+class OpenBase(Protocol):
+    """What a blend needs of an open base."""
+
+    @property
+    def name(self) -> str: ...
+    @property
+    def family(self) -> str: ...
+    @property
+    def unet(self) -> Any: ...
+    @property
+    def text_encoders(self) -> Sequence[Any]: ...
+
+
+def key_of(style: Style) -> str:
+    """Return the style's id, or a name for the time being of one that was never written."""
+    return style.id or f"unsaved-{id(style)}"
+
+
+def spot_of(layer: StyleLayer) -> str:
+    """Name the module of a base that a layer is for, "network.path"; a text encoder's has several names in files."""
+    if layer.network == "unet":
+        return layer.name
+    network = "te2" if layer.network == "te2" else "te"
+    return f"{network}.{layer.path.removeprefix(TEXT_LEVEL)}"
+
+
+def inner_blocks(unet: Any) -> tuple[str, ...]:
+    """Return the paths of the UNet's inner blocks, which settle what is where; the outer ones paint the surface.
+
+    Inner are the middle, the lowest level with cross-attention, and all below it, on the way down and up: in Stable
+    Diffusion 1 and 2 down_blocks 2 and 3 and up_blocks 0 and 1,
+    in the starter down_blocks 2 and up_blocks 0.
+    """
+    down = list(getattr(unet, "down_blocks", ()))
+    crossed = [level for level, block in enumerate(down) if getattr(block, "has_cross_attention", False)]
+    first = max(crossed, default=len(down) - 1)
+    levels = range(max(first, 0), len(down))
+    up = [f"up_blocks.{len(down) - 1 - level}." for level in levels]
+    return ("mid_block.", *(f"down_blocks.{level}." for level in levels), *up)
+
+
+def check_family(base: OpenBase, styles: Sequence[Style]) -> None:
+    """Raise WrongFamilyError unless all styles are for the base's family, BlendError for one given twice."""
+    keys = [key_of(style) for style in styles]
+    for style in styles:
+        if keys.count(key_of(style)) > 1:
+            raise BlendError(f"The style “{style.name}” is in the blend twice.", "Give it once.")
+        if style.card.family not in ("unknown", base.family):
+            raise WrongFamilyError(
+                f"“{style.name}” is a {style.card.made_for}; the open base “{base.name}” is "
+                f"{FAMILY_NAMES.get(base.family, base.family)}.",
+                "Open a base of its family, or choose another style.",
+            )
+
+
+def fitting(base: OpenBase, style: Style) -> list[tuple[StyleLayer, nn.Module]]:
+    """Pair the style's layers with the base's.
+
+    Raises WrongFamilyError naming those that don't fit, BlendError for a rank of 0 or above the layer's width.
+    """
+    pairs, misfits = [], []
+    for layer in style.layers:
+        widest = max(math.prod(layer.down.shape[1:]), layer.up.shape[0])
+        if not 1 <= layer.rank <= widest or not math.isfinite(layer.scale):
+            raise BlendError(
+                f"“{style.name}” has rank {layer.rank} and alpha {layer.alpha:g} at {layer.name}, which is {widest} wide.",
+                "Such a layer can't be used; get or train the style anew.",
+            )
+        module = _module(base, layer)
+        if module is None or not _fits(layer, module):
+            misfits.append(layer.name)
+        else:
+            pairs.append((layer, module))
+    if misfits:
+        more = f" and {len(misfits) - 3} more" if len(misfits) > 3 else ""
+        raise WrongFamilyError(
+            f"“{style.name}” changes {len(misfits)} of {len(style.layers)} layers that the open base "
+            f"“{base.name}” doesn't have in that shape: {', '.join(misfits[:3])}{more}.",
+            f"It is a {style.card.made_for}; half a style is worse than none, so it was not used.",
+        )
+    return pairs
+
+
+def _module(base: OpenBase, layer: StyleLayer) -> nn.Module | None:
+    if layer.network == "unet":
+        root, paths = base.unet, [layer.path]
+    else:
+        which = 1 if layer.network == "te2" else 0
+        if which >= len(base.text_encoders):
+            return None
+        root = base.text_encoders[which]
+        bare = layer.path.removeprefix(TEXT_LEVEL)
+        paths = [bare, TEXT_LEVEL + bare]
+    for path in paths:
+        try:
+            return root.get_submodule(path)
+        except AttributeError:
+            continue
+    return None
+
+
+def _fits(layer: StyleLayer, module: nn.Module) -> bool:
+    down, up = tuple(layer.down.shape), tuple(layer.up.shape)
+    one_by_one = up[2:] in ((), (1, 1))
+    if isinstance(module, nn.Linear):
+        kernel: tuple[int, ...] = (1, 1)
+        size = (module.in_features, module.out_features)
+    elif isinstance(module, nn.Conv2d) and module.groups == 1 and module.padding_mode == "zeros":
+        kernel = tuple(module.kernel_size)
+        size = (module.in_channels, module.out_channels)
+    else:
+        return False
+    return one_by_one and (down[1], up[0]) == size and (down[2:] or (1, 1)) == kernel and up[1] == down[0]

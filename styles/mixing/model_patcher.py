@@ -1,0 +1,246 @@
+"""Any number of styles on an open base by stacked ranks; the base's weights are never touched.
+
+For a layer `W` and styles i with `A_i` (r_i, in), `B_i` (out, r_i) and scale `s_i = alpha_i / r_i`:
+`A = [A_1; ...; A_N]`, `B = [s_1 B_1 ... s_N B_N]` and `y = W x + B (g * (A x))`, where `g` (batch, R) holds the
+weight of style i r_i times, a row for each picture. Two small products, however many styles there are.
+Convolutions are the same with a convolution `A` and a 1x1 convolution `B`.
+
+`gains.py` holds the weights, `layer_patch.py` one layer; this module puts them on a base and takes them off again.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
+
+import torch
+from torch import Tensor, nn
+
+from styles.errors import BlendError, memory_told
+from styles.formats.style import Style, StyleLayer
+from styles.mixing.gains import Gains, Weights
+from styles.mixing.layer_matching import OpenBase, check_family, fitting, inner_blocks, key_of, spot_of
+from styles.mixing.layer_patch import LayerPatch, Words
+
+
+class ModelPatcher:
+    """A base with styles on it, as `blended` yields it."""
+
+    def __init__(self, base: OpenBase) -> None:
+        self.base = base
+        self.styles: tuple[Style, ...] = ()
+        self.gains = Gains(())
+        self.stacks: dict[str, LayerPatch] = {}  # by `spot_of`: one for each module of the base
+        self._words = Words()
+        self._inner = inner_blocks(base.unet)
+
+    def set_gains(
+        self, weights: Weights, composition: Weights | None = None, texture: Weights | None = None
+    ) -> None:
+        """Set the weights: (styles,) for all pictures, or (pictures, styles) with a row for each.
+
+        In the order of `styles`. `composition` and `texture` are factors of the same shapes on the UNet's inner and
+        outer blocks (see `inner_blocks`), 1 where they are not given. Where the model sees k times as many rows
+        (guidance: negative, positive), the rows are repeated k times. Only writes numbers in place. Raises BlendError
+        for a wrong shape or a number that is not finite, and then nothing has changed.
+        """
+        self.gains.set(weights, composition, texture)
+
+    @property
+    def active(self) -> bool:
+        """Whether the styles act at all; off is the bare base, without losing the weights."""
+        return all(stack.active for stack in self.stacks.values())
+
+    @active.setter
+    def active(self, value: bool) -> None:
+        for stack in self.stacks.values():
+            stack.active = value
+
+    @torch.inference_mode(False)
+    @torch.no_grad()
+    def prompt(self, states: Tensor | None) -> None:
+        """Tell which text states (batch, tokens, width) the UNet is going to be called with; None for none.
+
+        Cross-attention's keys and values of them are then computed once, here, and not at every step; when a gain
+        changes, only the styles' part again. A call with any other tensor computes everything afresh, and so does one
+        after these states were written into (but for compiled and captured graphs: tell them anew). States made in
+        inference mode or with gradients and prompts told under autocast aren't kept.
+        """
+        self._words.states = None  # so that an error below leaves nothing half-kept
+        if states is not None and (
+            states.is_inference() or states.requires_grad or torch.is_autocast_enabled(states.device.type)
+        ):
+            states = None
+        for stack in self.stacks.values():
+            if states is not None and stack.reads(states):
+                stack.keep(states)
+            else:
+                stack.forget()
+        if states is not None:
+            self._words.states, self._words.version = states, states._version
+
+    def _forget(self) -> None:
+        """Keep nothing of any prompt."""
+        self._words.states = None
+        for stack in self.stacks.values():
+            stack.forget()
+
+    def add(self, style: Style) -> None:
+        """Put one more style on, as the last of `styles` and with weight 0; the others' ranks stay as they are.
+
+        Raises what `blended` raises, and then nothing has changed, but that the prompt has to be told again.
+        """
+        check_family(self.base, [*self.styles, style])
+        with _room_for([style]):
+            self._put([style])
+
+    def remove(self, style_id: str) -> None:
+        """Take a style off by its id; the others keep their weights and ranks. Raises BlendError if it isn't on."""
+        found = [style for style in self.styles if key_of(style) == style_id]
+        if not found:
+            raise BlendError(f"The style {style_id} is not in this blend.")
+        self._remove(found)
+
+    @torch.inference_mode(False)
+    @torch.no_grad()
+    def change_to(self, styles: Sequence[Style]) -> None:
+        """Become a mix of exactly these styles, in this order and each with weight 0, and act, also after `rest`.
+
+        Only the ranks of styles that come or go are touched. Yet every number stands where it would on a bare base,
+        so that not a bit of a picture depends on those before it; this is why ranks may move, which `add` and
+        `remove` never let them. Raises what `blended` raises; then the mix has to be closed.
+        """
+        check_family(self.base, styles)
+        self._forget()
+        wanted = {key_of(style): style for style in styles}
+        # The id is the tensors' alone: with another header they may be other layers, or have another alpha.
+        gone = [s for s in self.styles if key_of(s) not in wanted or wanted[key_of(s)].layers is not s.layers]
+        self._remove(gone)
+        here = {key_of(style) for style in self.styles}
+        new = [style for key, style in wanted.items() if key not in here]
+        with _room_for(styles):
+            for stack in self.stacks.values():
+                stack.go_on()
+            self._put(new)
+            for spot in {spot_of(layer) for style in (*gone, *new) for layer in style.layers}:
+                if self.stacks[spot].taken:
+                    self.stacks[spot].tidy()
+                else:
+                    self.stacks.pop(spot).go_off()
+            self.styles = tuple(styles)
+            self.active = True
+            self.gains.begin(list(wanted))
+            self.gains.lay_out(list(self.stacks.values()))
+
+    def rest(self) -> None:
+        """Leave the base as it was, but keep the styles' ranks for `change_to`."""
+        self._forget()
+        for stack in self.stacks.values():
+            stack.mixed_weight = None
+            stack.go_off()
+
+    @property
+    def untouched(self) -> bool:
+        """Whether the base is, under the resting ranks, as it was when they were put on."""
+        return all(stack.untouched for stack in self.stacks.values())
+
+    @torch.inference_mode(False)  # memory made inside inference mode could not be written outside it
+    @torch.no_grad()
+    def _put(self, styles: Sequence[Style]) -> None:
+        """Stack the styles' ranks, or leave everything as it was, but for what was kept of the prompt."""
+        pairs = {key_of(style): fitting(self.base, style) for style in styles}
+        active, on, gains = self.active, self.styles, self.gains.held
+        before = {name: (stack, stack.held) for name, stack in self.stacks.items()}
+        ranks: dict[str, int] = {}
+        try:
+            for layer, module in (pair for fitted in pairs.values() for pair in fitted):
+                spot = spot_of(layer)
+                if spot not in self.stacks:
+                    self.stacks[spot] = self._stack(layer, module, active)
+                ranks[spot] = ranks.get(spot, 0) + layer.rank
+            for name, more in ranks.items():
+                self.stacks[name].reserve(self.stacks[name].taken + more)
+            # Stacked by id, so that the order of the sliders can't change a single bit of the picture.
+            for style in sorted(styles, key=lambda style: style.id):
+                for layer in style.layers:
+                    self.stacks[spot_of(layer)].put(key_of(style), layer)
+            for key in pairs:
+                self.gains.add(key)
+            self.styles = (*on, *styles)
+            self._settle(ranks)
+        except BaseException:
+            for stack, held in before.values():
+                stack.hold(held, pairs)
+            self.stacks = {name: stack for name, (stack, _) in before.items()}
+            self.styles = on
+            self.gains.hold(gains)
+            self._forget()
+            raise
+        for name in ranks:
+            self.stacks[name].go_on()
+
+    def _stack(self, layer: StyleLayer, module: nn.Module, active: bool) -> LayerPatch:
+        group = "words" if layer.network != "unet" else "outer"
+        if group == "outer" and layer.path.startswith(self._inner):
+            group = "inner"
+        reads = layer.network == "unet" and layer.path.endswith(("attn2.to_k", "attn2.to_v"))
+        stack = LayerPatch(module, group, self.gains, self._words if reads else None)
+        stack.active = active
+        return stack
+
+    @torch.inference_mode(False)
+    @torch.no_grad()
+    def _remove(self, styles: Sequence[Style]) -> None:
+        for style in styles:
+            for layer in style.layers:
+                self.stacks[spot_of(layer)].remove(key_of(style))
+            self.gains.remove(key_of(style))
+        gone = {key_of(style) for style in styles}
+        self.styles = tuple(style for style in self.styles if key_of(style) not in gone)
+        self._settle({spot_of(layer) for style in styles for layer in style.layers})
+
+    def _settle(self, changed: Iterable[str]) -> None:
+        """Bring the gains, and what is kept of the prompt, up to the ranks."""
+        self.gains.lay_out(list(self.stacks.values()))
+        states = self._words.states
+        if states is not None and not self._words.are(states):
+            self._forget()
+        elif states is not None:
+            for name in changed:
+                if name in self.stacks and self.stacks[name].reads(states):
+                    self.stacks[name].keep(states)
+
+    def close(self) -> None:
+        """Give every layer its own forward back."""
+        for stack in self.stacks.values():
+            stack.go_off()
+
+
+@contextmanager
+def blended(base: OpenBase, styles: Sequence[Style]) -> Iterator[ModelPatcher]:
+    """Put the styles on the base for the time of the block, each with weight 0 until `set_gains`.
+
+    Afterwards, also after an exception, the base is bit for bit what it was. Raises WrongFamilyError for a
+    style of another family or with a layer that the base lacks (half a style is worse than none), and
+    BlendError for a style given twice, OutOfMemory.
+    """
+    check_family(base, styles)
+    mix = ModelPatcher(base)
+    try:
+        with _room_for(styles):
+            mix._put(styles)
+        yield mix
+    finally:
+        mix.close()
+
+
+@contextmanager
+def _room_for(styles: Sequence[Style]) -> Iterator[None]:
+    """Say in words that memory has come to its end."""
+    names = ", ".join(f"“{style.name}”" for style in styles[:3])
+    more = f" and {len(styles) - 3} more" if len(styles) > 3 else ""
+    with memory_told(
+        f"There is too little memory to put {names}{more} on the base.",
+        "Mix fewer styles, or close other programs.",
+    ):
+        yield

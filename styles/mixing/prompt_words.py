@@ -1,0 +1,179 @@
+"""Words of styles in prompts: textual inversion, for as long as a style is in the mix.
+
+The tokenizer and the text encoder stay as they are. A prompt is cut at the words, what is between them is read by the
+tokenizer, and during the one call of the text encoder the words' rows take the places of what its table says there.
+
+What a word is written like:
+- as its file says, `<s1>`, in any case (CLIP reads no capitals), in brackets anywhere, else as a word of its own;
+- where the base knows a word of that name (a style's `cat`) only in brackets, `<cat>`: a plain word never changes;
+- `<s1:3f2a9c>`, with the first four or more characters of the style's id, always; and it must be so where several
+  styles of the mix bring the same word, which is said and never guessed.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from functools import cached_property
+from typing import Any, Protocol
+
+from torch import Tensor, nn
+
+from styles.errors import PromptError, WrongFamilyError
+from styles.formats.style import FAMILY_NAMES, Style
+from styles.formats.textual_inversion import bare, spelling
+
+SHOWN_ID = 6  # characters of a style's id in a word's long name
+
+
+class TextParts(Protocol):
+    """What the words need of an open base."""
+
+    @property
+    def name(self) -> str: ...
+    @property
+    def family(self) -> str: ...
+    @property
+    def text_encoders(self) -> Sequence[Any]: ...
+    @property
+    def tokenizers(self) -> Sequence[Any]: ...
+
+
+@dataclass(frozen=True, eq=False)
+class Word:
+    """A word of a style: how it is written, and its rows (vectors, width)."""
+
+    written: str
+    long: str  # with the style's id
+    style: str  # id
+    style_name: str
+    rows: Tensor = field(repr=False)
+
+
+@dataclass(frozen=True, eq=False)
+class Vocabulary:
+    """The words that the styles of one picture add to those of the base."""
+
+    words: tuple[Word, ...] = ()
+
+    def pieces(self, text: str) -> Iterator[tuple[int, str | Word]]:
+        """Yield what the text is made of, plain text and words, each with the character at which it begins.
+
+        Raises PromptError for a word that several styles bring.
+        """
+        done = 0
+        for match in self._pattern.finditer(text) if self.words else ():
+            word = self._word(match[0])
+            if word is None:
+                continue
+            if match.start() > done:
+                yield done, text[done : match.start()]
+            yield match.start(), word
+            done = match.end()
+        if done < len(text):
+            yield done, text[done:]
+
+    def speaks(self, text: str) -> bool:
+        """Whether the text holds a word of a style; raises PromptError for one that several styles bring."""
+        return any(isinstance(piece, Word) for _, piece in self.pieces(text))
+
+    @cached_property
+    def _pattern(self) -> re.Pattern[str]:
+        long = {rf"<{re.escape(_name_of(word.long))}:[\w-]{{4,80}}>" for word in self.words}
+        short = sorted({word.written for word in self.words}, key=lambda written: (-len(written), written))
+        return re.compile("|".join([*sorted(long, reverse=True), *map(_alone, short)]), re.IGNORECASE)
+
+    def _word(self, found: str) -> Word | None:
+        same = [word for word in self.words if word.written.casefold() == found.casefold()]
+        if not same:
+            name, _, style = bare(found).rpartition(":")
+            same = [
+                word
+                for word in self.words
+                if _name_of(word.long).casefold() == name.casefold() and word.style.startswith(style.lower())
+            ]
+        if len(same) < 2:
+            return same[0] if same else None
+        names = [f"“{word.style_name}”" for word in same]
+        raise PromptError(
+            f"{found} is a word of {len(same)} styles in this mix: {', '.join(names)}.",
+            f"Write {' or '.join(f'{word.long} for {of}' for word, of in zip(same, names, strict=True))}.",
+        )
+
+
+NO_WORDS = Vocabulary()
+
+
+def check_words(base: TextParts, styles: Sequence[Style]) -> None:
+    """Raise WrongFamilyError unless the base can read the words that the styles bring along."""
+    for style in styles:
+        if not style.embeddings:
+            continue
+        if len(base.text_encoders) != 1:
+            raise WrongFamilyError(
+                f"“{style.name}” brings words for prompts; the open base “{base.name}” has "
+                f"{len(base.text_encoders)} text encoders, for which they can't be used yet.",
+                "Open a base of Stable Diffusion 1 or 2.",
+            )
+        width = base.text_encoders[0].get_input_embeddings().embedding_dim
+        for token, rows in style.embeddings.items():
+            if rows.ndim != 2 or rows.shape[-1] != width:
+                raise WrongFamilyError(
+                    f"“{style.name}” brings the word {token} with {rows.shape[-1]} numbers in a row; the text encoder "
+                    f"of the open base “{base.name}” has {width}.",
+                    f"It is a {style.card.made_for}; open a base of "
+                    f"{FAMILY_NAMES.get(style.card.family, style.card.family)}.",
+                )
+
+
+def vocabulary(base: TextParts, styles: Sequence[tuple[str, Style]]) -> Vocabulary:
+    """Return the words of some styles, given with the ids by which they are called in the mix; in any order."""
+    words = []
+    for style_id, style in sorted(styles, key=lambda pair: pair[0]):
+        for token, rows in style.embeddings.items():
+            long = f"<{bare(token)}:{style_id[:SHOWN_ID]}>"
+            written = next((form for form in (token, f"<{bare(token)}>") if not _known(base, form)), long)
+            words.append(Word(written, long, style_id, style.name, rows))
+    return Vocabulary(tuple(words)) if words else NO_WORDS
+
+
+@contextmanager
+def rows_in_place(encoder: Any, rows: Sequence[tuple[int, int, Tensor]]) -> Iterator[None]:
+    """Lay rows (n, width) over what the encoder's table says, each at (text, place), for the time of the block."""
+
+    def lay(module: nn.Module, inputs: Any, states: Tensor) -> Tensor:  # states: (batch, tokens, width)
+        states = states.clone()
+        for text, place, row in rows:
+            states[text, place : place + len(row)] = row.to(states)
+        return states
+
+    if not rows:
+        yield
+        return
+    handle = encoder.get_input_embeddings().register_forward_hook(lay)
+    try:
+        yield
+    finally:
+        handle.remove()
+
+
+def _known(base: TextParts, form: str) -> bool:
+    """Whether the base's tokenizer reads this as one word of its own."""
+    tokenizer = base.tokenizers[0]
+    ids = tokenizer(form, add_special_tokens=False, verbose=False).input_ids
+    if len(ids) != 1:
+        return False
+    return ids[0] != tokenizer.unk_token_id or spelling(form) == spelling(str(tokenizer.unk_token))
+
+
+def _name_of(long: str) -> str:
+    return bare(long).rpartition(":")[0]
+
+
+def _alone(written: str) -> str:
+    """The pattern of a word; no letter may touch it where it begins or ends with one."""
+    before = r"(?<!\w)" if re.match(r"\w", written) else ""
+    after = r"(?!\w)" if re.search(r"\w\Z", written) else ""
+    return f"{before}{re.escape(written)}{after}"

@@ -1,0 +1,283 @@
+"""The shelf of bases, and fetching from a Hub (a small one of our own on this machine)."""
+
+import json
+import os
+import shutil
+import threading
+from collections.abc import Iterator
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+
+import pytest
+from filelock import FileLock
+
+from styles.bases.base import open_base
+from styles.bases.hub import CLIP_FILES, CLIP_ID, clip_tokenizer_folder, fetch_base, is_hub_id, wanted_files
+from styles.bases.shelf import RECOMMENDED, BaseShelf, find_source
+from styles.errors import BaseError, Failure, OfflineError
+from styles.storage.home import Home
+from tests.tiny import tiny_base_folder
+
+
+@pytest.fixture
+def home(tmp_path: Path) -> Home:
+    return Home(tmp_path / "home").create()
+
+
+def test_a_new_shelf_offers_the_starter_and_what_is_worth_fetching(home: Home) -> None:
+    entries = BaseShelf(home).list()
+    assert entries[0].name == "starter" and entries[0].in_use
+    offered = [entry for entry in entries if not entry.installed and entry.name != "starter"]
+    assert [entry.name for entry in offered] == [base.hub_id for base in RECOMMENDED]
+    assert offered[0].name == "stable-diffusion-v1-5/stable-diffusion-v1-5"
+    assert all(entry.size_gb > 1 and entry.licence for entry in offered)
+
+
+def test_add_use_and_remove(home: Home, tiny_sd1: Path) -> None:
+    shelf = BaseShelf(home)
+    entry = shelf.add(tiny_sd1, name="mine")
+    assert (entry.family, entry.prediction_type, entry.native_size_px, entry.installed) == (
+        "sd1",
+        "epsilon",
+        64,
+        True,
+    )
+    shelf.use("mine")
+    assert BaseShelf(home).in_use == "mine"
+    assert shelf.resolve("mine") == (tiny_sd1, None)
+    assert open_base("mine", home, device="cpu").name == "mine"
+    with pytest.raises(BaseError, match="already a base"):
+        shelf.add(tiny_base_folder(home.root / "other", "sd1", seed=1), name="mine")
+    shelf.remove("mine")
+    assert shelf.in_use == "starter" and tiny_sd1.is_dir()  # it lies elsewhere: only forgotten
+    with pytest.raises(BaseError, match=r"no base “mine”.*Here are: starter"):
+        shelf.use("mine")
+    with pytest.raises(BaseError, match="can't be removed"):
+        shelf.remove("starter")
+
+
+def test_folders_put_there_by_hand_count_and_go_to_the_trash(home: Home) -> None:
+    tiny_base_folder(home.bases / "by hand", "sd1")
+    shelf = BaseShelf(home)
+    assert [entry.name for entry in shelf.list() if entry.installed and entry.name != "starter"] == [
+        "by hand"
+    ]
+    shelf.remove("by hand")
+    assert (home.trash / "by hand" / "model_index.json").is_file()
+
+
+def test_a_folders_name_is_kept_whole(home: Home, tmp_path: Path) -> None:
+    tiny_base_folder(home.bases / "sd-2.1", "sd1")
+    shelf = BaseShelf(home)
+    assert shelf.resolve("sd-2.1") == (home.bases / "sd-2.1", None)
+    assert shelf.add(tiny_base_folder(tmp_path / "v1.5", "sd1", seed=1)).name == "v1.5"
+    assert open_base(home.bases / "sd-2.1", home, device="cpu").name == "sd-2.1"
+    shelf.remove("sd-2.1")
+    assert (home.trash / "sd-2.1").is_dir()
+
+
+def test_a_shelf_that_another_holds_is_said(home: Home, tiny_sd1: Path) -> None:
+    with FileLock(home.bases / ".shelf.lock"), pytest.raises(Failure, match="Another Atelier"):
+        BaseShelf(home, lock_seconds=0.05).add(tiny_sd1)
+
+
+def test_what_is_no_base_is_refused_when_added(home: Home, tmp_path: Path) -> None:
+    shelf = BaseShelf(home)
+    (tmp_path / "model.ckpt").write_bytes(b"\x80")
+    for source, said in (
+        (tmp_path / "model.ckpt", "run any code"),
+        ("nowhere.ckpt", "run any code"),
+        ("no way", "nor a Hub id"),
+        ("", "nor a Hub id"),
+    ):
+        with pytest.raises(BaseError, match=said):
+            shelf.add(source)
+    with pytest.raises(OfflineError, match="can't be reached"):
+        shelf.add("owner/name")
+    # Only adding fetches: a mistyped path that looks like an id must not start a download of gigabytes.
+    with pytest.raises(BaseError, match="is not here yet"):
+        find_source("owner/name", home)
+    with pytest.raises(BaseError, match="bases add owner/name"):
+        open_base("owner/name", home, device="cpu")
+
+
+def test_a_base_that_vanished_is_listed_with_the_reason(home: Home, tmp_path: Path) -> None:
+    folder = tiny_base_folder(tmp_path / "gone", "sd1")
+    shelf = BaseShelf(home)
+    shelf.add(folder)
+    (folder / "model_index.json").unlink()
+    entry = next(entry for entry in shelf.list() if entry.name == "gone")
+    assert "model_index.json" in entry.problem
+    with pytest.raises(BaseError, match="can't be used"):
+        shelf.use("gone")
+
+
+def test_a_base_of_the_hub_is_found_by_the_end_of_its_name(home: Home, tiny_sd1: Path) -> None:
+    shelf = BaseShelf(home)
+    shelf.add(tiny_sd1, name="owner/tiny-one")
+    assert shelf.use("tiny-one").name == shelf.in_use == "owner/tiny-one"
+    assert shelf.resolve("tiny-one")[0] == tiny_sd1.resolve()
+    (home.bases / "shelf.json").write_text(
+        (home.bases / "shelf.json")
+        .read_text()
+        .replace('"bases": {', '"bases": {"other/tiny-one": {"source": "x"},', 1)
+    )
+    with pytest.raises(BaseError, match="no base “tiny-one”"):
+        shelf.use("tiny-one")
+    shelf.remove("owner/tiny-one")
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "{",
+        "[]",
+        "3",
+        '{"in_use": 3, "bases": {}}',
+        "[" * 100_000,
+        '{"in_use": "x", "bases": {"x": {"source": 3}}}',
+    ],
+)
+def test_a_damaged_shelf_file_is_said_and_set_aside_by_the_next_change(
+    home: Home, tiny_base: Path, text: str
+) -> None:
+    (home.bases / "shelf.json").write_text(text)
+    shelf = BaseShelf(home)
+    assert shelf.list()[0].name == "starter"
+    assert shelf.problem is not None and "is damaged" in shelf.problem.message and shelf.problem.hint
+    shelf.add(tiny_base)
+    assert shelf.problem is None
+    (aside,) = home.bases.glob("shelf damaged *.json")
+    assert aside.read_text() == text
+
+
+@pytest.mark.parametrize(
+    ("part", "change"),
+    [
+        ("unet", {"cross_attention_dim": [256]}),
+        ("unet", {"cross_attention_dim": True}),
+        ("unet", {"sample_size": "large"}),
+        ("unet", {"sample_size": [1.5]}),
+        ("unet", {"sample_size": 10**400}),
+        ("unet", {"in_channels": {}}),
+        ("vae", {"block_out_channels": 3}),
+        ("vae", {"block_out_channels": [1] * 10_000}),
+        ("scheduler", {"num_train_timesteps": None}),
+        ("scheduler", {"num_train_timesteps": 10**12}),
+        ("scheduler", {"beta_start": "small"}),
+        ("scheduler", {"beta_schedule": ["linear"]}),
+        ("scheduler", {"trained_betas": 3}),
+        ("scheduler", {"prediction_type": ["epsilon"]}),
+    ],
+)
+def test_a_malformed_config_is_a_problem_of_that_base_alone(
+    home: Home, tiny_base: Path, part: str, change: dict
+) -> None:
+    shutil.copytree(tiny_base, home.bases / "odd", copy_function=os.link)
+    file = next((home.bases / "odd" / part).glob("*config.json"))
+    config = json.loads(file.read_text(encoding="utf-8")) | change
+    file.unlink()
+    file.write_text(json.dumps(config), encoding="utf-8")
+    listed = {entry.name: entry for entry in BaseShelf(home).list()}
+    assert listed["odd"].problem and not listed["starter"].problem
+
+
+def test_hub_ids_are_told_from_paths_and_tricks() -> None:
+    assert all(is_hub_id(base.hub_id) for base in RECOMMENDED)
+    assert not any(
+        is_hub_id(text) for text in ("a", "a/b/c", "../b", "a/..", "/a", "a b/c", "a/", "C:/x/y", "a--b/c")
+    )
+
+
+def test_only_safe_files_and_one_precision_are_fetched() -> None:
+    names = [
+        "model_index.json", "README.md", "evil.py", "v1-5.ckpt", "v1-5.safetensors",
+        "unet/config.json", "unet/diffusion_pytorch_model.bin", "unet/diffusion_pytorch_model.safetensors",
+        "unet/diffusion_pytorch_model.fp16.safetensors", "unet/diffusion_pytorch_model.non_ema.safetensors",
+        "vae/config.json", "vae/diffusion_pytorch_model.safetensors", "vae/../../x.json",
+        "tokenizer/vocab.json", "tokenizer/merges.txt", "scheduler/scheduler_config.json",
+    ]  # fmt: skip
+    assert sorted(wanted_files(names)) == [
+        "model_index.json", "scheduler/scheduler_config.json", "tokenizer/merges.txt", "tokenizer/vocab.json",
+        "unet/config.json", "unet/diffusion_pytorch_model.fp16.safetensors",
+        "vae/config.json", "vae/diffusion_pytorch_model.safetensors",
+    ]  # fmt: skip
+
+
+@pytest.fixture
+def small_hub(tiny_sd1: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
+    """A Hub with one base, `owner/tiny`, that speaks as much of the protocol as a download needs."""
+    files = {str(path.relative_to(tiny_sd1)): path for path in tiny_sd1.rglob("*") if path.is_file()}
+    commit = "0" * 40
+
+    class Answer(BaseHTTPRequestHandler):
+        def log_message(self, *_: object) -> None:
+            return
+
+        def do_HEAD(self) -> None:
+            self.answer(body=False)
+
+        def do_GET(self) -> None:
+            self.answer(body=True)
+
+        def answer(self, body: bool) -> None:
+            if self.path.startswith("/api/models/owner/tiny"):
+                siblings = [{"rfilename": name, "size": path.stat().st_size} for name, path in files.items()]
+                data = json.dumps({"id": "owner/tiny", "sha": commit, "siblings": siblings}).encode()
+            elif self.path.startswith(f"/owner/tiny/resolve/{commit}/"):
+                data = files[self.path.removeprefix(f"/owner/tiny/resolve/{commit}/")].read_bytes()
+            elif self.path.startswith(f"/{CLIP_ID}/resolve/main/"):
+                data = b"{}"
+            else:
+                self.send_response(404)
+                self.send_header("X-Error-Code", "RepoNotFound")
+                self.send_header("Content-Length", "0")
+                self.end_headers()
+                return
+            self.send_response(200)
+            self.send_header("Content-Length", str(len(data)))
+            self.send_header("ETag", f'"{abs(hash(self.path))}"')
+            self.send_header("X-Repo-Commit", commit)
+            self.end_headers()
+            if body:
+                self.wfile.write(data)
+
+    import huggingface_hub.constants
+
+    monkeypatch.setattr(huggingface_hub.constants, "HF_HUB_OFFLINE", False)
+    server = ThreadingHTTPServer(("127.0.0.1", 0), Answer)
+    thread = threading.Thread(target=server.serve_forever, daemon=True)
+    thread.start()
+    yield f"http://127.0.0.1:{server.server_address[1]}"
+    server.shutdown()
+    server.server_close()
+    thread.join()
+
+
+def test_a_base_is_fetched_with_progress_and_opens(small_hub: str, home: Home) -> None:
+    told: list[tuple[str, float]] = []
+    folder = fetch_base(
+        "owner/tiny", home, lambda text, share: told.append((text, share)), endpoint=small_hub
+    )
+    assert folder == home.bases / "owner--tiny"
+    shares = [share for _, share in told]
+    assert shares == sorted(shares) and shares[-1] == 1.0
+    assert open_base("owner/tiny", home, device="cpu").family == "sd1"
+    with pytest.raises(BaseError, match="no base owner/other on the Hub"):
+        fetch_base("owner/other", home, endpoint=small_hub)
+
+
+def test_a_hub_that_can_not_be_reached_is_said(small_hub: str, home: Home) -> None:
+    with pytest.raises(OfflineError, match="can't be reached"):
+        fetch_base("owner/tiny", home, endpoint="http://127.0.0.1:9")
+
+
+def test_the_vocabulary_is_fetched_once(small_hub: str, home: Home) -> None:
+    folder = clip_tokenizer_folder(home, endpoint=small_hub)
+    assert sorted(path.name for path in folder.glob("[a-z]*")) == sorted(CLIP_FILES)
+    assert clip_tokenizer_folder(home, endpoint="http://127.0.0.1:9") == folder
+
+
+def test_the_vocabulary_offline_says_what_to_do(home: Home) -> None:
+    with pytest.raises(OfflineError, match="Connect to the network once"):
+        clip_tokenizer_folder(home)
