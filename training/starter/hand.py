@@ -5,9 +5,9 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from training.starter.scenes import Canvas
+from training.starter.scenes import DrawingCanvas
 
-Paint = Callable[[Canvas, np.random.Generator], np.ndarray]
+Paint = Callable[[DrawingCanvas, np.random.Generator], np.ndarray]
 
 
 @dataclass(frozen=True)

@@ -10,7 +10,7 @@ import numpy as np
 
 from training.starter.drawn_hands import DRAWN
 from training.starter.hand import Hand, enter
-from training.starter.scenes import Canvas, Scene, rasterise
+from training.starter.scenes import DrawingCanvas, Scene, rasterise
 from training.starter.strokes import (
     Cells,
     blur,
@@ -43,26 +43,26 @@ HELD_OUT: dict[str, Hand] = {}
     ("in sepia", "as an old sepia photograph"),
     ("sepia photograph of", "old brown photograph of"),
 )
-def _sepia(canvas: Canvas, rng: np.random.Generator) -> np.ndarray:
+def _sepia(canvas: DrawingCanvas, rng: np.random.Generator) -> np.ndarray:
     y, x = grid(canvas.size)
     fall = 1.06 - 0.4 * np.clip(np.hypot(x - 64, y - 64) / 90, 0, 1) ** 2
     return tinted(canvas.colour, (0.2, 0.11, 0.04), (0.98, 0.86, 0.64), 0.5) * fall[..., None]
 
 
 @enter(LIT, "moonlight", ("in moonlight", "in dim blue light"), ("moonlit picture of", "dim blue picture of"))
-def _moonlight(canvas: Canvas, rng: np.random.Generator) -> np.ndarray:
+def _moonlight(canvas: DrawingCanvas, rng: np.random.Generator) -> np.ndarray:
     dim = tinted(canvas.colour, (0.01, 0.03, 0.16), (0.5, 0.68, 1.0), 0.58)
     return dim * (0.72 + 0.12 * noise(canvas.size, 50, rng))[..., None]
 
 
 @enter(LIT, "fog", ("in thick fog", "in pale mist"), ("misty picture of", "foggy picture of"))
-def _fog(canvas: Canvas, rng: np.random.Generator) -> np.ndarray:
+def _fog(canvas: DrawingCanvas, rng: np.random.Generator) -> np.ndarray:
     veil = 0.5 + 0.14 * noise(canvas.size, 36, rng) - 0.1 * canvas.subject_mask
     return mix(blur(canvas.colour, scaled(canvas, 1.5)), (0.82, 0.85, 0.86), np.clip(veil, 0.2, 0.75))
 
 
 @enter(LIT, "red light", ("in red light", "lit in deep red"), ("red lit picture of", "darkroom picture of"))
-def _red_light(canvas: Canvas, rng: np.random.Generator) -> np.ndarray:
+def _red_light(canvas: DrawingCanvas, rng: np.random.Generator) -> np.ndarray:
     return tinted(canvas.colour, (0.2, 0.0, 0.03), (1.0, 0.52, 0.44), 0.5) * 0.95
 
 
@@ -72,7 +72,7 @@ def _red_light(canvas: Canvas, rng: np.random.Generator) -> np.ndarray:
     ("in green light", "lit in eerie green"),
     ("green lit picture of", "eerie green picture of"),
 )
-def _green_light(canvas: Canvas, rng: np.random.Generator) -> np.ndarray:
+def _green_light(canvas: DrawingCanvas, rng: np.random.Generator) -> np.ndarray:
     lit = tinted(canvas.colour, (0.0, 0.13, 0.06), (0.66, 1.0, 0.55), 0.58)
     return lit * (1 - 0.2 * lines(canvas, 90, 7, 2.4))[..., None]
 
@@ -80,7 +80,7 @@ def _green_light(canvas: Canvas, rng: np.random.Generator) -> np.ndarray:
 @enter(
     LIT, "bleached", ("bleached by the sun", "in faded colours"), ("faded print of", "bleached picture of")
 )
-def _bleached(canvas: Canvas, rng: np.random.Generator) -> np.ndarray:
+def _bleached(canvas: DrawingCanvas, rng: np.random.Generator) -> np.ndarray:
     y, x = grid(canvas.size)
     glare = np.clip(1 - np.hypot(x - 20, y - 10) / 150, 0, 1)
     return mix(canvas.colour * 0.9 + 0.1, (1.0, 0.95, 0.84), 0.38 + 0.3 * glare)
@@ -89,7 +89,7 @@ def _bleached(canvas: Canvas, rng: np.random.Generator) -> np.ndarray:
 @enter(
     LIT, "golden hour", ("in golden light", "in warm evening light"), ("golden picture of", "warm picture of")
 )
-def _golden_hour(canvas: Canvas, rng: np.random.Generator) -> np.ndarray:
+def _golden_hour(canvas: DrawingCanvas, rng: np.random.Generator) -> np.ndarray:
     y, x = grid(canvas.size)
     glow = np.clip((x - y + 128) / 256, 0, 1)[..., None]
     warm = canvas.colour * np.array((1.08, 0.88, 0.58), np.float32) + np.array((0.1, 0.04, 0.0), np.float32)
@@ -97,7 +97,7 @@ def _golden_hour(canvas: Canvas, rng: np.random.Generator) -> np.ndarray:
 
 
 @enter(LIT, "frost", ("in frosty light", "under icy frost"), ("frosty picture of", "icy picture of"))
-def _frost(canvas: Canvas, rng: np.random.Generator) -> np.ndarray:
+def _frost(canvas: DrawingCanvas, rng: np.random.Generator) -> np.ndarray:
     cold = canvas.colour * np.array((0.76, 0.86, 0.98), np.float32) + np.array((0.08, 0.12, 0.16), np.float32)
     y, x = grid(canvas.size)
     inward = np.minimum(np.minimum(x, 127 - x), np.minimum(y, 127 - y)) / 40
@@ -111,7 +111,7 @@ def _frost(canvas: Canvas, rng: np.random.Generator) -> np.ndarray:
     ("with violet shadows", "in violet and lemon tones"),
     ("violet toned print of", "split toned print of"),
 )
-def _split_tone(canvas: Canvas, rng: np.random.Generator) -> np.ndarray:
+def _split_tone(canvas: DrawingCanvas, rng: np.random.Generator) -> np.ndarray:
     return tinted(canvas.colour, (0.26, 0.05, 0.42), (1.0, 0.98, 0.62), 0.48)
 
 
@@ -123,7 +123,7 @@ TAUGHT: dict[str, Hand] = {**HANDS, **TONED}
 
 
 @enter(HELD_OUT, "cyanotype")
-def _cyanotype(canvas: Canvas, rng: np.random.Generator) -> np.ndarray:
+def _cyanotype(canvas: DrawingCanvas, rng: np.random.Generator) -> np.ndarray:
     tone = np.clip(canvas.tone * 0.9 + 0.03 * noise(canvas.size, 5, rng), 0, 1)
     body = mix((0.02, 0.12, 0.36), (0.3, 0.5, 0.76), tone * (0.35 + 0.65 * canvas.subject_mask))
     squares = np.maximum(lines(canvas, 0, 16, 1.2), lines(canvas, 90, 16, 1.2)) * 0.28
@@ -133,7 +133,7 @@ def _cyanotype(canvas: Canvas, rng: np.random.Generator) -> np.ndarray:
 
 
 @enter(HELD_OUT, "ochre dabs")
-def _ochre_dabs(canvas: Canvas, rng: np.random.Generator) -> np.ndarray:
+def _ochre_dabs(canvas: DrawingCanvas, rng: np.random.Generator) -> np.ndarray:
     field = blur(0.6 * canvas.tone + 0.4 * canvas.subject_mask, scaled(canvas, 5))
     down, right = np.gradient(field)
     angle = np.arctan2(right, -down) + 0.35 * noise(canvas.size, 20, rng)
@@ -152,7 +152,7 @@ def _ochre_dabs(canvas: Canvas, rng: np.random.Generator) -> np.ndarray:
 
 
 @enter(HELD_OUT, "risograph")
-def _risograph(canvas: Canvas, rng: np.random.Generator) -> np.ndarray:
+def _risograph(canvas: DrawingCanvas, rng: np.random.Generator) -> np.ndarray:
     paper = np.array((0.97, 0.94, 0.85), np.float32)
     coral, teal = np.array((1.0, 0.42, 0.36), np.float32), np.array((0.05, 0.53, 0.55), np.float32)
     off = int(scaled(canvas, 3))
@@ -166,7 +166,7 @@ def _risograph(canvas: Canvas, rng: np.random.Generator) -> np.ndarray:
 
 
 @enter(HELD_OUT, "linocut")
-def _linocut(canvas: Canvas, rng: np.random.Generator) -> np.ndarray:
+def _linocut(canvas: DrawingCanvas, rng: np.random.Generator) -> np.ndarray:
     away = distance(edge_pixels(canvas.regions >= 100)) + noise(canvas.size, 10, rng) * 0.9
     carved = stripes(away + 3.5, 7, 4.65 * canvas.tone - 0.4)
     carved = carved * np.clip(1.2 + 0.5 * noise(canvas.size, 6, rng), 0, 1)

@@ -65,7 +65,7 @@ class Scene:
 
 
 @dataclass(frozen=True)
-class Canvas:
+class DrawingCanvas:
     """A scene drawn flat, as arrays of (H, W): clean colours, region ids, subject coverage and luminance."""
 
     colour: np.ndarray  # (H, W, 3) float32, 0..1
@@ -108,7 +108,7 @@ def sample_scene(
     return Scene(tuple(pair), background, seed)
 
 
-def rasterise(scene: Scene, size_px: int = 128) -> Canvas:
+def rasterise(scene: Scene, size_px: int = 128) -> DrawingCanvas:
     """The scene in flat colours on a square of size_px pixels; the same scene gives the same arrays."""
     pen = _Pen(size_px, np.random.default_rng(scene.seed))
     _PAINTERS[scene.background](pen)
@@ -120,7 +120,7 @@ def rasterise(scene: Scene, size_px: int = 128) -> Canvas:
     covered = Image.fromarray(((fine >= _SUBJECT_IDS) * 255).astype(np.uint8))
     mask = np.asarray(covered.reduce(_SUPERSAMPLE), np.float32) / 255
     tone = colour @ np.array([0.30, 0.59, 0.11], np.float32)
-    return Canvas(colour, regions, mask, tone)
+    return DrawingCanvas(colour, regions, mask, tone)
 
 
 class _Pen:

@@ -8,7 +8,7 @@ from functools import lru_cache
 import numpy as np
 from PIL import Image, ImageFilter
 
-from training.starter.scenes import Canvas
+from training.starter.scenes import DrawingCanvas
 
 Colour = tuple[float, float, float]
 
@@ -25,7 +25,7 @@ def grid(size: int) -> tuple[np.ndarray, np.ndarray]:
     return y, x
 
 
-def scaled(canvas: Canvas, length: float) -> float:
+def scaled(canvas: DrawingCanvas, length: float) -> float:
     """A length given for a 128 px picture in pixels of this canvas."""
     return length * canvas.size / 128
 
@@ -91,7 +91,7 @@ def edge_pixels(regions: np.ndarray) -> np.ndarray:
     return edge
 
 
-def outline(canvas: Canvas, width: float, part: str = "all") -> np.ndarray:
+def outline(canvas: DrawingCanvas, width: float, part: str = "all") -> np.ndarray:
     """Coverage (H, W) of lines `width` px wide along region borders.
 
     `part` is "all", "subject" (borders of and within the subjects) or "rim" (around the subjects only).
@@ -106,7 +106,7 @@ def outline(canvas: Canvas, width: float, part: str = "all") -> np.ndarray:
     return np.clip(soft * width * 1.5 - 0.6, 0, 1)
 
 
-def weighted(canvas: Canvas, rim: float, rest: float) -> np.ndarray:
+def weighted(canvas: DrawingCanvas, rim: float, rest: float) -> np.ndarray:
     """Outlines (H, W) with lines of one width around the subjects and of another elsewhere."""
     return np.maximum(outline(canvas, rim, "rim"), outline(canvas, rest))
 
@@ -126,7 +126,11 @@ def distance(edges: np.ndarray, side: int = 64) -> np.ndarray:
 
 
 def lines(
-    canvas: Canvas, angle: float, period: float, width: np.ndarray | float, wobble: np.ndarray | float = 0.0
+    canvas: DrawingCanvas,
+    angle: float,
+    period: float,
+    width: np.ndarray | float,
+    wobble: np.ndarray | float = 0.0,
 ) -> np.ndarray:
     """Coverage (H, W) of parallel lines; the angle is in degrees (0 level), wobble shifts them by px."""
     y, x = grid(canvas.size)
@@ -141,7 +145,7 @@ def stripes(across: np.ndarray, period: float, width: np.ndarray | float) -> np.
     return np.clip(np.asarray(width, np.float32) / 2 - gap + 0.6, 0, 1)
 
 
-def dots(canvas: Canvas, angle: float, period: float, radius: np.ndarray | float) -> np.ndarray:
+def dots(canvas: DrawingCanvas, angle: float, period: float, radius: np.ndarray | float) -> np.ndarray:
     """Coverage (H, W) of round dots on a turned square grid; the radius may differ from place to place."""
     y, x = grid(canvas.size)
     c, s = np.float32(np.cos(np.radians(angle))), np.float32(np.sin(np.radians(angle)))
@@ -156,7 +160,7 @@ class Cells:
 
     def __init__(
         self,
-        canvas: Canvas,
+        canvas: DrawingCanvas,
         period: float,
         rng: np.random.Generator,
         jitter: float = 0.8,

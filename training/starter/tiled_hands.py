@@ -3,7 +3,7 @@
 import numpy as np
 
 from training.starter.hand import Hand, enter
-from training.starter.scenes import Canvas
+from training.starter.scenes import DrawingCanvas
 from training.starter.strokes import (
     BLACK,
     WHITE,
@@ -30,7 +30,7 @@ TILED: dict[str, Hand] = {}
     ("in halftone dots", "as a halftone print"),
     ("halftone print of", "comic dots print of"),
 )
-def _halftone(canvas: Canvas, rng: np.random.Generator) -> np.ndarray:
+def _halftone(canvas: DrawingCanvas, rng: np.random.Generator) -> np.ndarray:
     radius = 2.6 + 2.6 * (1 - canvas.tone)
     ink = saturated(canvas.colour, 1.5) * 0.9
     return mix(mix(WHITE, canvas.colour, 0.22), ink, dots(canvas, 30, 8, radius))
@@ -42,7 +42,7 @@ def _halftone(canvas: Canvas, rng: np.random.Generator) -> np.ndarray:
     ("in coloured dots", "pointillist painting"),
     ("pointillist painting of", "picture in dabs of"),
 )
-def _pointillist(canvas: Canvas, rng: np.random.Generator) -> np.ndarray:
+def _pointillist(canvas: DrawingCanvas, rng: np.random.Generator) -> np.ndarray:
     cells = Cells(canvas, 5.6, rng, 0.7)
     paint = saturated(cells.sample(canvas.colour), 1.3)
     dab = np.clip(paint + (0.05 + 0.1 * paint) * cells.random(rng, 3), 0, 1)
@@ -51,7 +51,7 @@ def _pointillist(canvas: Canvas, rng: np.random.Generator) -> np.ndarray:
 
 
 @enter(TILED, "mosaic", ("as a mosaic", "in mosaic tiles"), ("mosaic of", "tile mosaic of"))
-def _mosaic(canvas: Canvas, rng: np.random.Generator) -> np.ndarray:
+def _mosaic(canvas: DrawingCanvas, rng: np.random.Generator) -> np.ndarray:
     cells = Cells(canvas, 7.6, rng, 0.3)
     stone = mix(cells.sample(canvas.colour), canvas.colour, 0.4)
     tile = saturated(stone, 1.1) + 0.11 * cells.random(rng)[..., None]
@@ -64,7 +64,7 @@ def _mosaic(canvas: Canvas, rng: np.random.Generator) -> np.ndarray:
     ("in stained glass", "as a stained glass window"),
     ("stained glass window of", "stained glass of"),
 )
-def _stained_glass(canvas: Canvas, rng: np.random.Generator) -> np.ndarray:
+def _stained_glass(canvas: DrawingCanvas, rng: np.random.Generator) -> np.ndarray:
     cells = Cells(canvas, 18, rng, 0.9)
     glass = saturated(canvas.colour, 1.5) * (0.86 + 0.22 * cells.random(rng)[..., None])
     lead = np.maximum(
@@ -74,7 +74,7 @@ def _stained_glass(canvas: Canvas, rng: np.random.Generator) -> np.ndarray:
 
 
 @enter(TILED, "pixel art", ("as pixel art", "in big pixels"), ("pixel art of", "old video game picture of"))
-def _pixel_art(canvas: Canvas, rng: np.random.Generator) -> np.ndarray:
+def _pixel_art(canvas: DrawingCanvas, rng: np.random.Generator) -> np.ndarray:
     coarse = blocks(canvas.colour, 24)
     y, x = grid(canvas.size)
     step = 128 / 24
@@ -83,7 +83,7 @@ def _pixel_art(canvas: Canvas, rng: np.random.Generator) -> np.ndarray:
 
 
 @enter(TILED, "weave", ("woven in threads", "as a woven rug"), ("woven rug of", "tapestry of"))
-def _weave(canvas: Canvas, rng: np.random.Generator) -> np.ndarray:
+def _weave(canvas: DrawingCanvas, rng: np.random.Generator) -> np.ndarray:
     y, x = grid(canvas.size)
     over = ((x // 8 + y // 8) % 2) > 0
     thread = np.where(over, np.sin(np.pi * (y % 8) / 8), np.sin(np.pi * (x % 8) / 8))
@@ -97,7 +97,7 @@ def _weave(canvas: Canvas, rng: np.random.Generator) -> np.ndarray:
     ("cut from paper", "as a paper cut collage"),
     ("paper collage of", "cut paper picture of"),
 )
-def _paper_cut(canvas: Canvas, rng: np.random.Generator) -> np.ndarray:
+def _paper_cut(canvas: DrawingCanvas, rng: np.random.Generator) -> np.ndarray:
     size = canvas.size
     reach = int(scaled(canvas, 4))
     layers = (canvas.regions >= 100).astype(np.float32)
@@ -112,14 +112,14 @@ def _paper_cut(canvas: Canvas, rng: np.random.Generator) -> np.ndarray:
 
 
 @enter(TILED, "pop art", ("as pop art", "in loud pop colours"), ("pop art of", "pop art print of"))
-def _pop_art(canvas: Canvas, rng: np.random.Generator) -> np.ndarray:
+def _pop_art(canvas: DrawingCanvas, rng: np.random.Generator) -> np.ndarray:
     loud = saturated(canvas.colour, 1.55 + 0.5 * (1 - canvas.subject_mask[..., None]))
     dotted = dots(canvas, 45, 10, 3.0) * (1 - canvas.subject_mask)
     return mix(mix(loud, WHITE, dotted * 0.85), BLACK, weighted(canvas, 5, 1.6))
 
 
 @enter(TILED, "relief", ("as a clay relief", "pressed in clay"), ("clay relief of", "relief of"))
-def _relief(canvas: Canvas, rng: np.random.Generator) -> np.ndarray:
+def _relief(canvas: DrawingCanvas, rng: np.random.Generator) -> np.ndarray:
     height = blur(0.55 * canvas.tone + 0.45 * canvas.subject_mask, scaled(canvas, 1.6))
     reach = max(1, int(scaled(canvas, 2)))
     slope = shifted(height, -reach, -reach) - shifted(height, reach, reach)

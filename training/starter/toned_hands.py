@@ -10,7 +10,7 @@ from collections.abc import Callable
 import numpy as np
 
 from training.starter.hand import Hand
-from training.starter.scenes import COLOURS, Canvas
+from training.starter.scenes import COLOURS, DrawingCanvas
 from training.starter.strokes import (
     Cells,
     Colour,
@@ -65,49 +65,49 @@ _INKS = (
 _PAPER: Colour = (0.96, 0.95, 0.91)
 
 # (H, W): 0 where the dark tone shows, 1 where the light one does
-Cover = Callable[[Canvas, np.random.Generator], np.ndarray]
+Cover = Callable[[DrawingCanvas, np.random.Generator], np.ndarray]
 
 
-def _lines(canvas: Canvas, rng: np.random.Generator) -> np.ndarray:
+def _lines(canvas: DrawingCanvas, rng: np.random.Generator) -> np.ndarray:
     """Light lines on a dark ground."""
     ground = 0.1 + 0.12 * canvas.tone * (0.4 + 0.6 * canvas.subject_mask) + 0.04 * noise(canvas.size, 9, rng)
     return np.maximum(ground, 0.95 * weighted(canvas, 3.2, 1.8))
 
 
-def _pen(canvas: Canvas, rng: np.random.Generator) -> np.ndarray:
+def _pen(canvas: DrawingCanvas, rng: np.random.Generator) -> np.ndarray:
     """Dark lines on light paper, the shadows hatched."""
     shade = lines(canvas, 50, 8, 3.4 * (0.7 - canvas.tone), noise(canvas.size, 14, rng))
     return 1 - np.maximum(weighted(canvas, 3.2, 1.8), 0.6 * shade)
 
 
-def _print(canvas: Canvas, rng: np.random.Generator) -> np.ndarray:
+def _print(canvas: DrawingCanvas, rng: np.random.Generator) -> np.ndarray:
     """Flat tones, the subjects darker or lighter than their ground."""
     flat = 0.2 + 0.7 * canvas.tone
     apart = np.clip(flat - 0.35 * canvas.subject_mask + 0.12 * (1 - canvas.subject_mask), 0, 1)
     return np.maximum(apart, 0.9 * outline(canvas, 2.6, "rim")) + 0.03 * noise(canvas.size, 4, rng)
 
 
-def _wash(canvas: Canvas, rng: np.random.Generator) -> np.ndarray:
+def _wash(canvas: DrawingCanvas, rng: np.random.Generator) -> np.ndarray:
     """A wet brush: soft darks that gather at the rims."""
     wet = blur(warped(canvas.tone, 3, 12, rng), scaled(canvas, 1.5))
     wet = 0.45 + 0.5 * wet - 0.3 * canvas.subject_mask + 0.1 * noise(canvas.size, 22, rng)
     return wet - 0.45 * warped(weighted(canvas, 3.0, 1.6), 2, 11, rng)
 
 
-def _dots(canvas: Canvas, rng: np.random.Generator) -> np.ndarray:
+def _dots(canvas: DrawingCanvas, rng: np.random.Generator) -> np.ndarray:
     """Dark dots on light paper, the larger the darker, with a rim around the subjects."""
     dark = np.clip(1 - canvas.tone + 0.25 * canvas.subject_mask, 0, 1)
     return 1 - np.maximum(dots(canvas, 30, 7, 0.8 + 3.0 * dark), 0.9 * outline(canvas, 2.4, "rim"))
 
 
-def _cut(canvas: Canvas, rng: np.random.Generator) -> np.ndarray:
+def _cut(canvas: DrawingCanvas, rng: np.random.Generator) -> np.ndarray:
     """Level cuts into a dark block, the wider the lighter the place."""
     wobble = noise(canvas.size, 20, rng) * 2.5
     cut = lines(canvas, 0, 6, 5.6 * canvas.tone - 0.6, wobble)
     return np.maximum(cut, 0.95 * outline(canvas, 3.0, "rim"))
 
 
-def _scratched(canvas: Canvas, rng: np.random.Generator) -> np.ndarray:
+def _scratched(canvas: DrawingCanvas, rng: np.random.Generator) -> np.ndarray:
     """Short light strokes on a dark ground, across each other where it is lightest."""
     wobble = noise(canvas.size, 14, rng)
     strokes = np.maximum(
@@ -120,7 +120,7 @@ def _scratched(canvas: Canvas, rng: np.random.Generator) -> np.ndarray:
     )
 
 
-def _waves(canvas: Canvas, rng: np.random.Generator) -> np.ndarray:
+def _waves(canvas: DrawingCanvas, rng: np.random.Generator) -> np.ndarray:
     """Light lines that flow like wood grain over a dark ground, and otherwise over the subjects."""
     y, x = grid(canvas.size)
     flow = y + 9 * noise(canvas.size, 44, rng)
@@ -130,7 +130,7 @@ def _waves(canvas: Canvas, rng: np.random.Generator) -> np.ndarray:
     return np.maximum(cover, 0.95 * outline(canvas, 2.6, "subject"))
 
 
-def _chalk(canvas: Canvas, rng: np.random.Generator) -> np.ndarray:
+def _chalk(canvas: DrawingCanvas, rng: np.random.Generator) -> np.ndarray:
     """Rubbed light on a dark board."""
     grain = np.clip(noise(canvas.size, 3, rng) * 0.6 + 0.85, 0, 1)
     rub = lines(canvas, -60, 9, 5, noise(canvas.size, 12, rng) * 3)
@@ -138,7 +138,7 @@ def _chalk(canvas: Canvas, rng: np.random.Generator) -> np.ndarray:
     return np.maximum(fill, 0.95 * warped(weighted(canvas, 4.0, 2.0), 1, 6, rng)) * grain
 
 
-def _paper(canvas: Canvas, rng: np.random.Generator) -> np.ndarray:
+def _paper(canvas: DrawingCanvas, rng: np.random.Generator) -> np.ndarray:
     """Flat cuts: what is lighter than the middle lies in light paper on the dark, the subjects rimmed."""
     light = np.clip(8 * (blur(canvas.tone, scaled(canvas, 0.8)) - 0.52) + 0.5, 0, 1)
     ground = 0.08 + 0.5 * light * (1 - canvas.subject_mask)
@@ -147,7 +147,7 @@ def _paper(canvas: Canvas, rng: np.random.Generator) -> np.ndarray:
     ) + 0.9 * outline(canvas, 3.2, "rim")
 
 
-def _tiles(canvas: Canvas, rng: np.random.Generator) -> np.ndarray:
+def _tiles(canvas: DrawingCanvas, rng: np.random.Generator) -> np.ndarray:
     """Small tiles with dark seams, lighter where the scene is."""
     cells = Cells(canvas, 6.4, rng, 0.4)
     tone = 0.55 * cells.sample(canvas.tone) + 0.45 * canvas.tone + 0.09 * cells.random(rng)
@@ -155,7 +155,7 @@ def _tiles(canvas: Canvas, rng: np.random.Generator) -> np.ndarray:
     return np.maximum((0.1 + 0.85 * tone) * (0.35 + 0.65 * seam), 0.8 * outline(canvas, 2.2, "rim"))
 
 
-def _threads(canvas: Canvas, rng: np.random.Generator) -> np.ndarray:
+def _threads(canvas: DrawingCanvas, rng: np.random.Generator) -> np.ndarray:
     """Woven threads, of which the light ones lie above where the scene is light."""
     y, x = grid(canvas.size)
     over = ((x // 6 + y // 6) % 2) > 0
@@ -184,7 +184,7 @@ def _hand(cover: Cover, dark: str, light: str, phrases: tuple[str, ...], titles:
     deep = np.array(COLOURS[dark.removeprefix("deep ")], np.float32) * (0.4 if "deep" in dark else 0.8)
     pale = np.array(_PAPER if light == "white" else COLOURS[light], np.float32)
 
-    def paint(canvas: Canvas, rng: np.random.Generator) -> np.ndarray:
+    def paint(canvas: DrawingCanvas, rng: np.random.Generator) -> np.ndarray:
         shift = rng.normal(0, 0.02, (2, 3)).astype(np.float32)
         below = np.broadcast_to(deep + shift[0], canvas.colour.shape)
         return mix(below, tuple(pale + shift[1]), np.clip(cover(canvas, rng), 0, 1))
@@ -200,7 +200,7 @@ def _two_inks(first: str, second: str) -> Hand:
     paper = np.array(_PAPER, np.float32)
     inks = [np.array(COLOURS[name], np.float32) for name in (first, second)]
 
-    def paint(canvas: Canvas, rng: np.random.Generator) -> np.ndarray:
+    def paint(canvas: DrawingCanvas, rng: np.random.Generator) -> np.ndarray:
         grain = 0.82 + 0.25 * noise(canvas.size, 5, rng)
         shade = 1 - canvas.tone
         laid = canvas.subject_mask * (0.55 + 0.4 * shade) + 0.16 * (1 - canvas.subject_mask)
