@@ -13,6 +13,7 @@ from styles.formats.style_file import read_card
 from styles.storage.home import Home
 from tests.app.browsing import PATIENCE_MS
 from tests.app.conftest import Served, draw_artworks
+from tests.app.screenshots import settle
 
 pytestmark = pytest.mark.browser
 MOST_PRESSES = 250
@@ -86,6 +87,8 @@ def do_the_main_job(page: Any, home: Path, folder: Path) -> None:
     hands.press("button", "Start training")
     page.locator("#train").get_by_role("status").filter(has_text="“By hand” has begun.").wait_for()
     page.locator("#train").get_by_role("status").filter(has_text="Finished").wait_for()
+    # The card of a training that ends is drawn anew, and a key pressed at that moment would be lost.
+    settle(page)
     hands.press("button", "Paint with it")
 
     page.get_by_role("article", name="By hand").wait_for()
