@@ -31,7 +31,7 @@ ASKED, DRAFT, LIVE = "asked", "draft", "live"  # by the artist; while a slider m
 
 
 @dataclass(frozen=True)
-class CanvasView:
+class CanvasPicture:
     """A finished picture: its file, or for a draft, which has none, its PNG."""
 
     path: str
@@ -48,7 +48,7 @@ class Canvas:
     # Then preparing, painting, maybe stopping, and one of: done, stopped, failed, resting.
     state: str = "blank"
     at: Painting | None = None
-    pictures: tuple[CanvasView, ...] = ()
+    pictures: tuple[CanvasPicture, ...] = ()
     sheet: SheetSaved | None = None
     notices: tuple[str, ...] = ()
     problem: str = ""
@@ -73,10 +73,10 @@ class Canvas:
             case SheetSaved():
                 return replace(self, sheet=event)
         if self.kind != DRAFT:
-            return replace(self, pictures=(*self.pictures, CanvasView(str(event.path), event.seed)))
+            return replace(self, pictures=(*self.pictures, CanvasPicture(str(event.path), event.seed)))
         data = event.path.read_bytes()
         event.path.unlink()
-        return replace(self, pictures=(CanvasView("", event.seed, data),))
+        return replace(self, pictures=(CanvasPicture("", event.seed, data),))
 
     def to_json(self, page: str = "") -> dict[str, Any]:
         """What a page shows, as plain JSON values; pictures that have no file come along as data.

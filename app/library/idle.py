@@ -1,7 +1,7 @@
 """Work for when nobody waits: the hashes of styles that have none yet, and pictures for cards that have none.
 
 A piece at a time, in a thread of its own, while nothing is painted or trained. It ends between two steps of the
-denoising as soon as somebody wants the base_session, a training runs, or the window closes. What goes wrong is left alone:
+denoising as soon as somebody wants the base, a training runs, or the window closes. What goes wrong is left alone:
 nobody asked for it, so nobody is told.
 """
 

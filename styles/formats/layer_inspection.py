@@ -12,8 +12,7 @@ from dataclasses import dataclass, field, replace
 from typing import TypeVar
 
 from styles.errors import StyleFileError
-from styles.formats import cloneofsimo as numbered
-from styles.formats import diffusers_keys, kohya
+from styles.formats import cloneofsimo, diffusers_keys, kohya
 from styles.formats.layer_keys import LayerKeys
 from styles.formats.layer_tables import LayerSize, families_with, layer_size
 from styles.formats.lycoris import MOST_WORK, ROOM, Written, room_for, work_of, written
@@ -75,8 +74,8 @@ def _judged(header: Header, name: str, settings: Mapping[str, PeftSettings] | No
     by_module_path = diffusers_keys.is_diffusers(tensors)
     if by_module_path:
         layers = diffusers_keys.layer_keys(tensors, header.metadata, settings)
-    elif numbered.is_numbered(tensors):
-        layers = numbered.layer_keys(tensors, header.metadata)
+    elif cloneofsimo.is_numbered(tensors):
+        layers = cloneofsimo.layer_keys(tensors, header.metadata)
     else:
         layers = kohya.layer_keys(tensors)
     ways = [_way(layer, header.tensors) for layer in layers]

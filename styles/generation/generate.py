@@ -54,7 +54,7 @@ def request_again(
     """Return the request that makes a recipe's picture again, in a batch of the same shape.
 
     Its neighbours of then are not needed: any pictures in their places leave the same rounding. `styles` must be
-    the recipe's, in any order, and `source` the picture that it started from, if it did (see `from_picture.kept_source`).
+    the recipe's, in any order, and `source` the picture that it started from, if it did (see `img2img.kept_source`).
     Raises RecipeError for another one or none.
     """
     if recipe.source != (source.sha256 if source else ""):

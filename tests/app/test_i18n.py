@@ -8,7 +8,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from app import i18n as words
+from app import i18n
 from app.i18n import nameless, places, say, say_count, say_error, speak, system_language, translated
 from styles.errors import BadInput
 from tests.app.texts import lacking
@@ -33,13 +33,13 @@ def test_every_text_has_its_spanish() -> None:
 
 def test_every_number_of_a_plan_that_may_be_refused_has_its_spanish() -> None:
     numbers = [*(name for name, *_ in (*_WHOLE_RANGES, *_REAL_RANGES)), "min_snr_gamma", "layers", "preset"]
-    missing = [name for name in numbers if f"{name} is {{}}." not in words.catalogue("es")]
+    missing = [name for name in numbers if f"{name} is {{}}." not in i18n.catalogue("es")]
     assert not missing
 
 
 def test_translations_keep_the_places_and_agree_where_two_rooms_say_the_same() -> None:
     seen: dict[str, str] = {}
-    for file in sorted((words.FOLDER / "es").glob("*.json")):
+    for file in sorted((i18n.FOLDER / "es").glob("*.json")):
         for text, spoken in json.loads(file.read_text(encoding="utf-8")).items():
             assert seen.setdefault(text, spoken) == spoken, f"{file.name}: {text!r} is said in two ways"
             kept = set(places(text)) - ONLY_ENGLISH.get(text, set())
@@ -59,8 +59,8 @@ def test_a_sentence_from_below_is_recognised_and_its_names_are_left_alone(
         "Search here": "Buscar aquí",
         "Imported {count} of {total}.": "Importados {count} de {total}.",
     }
-    monkeypatch.setattr(words, "catalogue", lambda language: known)
-    words.patterns.cache_clear()
+    monkeypatch.setattr(i18n, "catalogue", lambda language: known)
+    i18n.patterns.cache_clear()
     try:
         assert translated("“x” can't be used: y: It has 3 of 4 parts.") == (
             "«x» no se puede usar: y: De 4 partes tiene 3."
@@ -77,7 +77,7 @@ def test_a_sentence_from_below_is_recognised_and_its_names_are_left_alone(
         error = BadInput("It has 1 of 2 parts.", "Get another one.")
         assert say_error(error) == "De 2 partes tiene 1. Busca otro."
     finally:
-        words.patterns.cache_clear()
+        i18n.patterns.cache_clear()
 
 
 @pytest.mark.parametrize(

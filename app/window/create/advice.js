@@ -1,5 +1,5 @@
 // What there is to say about the mix (app/create/advice.py), and what can be done about it.
-// Part of the mix's script: see create_mix.js.
+// Part of the mix's script: see mix.js.
 
 let telling = 0;
 function tell() {

@@ -1,5 +1,5 @@
 // What a style's card has to turn: sliders with a number each, and when in the painting the style acts.
-// Part of the mix's script: `state`, `view` and what follows a change are in create_mix.js.
+// Part of the mix's script: `state`, `view` and what follows a change are in mix.js.
 
 // No style is heard beyond 4 at any step: the server takes no more.
 const MOST_HEARD = 4;

@@ -12,7 +12,7 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
 from styles.errors import StyleFileError
-from styles.formats import layer_inspection as judging
+from styles.formats import layer_inspection
 from styles.formats.style import Style, StyleLayer
 from styles.formats.style_file import read_card, read_style, write_style
 from styles.library.verify import verify
@@ -356,7 +356,7 @@ def test_the_room_that_is_kept_is_the_files_largest_size() -> None:
     from styles.formats.lycoris import ROOM
     from styles.formats.safetensors_header import LARGEST_FILE
 
-    assert ROOM * 4 == LARGEST_FILE and judging.ROOM == ROOM
+    assert ROOM * 4 == LARGEST_FILE and layer_inspection.ROOM == ROOM
 
 
 @pytest.mark.parametrize("kind", [torch.int64, torch.int32, torch.bfloat16])

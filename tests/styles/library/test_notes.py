@@ -38,7 +38,7 @@ def test_marks_follow_a_style_and_survive_the_cache(library: Library) -> None:
     # The cache is gone, and with it the ids: the mark knows the file by its place, size and time.
     shutil.rmtree(library.home.root / "cache")
     assert [card.name for card in again(library).search(favourites=True)] == ["Brush"]
-    # KeptPatcher elsewhere by hand, it is known when it has been hashed.
+    # Carried elsewhere by hand, it is known when it has been hashed.
     shutil.rmtree(library.home.root / "cache")
     os.replace(library.folder / "Brush.safetensors", library.folder / "Moved.safetensors")
     os.utime(library.folder / "Moved.safetensors", (1, 1))
