@@ -26,6 +26,8 @@ from styles.library.packed_cards import packed, words_of
 from styles.library.side_files import with_side_text
 
 ROWS_AT_ONCE = 500
+# That a listing gives to another one's reading; of the first look nothing is known before.
+WAIT_SECONDS, FIRST_WAIT_SECONDS = 1.0, 10.0
 
 
 class Catalogue:
@@ -50,9 +52,11 @@ class Catalogue:
     def entries(self, *, patient: bool = True) -> list[Entry]:
         """Return what lies in the folder now, by name, and then the bundled styles.
 
-        Whoever is not `patient` gets what is known, while another thread reads files that are new.
+        While another thread reads files that are new, whoever is not `patient` waits for a moment, for nearly always
+        that is enough, and then gets what is known.
         """
-        if not self._looking.acquire(blocking=patient or self._entries is None):
+        moment_seconds = WAIT_SECONDS if self._looked else FIRST_WAIT_SECONDS
+        if not self._looking.acquire(timeout=-1 if patient else moment_seconds):
             return self._sorted
         try:
             self._look()

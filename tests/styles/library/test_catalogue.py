@@ -7,6 +7,7 @@ import os
 import random
 import shutil
 import threading
+import time
 from collections import Counter
 from collections.abc import Callable
 from pathlib import Path
@@ -365,6 +366,37 @@ def test_a_listing_does_not_wait_for_a_file_that_another_one_reads(
         assert {card.name for card in first.result()} == {*known[1:], "slow"} and not gone.exists()
         assert found.result().name == "slow"
     assert not library.vanished()
+
+
+def test_a_listing_beside_a_quick_one_has_all_that_is_there(
+    home: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As where the first page of a window asks for its styles while they are being looked at for the first time."""
+    from concurrent.futures import ThreadPoolExecutor
+
+    reading, original = threading.Event(), catalogue.Catalogue._read
+
+    def read(self: catalogue.Catalogue, place: StyleLocation, style_id: str) -> catalogue.Entry:
+        reading.set()
+        time.sleep(0.1)
+        return original(self, place, style_id)
+
+    library = filled(home, 2)
+    names = {card.name for card in library.cards()}
+    for new in (None, "newer"):  # the first look of all, and a later one
+        if new:
+            put(library.folder / f"{new}.safetensors", 9)
+            names |= {new}
+        else:
+            library = library_at(home)
+            shutil.rmtree(home / "cache")
+        with monkeypatch.context() as patch, ThreadPoolExecutor(1) as pool:
+            patch.setattr(catalogue.Catalogue, "_read", read)
+            reading.clear()
+            first = pool.submit(library.cards)
+            assert reading.wait(20)
+            assert {card.name for card in library.cards()} == names
+            first.result()
 
 
 def behind(data: bytes) -> bytes:
