@@ -13,7 +13,7 @@ from styles.errors import JobError, PlanError
 from styles.formats.triggers import with_trigger
 from styles.storage.atomic import write_bytes
 from styles.storage.file_reading import open_file
-from training.buckets import bucket_sizes, nearest_bucket
+from training.artworks.buckets import bucket_sizes, nearest_bucket
 from training.events import PhaseStarted, Warned
 from training.job import Job
 from training.plan import TrainingPlan

@@ -29,7 +29,8 @@ from styles.storage.file_reading import open_file, open_to_append, read_json, re
 from styles.storage.home import Home
 from styles.storage.locks import is_held
 from styles.storage.names import LONGEST_NAME, clean_text, safe_name, suggested_name
-from training.artworks import Artwork, caption_of, full_caption, inspect
+from training.artworks.captions import caption_of, full_caption
+from training.artworks.dataset import Artwork, inspect
 from training.events import Failed, Finished, Paused, TrainingEvent, Warned, from_json_line, to_json_line
 from training.plan import TrainingPlan
 

@@ -275,7 +275,7 @@ def _picture_of(path: Path | None) -> SourcePicture | None:
     """Read a picture to start from, in any form that artworks can have; raises PictureError."""
     if path is None:
         return None
-    from training.artworks import open_artwork
+    from training.artworks.opening import open_artwork
 
     # A vast JPEG is decoded at a fraction of its size, and still not smaller than what can be painted.
     return SourcePicture.of(open_artwork(expanded(path), least_px=math.isqrt(MAX_PIXELS)))

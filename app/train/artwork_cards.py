@@ -8,8 +8,8 @@ from html import escape
 
 from app.i18n import say, say_count, translated
 from app.train.draft import Added, DraftArtwork
-from training.artworks import SUFFIXES
-from training.picture_checks import Remark
+from training.artworks.dataset import SUFFIXES
+from training.artworks.picture_checks import Remark
 
 FEW = 5  # artworks; below that a word about it is due
 SHOWN_REFUSALS = 5

@@ -12,7 +12,7 @@ from app.train.draft import Draft
 from app.train.runner import answering_process
 from styles.errors import AtelierError, BadInput, JobError
 from styles.storage.home import Home
-from training.captioner import Captioner, captioners
+from training.artworks.captioner import Captioner, captioners
 
 
 @dataclass(frozen=True)
@@ -57,7 +57,9 @@ class Captioning:
         pictures = [path for path in self.draft.paths() if path.stem not in captioned]
         if not pictures:
             raise BadInput("Every artwork has a caption.", "Remove those that are to be written anew.")
-        self._process = answering_process("training.captioner", str(found[0].folder), *map(str, pictures))
+        self._process = answering_process(
+            "training.artworks.captioner", str(found[0].folder), *map(str, pictures)
+        )
         self.progress = Described(True, 0, len(pictures))
         self._thread = threading.Thread(
             target=self._take, args=(self._process,), name="captions", daemon=True

@@ -29,16 +29,10 @@ from styles.storage.atomic import replacing, telling, unused_name, write_bytes, 
 from styles.storage.file_reading import open_file, read_bytes, read_json, read_text
 from styles.storage.home import Home
 from styles.storage.names import clean_text, suggested_name
-from training.artworks import (
-    LONGEST_CAPTION,
-    MOST_ARTWORKS,
-    SUFFIXES,
-    caption_of,
-    full_size,
-    in_natural_order,
-    open_artwork,
-)
-from training.picture_checks import Framing, PictureCheck, Remark, framing, look_at, remarks
+from training.artworks.captions import LONGEST_CAPTION, caption_of
+from training.artworks.dataset import MOST_ARTWORKS, SUFFIXES, in_natural_order
+from training.artworks.opening import full_size, open_artwork
+from training.artworks.picture_checks import Framing, PictureCheck, Remark, framing, look_at, remarks
 
 if TYPE_CHECKING:
     from PIL.Image import Image

@@ -17,7 +17,7 @@ from styles.bases.shelf import find_source
 from styles.errors import AtelierError
 from styles.library.library import Library
 from styles.storage.home import Home
-from training.picture_checks import size_multiple_of
+from training.artworks.picture_checks import size_multiple_of
 from training.plan import TrainingPlan, plan_for
 
 PRESET_NAMES = ("quick", "balanced", "thorough")

@@ -16,7 +16,7 @@ from styles.formats.style import FAMILY_NAMES
 from styles.storage.file_reading import changed_ns
 from styles.storage.home import Home, expanded
 from styles.storage.names import clean_text, safe_name
-from training.artworks import collect
+from training.artworks.dataset import collect
 from training.checkpoint import strays
 from training.events import Failed, Finished
 from training.job import HELD_BY_ANOTHER, LONGEST_FILE_NAME, Job, State, jobs_in

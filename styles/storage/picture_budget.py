@@ -13,6 +13,7 @@ from styles.errors import PictureError
 if TYPE_CHECKING:
     from PIL.Image import Image
 
+MOST_PIXELS = 179_000_000  # Pillow's own limit for a decompression bomb
 MOST_BYTES = 1_150_000_000  # of one picture, unpacked and brought to RGB
 # Of one that is only shown small, on a card or among previews: 64 megapixels of a PNG.
 SHOWN_BYTES = 512_000_000
@@ -20,6 +21,17 @@ RGB_BYTES = 4  # a pixel, as Pillow keeps it
 PIXEL_BYTES = {"1": 1, "L": 1, "P": 1, "I;16": 2, "I;16L": 2, "I;16B": 2, "I;16N": 2}  # all others take four
 # Formats whose decoders keep whole copies: bytes a pixel until it is unpacked.
 DECODING = {"WEBP": 16, "AVIF": 16, "HEIF": 16, "GIF": 9}
+
+
+def check_pixels(width_px: int, height_px: int, name: str) -> None:
+    """Raise PictureError for a picture with more pixels than are ever opened."""
+    if width_px * height_px > MOST_PIXELS:
+        raise too_many_pixels(name)
+
+
+def too_many_pixels(name: str) -> PictureError:
+    """Return the error for a picture of that many pixels."""
+    return PictureError(f"{name} has more than {MOST_PIXELS // 1_000_000} megapixels.", "Save it smaller.")
 
 
 def check_picture(image: Image, name: str, full_size: tuple[int, int] | None = None) -> None:

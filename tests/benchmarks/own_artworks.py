@@ -18,7 +18,7 @@ from styles.bases.shelf import STARTER
 from styles.storage.home import Home
 from tests.benchmarks.learning import TRIGGER
 from tests.benchmarks.style_exam import Bench, Prompts, train_style
-from training.artworks import inspect
+from training.artworks.dataset import inspect
 from training.distance import PARTS, distance, look
 from training.starter.evaluate import PaintPlan, through_vae
 from training.starter.sheet import contact_sheet

@@ -16,8 +16,8 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
-from styles.storage.picture_budget import DECODING, MOST_BYTES
-from training.artworks import MOST_PIXELS, open_artwork
+from styles.storage.picture_budget import DECODING, MOST_BYTES, MOST_PIXELS
+from training.artworks.opening import open_artwork
 
 # Bytes a pixel at the worst moment, as the budget counts them.
 PER_PIXEL = {

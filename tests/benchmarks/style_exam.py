@@ -17,7 +17,8 @@ from styles.bases.base import Base, open_base
 from styles.formats.style import Style
 from styles.formats.style_file import read_style
 from styles.storage.home import Home
-from training.artworks import collect, full_caption
+from training.artworks.captions import full_caption
+from training.artworks.dataset import collect
 from training.distance import PARTS, StyleStatistics, distance, gap_closed, look
 from training.events import Finished
 from training.job import Job

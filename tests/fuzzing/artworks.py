@@ -9,7 +9,9 @@ from random import Random
 from styles.errors import PictureError
 from tests.fuzzing.kinds import Kind, asked, shown
 from tests.fuzzing.spoiling import replace_oddly, spoiled_bytes
-from training.artworks import caption_of, full_size, inspect, open_artwork
+from training.artworks.captions import caption_of
+from training.artworks.dataset import inspect
+from training.artworks.opening import full_size, open_artwork
 
 SIDE_PX = 24
 

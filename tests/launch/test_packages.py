@@ -43,7 +43,7 @@ def test_heic_opens_where_pillow_heif_is_not_installed(tmp_path: Path) -> None:
     pillow_heif.from_pillow(Image.new("RGB", (64, 48), "teal")).save(tmp_path / "phone.heic")
     script = (
         "import sys; sys.modules['pillow_heif'] = None; from pathlib import Path; "
-        "from training.artworks import open_artwork; print(open_artwork(Path(sys.argv[1])).size)"
+        "from training.artworks.opening import open_artwork; print(open_artwork(Path(sys.argv[1])).size)"
     )
     command = [sys.executable, "-c", script, str(tmp_path / "phone.heic")]
     answer = subprocess.run(command, cwd=REPOSITORY, capture_output=True, text=True, check=True)

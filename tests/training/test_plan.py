@@ -135,7 +135,7 @@ def test_a_damaged_plan_is_refused(text: str) -> None:
 
 def test_light_modules_import_nothing_heavy() -> None:
     code = (
-        "import sys, training.plan, training.events, training.job, training.artworks, training.buckets, training.__main__;"
+        "import sys, training.plan, training.events, training.job, training.artworks, training.artworks.buckets, training.__main__;"
         "heavy = {'torch', 'diffusers', 'gradio', 'transformers', 'numpy', 'peft'} & set(sys.modules);"
         "assert not heavy, heavy"
     )

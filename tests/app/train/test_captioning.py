@@ -12,7 +12,7 @@ from app.train.captioning import Captioning
 from app.train.draft import Draft, Grid
 from styles.errors import BadInput
 from styles.storage.home import Home
-from training.captioner import captioners
+from training.artworks.captioner import captioners
 
 WORDS = [
     "[PAD]",
@@ -75,7 +75,7 @@ def draft(home: Home, tmp_path: Path) -> Draft:
 
 
 def test_without_a_captioner_that_is_said(home: Home, draft: Draft, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("training.captioner._hub_cache", lambda: home.root / "no such cache")
+    monkeypatch.setattr("training.artworks.captioner._hub_cache", lambda: home.root / "no such cache")
     captioning = Captioning(home, draft)
     assert captioning.available() == []
     with pytest.raises(BadInput, match="no captioning model"):
@@ -123,7 +123,7 @@ def test_a_captioner_that_can_not_be_opened_says_so(home: Home, draft: Draft) ->
     broken.mkdir(parents=True)
     (broken / "config.json").write_text('{"architectures": ["GitForCausalLM"]}', encoding="utf-8")
     (broken / "model.safetensors").write_bytes(b"nothing")
-    from training.captioner import describe
+    from training.artworks.captioner import describe
 
     with pytest.raises(BadInput, match="broken"):
         list(describe(broken, draft.paths()))

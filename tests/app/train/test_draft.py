@@ -14,7 +14,7 @@ from PIL import Image
 from app.train.draft import Added, Draft, Grid
 from styles.errors import BadInput, DiskFullError
 from styles.storage.home import Home
-from training.artworks import caption_of
+from training.artworks.captions import caption_of
 from training.job import Job
 from training.plan import plan_for
 

@@ -33,9 +33,9 @@ from app.train.progress import Progress
 from app.train.trainings import Trainings, numbers_of
 from styles.errors import BadInput
 from styles.storage.home import Home
+from training.artworks.picture_checks import Remark
 from training.events import Finished, PreviewReady, RolledBack, StepDone
 from training.job import Job
-from training.picture_checks import Remark
 from training.plan import TrainingPlan, plan_for
 from training.trial import Trial
 

@@ -2,7 +2,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from training.buckets import bucket_sizes, crop_box, nearest_bucket
+from training.artworks.buckets import bucket_sizes, crop_box, nearest_bucket
 
 
 @pytest.mark.parametrize(("resolution", "multiple"), [(128, 32), (512, 64), (768, 64), (64, 8), (100, 32)])

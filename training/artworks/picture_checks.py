@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal
 
 from styles.bases.part_configs import read_config
-from training.buckets import bucket_sizes, crop_box, nearest_bucket
+from training.artworks.buckets import bucket_sizes, crop_box, nearest_bucket
 
 if TYPE_CHECKING:
     import numpy as np

@@ -15,18 +15,11 @@ import pytest
 from PIL import Image, ImageCms
 
 from styles.errors import PictureError
-from training.artworks import (
-    MOST_PIXELS,
-    Artwork,
-    caption_of,
-    collect,
-    full_caption,
-    full_size,
-    inspect,
-    open_artwork,
-)
-
-from .conftest import picture
+from styles.storage.picture_budget import MOST_PIXELS
+from tests.training.conftest import picture
+from training.artworks.captions import caption_of, full_caption
+from training.artworks.dataset import Artwork, collect, inspect
+from training.artworks.opening import full_size, open_artwork
 
 RED = (200, 30, 30)
 
@@ -225,7 +218,7 @@ def test_deep_greys_are_brought_to_colours_in_strips(tmp_path: Path) -> None:
     line = b"\0" + struct.pack(">H", 999) * side
     (tmp_path / "grey.png").write_bytes(_png(side, side, 16, zlib.compress(line * side, 1), colour=0))
     look = (
-        "import resource, sys; from pathlib import Path; from training.artworks import open_artwork;"
+        "import resource, sys; from pathlib import Path; from training.artworks.opening import open_artwork;"
         "open_artwork(Path(sys.argv[1]).with_name('small.png')); peak = resource.RUSAGE_SELF;"
         "before = resource.getrusage(peak).ru_maxrss; open_artwork(Path(sys.argv[1]));"
         "print(resource.getrusage(peak).ru_maxrss - before)"

@@ -1,4 +1,4 @@
-"""Captions written by a model that is on this machine: `python -m training.captioner MODEL PICTURE...`.
+"""Captions written by a model that is on this machine: `python -m training.artworks.captioner MODEL PICTURE...`.
 
 Small captioners of the transformers library only, those that need no question: BLIP and GIT.
 Nothing is downloaded, and only safetensors weights are opened. Prints one JSON object per picture.
@@ -19,7 +19,7 @@ from styles.bases.threads import wait_passively
 from styles.errors import AtelierError, BadInput
 from styles.storage.file_reading import read_json
 from styles.storage.home import Home
-from training.artworks import open_artwork
+from training.artworks.opening import open_artwork
 
 KINDS = ("BlipForConditionalGeneration", "GitForCausalLM")  # among the `architectures` of a config.json
 LEAST_PX = 448  # pictures are decoded no smaller than this
@@ -111,7 +111,9 @@ def _folders(where: Path, pattern: str = "*") -> list[Path]:
 def main(argv: list[str] | None = None) -> int:
     """Describe pictures; prints one JSON object each and returns the exit code."""
     wait_passively()
-    parser = argparse.ArgumentParser(prog="python -m training.captioner", description="Describe pictures.")
+    parser = argparse.ArgumentParser(
+        prog="python -m training.artworks.captioner", description="Describe pictures."
+    )
     parser.add_argument("model", type=Path, help="the folder of a captioner")
     parser.add_argument("pictures", type=Path, nargs="+")
     arguments = parser.parse_args(argv)

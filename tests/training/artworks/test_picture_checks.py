@@ -13,9 +13,8 @@ from PIL import Image, ImageDraw, ImageFilter
 from styles.bases.base import open_base
 from styles.bases.inspection import inspect_base
 from styles.storage.home import Home
-from training.buckets import bucket_sizes, nearest_bucket
-from training.encode import size_multiple
-from training.picture_checks import (
+from training.artworks.buckets import bucket_sizes, nearest_bucket
+from training.artworks.picture_checks import (
     SOFT,
     TWIN_BITS,
     PictureCheck,
@@ -25,6 +24,7 @@ from training.picture_checks import (
     remarks,
     size_multiple_of,
 )
+from training.encode import size_multiple
 
 PX, MULTIPLE = 128, 32
 
