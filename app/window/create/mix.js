@@ -10,6 +10,8 @@ let state = { rows: [], mode: "sum" };
 let view = { live: true, strengths: false, ...JSON.parse(localStorage.getItem(VIEW) ?? "{}") };
 let advice = null;
 let opened = new Set(); // ids of the cards that show all their knobs
+const additions = new Set(); // ids of styles that were added since a mix was last put here
+let learning = 0; // how many mixes were put here
 
 const chips = el("div", { class: "chips", role: "group", "aria-label": words.chips });
 const cards = el("div", { class: "style-rows" });
@@ -72,33 +74,44 @@ const per = (row) => (view.strengths && advice && advice.at_1[row.style]) || 1; 
 
 // A style that was just made is painted with alone and whole: the others are muted, a click away.
 async function show(handle) {
-  state.rows = state.rows.filter((row) => row.style !== handle);
-  for (const row of state.rows) Object.assign(row, { muted: true, solo: false });
-  const others = state.rows;
-  state.rows = [];
-  await add(handle);
-  state.rows = [...state.rows, ...others].slice(0, MOST_ROWS);
+  const card = await cardOfStyle(handle);
+  const problem = problemOf(card);
+  adder.status.textContent = problem;
+  if (problem) return;
+  known.set(card.id, card);
+  const others = state.rows.filter((row) => row.style !== card.id);
+  for (const row of others) Object.assign(row, { muted: true, solo: false });
+  state.rows = [newRow(card, card.weight), ...others].slice(0, MOST_ROWS);
+  additions.add(card.id);
   changed();
 }
 
+// Answers with what went wrong, in words, or with nothing.
 async function add(handle) {
-  const card = await asked(server.style, { style: handle });
-  if (!card || card.problem || card.missing || state.rows.some((row) => row.style === card.id)) return;
+  const card = await cardOfStyle(handle);
+  const problem = problemOf(card);
+  if (problem || state.rows.some((row) => row.style === card.id)) return problem;
+  if (state.rows.length >= MOST_ROWS) return filled(words.full, { count: MOST_ROWS });
   known.set(card.id, card);
-  if (state.rows.length >= MOST_ROWS) return;
-  const weight = state.rows.length ? card.weight / 2 : card.weight;
-  state.rows.push({
-    style: card.id, name: card.name, weight, muted: false, solo: false, composition: 1, texture: 1, schedule: null, word: true,
-  });
+  state.rows.push(newRow(card, state.rows.length ? card.weight / 2 : card.weight));
+  additions.add(card.id);
   changed();
+  return "";
 }
+
+// The card of a style as the library has it now; null where the server does not answer.
+const cardOfStyle = (style, name = "") => asked(server.style, { style, name });
+const problemOf = (card) => (card ? (card.problem ?? card.missing ?? "") : words.no_server);
+const newRow = (card, weight) => ({
+  style: card.id, name: card.name, weight, muted: false, solo: false, composition: 1, texture: 1, schedule: null, word: true,
+});
 
 // Drawing
 
 function draw() {
   cards.replaceChildren(...state.rows.map(cardOf));
   if (!state.rows.length) cards.append(el("p", { class: "quiet" }, words.nothing));
-  adder.hidden = state.rows.length >= MOST_ROWS;
+  adder.element.hidden = state.rows.length >= MOST_ROWS;
   mixing.hidden = state.rows.length < 2;
   mode.value = state.mode;
   live.checked = view.live;
@@ -220,31 +233,40 @@ element.replaceChildren(
   el("div", { class: "mix-head" }, el("h2", {}, words.styles),
     el("label", { class: "inline", title: words.strengths_help }, strengths, words.strengths),
     el("label", { class: "inline", title: words.live_help }, live, words.live)),
-  cards, adder, said, mixing, blendShelf(words, server, {
+  cards, adder.element, adder.status, said, mixing, blendShelf(words, server, {
     now: () => state,
     put: async (mix) => {
       const left_out = new Set(state.rows.filter((row) => !row.word).map((row) => row.style));
-      await learn({ ...mix, rows: mix.rows.map((row) => ({ ...row, word: !left_out.has(row.style) })) });
-      changed();
+      if (await learn({ ...mix, rows: mix.rows.map((row) => ({ ...row, word: !left_out.has(row.style) })) })) changed();
     },
   }),
 );
 
-// Show another mix, once its styles are known. A style that was made anew is followed by its name.
+// Show another mix once its styles are known, and tell whether it is shown: not where yet another one was put here
+// meanwhile. What was added meanwhile is added to it, and what was added before the page had the artist's last mix back.
 async function learn(given) {
-  state = { ...state, ...given, rows: given.rows ?? [] };
-  for (const row of [...state.rows]) {
-    if (!known.has(row.style)) {
-      const card = await asked(server.style, { style: row.style, name: row.name ?? "" });
-      const id = card?.id ?? row.style;
-      known.set(id, { ...card, id });
-      row.style = id;
-    }
-    row.name = nameOf(row);
-  }
-  const first = (row, place) => state.rows.findIndex((one) => one.style === row.style) === place;
-  state.rows = state.rows.filter(first);
+  const now = ++learning;
+  if (window.atelierRestored) additions.clear();
+  const rows = (given.rows ?? []).map((row) => ({ ...row }));
+  for (const row of rows) if (!known.has(row.style)) await follow(row);
+  if (now !== learning) return false;
+  const added = state.rows.filter((row) => additions.has(row.style));
+  state = { ...state, ...given, rows: unique([...rows, ...added]).slice(0, MOST_ROWS) };
+  for (const row of state.rows) row.name = nameOf(row);
+  return true;
 }
+
+// Look a style of the mix up. One that was made anew is followed by its name.
+async function follow(row) {
+  const card = await cardOfStyle(row.style, row.name ?? "");
+  if (!card) return;
+  const id = card.id ?? row.style;
+  known.set(id, { ...card, id });
+  if (opened.delete(row.style)) opened.add(id);
+  row.style = id;
+}
+
+const unique = (rows) => rows.filter((row, place) => rows.findIndex((one) => one.style === row.style) === place);
 
 // What the server says of the styles of the mix is not what is shown: they were changed elsewhere, as in another tab.
 let toldOf = "";
@@ -257,18 +279,29 @@ function refreshIfChanged(here) {
 }
 
 async function take() {
-  await learn(JSON.parse(JSON.stringify(props.value ?? {})));
+  if (await learn(JSON.parse(JSON.stringify(props.value ?? {})))) drawLearnt();
+}
+
+function drawLearnt() {
   keep();
   draw();
   tell();
 }
 
-// A style that another room sends here, and styles that were taken away meanwhile.
+// Styles that were changed or taken away meanwhile, and one that another room sends here.
 async function visited() {
+  for (const row of [...state.rows]) {
+    await follow(row);
+    row.name = nameOf(row);
+  }
+  state.rows = unique(state.rows);
+  drawLearnt();
+  await showSent();
+}
+
+async function showSent() {
   const sent = sessionStorage.getItem("atelier.add-style");
   sessionStorage.removeItem("atelier.add-style");
-  known.clear();
-  await take();
   if (sent) await show(sent);
 }
 
@@ -279,4 +312,4 @@ document.addEventListener("visibilitychange", () => {
   const typing = cards.contains(document.activeElement); // what is half typed would be lost
   if (!document.hidden && element.offsetParent && !typing) visited();
 });
-visited();
+take().then(showSent);

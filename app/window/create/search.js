@@ -1,4 +1,5 @@
 // Finding a style to add: a field, and a list that follows what is typed. The pattern is ARIA's combobox.
+// `add` takes the handle of a style and answers with what went wrong, in words, or with nothing.
 
 function styleSearch(words, server, add, mixed) {
   const PAUSE_MS = 150;
@@ -7,29 +8,35 @@ function styleSearch(words, server, add, mixed) {
   const field = el("input", {
     type: "text", role: "combobox", "aria-label": words.add, "aria-controls": list.id, "aria-expanded": "false",
     "aria-autocomplete": "list", autocomplete: "off", placeholder: words.add_hint,
-    onfocus: () => look(), oninput: () => { clearTimeout(typing); typing = setTimeout(look, PAUSE_MS); },
+    onfocus: () => look(), oninput: () => { status.textContent = ""; clearTimeout(typing); typing = setTimeout(look, PAUSE_MS); },
     // Not where it has the focus again: whoever adds two styles in a row would lose the second.
     onblur: () => setTimeout(() => document.activeElement === field || close(), 150), onkeydown: keyed,
   });
+  const status = el("p", { role: "status", class: "bad not-added" });
 
+  // The styles for the words in the field. They are shown, unless they were overtaken by other words or the field was left.
   async function look() {
     clearTimeout(typing);
-    const now = ++asking, wanted = field.value;
-    const told = await asked(server.styles, { words: wanted, without: mixed(), base: window.atelierBase ?? "" });
-    if (now !== asking || document.activeElement !== field) return;
-    searched = wanted;
-    found = told && !told.problem ? told.styles : [];
-    at = found.length && field.value ? 0 : -1;
-    list.replaceChildren(...found.map(choice));
-    if (!found.length) list.append(el("li", { class: "quiet none" }, told ? told.problem ?? words.none_found : words.no_server));
-    if (told && told.more) list.append(el("li", { class: "quiet none" }, filled(words.more_found, { count: told.more })));
-    list.hidden = false;
-    field.setAttribute("aria-expanded", "true");
-    mark();
+    const now = ++asking, sought = field.value;
+    const answer = await asked(server.styles, { words: sought, without: mixed(), base: window.atelierBase ?? "" });
+    const problem = answer ? answer.problem : words.no_server;
+    const styles = problem ? [] : answer.styles;
+    if (now === asking && document.activeElement === field) {
+      searched = sought;
+      found = styles;
+      at = found.length && sought ? 0 : -1;
+      list.replaceChildren(...found.map(choice));
+      if (!found.length) list.append(el("li", { class: "quiet none" }, problem ?? words.none_found));
+      if (answer?.more) list.append(el("li", { class: "quiet none" }, filled(words.more_found, { count: answer.more })));
+      list.hidden = false;
+      field.setAttribute("aria-expanded", "true");
+      mark();
+    }
+    return { styles, problem };
   }
 
-  function choice(card, place) {
-    return el("li", { role: "option", id: `style-choice-${place}`, "aria-selected": "false", onmousedown: (event) => { event.preventDefault(); take(place); } },
+  function choice(card) {
+    return el("li", { role: "option", id: `style-choice-${found.indexOf(card)}`, "aria-selected": "false", onmousedown: (event) => { event.preventDefault(); take(card, field.value); } },
       card.thumb ? el("img", { class: "thumb", alt: "", src: card.thumb }) : el("div", { class: "thumb" }),
       el("span", {}, card.name, card.trigger ? el("small", {}, card.trigger) : null));
   }
@@ -40,11 +47,26 @@ function styleSearch(words, server, add, mixed) {
     list.querySelector("[aria-selected=true]")?.scrollIntoView({ block: "nearest" });
   }
 
-  function take(place) {
-    if (!found[place]) return;
-    add(found[place].handle);
-    field.value = "";
+  // What is marked; where the list is not yet that of the words in the field, the first style for them.
+  async function choose() {
+    const typed = field.value;
+    if (typed === searched && !list.hidden) return found[at] && take(found[at], typed);
+    const { styles, problem } = await look();
+    if (problem) say(problem, typed);
+    else if (typed && styles.length) await take(styles[0], typed);
+    else if (typed) say(words.none_found, typed);
+  }
+
+  // Whoever adds a style in vain has not typed in vain: the words come back.
+  async function take(card, typed) {
+    if (field.value === typed) field.value = "";
     close();
+    say(await add(card.handle), typed);
+  }
+
+  function say(problem, typed) {
+    status.textContent = problem ?? "";
+    if (problem && !field.value) field.value = typed;
   }
 
   function close() {
@@ -64,12 +86,12 @@ function styleSearch(words, server, add, mixed) {
       mark();
     } else if (event.key === "Enter" && !event.ctrlKey) {
       event.preventDefault();
-      field.value === searched && !list.hidden ? take(at) : look().then(() => take(at));
+      choose();
     } else if (event.key === "Escape" && !list.hidden) {
       event.preventDefault();
       close();
     }
   }
 
-  return el("div", { class: "adder" }, field, list);
+  return { element: el("div", { class: "adder" }, field, list), status };
 }

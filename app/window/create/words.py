@@ -15,6 +15,7 @@ def mix_words() -> dict[str, str]:
         "nothing": say("No styles in the mix: the base paints alone."),
         "add": say("Add a style"),
         "add_hint": say("Add a style: type its name or trigger word"),
+        "full": say("There is room for {count} styles in a mix.", count="{count}"),
         "none_found": say("No style here has these words."),
         "more_found": say("and {count} more: type to find them", count="{count}"),
         "live": say("Paint as I move"),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -53,10 +54,7 @@ def page(browser: Any, served: Served, library: Library) -> Iterator[Any]:
     page.get_by_label("Paint as I move").uncheck()
     for name in ("Ink", "Rings"):
         if not page.get_by_role("article", name=name).count():
-            page.get_by_role("combobox", name="Add a style").fill(name)
-            page.get_by_role("option", name=name).first.wait_for()
-            page.get_by_role("combobox", name="Add a style").press("Enter")
-            page.get_by_role("article", name=name).wait_for()
+            add(page, name)
     for name in page.get_by_role("article").evaluate_all("all => all.map(one => one.ariaLabel)"):
         if name not in ("Ink", "Rings"):
             page.get_by_role("button", name=f"Take {name} out of the mix").click()
@@ -65,6 +63,19 @@ def page(browser: Any, served: Served, library: Library) -> Iterator[Any]:
     page.get_by_label("number input for Steps").press("Enter")
     yield page
     context.close()
+
+
+def add(page: Any, name: str) -> None:
+    """Add a style by the keyboard; again where the page says that it did not work, as when the disk is busy."""
+    field, said = page.get_by_role("combobox", name="Add a style"), page.locator("#create-mix .not-added")
+    field.fill(name)
+    page.get_by_role("option", name=name).first.wait_for()
+    for _ in range(3):
+        field.press("Enter")
+        page.get_by_role("article", name=name).or_(said.filter(has_text=re.compile("."))).first.wait_for()
+        if page.get_by_role("article", name=name).count():
+            return
+    pytest.fail(said.inner_text())
 
 
 def paint(page: Any, home: Path) -> Any:
@@ -97,6 +108,28 @@ def test_a_style_that_is_unmuted_brings_its_word(page: Any, served: Served) -> N
     expect(chips.filter(has_text="ink")).to_have_class("chip")
     expect(chips.filter(has_text="rings")).to_have_class("chip off")
     assert paint(page, served.home).prompt.startswith("ink, ")
+
+
+def test_a_style_that_was_not_added_is_told_and_asked_for_again(page: Any) -> None:
+    from playwright.sync_api import expect
+
+    expect.set_options(timeout=PATIENCE_MS)
+    field = page.get_by_role("combobox", name="Add a style")
+    page.route(
+        "**/component_server/",
+        lambda route: (
+            route.abort() if route.request.post_data_json["fn_name"] == "style" else route.continue_()
+        ),
+    )
+    field.fill("Other")
+    page.get_by_role("option", name="Other").first.wait_for()
+    field.press("Enter")
+    page.get_by_role("status").filter(has_text="Atelier does not answer").first.wait_for()
+    expect(field).to_have_value("Other")
+    page.unroute("**/component_server/")
+    field.press("Enter")
+    page.get_by_role("button", name="Take Other out of the mix").click()
+    expect(page.locator("#create-mix .not-added")).to_be_empty()
 
 
 def test_a_style_that_goes_and_comes_back_is_followed(page: Any, served: Served, library: Library) -> None:
