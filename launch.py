@@ -40,6 +40,7 @@ Options:
   --window        open a window of its own instead of the browser (where pywebview is installed)
   --no-venv       use this Python and its packages as they are, install nothing
   --json          answer with one JSON object on standard output
+  --version       which version of Atelier this is
   -h, --help      this text; after a command, all that the command can be given
 """
 
@@ -253,6 +254,11 @@ def main(argv: list[str]) -> int:
     wants_help = "-h" in argv or "--help" in argv
     if command == "help" or (command is None and wants_help):
         print(HELP, end="")
+        return 0
+    if command is None and "--version" in argv:
+        from styles.storage.version import version
+
+        print(f"Atelier {version()}")
         return 0
     from styles.bases.threads import wait_passively
 

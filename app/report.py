@@ -14,11 +14,11 @@ from app.machine import look_at
 from styles.errors import AtelierError
 from styles.storage.file_reading import read_bytes, why
 from styles.storage.home import Home
+from styles.storage.version import version
 
 if TYPE_CHECKING:
     from app.studio import Studio
 
-PROJECT = Path(__file__).resolve().parent.parent
 LAST_LINES = 60
 LARGEST_LOG = 64 << 20  # bytes
 # Parts that a picture or a training goes through; their licences are told in the window.
@@ -89,24 +89,6 @@ def without_private(line: str) -> str:
     except (OSError, KeyError, ImportError):
         return line
     return re.sub(rf"\b{re.escape(name)}\b", "(user)", line) if len(name) > 2 else line
-
-
-def version() -> str:
-    """The commit that this copy of Atelier is at, or that it is a copy without one."""
-    git = PROJECT / ".git"
-    try:
-        head = (git / "HEAD").read_text(encoding="utf-8").strip()
-        if head.startswith("ref: "):
-            loose = git / head[5:]
-            packed = git / "packed-refs"
-            if loose.is_file():
-                head = loose.read_text(encoding="utf-8").strip()
-            else:
-                rows = packed.read_text(encoding="utf-8").splitlines()
-                head = next(row.split()[0] for row in rows if row.endswith(" " + head[5:]))
-        return head[:10]
-    except (OSError, StopIteration, UnicodeDecodeError):
-        return "(a copy without its history)"
 
 
 def libraries() -> list[tuple[str, str]]:

@@ -14,6 +14,7 @@ from styles.bases.slices import in_slices
 from styles.generation.prompts import cut_words
 from styles.generation.recipe import Recipe
 from styles.generation.request import CreateRequest, Order
+from styles.storage.version import version
 
 BLACK = 3  # of 255: a picture with nothing brighter is black to the eye
 
@@ -146,9 +147,9 @@ def _recipe(base: Base, order: Order, names: dict[str, str], pictures: int, row:
 def _versions(request: CreateRequest) -> tuple[tuple[str, str], ...]:
     import diffusers
 
-    versions = (("diffusers", diffusers.__version__), ("torch", torch.__version__))
-    if request.source is None:
-        return versions
-    import PIL
+    versions = {"atelier": version(), "diffusers": diffusers.__version__, "torch": torch.__version__}
+    if request.source is not None:
+        import PIL
 
-    return (versions[0], ("pillow", PIL.__version__), versions[1])  # it brings the source to size
+        versions["pillow"] = PIL.__version__  # it brings the source to size
+    return tuple(sorted(versions.items()))

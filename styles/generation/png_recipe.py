@@ -103,7 +103,7 @@ def parameters_text(recipe: Recipe) -> str:
         fields["Denoising strength"] = f"{recipe.source_strength:g}"
     if hashes:
         fields["Lora hashes"] = ", ".join(hashes)
-    fields["Version"] = "Atelier"
+    fields["Version"] = f"Atelier {dict(recipe.versions).get('atelier', '')}".strip()
     lines.append(", ".join(f"{name}: {_quoted(value)}" for name, value in fields.items() if value))
     return "\n".join(lines)
 

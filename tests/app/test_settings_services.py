@@ -16,6 +16,7 @@ from app.studio import Studio
 from styles.errors import BadInput, JobError, SettingsError
 from styles.library.library import Library
 from styles.storage.home import Home
+from styles.storage.version import version
 from training.job import jobs_in
 from training.leftovers import clear
 
@@ -81,6 +82,7 @@ def test_the_report_says_what_runs_and_nothing_of_the_artist(home_with_style: Pa
     except ValueError as error:
         write_surprise(studio.home, error, "painting")
     text = report(studio)
+    assert text.startswith(f"Atelier {version()}\n")
     assert "torch: " in text and "1 styles, 1 trainings" in text and "ValueError" in text and "line " in text
     for private in ("secret", "Rings", str(home_with_style), "odd", str(Path.home())):
         assert private not in text

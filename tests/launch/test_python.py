@@ -6,6 +6,7 @@ import ast
 import shutil
 import subprocess
 import sys
+import tomllib
 from pathlib import Path
 
 import pytest
@@ -13,6 +14,7 @@ import pytest
 import launch
 
 ROOT = Path(__file__).resolve().parents[2]
+PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))
 
 
 @pytest.mark.parametrize("version", [(3, 11, 0), (3, 12, 4), (3, 13, 0), (3, 14, 2)])
@@ -87,6 +89,25 @@ def test_pytest_gets_only_its_own_options(given: list[str], handed_on: list[str]
     assert launch.pytest_options(["--home", "test", "test", *given]) == handed_on
 
 
+def test_the_version_is_told_before_setup(tmp_path: Path) -> None:
+    _copy_launcher(tmp_path)
+    answer = _run_bare(tmp_path, "--version")
+    assert (answer.returncode, answer.stdout) == (0, f"Atelier {PROJECT['project']['version']}\n")
+    assert not (tmp_path / ".venv").exists()
+
+
+def test_readme_launcher_and_tools_name_the_same_pythons() -> None:
+    oldest, newest = (f"{major}.{minor}" for major, minor in (launch.OLDEST, launch.NEWEST))
+    readme = (ROOT / "README.md").read_text(encoding="utf-8")
+    assert (
+        f"You need [Python](https://www.python.org/downloads/) {oldest} to {newest}, nothing else." in readme
+    )
+    beyond = f"{launch.NEWEST[0]}.{launch.NEWEST[1] + 1}"
+    assert PROJECT["project"]["requires-python"] == f">={oldest},<{beyond}"  # ruff takes its target from it
+    assert PROJECT["tool"]["mypy"]["python_version"] == oldest
+    assert "target-version" not in PROJECT["tool"]["ruff"]
+
+
 def test_help_for_a_command_answers_before_setup(tmp_path: Path) -> None:
     _copy_launcher(tmp_path)
     answer = _run_bare(tmp_path, "styles", "--help")
@@ -140,6 +161,7 @@ def _copy_launcher(folder: Path) -> None:
     """launch.py and all that it may use before anything is installed."""
     shutil.copy(ROOT / "launch.py", folder)
     shutil.copy(ROOT / "requirements.txt", folder)
+    shutil.copy(ROOT / "pyproject.toml", folder)
     (folder / "app").mkdir()
     shutil.copy(ROOT / "app" / "__init__.py", folder / "app")
     for package in ("app/setup", "styles"):

@@ -13,13 +13,14 @@ from app.drawing import as_markdown, facts_table
 from app.i18n import say
 from app.key import open_port
 from app.machine import look_at
-from app.report import libraries, newest_log, report, version
+from app.report import libraries, newest_log, report
 from app.settings import DEVICES, PRECISIONS
 from app.studio import Studio
 from app.window.server.answers import QUIET, answering
 from app.window.server.middleware import own_addresses
 from app.window.settings.bases import bases_section
 from app.window.tour import RELOAD
+from styles.storage.version import version
 
 ASKED: dict[str, Any] = {"show_progress": "minimal", "api_visibility": "private"}
 

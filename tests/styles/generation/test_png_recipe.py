@@ -45,7 +45,7 @@ RECIPE = Recipe(
     dtype="bf16",
     batch_shape=(3, 4, 64, 80),
     batch_index=2,
-    versions=(("torch", "2.13.0"),),
+    versions=(("atelier", "0.9.0"), ("torch", "2.13.0")),
 )
 
 
@@ -114,6 +114,7 @@ def test_a_picture_carries_its_recipe_for_us_and_others(tmp_path: Path) -> None:
     assert "Negative prompt: blurred: yes" in text
     assert "Steps: 31, Sampler: Euler a, CFG scale: 7.1" in text and "Size: 640x512" in text
     assert f'Lora hashes: "Cafe_ink: {ONE[:12]}, dots: {TWO[:12]}"' in text
+    assert text.endswith(", Version: Atelier 0.9.0")
     assert path.read_bytes() == png_bytes(picture(), RECIPE)
 
 
