@@ -13,5 +13,5 @@ def bundled_hands(folder: Path = ARTWORKS) -> list[Path]:
     """The folders of the bundled artworks, one for each hand; raises BadInput where there are fewer than two."""
     hands = sorted(path for path in folder.glob("*") if path.is_dir() and any(path.glob("*.png")))
     if len(hands) < 2:
-        raise BadInput(f"The bundled artworks are missing in {folder}.", "Get Atelier again.")
+        raise BadInput("The bundled artworks are missing in {folder}.", "Get Atelier again.", folder=folder)
     return hands[:2]

@@ -68,28 +68,41 @@ class PictureOrder:
         _check_whole("seed", self.seed, 0, MAX_SEED)
         if self.sampler is not None and self.sampler not in SAMPLERS:
             raise BadInput(
-                f"There is no sampler “{self.sampler}”.", hint=f"Choose one of: {', '.join(SAMPLERS)}."
+                "There is no sampler “{sampler}”.",
+                hint="Choose one of: {samplers}.",
+                sampler=self.sampler,
+                samplers=", ".join(SAMPLERS),
             )
         if self.guidance is not None and not 0 <= self.guidance <= MAX_GUIDANCE:
             raise BadInput(
-                f"The guidance is {self.guidance}.", hint=f"It is a number from 0 to {MAX_GUIDANCE:g}."
+                "The guidance is {guidance}.",
+                hint="It is a number from 0 to {max_guidance:g}.",
+                guidance=self.guidance,
+                max_guidance=MAX_GUIDANCE,
             )
         for side, length in (("width", self.width_px), ("height", self.height_px)):
             _check_whole(side, length, MIN_SIDE_PX, MAX_SIDE_PX)
             if length is not None and length % SIDE_STEP_PX:
                 raise BadInput(
-                    f"The {side} is {length} pixels.", hint=f"It must be a multiple of {SIDE_STEP_PX} pixels."
+                    "The {side} is {length} pixels.",
+                    hint="It must be a multiple of {side_step_px} pixels.",
+                    side=side,
+                    length=length,
+                    side_step_px=SIDE_STEP_PX,
                 )
         self._check_passes()
         if self.sheet is not None and self.count > 1:
             raise BadInput(
-                f"A {self.sheet.kind} is made of one seed, not of {self.count}.",
+                "A {kind} is made of one seed, not of {count}.",
                 hint="Ask for one after the other.",
+                kind=self.sheet.kind,
+                count=self.count,
             )
         if self.mix.balance and self.sheet is not None and self.sheet.varies:
             raise BadInput(
-                f"A {self.sheet.kind} can't be balanced: its weights would not be those that it shows.",
+                "A {kind} can't be balanced: its weights would not be those that it shows.",
                 hint="Leave the balance away, or lower the weights.",
+                kind=self.sheet.kind,
             )
 
     def _check_passes(self) -> None:
@@ -102,18 +115,22 @@ class PictureOrder:
             raise BadInput("There is no second pass.", hint="Ask for one, or leave its denoising away.")
         if self.denoise is not None and not 0 <= self.denoise <= 1:
             raise BadInput(
-                f"The denoising is {self.denoise}.",
+                "The denoising is {denoise}.",
                 hint="It is a number from 0, the picture as it is, to 1, next to nothing of it; 0.6 is usual.",
+                denoise=self.denoise,
             )
         if self.second_pass is not None and not 1 < self.second_pass <= MAX_SCALE:
             raise BadInput(
-                f"The second pass is {self.second_pass:g} times the size.",
-                hint=f"It is a number above 1, at most {MAX_SCALE:g}; 1.5 and 2 are usual.",
+                "The second pass is {second_pass:g} times the size.",
+                hint="It is a number above 1, at most {max_scale:g}; 1.5 and 2 are usual.",
+                second_pass=self.second_pass,
+                max_scale=MAX_SCALE,
             )
         if self.second_denoise is not None and not 0 < self.second_denoise <= 1:
             raise BadInput(
-                f"The denoising of the second pass is {self.second_denoise}.",
+                "The denoising of the second pass is {second_denoise}.",
                 hint="It is a number above 0, at most 1; 0.5 is usual.",
+                second_denoise=self.second_denoise,
             )
 
     @property
@@ -156,9 +173,16 @@ class TrainingOrder:
             )
         for name in self.numbers:
             if getattr(self, name, None) is not None:
-                raise BadInput(f"{name} is given twice.", hint="Give it once.")
+                raise BadInput("{name} is given twice.", hint="Give it once.", name=name)
 
 
 def _check_whole(what: str, number: int | None, low: int, high: int) -> None:
     if number is not None and not low <= number <= high:
-        raise BadInput(f"The {what} is {number}.", hint=f"It is a whole number from {low} to {high}.")
+        raise BadInput(
+            "The {what} is {number}.",
+            hint="It is a whole number from {low} to {high}.",
+            what=what,
+            number=number,
+            low=low,
+            high=high,
+        )

@@ -16,7 +16,10 @@ def hashed(password: str) -> str:
     """What is kept of a password: a salt and the scrypt hash, in hexadecimal. Raises BadInput for a short one."""
     if len(password) < SHORTEST:
         raise BadInput(
-            f"The password has {len(password)} characters.", f"Choose one with {SHORTEST} or more."
+            "The password has {count} characters.",
+            "Choose one with {shortest} or more.",
+            count=len(password),
+            shortest=SHORTEST,
         )
     salt = secrets.token_bytes(16)
     return f"{salt.hex()}:{_scrypt(password, salt).hex()}"

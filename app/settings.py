@@ -38,7 +38,10 @@ class Settings:
             switch = getattr(self, name)
             if not isinstance(switch, bool):
                 raise SettingsError(
-                    f"The setting {name} is {clean_text(repr(switch), 80)}.", hint="It must be true or false."
+                    "The setting {name} is {value}.",
+                    hint="It must be true or false.",
+                    name=name,
+                    value=clean_text(repr(switch), 80),
                 )
         if not isinstance(self.password, str):
             raise SettingsError("The setting password is no text.", hint="Choose a password anew.")
@@ -53,8 +56,11 @@ class Settings:
         ):
             if value not in known:
                 raise SettingsError(
-                    f"The setting {name} is {clean_text(repr(value), 80)}.",
-                    hint=f"Choose one of {', '.join(known)}.",
+                    "The setting {name} is {value}.",
+                    hint="Choose one of {allowed}.",
+                    name=name,
+                    value=clean_text(repr(value), 80),
+                    allowed=", ".join(known),
                 )
 
     @staticmethod
@@ -72,11 +78,15 @@ class Settings:
             return Settings()
         except (OSError, ValueError) as error:
             raise SettingsError(
-                f"The settings in {path} can't be read ({why(error)}).",
+                "The settings in {path} can't be read ({reason}).",
                 hint="Delete that file to begin again.",
+                path=path,
+                reason=why(error),
             ) from error
         if not isinstance(saved, dict):
-            raise SettingsError(f"{path} holds no settings.", hint="Delete that file to begin again.")
+            raise SettingsError(
+                "{path} holds no settings.", hint="Delete that file to begin again.", path=path
+            )
         known = {field.name for field in fields(Settings)}
         return Settings(**{name: value for name, value in saved.items() if name in known})
 

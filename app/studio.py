@@ -248,7 +248,10 @@ class Studio:
                 if cancelled():
                     raise Cancelled("Stopped.")
                 raise JobError(
-                    f"“{job.name}” has not paused within {PAUSE_PATIENCE_SECONDS} s.", "Try again later."
+                    "“{training}” has not paused within {pause_patience_seconds} s.",
+                    "Try again later.",
+                    training=job.name,
+                    pause_patience_seconds=PAUSE_PATIENCE_SECONDS,
                 )
             time.sleep(0.2)
 
@@ -351,7 +354,7 @@ class Studio:
     def _running(self, job_id: str) -> Job:
         job = self.trainings.job(job_id)
         if self.trainings.state(job) != "running":
-            raise JobError(f"“{job.name}” is not training now.")
+            raise JobError("“{training}” is not training now.", training=job.name)
         return job
 
     def follow(self, job: Job) -> Iterator[Progress]:

@@ -30,30 +30,51 @@ from __future__ import annotations
 import errno
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from typing import Any
+
+from styles.text import Text
 
 LONGEST = 1400  # characters of a message or a hint; what is longer quotes something without end
 
 
 def _fit_to_show(text: str) -> str:
     """Return a text, which may quote anything, without what turns its letters round or can't be written, and bounded."""
-    if not text.isprintable():
-        text = "".join(
-            letter if letter.isprintable() or letter == "\n" else " " * letter.isspace()
-            for letter in text[: 4 * LONGEST]
-        )
-    return text if len(text) <= LONGEST else text[: LONGEST - 1] + "…"
+    if text.isprintable() and len(text) <= LONGEST:
+        return text
+    if isinstance(text, Text) and text.values:
+        values = {
+            name: _fit_to_show(value) if isinstance(value, str) else value
+            for name, value in text.values.items()
+        }
+        text = Text(text.template, text.plural, **values)
+    shown = "".join(
+        letter if letter.isprintable() or letter == "\n" else " " * letter.isspace()
+        for letter in text[: 4 * LONGEST]
+    )
+    shown = shown if len(shown) <= LONGEST else shown[: LONGEST - 1] + "…"
+    return text if shown == text else shown
 
 
 class AtelierError(Exception):
-    """Base of all errors with a text for the artist; anything else is our own mistake."""
+    """Base of all errors with a text for the artist; anything else is our own mistake.
+
+    `message` and `hint` are literal templates, which `values` are put into, or finished texts. Both read in English;
+    whoever shows them asks `app.i18n` for the artist's language.
+    """
 
     exit_code = 1
 
-    def __init__(self, message: str, hint: str = "") -> None:
-        message, hint = _fit_to_show(message), _fit_to_show(hint)
-        super().__init__(message, hint)
-        self.message = message
-        self.hint = hint
+    def __init__(self, message: str, hint: str = "", **values: Any) -> None:
+        self.message, self.hint = (
+            Text.as_it_is(_fit_to_show(text if isinstance(text, Text) else Text(text, **values)))
+            for text in (message, hint)
+        )
+        super().__init__(self.message, self.hint)
+
+    @property
+    def text(self) -> Text:
+        """Message and hint as one."""
+        return Text.joined(" ", [self.message, self.hint]) if self.hint else self.message
 
     def __str__(self) -> str:
         return f"{self.message} {self.hint}".strip()
@@ -95,8 +116,10 @@ class TooLarge(BadInput):
     It carries the time that it would take, and the largest size of its shape that suits the base.
     """
 
-    def __init__(self, message: str, hint: str, *, seconds: float, width_px: int, height_px: int) -> None:
-        super().__init__(message, hint)
+    def __init__(
+        self, message: str, hint: str, *, seconds: float, width_px: int, height_px: int, **values: Any
+    ) -> None:
+        super().__init__(message, hint, **values, width_px=width_px, height_px=height_px)
         self.seconds = seconds
         self.width_px, self.height_px = width_px, height_px
 
@@ -181,9 +204,9 @@ def is_out_of_memory(error: BaseException | None) -> bool:
 
 @contextmanager
 def memory_told(
-    message: str, hint: str, error_class: Callable[[str, str], AtelierError] = OutOfMemory
+    message: str, hint: str, error_class: Callable[..., AtelierError] = OutOfMemory, **values: Any
 ) -> Iterator[None]:
-    """Raise `error_class` with these words where the block runs out of memory; our own OutOfMemory keeps its own."""
+    """Raise `error_class` with these texts where the block runs out of memory; our own OutOfMemory keeps its own."""
     try:
         yield
     except OutOfMemory:
@@ -191,4 +214,4 @@ def memory_told(
     except Exception as error:
         if not is_out_of_memory(error):
             raise
-        raise error_class(message, hint) from error
+        raise error_class(message, hint, **values) from error

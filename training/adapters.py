@@ -81,19 +81,27 @@ def continue_style(weights: dict[str, Tensor], style: Style, plan: TrainingPlan)
     strange = [layer.name for layer in style.layers if layer.network != "unet" or layer.path not in paths]
     if strange:
         raise PlanError(
-            f"{style.card.name} changes {strange[0]} and {len(strange) - 1} more layers that this plan does not train.",
+            "{style} changes {strange} and {count} more layers that this plan does not train.",
             "Train it on cross- and self-attention, or start a new style.",
+            style=style.card.name,
+            strange=strange[0],
+            count=len(strange) - 1,
         )
     for layer in style.layers:
         if layer.down.ndim != 2 or layer.rank > plan.rank:
             raise PlanError(
-                f"{style.card.name} has rank {layer.rank}, the plan only {plan.rank}.",
-                f"Continue it with rank {layer.rank} or more.",
+                "{style} has rank {rank}, the plan only {plan_rank}.",
+                "Continue it with rank {rank} or more.",
+                style=style.card.name,
+                rank=layer.rank,
+                plan_rank=plan.rank,
             )
         down, up = weights[f"{layer.path}.down"], weights[f"{layer.path}.up"]
         if tuple(layer.down.shape[1:]) != tuple(down.shape[1:]) or layer.up.shape[0] != up.shape[0]:
             raise PlanError(
-                f"{style.card.name} was made for another base.", "Continue it on the base it is for."
+                "{style} was made for another base.",
+                "Continue it on the base it is for.",
+                style=style.card.name,
             )
         # The plan's own scale is applied from now on: the difference goes into `up`.
         factor = layer.scale / (plan.alpha / plan.rank)

@@ -186,7 +186,9 @@ def _key(base: Base, job: Job, plan: TrainingPlan, captions: list[str], companio
         try:
             data = artwork.path.read_bytes()
         except OSError as error:
-            raise JobError(f"{job.folder.name} has lost its artworks.", "Start the training anew.") from error
+            raise JobError(
+                "{training} has lost its artworks.", "Start the training anew.", training=job.folder.name
+            ) from error
         digest.update(hashlib.sha256(data).digest())
     return digest.hexdigest()
 
@@ -212,11 +214,16 @@ def check_trainable(base: Base, plan: TrainingPlan) -> None:
     """Raise PlanError when the plan was made for another kind of base than the one that is open."""
     if base.family != plan.base_family:
         raise PlanError(
-            f"The plan is for a base of family {plan.base_family}, but {base.name} is {base.family}.",
+            "The plan is for a base of family {base_family}, but {base} is {family}.",
             "Start the training anew with this base.",
+            base_family=plan.base_family,
+            base=base.name,
+            family=base.family,
         )
     if base.prediction_type not in ("epsilon", "v_prediction"):
         raise PlanError(
-            f"{base.name} predicts {base.prediction_type}.",
+            "{base} predicts {prediction_type}.",
             "Only noise (epsilon) and v-prediction can be trained.",
+            base=base.name,
+            prediction_type=base.prediction_type,
         )

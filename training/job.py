@@ -100,7 +100,11 @@ class Job:
         """Return the job in an existing folder; raises JobError when it is none."""
         job = cls(Path(folder).resolve())
         if not os.path.isfile(job.folder / "plan.json"):
-            raise JobError(f"{folder} is not a job folder.", "It has no plan.json; start the training anew.")
+            raise JobError(
+                "{folder} is not a job folder.",
+                "It has no plan.json; start the training anew.",
+                folder=folder,
+            )
         return job
 
     @property
@@ -111,7 +115,9 @@ class Job:
         except UnicodeDecodeError as error:
             raise PlanError("The job's plan is not readable.", "Start the training anew.") from error
         except OSError as error:
-            raise JobError(f"{self.folder} has no readable plan.", "Start the training anew.") from error
+            raise JobError(
+                "{folder} has no readable plan.", "Start the training anew.", folder=self.folder
+            ) from error
 
     @property
     def name(self) -> str:
@@ -127,12 +133,12 @@ class Job:
             _ = self.plan
             if os.path.lexists(self.journal):
                 if not os.path.exists(self.journal):
-                    raise JobError(f"{self.journal} is a link that leads nowhere.", MOVE_AWAY)
+                    raise JobError("{journal} is a link that leads nowhere.", MOVE_AWAY, journal=self.journal)
                 with _reading(self.journal), open_file(self.journal):
                     pass
             lock = self.folder / "lock"
             if os.path.lexists(lock) and not os.path.isfile(lock):
-                raise JobError(f"{lock} is no file, as it has to be.", MOVE_AWAY)
+                raise JobError("{lock} is no file, as it has to be.", MOVE_AWAY, lock=lock)
         except AtelierError as error:
             return error
         return None
@@ -151,7 +157,7 @@ class Job:
             sizes = [_size(row["size_px"]) for row in rows]
         except (OSError, ValueError, KeyError, TypeError) as error:
             raise JobError(
-                f"{self.folder.name} has lost its artworks.", "Start the training anew."
+                "{training} has lost its artworks.", "Start the training anew.", training=self.folder.name
             ) from error
         return tuple(
             Artwork(path, full_caption(caption_of(path), trigger), size)
@@ -226,7 +232,7 @@ class Job:
                 lock.acquire()
         except Timeout as error:
             raise JobHeldError(
-                f"{self.folder.name} is being trained already.", "Wait, or pause it first."
+                "{training} is being trained already.", "Wait, or pause it first.", training=self.folder.name
             ) from error
         try:
             yield
@@ -276,7 +282,9 @@ def _reading(path: Path) -> Iterator[None]:
     except FileNotFoundError:
         raise
     except OSError as error:
-        raise JobError(f"{path} can't be read: {error.strerror}.", MOVE_AWAY) from error
+        raise JobError(
+            "{path} can't be read: {reason}.", MOVE_AWAY, path=path, reason=error.strerror
+        ) from error
 
 
 def jobs_in(folder: Path) -> list[Job]:

@@ -29,7 +29,9 @@ def clear(job: Job) -> int:
     """
     if not _done(job):
         raise JobError(
-            f"“{job.name}” is not finished.", "Its copies are needed to go on; stop it first, or keep them."
+            "“{training}” is not finished.",
+            "Its copies are needed to go on; stop it first, or keep them.",
+            training=job.name,
         )
     freed = 0
     with job.held():

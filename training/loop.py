@@ -103,8 +103,9 @@ def _run(
     check_trainable(base, plan)
     if start and start.progress.base_fingerprint != base.fingerprint:
         raise TrainingFailed(
-            f"{base.name} is not the base that this training began with.",
+            "{base} is not the base that this training began with.",
             "Bring that base back, or start anew.",
+            base=base.name,
         )
     if start:
         use(start.progress.threads)
@@ -264,8 +265,10 @@ def _roll_back(trainer: Trainer, folder: Any) -> RolledBack:
     rollbacks = before.rollbacks + 1
     if state is None or rollbacks > MOST_ROLLBACKS:
         raise TrainingFailed(
-            f"The numbers of the training overflowed {rollbacks} times, last at step {failed_at}.",
+            "The numbers of the training overflowed {rollbacks} times, last at step {failed_at}.",
             "Use a much lower learning rate, or look whether one of the artworks is damaged.",
+            rollbacks=rollbacks,
+            failed_at=failed_at,
         )
     factor = min(before.learning_rate_factor, state.progress.learning_rate_factor) * ROLLBACK_FACTOR
     trainer.restore(state)
@@ -313,6 +316,8 @@ def _advised(plan: TrainingPlan) -> OutOfMemory:
         advice.append("gradient checkpointing")
     advice.append("a smaller resolution")
     return OutOfMemory(
-        f"The device's memory is too small for a batch of {plan.batch} on this base.",
-        f"Close other programs that use the device, or train with {', '.join(advice)}. What was learnt so far is kept.",
+        "The device's memory is too small for a batch of {batch} on this base.",
+        "Close other programs that use the device, or train with {advice}. What was learnt so far is kept.",
+        batch=plan.batch,
+        advice=", ".join(advice),
     )

@@ -62,10 +62,20 @@ class TrainingPlan:
         for field in fields(self):
             value = getattr(self, field.name)
             if isinstance(value, float) and not math.isfinite(value):
-                raise PlanError(f"{field.name} is {value}, which is not a number.", "Give a finite number.")
+                raise PlanError(
+                    "{name} is {value}, which is not a number.",
+                    "Give a finite number.",
+                    name=field.name,
+                    value=value,
+                )
             kind = {"str": str, "bool": bool}.get(str(field.type))
             if kind and not isinstance(value, kind):
-                raise PlanError(f"{field.name} is {_shown(value)}.", "Give a text, or true or false.")
+                raise PlanError(
+                    "{name} is {value}.",
+                    "Give a text, or true or false.",
+                    name=field.name,
+                    value=_shown(value),
+                )
         if not self.name.strip():
             raise PlanError("The style has no name.", "Give it a name, for example 'inkwash'.")
         _one_of("base_family", self.base_family, FAMILIES)
@@ -76,21 +86,31 @@ class TrainingPlan:
             _real(name, getattr(self, name), least, most)
         for name in ("alpha", "learning_rate", "grad_clip"):
             if getattr(self, name) <= 0:
-                raise PlanError(f"{name} is {getattr(self, name)}.", "It must be above 0.")
+                raise PlanError(
+                    "{name} is {value}.", "It must be above 0.", name=name, value=getattr(self, name)
+                )
         if self.min_snr_gamma is not None:
             _real("min_snr_gamma", self.min_snr_gamma, 0.01, 1000.0)
         if self.resolution_px and (self.resolution_px < 64 or self.resolution_px > 2048):
             raise PlanError(
-                f"resolution_px is {self.resolution_px}.", "Allowed: 64 to 2048, or 0 for the base's own."
+                "resolution_px is {resolution_px}.",
+                "Allowed: 64 to 2048, or 0 for the base's own.",
+                resolution_px=self.resolution_px,
             )
         if not all(isinstance(text, str) for text in (*self.preview_prompts, *self.companions)):
             raise PlanError("A preview prompt or a companion is not a text.", "Give it as text.")
         if len(self.companions) > 64:
-            raise PlanError(f"There are {len(self.companions)} companions.", "At most 64.")
+            raise PlanError("There are {count} companions.", "At most 64.", count=len(self.companions))
         if any(len(text) > LONGEST_COMPANION for text in self.companions):
-            raise PlanError("One of the companions is too long.", f"At most {LONGEST_COMPANION} characters.")
+            raise PlanError(
+                "One of the companions is too long.",
+                "At most {longest_companion} characters.",
+                longest_companion=LONGEST_COMPANION,
+            )
         if len(self.preview_prompts) > 8:
-            raise PlanError(f"There are {len(self.preview_prompts)} preview prompts.", "At most 8.")
+            raise PlanError(
+                "There are {count} preview prompts.", "At most 8.", count=len(self.preview_prompts)
+            )
         try:
             self.to_json().encode()
         except UnicodeEncodeError as error:
@@ -113,8 +133,9 @@ class TrainingPlan:
         if not isinstance(values, dict) or not set(values) <= known:
             odd = ", ".join(sorted(set(values) - known)) if isinstance(values, dict) else "no table"
             raise PlanError(
-                f"The job's plan holds what this version does not know: {clean_text(odd, 120)}.",
+                "The job's plan holds what this version does not know: {part}.",
                 "It was made by a newer Atelier, perhaps: update this one, or start the training anew.",
+                part=clean_text(odd, 120),
             )
         try:
             texts = {name: values.get(name, []) for name in ("preview_prompts", "companions")}
@@ -123,7 +144,7 @@ class TrainingPlan:
             return cls(**values | {name: tuple(lines) for name, lines in texts.items()})
         except PlanError as error:
             raise PlanError(
-                f"The job's plan is damaged: {error.message}", "Start the training anew."
+                "The job's plan is damaged: {reason}", "Start the training anew.", reason=error.message
             ) from error
         except (TypeError, ValueError) as error:
             raise PlanError("The job's plan is damaged.", "Start the training anew.") from error
@@ -161,17 +182,37 @@ def _shown(value: object) -> str:
 
 def _one_of(name: str, value: str, allowed: tuple[str, ...]) -> None:
     if value not in allowed:
-        raise PlanError(f"{name} is {_shown(value)}.", f"Allowed: {', '.join(allowed)}.")
+        raise PlanError(
+            "{name} is {value}.",
+            "Allowed: {allowed}.",
+            name=name,
+            value=_shown(value),
+            allowed=", ".join(allowed),
+        )
 
 
 def _whole(name: str, value: object, low: int, high: int) -> None:
     if isinstance(value, bool) or not isinstance(value, int) or not low <= value <= high:
-        raise PlanError(f"{name} is {_shown(value)}.", f"Allowed: whole numbers from {low} to {high}.")
+        raise PlanError(
+            "{name} is {value}.",
+            "Allowed: whole numbers from {low} to {high}.",
+            name=name,
+            value=_shown(value),
+            low=low,
+            high=high,
+        )
 
 
 def _real(name: str, value: object, low: float, high: float) -> None:
     if isinstance(value, bool) or not isinstance(value, int | float) or not low <= value <= high:
-        raise PlanError(f"{name} is {_shown(value)}.", f"Allowed: {low:g} to {high:g}.")
+        raise PlanError(
+            "{name} is {value}.",
+            "Allowed: {low:g} to {high:g}.",
+            name=name,
+            value=_shown(value),
+            low=low,
+            high=high,
+        )
 
 
 # From the trigger alone the starter learns nothing that reaches a longer prompt: with artworks that have no caption it
@@ -253,7 +294,9 @@ def plan_for(preset: str, family: str, n_artworks: int, **overrides: Any) -> Tra
     unknown = set(overrides) - {field.name for field in fields(TrainingPlan)}
     if unknown:
         raise PlanError(
-            f"A training plan has no {', '.join(sorted(unknown))}.", "Look at the names in the plan."
+            "A training plan has no {unknown}.",
+            "Look at the names in the plan.",
+            unknown=", ".join(sorted(unknown)),
         )
     values: dict[str, Any] = {**PRESETS[family][preset], "preset": preset, "base_family": family}
     values["batch"] = min(values["batch"], max(1, 4 * n_artworks))

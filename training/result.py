@@ -62,10 +62,12 @@ def keep(job: Job, step: int) -> Finished:
     with job.held():
         last = next((event for event in reversed(job.events()) if isinstance(event, Finished)), None)
         if last is None or not last.style_path:
-            raise JobError(f"“{job.name}” has no style yet.", "Wait until its training is finished.")
+            raise JobError(
+                "“{training}” has no style yet.", "Wait until its training is finished.", training=job.name
+            )
         chosen = checkpoints.at(job.folder / "checkpoints", step)
         if chosen is None:
-            raise JobError(f"The checkpoint of step {step} is gone.", "Choose another one.")
+            raise JobError("The checkpoint of step {step} is gone.", "Choose another one.", step=step)
         library = Library(job.home)
         before = _style_at(library, last.style_path, last.style_id)
         style = style_of(job, chosen)

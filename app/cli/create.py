@@ -111,7 +111,9 @@ def create(
         safe_name(save_blend, "blend")
         if sheet is not None and sheet.varies:
             raise BadInput(
-                f"The pictures of a {sheet.kind} have not one blend to save.", hint="Save it without one."
+                "The pictures of a {kind} have not one blend to save.",
+                hint="Save it without one.",
+                kind=sheet.kind,
             )
     if again is not None and prompt is not None and not prompt.strip():
         prompt = None  # the picture's own
@@ -168,7 +170,7 @@ def _sheet(
         names = tuple(name.strip() for name in blend_map.split(",") if name.strip())
         columns, x, rows = (grid or "3x3").lower().partition("x")
         if not (x and columns.strip().isdecimal() and rows.strip().isdecimal()):
-            raise BadInput(f"{grid!r} is no grid.", hint="Write it as 3x3, columns first.")
+            raise BadInput("{grid!r} is no grid.", hint="Write it as 3x3, columns first.", grid=grid)
         return SheetOrder("blend map", names, columns=int(columns), rows=int(rows))
     return SheetOrder("leave one out") if leave_one_out else None
 
@@ -180,7 +182,9 @@ def _times(text: str | None) -> float | None:
     try:
         return float(text.strip().lower().removesuffix("x"))
     except ValueError as error:
-        raise BadInput(f"{text!r} is no size for a second pass.", hint="Write it as 1.5x or 2x.") from error
+        raise BadInput(
+            "{text!r} is no size for a second pass.", hint="Write it as 1.5x or 2x.", text=text
+        ) from error
 
 
 def _paint(console: Console, events: Iterable[Any]) -> Painted:
@@ -196,7 +200,9 @@ def _paint(console: Console, events: Iterable[Any]) -> Painted:
             elif isinstance(event, PictureSaved):
                 console.step_end()
     except TooLarge as error:
-        raise BadInput(error.message, f"{error.hint} Add --yes to paint it all the same.") from error
+        raise BadInput(
+            error.message, "{advice} Add --yes to paint it all the same.", advice=error.hint
+        ) from error
     except KeyboardInterrupt:
         for picture in done.pictures:
             console.say(f"{picture.path} is finished, and stays.")

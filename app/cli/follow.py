@@ -45,12 +45,15 @@ def follow_on_console(studio: Studio, job: Job, console: Console) -> dict[str, A
         raise kind(progress.failed.message + log, hint=progress.failed.hint)
     again = f"launch.py jobs resume {job.folder.name}"
     if progress.finished is None:
-        raise Cancelled("The training is paused; nothing is lost.", hint=f"Go on with `{again}`.")
+        raise Cancelled(
+            "The training is paused; nothing is lost.", hint="Go on with `{command}`.", command=again
+        )
     done = progress.finished
     if not done.style_path:
         raise Cancelled(
             "The training was stopped before its first step, so there is no style.",
-            hint=f"Begin it again with `{again}`.",
+            hint="Begin it again with `{command}`.",
+            command=again,
         )
     return {
         "style": done.style_path,

@@ -299,4 +299,6 @@ def _bytes_of(path: Path) -> bytes:
     try:
         return expanded(path).read_bytes()
     except OSError as error:
-        raise BadInput(f"{path} can't be read: {error.strerror}.", "Choose a PNG, JPEG or WebP.") from error
+        raise BadInput(
+            "{path} can't be read: {reason}.", "Choose a PNG, JPEG or WebP.", path=path, reason=error.strerror
+        ) from error

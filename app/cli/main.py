@@ -74,7 +74,9 @@ def main(argv: list[str]) -> int:
     except UnicodeEncodeError as error:
         console.step_end()
         console.refuse(
-            BadInput(f"“{error.object[:80]}” holds something that is no character.", hint="Type it anew.")
+            BadInput(
+                "“{text}” holds something that is no character.", hint="Type it anew.", text=error.object[:80]
+            )
         )
         return BadInput.exit_code
     except Exception as error:

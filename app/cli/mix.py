@@ -121,7 +121,7 @@ def names_and_weights(text: str) -> tuple[str, tuple[float, ...]]:
 def _pair(text: str, hint: str = "Write it as NAME=0.7, with a finite number.") -> tuple[str, float]:
     name, _, number = text.rpartition("=")
     if not name:
-        raise BlendError(f"{text!r} is no style with a number.", hint="Write it as NAME=0.7.")
+        raise BlendError("{text!r} is no style with a number.", hint="Write it as NAME=0.7.", text=text)
     return name, _number(number, text, hint)
 
 
@@ -131,5 +131,5 @@ def _number(number: str, text: str, hint: str) -> float:
     except ValueError:
         value = math.nan
     if not math.isfinite(value):
-        raise BlendError(f"{text!r} is no style with a weight.", hint=hint)
+        raise BlendError("{text!r} is no style with a weight.", hint=hint, text=text)
     return value

@@ -381,6 +381,8 @@ def base_facts_of(source: str, home: Home) -> tuple[str, str]:
     family = inspect_base(path, prediction_type).family
     if family == "sdxl":
         raise BaseError(
-            f"{source} is a Stable Diffusion XL.", "This version trains on Stable Diffusion 1 and 2."
+            "{source} is a Stable Diffusion XL.",
+            "This version trains on Stable Diffusion 1 and 2.",
+            source=source,
         )
     return source, family

@@ -91,14 +91,14 @@ class Blends:
         saved = load_blend(file)
         for known in self.all()[0]:
             if known.blend == saved.blend:
-                raise BlendError(f"{file.name} is here already, as “{known.name}”.")
+                raise BlendError("{file} is here already, as “{name}”.", file=file.name, name=known.name)
         return load_blend(write_new(self.folder, saved.name, SUFFIX, file.read_bytes()))
 
     def export(self, name: str, folder: Path) -> Path:
         """Copy a blend's file into a folder; its path there."""
         path = self._path(name)
         if folder.exists() and not folder.is_dir():
-            raise BadInput(f"{folder} is not a folder.", "Choose a folder to put the blend in.")
+            raise BadInput("{folder} is not a folder.", "Choose a folder to put the blend in.", folder=folder)
         return write_new(folder, suggested_name(path.stem), SUFFIX, path.read_bytes())
 
     def delete(self, name: str) -> Path:
@@ -154,6 +154,8 @@ class Blends:
         near = difflib.get_close_matches(wanted, names, n=3, cutoff=0.5) or names[:8]
         shown = " or ".join(f"“{one}”" for one in near)
         raise BlendError(
-            f"There is no blend “{clean_text(wanted, 80)}”.",
-            f"There is {shown}." if near else "No blend has been kept yet.",
+            "There is no blend “{name}”.",
+            "There is {shown}." if near else "No blend has been kept yet.",
+            name=clean_text(wanted, 80),
+            shown=shown,
         )

@@ -273,7 +273,9 @@ def whole(label: str, text: str | None) -> int | None:
     try:
         return int(text.strip())  # JavaScript would round a seed above 2**53, so it stays a text until here
     except ValueError:
-        raise BadInput(f"{label}: “{text.strip()}” is no whole number.", "Write digits only.") from None
+        raise BadInput(
+            "{label}: “{text}” is no whole number.", "Write digits only.", label=label, text=text.strip()
+        ) from None
 
 
 def real(label: str, text: str | None) -> float | None:
@@ -283,4 +285,6 @@ def real(label: str, text: str | None) -> float | None:
     try:
         return float(text.strip().replace(",", "."))
     except ValueError:
-        raise BadInput(f"{label}: “{text.strip()}” is no number.", "Write it like 512 or 0.5.") from None
+        raise BadInput(
+            "{label}: “{text}” is no number.", "Write it like 512 or 0.5.", label=label, text=text.strip()
+        ) from None

@@ -66,7 +66,7 @@ class History:
         path = self.home.pictures / name
         if path.parent != self.home.pictures or path.suffix.lower() != ".png" or not os.path.isfile(path):
             raise BadInput(
-                f"The picture {clean_text(name, 120)} is not there any more.", "Choose another one."
+                "The picture {name} is not there any more.", "Choose another one.", name=clean_text(name, 120)
             )
         return path
 

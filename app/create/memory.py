@@ -29,9 +29,11 @@ def refuse_if_crowded(source: str, home: Home, settings: Settings, training_name
     needed = int(_weight_bytes(source, home) * ROOM_TO_WORK)
     if free < needed:
         raise OutOfMemory(
-            f"While “{training_name}” is training, the graphics card has {free / 1e9:.1f} GB free, "
-            f"and painting needs about {needed / 1e9:.1f} GB.",
+            "While “{training}” is training, the graphics card has {free:.1f} GB free, and painting needs about {needed:.1f} GB.",
             "Pause the training, paint, and let it go on.",
+            training=training_name,
+            free=free / 1e9,
+            needed=needed / 1e9,
         )
 
 

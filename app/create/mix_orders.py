@@ -29,7 +29,9 @@ class StyleOrder:
             try:
                 part = BlendPart(self.name, 1.0, self.schedule)
             except BlendError as error:
-                raise BlendError(f"{self.name}: {error.message}", error.hint) from error
+                raise BlendError(
+                    "{name}: {reason}", error.hint, name=self.name, reason=error.message
+                ) from error
             object.__setattr__(self, "schedule", part.schedule)
 
 
@@ -76,7 +78,9 @@ class SheetOrder:
         if self.kind == "strength strip":
             check_strip(self.weights)
             if len(self.styles) != 1:
-                raise BlendError(f"A strip of {len(self.styles)} styles can't be made.", "Name one style.")
+                raise BlendError(
+                    "A strip of {count} styles can't be made.", "Name one style.", count=len(self.styles)
+                )
         elif self.kind == "blend map":
             check_map(self.styles, self.columns, self.rows)
 
@@ -89,6 +93,10 @@ class SheetOrder:
 def _check_weight(what: str, weight: float) -> None:
     if not math.isfinite(weight) or abs(weight) > STRONGEST:
         raise BlendError(
-            f"{what} is {weight}.",
-            hint=f"A weight is a number from {-STRONGEST:g} to {STRONGEST:g}, usually 0 to 1.",
+            "{what} is {weight}.",
+            hint="A weight is a number from {lowest:g} to {highest:g}, usually 0 to 1.",
+            what=what,
+            weight=weight,
+            lowest=-STRONGEST,
+            highest=STRONGEST,
         )

@@ -131,7 +131,7 @@ class MixTools:
         """Paint a picture for the card of a style that has none; raises BadInput, WrongFamilyError, OutOfMemory, Failure."""
         card = self.library.find(name)
         if card.thumbnail:
-            raise BadInput(f"“{card.name}” has a picture.")
+            raise BadInput("“{style}” has a picture.", style=card.name)
         handle = self.library.handle(card)
         style = self.library.open(handle)
         with self.base_session.opened(source, settings) as base:
@@ -185,7 +185,10 @@ def bake_plan(
     given = {key: value for key, value in wanted.items() if value is not None}
     if given and chosen not in ("ties", "dare"):
         raise BlendError(
-            f"A {next(iter(given))} says nothing about a bake that is {chosen}.", "It is for TIES and DARE."
+            "A {other} says nothing about a bake that is {method}.",
+            "It is for TIES and DARE.",
+            other=next(iter(given)),
+            method=chosen,
         )
     return BakePlan(name, chosen, rank, author=author, licence=licence, **given)  # type: ignore[arg-type]
 

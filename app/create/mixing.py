@@ -51,8 +51,9 @@ def mix_of(order: MixOrder, library: Library, sheet: SheetOrder | None = None) -
         card = library.card(style.name)
         if card.id in given:
             raise BlendError(
-                f"The style “{card.name}” is in the mix twice.",
+                "The style “{style}” is in the mix twice.",
                 "Give it once, with the weight that you want.",
+                style=card.name,
             )
         given.add(card.id)
         names[card.id] = card.name
@@ -65,7 +66,9 @@ def mix_of(order: MixOrder, library: Library, sheet: SheetOrder | None = None) -
     for name in sheet.styles if sheet else ():
         card = library.card(name)
         if card.id in varied:
-            raise BlendError(f"The style “{card.name}” is in the map twice.", "Choose different ones.")
+            raise BlendError(
+                "The style “{style}” is in the map twice.", "Choose different ones.", style=card.name
+            )
         varied.append(card.id)
         names[card.id] = card.name
         blend = blend if blend.part_of(card.id) else blend.changed(card.id, weight=0.0)
@@ -74,7 +77,9 @@ def mix_of(order: MixOrder, library: Library, sheet: SheetOrder | None = None) -
         for name, value in values:
             mixed = _mixed(name, blend, library)
             if mixed in turned:
-                raise BlendError(f"The {knob} of “{names[mixed]}” is given twice.", "Give it once.")
+                raise BlendError(
+                    "The {knob} of “{names}” is given twice.", "Give it once.", knob=knob, names=names[mixed]
+                )
             turned.add(mixed)
             blend = blend.changed(mixed, **{knob: value})
     for name in order.mute:
@@ -90,7 +95,7 @@ def _mixed(name: str, blend: Blend, library: Library) -> str:
     """The id of a style that is in the mix; raises BlendError for another one."""
     card = library.card(name)
     if blend.part_of(card.id) is None:
-        raise BlendError(f"The style “{card.name}” is not in the mix.", "Give it a weight, too.")
+        raise BlendError("The style “{style}” is not in the mix.", "Give it a weight, too.", style=card.name)
     return card.id
 
 

@@ -35,8 +35,11 @@ def card_picture(
     card = style.card
     if card.family != base.family or base.family not in PREVIEW_PROMPTS:
         raise WrongFamilyError(
-            f"“{style.name}” is a {card.made_for}; {base.name} is another base.",
+            "“{style}” is a {family}; {base} is another base.",
             "Choose a base of its family.",
+            style=style.name,
+            family=card.made_for,
+            base=base.name,
         )
     request = CreateRequest(
         with_trigger(PREVIEW_PROMPTS[base.family][0], card.trigger),

@@ -299,7 +299,9 @@ class Draft:
     def _path(self, name: str) -> Path:
         found = next((path for path in self.paths() if path.name == name), None)
         if found is None:
-            raise BadInput(f"There is no artwork “{clean_text(name, 80)}” here.", "It was removed, perhaps.")
+            raise BadInput(
+                "There is no artwork “{name}” here.", "It was removed, perhaps.", name=clean_text(name, 80)
+            )
         return found
 
     def _look_of(self, path: Path, grid: Grid) -> tuple[PictureCheck, bytes]:

@@ -160,11 +160,13 @@ def numbers_from(settings: Iterable[str]) -> dict[str, Any]:
         name, text = name.strip().replace("-", "_"), text.strip()
         if not text or name not in NUMBERS:
             raise BadInput(
-                f"“{setting[:80]}” is nothing that a training can be told.",
-                f"Write it as NAME=VALUE, such as preview_every=50. The names are {', '.join(NUMBERS)}.",
+                "“{setting}” is nothing that a training can be told.",
+                "Write it as NAME=VALUE, such as preview_every=50. The names are {numbers}.",
+                setting=setting[:80],
+                numbers=", ".join(NUMBERS),
             )
         if NUMBERS[name].kind == "yes or no" and text.casefold() not in YES_OR_NO:
-            raise BadInput(f"“{setting[:80]}” is neither yes nor no.", "Write yes or no.")
+            raise BadInput("“{setting}” is neither yes nor no.", "Write yes or no.", setting=setting[:80])
         form[name] = f"{form[name]}\n{text}" if NUMBERS[name].kind == "prompts" else text
     return numbers_in(form)
 
@@ -185,7 +187,9 @@ def value_of(number: Number, form: Mapping[str, Any]) -> Any:
         return int(text) if number.kind == "whole" else float(text.replace(",", "."))
     except ValueError:
         hint = "Write digits only." if number.kind == "whole" else "Write it like 512 or 0.5."
-        raise BadInput(f"{say(number.label)}: “{text[:40]}” is no such number.", hint) from None
+        raise BadInput(
+            "{label}: “{text}” is no such number.", hint, label=say(number.label), text=text[:40]
+        ) from None
 
 
 def shown_of(plan: TrainingPlan, number: Number) -> str:

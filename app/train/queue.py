@@ -154,8 +154,10 @@ class TrainingQueue:
             return ([], False), None
         except (OSError, ValueError) as error:
             return ([], False), JobError(
-                f"{self._file} is damaged ({why(error)}), so that no training waits.",
+                "{path} is damaged ({reason}), so that no training waits.",
                 "Resume those that waited; with the next change it is set aside.",
+                path=self._file,
+                reason=why(error),
             )
 
     def _write(self, ids: list[str], held: bool) -> None:

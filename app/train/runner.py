@@ -54,7 +54,9 @@ class Runner:
                 )
         except OSError as error:
             raise JobError(
-                f"The trainer could not be started ({error}).", hint="Try to resume the training."
+                "The trainer could not be started ({reason}).",
+                hint="Try to resume the training.",
+                reason=str(error),
             ) from error
 
     def exit_code(self, folder: Path) -> int | None:

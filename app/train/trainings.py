@@ -110,8 +110,11 @@ class Trainings:
         if begun is not None:
             if begun.card.family not in ("unknown", family):
                 raise WrongFamilyError(
-                    f"“{begun.name}” is a {begun.card.made_for}; the base is {FAMILY_NAMES.get(family, family)}.",
+                    "“{style}” is a {family}; the base is {base_family}.",
                     "Go on from it on the base that it is for.",
+                    style=begun.name,
+                    family=begun.card.made_for,
+                    base_family=FAMILY_NAMES.get(family, family),
                 )
             given = {"rank": max(layer.rank for layer in begun.layers), "layers": layers_of(begun)} | given
             given["continue_from"] = begun.id
@@ -120,8 +123,11 @@ class Trainings:
         plan = plan_for(order.preset, family, count, name=name, base=source, **words, **given)
         if begun is not None and (rank := max(layer.rank for layer in begun.layers)) > plan.rank:
             raise PlanError(
-                f"{begun.name} has rank {rank}, the plan only {plan.rank}.",
-                f"Continue it with rank {rank} or more.",
+                "{style} has rank {rank}, the plan only {plan_rank}.",
+                "Continue it with rank {rank} or more.",
+                style=begun.name,
+                rank=rank,
+                plan_rank=plan.rank,
             )
         return Job.create(self.home.jobs, plan, artworks)
 
@@ -135,7 +141,9 @@ class Trainings:
         running = self.running()
         if running is not None:
             raise JobError(
-                f"“{running.name}” is still training.", "Wait until it is done, or pause or stop it first."
+                "“{training}” is still training.",
+                "Wait until it is done, or pause or stop it first.",
+                training=running.name,
             )
 
     def resumable(self, job_id: str) -> Job:
@@ -143,9 +151,9 @@ class Trainings:
         job = self.job(job_id)
         state = self.state(job)
         if state == "running":
-            raise JobError(f"“{job.name}” is training already.")
+            raise JobError("“{training}” is training already.", training=job.name)
         if not can_resume(state, self.card(job).progress):
-            raise JobError(f"“{job.name}” is finished.", "Its style is in the library.")
+            raise JobError("“{training}” is finished.", "Its style is in the library.", training=job.name)
         self.refuse_second()
         return job
 
@@ -165,7 +173,9 @@ class Trainings:
         found = found or [job for job in jobs if job_id and job_id.casefold() in job.folder.name.casefold()]
         if len(found) != 1:
             why = "There is no training" if not found else f"There are {len(found)} trainings"
-            raise BadInput(f"{why} “{job_id}”.", "`launch.py jobs list` shows them all.")
+            raise BadInput(
+                "{reason} “{job_id}”.", "`launch.py jobs list` shows them all.", reason=why, job_id=job_id
+            )
         return found[0]
 
     def state(self, job: Job) -> State:

@@ -112,8 +112,9 @@ def open_base(
     facts = inspect_base(path, prediction_type or answered, config_folder=config_folder)
     if facts.family == "sdxl":
         raise BaseError(
-            f"{path.name} is a Stable Diffusion XL, which this version can't paint or train with yet.",
+            "{file} is a Stable Diffusion XL, which this version can't paint or train with yet.",
             "Use a base of Stable Diffusion 1 or 2.",
+            file=path.name,
         )
     chosen_device = device_for(device)
     chosen_dtype = _dtype(dtype, chosen_device)
@@ -138,11 +139,15 @@ def open_base(
     except Exception as error:  # the libraries raise anything of malformed configs and weights
         if is_out_of_memory(error):
             raise OutOfMemory(
-                f"{path.name} does not fit into the memory of {chosen_device}.",
+                "{file} does not fit into the memory of {device}.",
                 "Close other programs, or use a smaller base.",
+                file=path.name,
+                device=chosen_device,
             ) from error
         why = clean_text(str(error) or type(error).__name__, 300)
-        raise BaseError(f"{path.name} can't be opened as a base ({why}).", "Fetch it again.") from error
+        raise BaseError(
+            "{file} can't be opened as a base ({reason}).", "Fetch it again.", file=path.name, reason=why
+        ) from error
     return Base(
         name=_name_of(source, path),
         family=facts.family,
@@ -198,9 +203,11 @@ def device_for(device: str | torch.device) -> torch.device:
     try:
         chosen = torch.device(device)
     except (RuntimeError, ValueError) as error:
-        raise SettingsError(f"“{device}” is no device.", "Choose auto or cpu.") from error
+        raise SettingsError("“{device}” is no device.", "Choose auto or cpu.", device=device) from error
     if not _computes(chosen, torch.float32):
-        raise SettingsError(f"This machine has no {chosen} that computes.", "Choose auto or cpu.")
+        raise SettingsError(
+            "This machine has no {device} that computes.", "Choose auto or cpu.", device=chosen
+        )
     return chosen
 
 
@@ -210,7 +217,9 @@ def _dtype(dtype: str | torch.dtype, device: torch.device) -> torch.dtype:
     if dtype == "auto":
         return pick_dtype(device)
     if dtype not in DTYPES:
-        raise SettingsError(f"“{dtype}” is no precision.", f"Choose auto, {', '.join(DTYPES)}.")
+        raise SettingsError(
+            "“{dtype}” is no precision.", "Choose auto, {dtypes}.", dtype=dtype, dtypes=", ".join(DTYPES)
+        )
     return DTYPES[dtype]
 
 
@@ -276,8 +285,12 @@ def _load_single_file(facts: BaseFacts, tokenizer_folder: Path, dtype: torch.dty
         missing = [key for key, value in parts[name].named_parameters() if value.is_meta]
         if missing:
             raise BaseError(
-                f"{facts.path.name} lacks {len(missing)} tensors of its {name}, such as {missing[0]}.",
+                "{file} lacks {count} tensors of its {part}, such as {missing}.",
                 "Fetch it again.",
+                file=facts.path.name,
+                count=len(missing),
+                part=name,
+                missing=missing[0],
             )
     return parts
 

@@ -48,8 +48,9 @@ def fetch_base(
         wanted = wanted_files(sizes)
         if not any(name.startswith("unet/") and name.endswith(".safetensors") for name in wanted):
             raise BaseError(
-                f"{hub_id} has no UNet as safetensors, and pickled weights are not opened.",
+                "{hub_id} has no UNet as safetensors, and pickled weights are not opened.",
                 "Choose a base in diffusers layout with safetensors.",
+                hub_id=hub_id,
             )
         total, done = sum(sizes[name] for name in wanted) or 1, 0
         # The index comes last: a folder without it is not yet a base.
@@ -102,7 +103,9 @@ def clip_tokenizer_folder(home: Home, *, endpoint: str | None = None) -> Path:
     except OfflineError as error:
         raise OfflineError(
             "A single-file checkpoint needs the vocabulary of CLIP, which is fetched once (1.5 MB) and is not here yet.",
-            f"Connect to the network once, or copy vocab.json and merges.txt of {CLIP_ID} to {own}.",
+            "Connect to the network once, or copy vocab.json and merges.txt of {clip_id} to {own}.",
+            clip_id=CLIP_ID,
+            own=own,
         ) from error
     return own
 
@@ -124,12 +127,13 @@ def _telling(hub_id: str) -> Iterator[None]:
         yield
     except errors.GatedRepoError as error:
         raise BaseError(
-            f"{hub_id} asks you to accept its licence first.",
-            f"Do so at https://huggingface.co/{hub_id}, run `hf auth login`, and try again.",
+            "{hub_id} asks you to accept its licence first.",
+            "Do so at https://huggingface.co/{hub_id}, run `hf auth login`, and try again.",
+            hub_id=hub_id,
         ) from error
     except (errors.RepositoryNotFoundError, errors.HFValidationError) as error:
         raise BaseError(
-            f"There is no base {hub_id} on the Hub.", "Check its spelling: owner/name."
+            "There is no base {hub_id} on the Hub.", "Check its spelling: owner/name.", hub_id=hub_id
         ) from error
     except (
         errors.OfflineModeIsEnabled,
@@ -138,11 +142,14 @@ def _telling(hub_id: str) -> Iterator[None]:
         ConnectionError,
     ) as error:
         raise OfflineError(
-            f"{hub_id} has to be fetched from the Hub, which can't be reached.",
+            "{hub_id} has to be fetched from the Hub, which can't be reached.",
             "Connect to the network and try again; what was fetched so far is kept. The starter works offline.",
+            hub_id=hub_id,
         ) from error
     except errors.HfHubHTTPError as error:
-        raise OfflineError(f"The Hub did not give {hub_id} ({error}).", "Try again later.") from error
+        raise OfflineError(
+            "The Hub did not give {hub_id} ({reason}).", "Try again later.", hub_id=hub_id, reason=str(error)
+        ) from error
 
 
 def _meter(progress: Progress | None, text: str, done: int, total: int) -> Any:

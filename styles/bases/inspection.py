@@ -63,24 +63,31 @@ def inspect_base(
     """
     if prediction_type is not None and prediction_type not in PREDICTION_TYPES:
         raise BaseError(
-            f"“{prediction_type}” is no prediction type.", f"Give one of: {', '.join(PREDICTION_TYPES)}."
+            "“{prediction_type}” is no prediction type.",
+            "Give one of: {prediction_types}.",
+            prediction_type=prediction_type,
+            prediction_types=", ".join(PREDICTION_TYPES),
         )
     if os.path.isdir(path):
         return _inspect_folder(path, prediction_type)
     if path.suffix.lower() in PICKLED:
         raise BaseError(
-            f"{path.name} is a pickle: opening a {path.suffix} file can run any code that is hidden in it.",
+            "{file} is a pickle: opening a {suffix} file can run any code that is hidden in it.",
             "Get the same base as .safetensors, or convert it with a tool on a machine that you can spare.",
+            file=path.name,
+            suffix=path.suffix,
         )
     if not is_here(path):
         raise BaseError(
-            f"There is nothing any more at {path}, where this base lay.",
+            "There is nothing any more at {path}, where this base lay.",
             "Bring it back, add it again from where it lies now, or use another one, such as the starter.",
+            path=path,
         )
     if path.suffix.lower() != ".safetensors":
         raise BaseError(
-            f"{path.name} is not a base.",
+            "{file} is not a base.",
             "A base is a .safetensors checkpoint or a folder in diffusers layout.",
+            file=path.name,
         )
     return _inspect_single_file(path, prediction_type, config_folder)
 
@@ -90,7 +97,9 @@ def is_here(path: Path) -> bool:
     try:
         return path.exists()
     except OSError as error:
-        raise BaseError(f"{path} can't be read: {error.strerror}.", "Allow reading that folder.") from error
+        raise BaseError(
+            "{path} can't be read: {reason}.", "Allow reading that folder.", path=path, reason=error.strerror
+        ) from error
 
 
 def read_header(path: Path) -> tuple[dict[str, Any], dict[str, str]]:
@@ -114,12 +123,18 @@ def read_header(path: Path) -> tuple[dict[str, Any], dict[str, str]]:
         end = max((entry["data_offsets"][1] for entry in header.values()), default=0)
     except (OSError, struct.error, ValueError) as error:
         raise BaseError(
-            f"{path.name} can't be read as safetensors ({error}).",
+            "{file} can't be read as safetensors ({reason}).",
             "Download it again from a source that you trust.",
+            file=path.name,
+            reason=str(error),
         ) from error
     if end + 8 + length > size:
         raise BaseError(
-            f"{path.name} is cut off: {size} bytes of {end + 8 + length} are there.", "Download it again."
+            "{file} is cut off: {size} bytes of {expected} are there.",
+            "Download it again.",
+            file=path.name,
+            size=size,
+            expected=end + 8 + length,
         )
     return header, {str(key): str(value) for key, value in metadata.items()}
 
@@ -154,11 +169,16 @@ def weight_files(folder: Path, part: str) -> tuple[tuple[Path, ...], str | None]
         return tuple(half), "fp16"
     if any((folder / part).glob(f"*{suffix}") for suffix in PICKLED):
         raise BaseError(
-            f"The {part} of {folder.name} has only pickled weights (.bin), and opening those can run hidden code.",
+            "The {part} of {folder} has only pickled weights (.bin), and opening those can run hidden code.",
             "Get the same base with .safetensors weights.",
+            part=part,
+            folder=folder.name,
         )
     raise BaseError(
-        f"{folder.name} has no weights for its {part}.", "Fetch the base again; files are missing."
+        "{folder} has no weights for its {part}.",
+        "Fetch the base again; files are missing.",
+        folder=folder.name,
+        part=part,
     )
 
 
@@ -202,8 +222,9 @@ def _run_starts(length: int) -> list[int]:
 def _inspect_folder(folder: Path, asked: str | None) -> BaseFacts:
     if not is_here(folder / "model_index.json"):
         raise BaseError(
-            f"{folder} is not a base: it has no model_index.json.",
+            "{folder} is not a base: it has no model_index.json.",
             "Give a folder in diffusers layout, or a .safetensors checkpoint.",
+            folder=folder,
         )
     for part in (*PARTS, "safety_checker"):
         if part in PARTS or is_here(folder / part / "config.json"):
@@ -218,8 +239,11 @@ def _inspect_folder(folder: Path, asked: str | None) -> BaseFacts:
     prediction_type = scheduler.get("prediction_type", "epsilon")
     if prediction_type not in PREDICTION_TYPES:
         raise BaseError(
-            f"{folder.name} predicts “{clean_text(str(prediction_type), 40)}”, which is not supported.",
-            f"Bases of these kinds are: {', '.join(PREDICTION_TYPES)}.",
+            "{folder} predicts “{prediction_type}”, which is not supported.",
+            "Bases of these kinds are: {prediction_types}.",
+            folder=folder.name,
+            prediction_type=clean_text(str(prediction_type), 40),
+            prediction_types=", ".join(PREDICTION_TYPES),
         )
     _check_asked(asked, prediction_type, folder.name)
     files, _ = weight_files(folder, "unet")
@@ -248,16 +272,20 @@ def _inspect_single_file(path: Path, asked: str | None, config_folder: Path | No
     )  # fmt: skip
     if width is None:
         if any(name.startswith("lora_") or ".lora" in name for name in header):
-            raise BaseError(f"{path.name} is a style, not a base.", "Import it in the library.")
+            raise BaseError("{file} is a style, not a base.", "Import it in the library.", file=path.name)
         raise BaseError(
-            f"{path.name} holds no Stable Diffusion UNet in the original layout.",
+            "{file} holds no Stable Diffusion UNet in the original layout.",
             "Supported are checkpoints of Stable Diffusion 1 and 2 with UNet, VAE and text encoder in one file.",
+            file=path.name,
         )
     family = _family(width, path.name)
     for prefixes, part in (((LDM_VAE,), "VAE"), (LDM_TEXT, "text encoder")):
         if not any(name.startswith(prefixes) for name in header):
             raise BaseError(
-                f"{path.name} has no {part}: it is a UNet alone.", "Get the full checkpoint of this base."
+                "{file} has no {part}: it is a UNet alone.",
+                "Get the full checkpoint of this base.",
+                file=path.name,
+                part=part,
             )
     first = header.get(f"{LDM_UNET}input_blocks.0.0.weight", {"shape": [0, 4]})
     check_channels(first["shape"][1] if len(first["shape"]) > 1 else None, 4, path.name)
@@ -315,8 +343,9 @@ def _prediction_of_file(
         return asked, zero_snr, (f"You said that this base predicts {asked}; the file doesn't say.",)
     if family == "sd2":
         raise BaseError(
-            f"{path.name} is a Stable Diffusion 2, and the file doesn't say whether it predicts noise or velocity.",
+            "{file} is a Stable Diffusion 2, and the file doesn't say whether it predicts noise or velocity.",
             "Say which: v_prediction for those made at 768 px (2.0-v, 2.1), epsilon for those at 512 px (2-base).",
+            file=path.name,
         )
     return "epsilon", zero_snr, ("The file doesn't state its prediction type; this family's is epsilon.",)
 
@@ -332,13 +361,21 @@ def _text_beside(file: Path) -> str:
 
 def _check_asked(asked: str | None, proven: str, name: str) -> None:
     if asked is not None and asked != proven:
-        raise BaseError(f"{name} predicts {proven}, not {asked}.", "Leave the prediction type out.")
+        raise BaseError(
+            "{name} predicts {proven}, not {requested}.",
+            "Leave the prediction type out.",
+            name=name,
+            proven=proven,
+            requested=asked,
+        )
 
 
 def _family(width: Any, name: str) -> str:
     if type(width) is not int or width not in FAMILY_OF_WIDTH:
         raise BaseError(
-            f"{name} has a cross-attention width of {clean_text(str(width), 40)}, which no supported family has.",
+            "{name} has a cross-attention width of {width}, which no supported family has.",
             "Supported are the starter, Stable Diffusion 1 and Stable Diffusion 2.",
+            name=name,
+            width=clean_text(str(width), 40),
         )
     return FAMILY_OF_WIDTH[width]

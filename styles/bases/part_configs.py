@@ -23,10 +23,13 @@ def read_config(path: Path) -> dict[str, Any]:
         config = read_json(path)
     except (OSError, ValueError) as error:
         raise BaseError(
-            f"{path.parent.name}/{path.name} is missing or unreadable in this base.", HINT
+            "{folder}/{file} is missing or unreadable in this base.",
+            HINT,
+            folder=path.parent.name,
+            file=path.name,
         ) from error
     if not isinstance(config, dict):
-        raise BaseError(f"{path.parent.name}/{path.name} is not a config.", HINT)
+        raise BaseError("{folder}/{file} is not a config.", HINT, folder=path.parent.name, file=path.name)
     return config
 
 
@@ -44,8 +47,11 @@ def check_sizes(value: Any, name: str, key: str = "") -> None:
     size = len(value) if isinstance(value, list) else value
     if type(size) is int and size > most:
         raise BaseError(
-            f"{name} is damaged: {clean_text(key, 40)} is {clean_text(str(size), 40)} in its config.",
+            "{name} is damaged: {key} is {size} in its config.",
             HINT,
+            name=name,
+            key=clean_text(key, 40),
+            size=clean_text(str(size), 40),
         )
 
 
@@ -60,8 +66,7 @@ def native_size_px(unet: Mapping[str, Any], vae: Mapping[str, Any], name: str) -
         if 0 < size <= LARGEST_PX:
             return size
     raise BaseError(
-        f"{name} is damaged: its configs say no size of pictures that can be painted.",
-        HINT,
+        "{name} is damaged: its configs say no size of pictures that can be painted.", HINT, name=name
     )
 
 
@@ -82,8 +87,11 @@ def check_noise_schedule(scheduler: Mapping[str, Any], name: str) -> None:
     odd = next((key for key, good in sound.items() if not good), "")
     if odd:
         raise BaseError(
-            f"{name} is damaged: the {odd} of its scheduler is {clean_text(str(scheduler.get(odd)), 40)}.",
+            "{name} is damaged: the {part} of its scheduler is {value}.",
             HINT,
+            name=name,
+            part=odd,
+            value=clean_text(str(scheduler.get(odd)), 40),
         )
 
 
@@ -95,12 +103,14 @@ def check_channels(unet_channels: Any, latent_channels: Any, name: str) -> None:
     """Raise BaseError where the UNet takes other channels than the VAE has, as one for inpainting does."""
     if type(unet_channels) is not int or type(latent_channels) is not int:
         raise BaseError(
-            f"{name} is damaged: it does not say how many channels its UNet and its VAE have.",
-            HINT,
+            "{name} is damaged: it does not say how many channels its UNet and its VAE have.", HINT, name=name
         )
     if unet_channels != latent_channels:
         raise BaseError(
-            f"{name} is a base for another task: its UNet takes {unet_channels} channels for {latent_channels} of the VAE"
-            f"{' (inpainting)' if unet_channels == 9 else ''}.",
+            "{name} is a base for another task: its UNet takes {unet_channels} channels for {latent_channels} of the VAE{value}.",
             "Use the ordinary text-to-picture version of this base.",
+            name=name,
+            unet_channels=unet_channels,
+            latent_channels=latent_channels,
+            value=" (inpainting)" if unet_channels == 9 else "",
         )

@@ -27,7 +27,12 @@ def check_loaded(model: Any, info: Mapping[str, Any], name: str, part: str) -> N
     missing = sorted(key for key in keys if key in parameters)
     if missing:
         raise BaseError(
-            f"{name} lacks {len(missing)} tensors of its {part}, such as {missing[0]}.", "Fetch it again."
+            "{name} lacks {count} tensors of its {part}, such as {missing}.",
+            "Fetch it again.",
+            name=name,
+            count=len(missing),
+            part=part,
+            missing=missing[0],
         )
 
 
@@ -66,4 +71,4 @@ def check_fit(parts: Mapping[str, Any], name: str) -> None:
     }
     odd = next((what for what, good in fits.items() if not good), "")
     if odd:
-        raise BaseError(f"{name} is damaged: its parts don't agree in the {odd}.", HINT)
+        raise BaseError("{name} is damaged: its parts don't agree in the {part}.", HINT, name=name, part=odd)

@@ -120,7 +120,9 @@ class BaseShelf:
             problem = str(error)
         if not problem:
             return None
-        return BaseError(f"The base in use, “{state['in_use']}”, can't be used now: {problem}")
+        return BaseError(
+            "The base in use, “{base}”, can't be used now: {problem}", base=state["in_use"], problem=problem
+        )
 
     def add(
         self,
@@ -149,15 +151,16 @@ class BaseShelf:
             name, where = name or text, str(facts.path)
         else:
             raise BaseError(
-                f"“{text}” is neither a folder nor a file here, nor a Hub id.",
+                "“{text}” is neither a folder nor a file here, nor a Hub id.",
                 "Give the path of a .safetensors checkpoint or diffusers folder, or an id as owner/name.",
+                text=text,
             )
         _refuse_unsupported(facts)
         with self._locked():
             state = self._read()
             own = self._own(state)
             if name == "starter" or own.get(name, {"source": where})["source"] != where:
-                raise BaseError(f"There is already a base “{name}”.", "Give this one another name.")
+                raise BaseError("There is already a base “{name}”.", "Give this one another name.", name=name)
             state["bases"][name] = {"source": where, "prediction_type": prediction_type}
             self._write(state)
         return self._entry(name, where, state, prediction_type)
@@ -168,7 +171,7 @@ class BaseShelf:
             state = self._read()
             chosen = self._find(name, state)
             if chosen.problem:
-                raise BaseError(f"“{name}” can't be used: {chosen.problem}")
+                raise BaseError("“{name}” can't be used: {problem}", name=name, problem=chosen.problem)
             state["in_use"] = chosen.name
             self._write(state)
         return self._find(name, state)
@@ -213,7 +216,10 @@ class BaseShelf:
         if name not in own:
             known = ", ".join(["starter", *own])
             raise BaseError(
-                f"There is no base “{name}” here.", f"Here are: {known}. Add others with `bases add`."
+                "There is no base “{name}” here.",
+                "Here are: {allowed}. Add others with `bases add`.",
+                name=name,
+                allowed=known,
             )
         return self._entry(name, own[name]["source"], state, own[name].get("prediction_type"))
 
@@ -247,8 +253,12 @@ class BaseShelf:
         free = shutil.disk_usage(self.home.bases).free / 1e9
         if free < needed and not (hub_folder(hub_id, self.home) / "model_index.json").is_file():
             raise DiskFullError(
-                f"{hub_id} needs about {needed:.1f} GB, and {self.home.bases} has {free:.1f} GB free.",
+                "{hub_id} needs about {needed:.1f} GB, and {folder} has {free:.1f} GB free.",
                 "Free some space, or move your home with --home.",
+                hub_id=hub_id,
+                needed=needed,
+                folder=self.home.bases,
+                free=free,
             )
 
     @contextmanager
@@ -260,8 +270,9 @@ class BaseShelf:
                 lock.acquire()
         except Timeout as error:
             raise Failure(
-                f"Another Atelier has been changing the bases for {self.lock_seconds:g} seconds.",
+                "Another Atelier has been changing the bases for {lock_seconds:g} seconds.",
                 "Try again.",
+                lock_seconds=self.lock_seconds,
             ) from error
         try:
             yield
@@ -295,8 +306,10 @@ class BaseShelf:
 
     def _damaged(self, why: str) -> BaseError:
         return BaseError(
-            f"{self._file} is damaged ({why}), so that not all of your bases are listed.",
+            "{path} is damaged ({reason}), so that not all of your bases are listed.",
             "Add them again; with the next change it is set aside. The bases themselves are not touched.",
+            path=self._file,
+            reason=why,
         )
 
     def _write(self, state: dict[str, Any]) -> None:
@@ -330,7 +343,7 @@ def find_source(source: str | Path, home: Home) -> tuple[Path, str | None]:
         return path, None
     if is_hub_id(text) and not any(entry.name == text and entry.installed for entry in shelf.list()):
         if not (hub_folder(text, home) / "model_index.json").is_file():
-            raise BaseError(f"The base {text} is not here yet.", f"`bases add {text}` fetches it.")
+            raise BaseError("The base {text} is not here yet.", "`bases add {text}` fetches it.", text=text)
         return hub_folder(text, home), None
     return shelf.resolve(text)
 
@@ -343,8 +356,9 @@ def plain_name(path: Path) -> str:
 def _refuse_unsupported(facts: BaseFacts) -> None:
     if facts.family == "sdxl":
         raise BaseError(
-            f"{facts.path.name} is a Stable Diffusion XL, which this version can't paint or train with yet.",
+            "{file} is a Stable Diffusion XL, which this version can't paint or train with yet.",
             "Use a base of Stable Diffusion 1 or 2.",
+            file=facts.path.name,
         )
 
 

@@ -73,8 +73,9 @@ def layer_keys(tensors: Mapping[str, TensorEntry], metadata: Mapping[str, str]) 
         match = NUMBERED.fullmatch(key)
         if not match:
             raise StyleFileError(
-                f"it numbers its layers, but holds something else, too: {clean_text(key, 120)}.",
+                "it numbers its layers, but holds something else, too: {key}.",
                 "Get the file again, or ask for it in the kohya form.",
+                key=clean_text(key, 120),
             )
         found.setdefault(match[1], {}).setdefault(int(match[2]), {})[match[3]] = key
     layers = []
@@ -182,7 +183,11 @@ def _pairs(network: str, numbers: dict[int, dict[str, str]]) -> list[tuple[str, 
         if len(sides) < 2:
             missing = next(side for side in ("up", "down") if side not in sides)
             raise StyleFileError(
-                f"it is not whole: {network}:{number}:{missing} is missing.", "Get the file again."
+                "it is not whole: {network}:{number}:{missing} is missing.",
+                "Get the file again.",
+                network=network,
+                number=number,
+                missing=missing,
             )
         pairs.append((sides["down"], sides["up"]))
     return pairs
@@ -209,16 +214,23 @@ def _walk_that_fits(
     inside = f" (inside {clean_text(', '.join(classes), 120)})" if classes else ""
     if not misfits:
         raise StyleFileError(
-            f"it numbers {len(pairs)} layers of the {network}{inside}, which is no count that "
-            f"the tools of 2022 wrote: they have {_listed({len(walk) for walk in walks})}.",
+            "it numbers {count} layers of the {network}{inside}, which is no count that the tools of 2022 wrote: they have {counts}.",
             "It may be for another kind of model; ask for it in the kohya form.",
+            count=len(pairs),
+            network=network,
+            inside=inside,
+            counts=_listed({len(walk) for walk in walks}),
         )
     number, path = max(misfits)
     down, up = shapes[number]
     raise StyleFileError(
-        f"it numbers its layers in an order that is not known: {network}:{number} with down {list(down)} and "
-        f"up {list(up)} can't be {path}.",
+        "it numbers its layers in an order that is not known: {network}:{number} with down {down} and up {up} can't be {path}.",
         "The file is damaged or for another kind of model; ask for it in the kohya form.",
+        network=network,
+        number=number,
+        down=list(down),
+        up=list(up),
+        path=path,
     )
 
 

@@ -61,7 +61,7 @@ def judge(header: Header, name: str, settings: Mapping[str, PeftSettings] | None
         return _judged(header, name, settings)
     except StyleFileError as error:
         raise StyleFileError(
-            f"“{clean_text(name, 120)}” can't be opened: {error.message}", error.hint
+            "“{name}” can't be opened: {reason}", error.hint, name=clean_text(name, 120), reason=error.message
         ) from error
 
 
@@ -90,8 +90,9 @@ def _judged(header: Header, name: str, settings: Mapping[str, PeftSettings] | No
     most = room_for(ways)
     if most == 0:
         raise StyleFileError(
-            f"opened, its layers would take more than {ROOM * 4 >> 30} GiB.",
+            "opened, its layers would take more than {gib} GiB.",
             "No style needs that; get another.",
+            gib=ROOM * 4 >> 30,
         )
     if work_of(ways, most) > MOST_WORK:
         raise StyleFileError(
@@ -108,7 +109,10 @@ def _with_words(family: str, families: frozenset[str], words: str) -> str:
     if words and possible and words not in possible:
         names = " or ".join(FAMILY_NAMES[one] for one in FAMILY_NAMES if one in possible)
         raise StyleFileError(
-            f"its words are for {FAMILY_NAMES[words]}, its layers for {names}.", "No base can use both."
+            "its words are for {family}, its layers for {names}.",
+            "No base can use both.",
+            family=FAMILY_NAMES[words],
+            names=names,
         )
     return words or family
 
@@ -117,15 +121,30 @@ def _way(layer: LayerKeys, tensors: Mapping[str, TensorEntry]) -> Written:
     shapes = {part: tensors[key].shape for part, key in layer.parts.items()}
     alpha = shapes.pop("alpha", ())
     if alpha not in ((), (1,)):
-        raise StyleFileError(f"the alpha of {layer.network}.{layer.path} is not a single number.", DAMAGED)
+        raise StyleFileError(
+            "the alpha of {network}.{path} is not a single number.",
+            DAMAGED,
+            network=layer.network,
+            path=layer.path,
+        )
     found = written(layer.path, shapes)
     if found is None:
         told = ", ".join(f"{part} {list(shape)}" for part, shape in sorted(shapes.items()))
-        raise StyleFileError(f"the factors of {layer.network}.{layer.path} don't fit: {told}.", DAMAGED)
+        raise StyleFileError(
+            "the factors of {network}.{path} don't fit: {reason}.",
+            DAMAGED,
+            network=layer.network,
+            path=layer.path,
+            reason=told,
+        )
     if layer.told_rank and found.dim and layer.told_rank != found.dim:
         raise StyleFileError(
-            f"its settings say that {layer.network}.{layer.path} has rank {layer.told_rank}, but it has {found.dim}.",
+            "its settings say that {network}.{path} has rank {recorded_rank}, but it has {rank}.",
             "The settings are of another style; get both again.",
+            network=layer.network,
+            path=layer.path,
+            recorded_rank=layer.told_rank,
+            rank=found.dim,
         )
     return found
 
@@ -136,8 +155,10 @@ def _check_ranks(ways: Iterable[Written]) -> None:
     widest = max((max(of.flat, of.outputs) for of in ways), default=0)
     if rank > widest:
         raise StyleFileError(
-            f"it has rank {rank}, more than its widest layer has numbers ({widest}).",
+            "it has rank {rank}, more than its widest layer has numbers ({widest}).",
             "The file is damaged, or of a kind that can't be read yet.",
+            rank=rank,
+            widest=widest,
         )
 
 
@@ -150,12 +171,14 @@ def _family(layers: list[LayerKeys], ways: list[Written]) -> str:
     }
     if len(widths) > 1:
         raise StyleFileError(
-            f"it mixes layers for words of {sorted(widths)} numbers; no base has both.", DAMAGED
+            "it mixes layers for words of {widths} numbers; no base has both.", DAMAGED, widths=sorted(widths)
         )
     if widths and not widths <= set(FAMILY_OF_WIDTH):
         raise StyleFileError(
-            f"it is for a base whose words have {widths.pop()} numbers, which is none that Atelier knows.",
-            f"It knows {', '.join(f'{f} ({w})' for w, f in FAMILY_OF_WIDTH.items())}.",
+            "it is for a base whose words have {width} numbers, which is none that Atelier knows.",
+            "It knows {families}.",
+            width=widths.pop(),
+            families=", ".join(f"{f} ({w})" for w, f in FAMILY_OF_WIDTH.items()),
         )
     return FAMILY_OF_WIDTH[widths.pop()] if widths else ""
 
@@ -186,7 +209,10 @@ def _with_told_encoders(layers: list[LayerKeys], ways: list[Written]) -> list[La
             layer = replace(layer, network="te2" if second else "te1")
             if (layer.network, layer.path) in taken:
                 raise StyleFileError(
-                    f"it holds the layer {layer.network}.{layer.path} twice.", "Get the file again."
+                    "it holds the layer {network}.{path} twice.",
+                    "Get the file again.",
+                    network=layer.network,
+                    path=layer.path,
                 )
         found.append(layer)
     return found

@@ -86,16 +86,23 @@ def grouped(found: Iterable[tuple[str, str, str, str]]) -> list[LayerKeys]:
         parts = layers.setdefault((network, path), {})
         if part in parts:
             raise StyleFileError(
-                f"It holds the layer {network}.{path} twice, as {_shown(parts[part])} and {_shown(key)}.",
+                "It holds the layer {network}.{path} twice, as {first_key} and {key}.",
                 "Get the file again.",
+                network=network,
+                path=path,
+                first_key=_shown(parts[part]),
+                key=_shown(key),
             )
         parts[part] = key
     for (network, path), parts in layers.items():
         if not _complete(parts.keys() - {"alpha"}):
             names = ", ".join(sorted(parts))
             raise StyleFileError(
-                f"It holds only half of the layer {network}.{path}, or too much of it: {names}.",
+                "It holds only half of the layer {network}.{path}, or too much of it: {names}.",
                 "Get the file again.",
+                network=network,
+                path=path,
+                names=names,
             )
     return [LayerKeys(network, path, layers[network, path]) for network, path in sorted(layers)]
 
@@ -105,20 +112,25 @@ def unknown(key: str) -> StyleFileError:
     for mark, kind in OTHER_KINDS.items():
         if re.search(mark, key):
             return StyleFileError(
-                f"It is {kind}; it holds {_shown(key)}.",
+                "It is {kind}; it holds {key}.",
                 "Ask for it as a plain LoRA; the tool that made it can extract one.",
+                kind=kind,
+                key=_shown(key),
             )
     for mark, model in OTHER_MODELS.items():
         if re.search(mark, key):
             return StyleFileError(
-                f"It is for {model}; it holds {_shown(key)}.",
+                "It is for {model}; it holds {key}.",
                 "Atelier opens styles for Stable Diffusion 1, 2 and XL.",
+                model=model,
+                key=_shown(key),
             )
     if key.startswith(("model.diffusion_model.", "first_stage_model.")):
         return StyleFileError("It is a whole checkpoint, not a style.", "Add it as a base instead.")
     return StyleFileError(
-        f"It holds something that belongs to no style layer: {_shown(key)}.",
+        "It holds something that belongs to no style layer: {key}.",
         "It may be for another kind of model, or in a way of writing that can't be read.",
+        key=_shown(key),
     )
 
 

@@ -55,8 +55,10 @@ class Patterns:
         texts = list(patterns)
         if len(texts) > MOST:
             raise StyleFileError(
-                f"Its settings name {len(texts)} patterns of layers, at most {MOST} are read.",
+                "Its settings name {count} patterns of layers, at most {most} are read.",
                 "Get the file again.",
+                count=len(texts),
+                most=MOST,
             )
         found = [_fixed(text) or _compiled(text, self.work) for text in texts]
         self._patterns = [(one.tail, one, text) for one, text in zip(found, texts, strict=True)]
@@ -152,7 +154,8 @@ def _options() -> Any:
 
 def _not_understood(text: str, reason: str) -> StyleFileError:
     return StyleFileError(
-        f"Its settings name layers by a pattern that isn't understood ({clean_text(reason, 120)}): "
-        f"{clean_text(text, 120)}.",
+        "Its settings name layers by a pattern that isn't understood ({reason}): {text}.",
         "Ask for the style in the kohya form, which needs no patterns.",
+        reason=clean_text(reason, 120),
+        text=clean_text(text, 120),
     )

@@ -76,16 +76,22 @@ class PeftSettings:
         kind = values.get("peft_type", "LORA")
         if kind not in KINDS:
             raise StyleFileError(
-                f"It is written as {_shown(kind)}, which can't be read.", f"These can: {', '.join(KINDS)}."
+                "It is written as {kind}, which can't be read.",
+                "These can: {kinds}.",
+                kind=_shown(kind),
+                kinds=", ".join(KINDS),
             )
         for name, what in NOT_PLAIN.items():
             if values.get(name):
-                raise StyleFileError(f"It is {what} ({name}).", "Ask for it as a plain LoRA.")
+                raise StyleFileError(
+                    "It is {what} ({name}).", "Ask for it as a plain LoRA.", what=what, name=name
+                )
         start = values.get("init_lora_weights")
         if isinstance(start, str) and start.lower().startswith(MUTATED):
             raise StyleFileError(
-                f"It started by changing the base's own weights ({_shown(start)}), and needs that changed base.",
+                "It started by changing the base's own weights ({start}), and needs that changed base.",
                 "Ask for it converted to a plain LoRA; PEFT can do so when it saves.",
+                start=_shown(start),
             )
         alphas = _pattern(values, "alpha_pattern", _alpha)
         ranks = _pattern(values, "rank_pattern", _rank)
@@ -130,7 +136,9 @@ def _rank(value: Any) -> int:
 
 def _unreadable(value: Any) -> StyleFileError:
     return StyleFileError(
-        f"Its settings name {_shown(value)} as the strength or the rank of a layer.", "Get the file again."
+        "Its settings name {value} as the strength or the rank of a layer.",
+        "Get the file again.",
+        value=_shown(value),
     )
 
 
@@ -179,8 +187,10 @@ def open_adapters(path: Path) -> list[Adapter]:
     ]
     if not found:
         raise StyleFileError(
-            f"{clean_text(str(path), 300)} is a folder, and no style: it holds no {CONFIG}.",
+            "{path} is a folder, and no style: it holds no {config}.",
             "Choose a .safetensors file, or a folder that PEFT wrote.",
+            path=clean_text(str(path), 300),
+            config=CONFIG,
         )
     return found
 
@@ -189,8 +199,10 @@ def _opened(folder: Path, root: str, work: Work) -> Adapter:
     values = _values(folder / CONFIG)
     if not os.path.exists(folder / WEIGHTS) and os.path.exists(folder / PICKLED):
         raise StyleFileError(
-            f"{clean_text(str(folder / PICKLED), 300)} is a pickle file, which could run code when it is opened.",
-            f"Ask for it as {WEIGHTS}; PEFT writes that with safe_serialization=True.",
+            "{file} is a pickle file, which could run code when it is opened.",
+            "Ask for it as {weights}; PEFT writes that with safe_serialization=True.",
+            file=clean_text(str(folder / PICKLED), 300),
+            weights=WEIGHTS,
         )
     base = values.get("base_model_name_or_path")
     return Adapter(
@@ -211,8 +223,9 @@ def _values(file: Path) -> dict[str, Any]:
         values = None
     if not isinstance(values, dict):
         raise StyleFileError(
-            f"The settings of the style, {clean_text(str(file), 300)}, can't be read.",
+            "The settings of the style, {file}, can't be read.",
             "Get the folder again.",
+            file=clean_text(str(file), 300),
         )
     return values
 

@@ -183,16 +183,18 @@ def _style(
 def _within_memory(source: Source) -> Iterator[None]:
     """A file may claim tensors of gigabytes with few bytes of its own, or stand for far more ranks than it holds."""
     with memory_told(
-        f"“{clean_text(source.name, 120)}” takes more memory to open than is free.",
+        "“{file}” takes more memory to open than is free.",
         "Close other programs, or ask for the style with fewer ranks.",
         StyleFileError,
+        file=clean_text(source.name, 120),
     ):
         yield
 
 
 def _no_numbers(source: Source, name: str) -> StyleFileError:
     return StyleFileError(
-        f"“{clean_text(source.name, 120)}” is damaged: {clean_text(name, 120)} holds values that are no numbers, or "
-        "too large to be used.",
+        "“{file}” is damaged: {name} holds values that are no numbers, or too large to be used.",
         "Get the file again; a training that diverged leaves such files.",
+        file=clean_text(source.name, 120),
+        name=clean_text(name, 120),
     )

@@ -77,12 +77,14 @@ def read_header(file: BinaryIO, size: int, name: str) -> Header:
         # Not earlier: a header of 640 bytes begins as a pickle does.
         if name.lower().endswith(".zip"):
             raise StyleFileError(
-                f"“{name}” is an archive.", "Unpack it, and import the folder that comes out."
+                "“{name}” is an archive.", "Unpack it, and import the folder that comes out.", name=name
             )
         if start.startswith(PICKLE):
             raise StyleFileError(
-                f"“{name}” is a pickle file (.pt, .ckpt, .bin), which could run code when it is opened.",
-                f"Ask for it as .safetensors, or make that of it on a computer that you can spare: {CONVERTING}",
+                "“{name}” is a pickle file (.pt, .ckpt, .bin), which could run code when it is opened.",
+                "Ask for it as .safetensors, or make that of it on a computer that you can spare: {converting}",
+                name=name,
+                converting=CONVERTING,
             )
         raise _refused(name, "it is no safetensors file, or only part of one")
     if length > LARGEST_HEADER:
@@ -122,14 +124,19 @@ def open_style_file(path: Path) -> Iterator[BufferedReader]:
         if "\0" in str(path):
             raise FileNotFoundError(errno.ENOENT, "no such name")
         if path.exists() and not path.is_file():  # a folder, or a pipe that would never end
-            raise StyleFileError(f"{shown} is not a file.", "Choose a .safetensors file.")
+            raise StyleFileError("{shown} is not a file.", "Choose a .safetensors file.", shown=shown)
         with path.open("rb") as file:
             yield file
     except FileNotFoundError as error:
-        raise StyleFileError(f"There is no file {shown}.", "Look whether it was moved.") from error
+        raise StyleFileError(
+            "There is no file {shown}.", "Look whether it was moved.", shown=shown
+        ) from error
     except OSError as error:
         raise StyleFileError(
-            f"{shown} can't be read: {error.strerror or error}.", "Choose a file that you can read."
+            "{shown} can't be read: {reason}.",
+            "Choose a file that you can read.",
+            shown=shown,
+            reason=error.strerror or error,
         ) from error
 
 
@@ -250,7 +257,10 @@ def _without_repeats(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
 
 def _refused(name: str, reason: str) -> StyleFileError:
     return StyleFileError(
-        f"“{name}” is not a style that can be opened: {reason}.", "Get the file again, or choose another."
+        "“{name}” is not a style that can be opened: {reason}.",
+        "Get the file again, or choose another.",
+        name=name,
+        reason=reason,
     )
 
 

@@ -44,9 +44,9 @@ def token_keys(header: Header, name: str) -> dict[str, str]:
     for_two = keys if keys <= ALONE_FOR_TWO else {key for key in keys if BUNDLED_FOR_TWO.fullmatch(key)}
     if for_two:
         raise StyleFileError(
-            f"it brings words for the two text encoders of Stable Diffusion XL "
-            f"({clean_text(min(for_two), 120)}), which can't be used yet.",
+            "it brings words for the two text encoders of Stable Diffusion XL ({for_two}), which can't be used yet.",
             "Ask for the style without them.",
+            for_two=clean_text(min(for_two), 120),
         )
     found: list[tuple[str, str]] = []
     for key in sorted(keys):
@@ -90,8 +90,10 @@ def embeddings(tensors: Mapping[str, Tensor], tokens: Mapping[str, str], name: s
         # NaN is no number below the largest either.
         if not bool((rows[word].abs() <= LARGEST_NUMBER).all()):
             raise StyleFileError(
-                f"“{name}” is damaged: its word {word} holds values that are no numbers, or far too large.",
+                "“{name}” is damaged: its word {word} holds values that are no numbers, or far too large.",
                 "Get the file again; a training that diverged leaves such files.",
+                name=name,
+                word=word,
             )
     return rows
 
@@ -130,19 +132,25 @@ def _short(rows: Tensor) -> Tensor:
 
 def _check_names(words: list[str]) -> None:
     if len(words) > MOST_TAGS:
-        raise StyleFileError(f"it brings {len(words)} words for prompts, at most {MOST_TAGS} are read.")
+        raise StyleFileError(
+            "it brings {count} words for prompts, at most {most_tags} are read.",
+            count=len(words),
+            most_tags=MOST_TAGS,
+        )
     for word in words:
         if not word or word != clean_text(word, LONGEST_TAG) or word.casefold() in MARKS:
             shown = clean_text(ascii(word)[1:-1], 120)
             raise StyleFileError(
-                f"it brings a word that can't be typed in a prompt: “{shown}”.",
+                "it brings a word that can't be typed in a prompt: “{shown}”.",
                 "Ask whoever made it for a file with a plain word.",
+                shown=shown,
             )
     twice = [word for word in words if sum(spelling(word) == spelling(other) for other in words) > 1]
     if twice:
         raise StyleFileError(
-            f"it brings words that are the same in a prompt: {', '.join(sorted(twice)[:4])}.",
+            "it brings words that are the same in a prompt: {twice}.",
             "Ask whoever made it for a file with different words.",
+            twice=", ".join(sorted(twice)[:4]),
         )
 
 
@@ -161,9 +169,12 @@ def _check_shape(header: Header, word: str, key: str) -> None:
     vectors = shape[0] if len(shape) == 2 else 1
     if len(shape) not in (1, 2) or not 1 <= vectors <= MOST_VECTORS or shape[-1] not in WIDTHS:
         raise StyleFileError(
-            f"its word {word} has the shape {list(shape)}; a word is 1 to {MOST_VECTORS} rows of "
-            f"{_listed(WIDTHS)} numbers.",
+            "its word {word} has the shape {shape}; a word is 1 to {most_vectors} rows of {widths} numbers.",
             "It is for another kind of model, or damaged.",
+            word=word,
+            shape=list(shape),
+            most_vectors=MOST_VECTORS,
+            widths=_listed(WIDTHS),
         )
 
 

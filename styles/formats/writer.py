@@ -59,8 +59,10 @@ def style_bytes(style: Style, *, with_date: bool = False, extra: Mapping[str, st
     header = _header_bytes(entries, metadata | dict(extra or {}))
     if len(header) > LARGEST_HEADER_WRITTEN:
         raise StyleFileError(
-            f"What the card of “{style.name}” says takes {len(header)} bytes, more than other tools read.",
+            "What the card of “{style}” says takes {count} bytes, more than other tools read.",
             "Leave the captions out." if "ss_tag_frequency" in (extra or {}) else "Shorten its description.",
+            style=style.name,
+            count=len(header),
         )
     return header + section
 
@@ -72,8 +74,9 @@ def fp16(weight: Tensor, layer: StyleLayer) -> Tensor:
     half = weight.detach().to("cpu", torch.float16).contiguous()
     if not bool(torch.isfinite(half).all()):
         raise StyleFileError(
-            f"{layer.name} holds values that are no numbers, or too large for a style file.",
+            "{layer} holds values that are no numbers, or too large for a style file.",
             "The training diverged: use a lower learning rate.",
+            layer=layer.name,
         )
     return half
 

@@ -96,7 +96,9 @@ def _run(
     noise = {"generator": generators} if sampler == "euler a" else {}
     for step in range(run.first, run.steps):
         if cancelled():
-            raise Cancelled(f"Stopped after {step - run.first} of {run.steps - run.first} steps.")
+            raise Cancelled(
+                "Stopped after {done} of {steps} steps.", done=step - run.first, steps=run.steps - run.first
+            )
         timestep = scheduler.timesteps[step]
         with torch.no_grad():
             inputs = torch.cat([latents] * 2) if order.guided else latents

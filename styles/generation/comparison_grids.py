@@ -95,26 +95,38 @@ def check_strip(weights: Sequence[float]) -> None:
     """Raise BlendError for weights that make no strip."""
     if not 2 <= len(weights) <= MOST_WEIGHTS:
         raise BlendError(
-            f"A strip of {len(weights)} weights can't be made.",
-            f"Give 2 to {MOST_WEIGHTS}; 5 to 9 are usual.",
+            "A strip of {count} weights can't be made.",
+            "Give 2 to {most_weights}; 5 to 9 are usual.",
+            count=len(weights),
+            most_weights=MOST_WEIGHTS,
         )
 
 
 def check_map(styles: Sequence[str], columns: int, rows: int) -> None:
     """Raise BlendError for styles or a size that make no map."""
     if not 2 <= len(styles) <= 4:
-        raise BlendError(f"A map of {len(styles)} styles can't be made.", "Choose two, three or four.")
+        raise BlendError(
+            "A map of {count} styles can't be made.", "Choose two, three or four.", count=len(styles)
+        )
     if len(set(styles)) < len(styles):
         raise BlendError("A style is in the map twice.", "Choose different ones.")
     for name, count in (("columns", columns), ("rows", rows)):
         if not 2 <= count <= MOST_A_SIDE:
-            raise BlendError(f"A map of {count} {name} can't be made.", f"Choose 2 to {MOST_A_SIDE}.")
+            raise BlendError(
+                "A map of {count} {name} can't be made.",
+                "Choose 2 to {most_a_side}.",
+                count=count,
+                name=name,
+                most_a_side=MOST_A_SIDE,
+            )
 
 
 def _only_blend(request: CreateRequest) -> Blend:
     if len(request.seeds) != 1 or request.only is not None:
         raise RecipeError(
-            f"A sheet of one seed can't be made for {len(request.seeds)} pictures.", "Give one seed."
+            "A sheet of one seed can't be made for {count} pictures.",
+            "Give one seed.",
+            count=len(request.seeds),
         )
     if request.weights or len(request.blends) > 1:
         raise BlendError("A sheet needs one blend to vary.", "Give the mix as one blend.")

@@ -37,9 +37,13 @@ def check_cost(base: Base, order: Order, cancelled: Callable[[], bool]) -> None:
     needed, free = needed_bytes(base, order, largest), free_bytes(base.device)
     if free is not None and needed > free:
         raise OutOfMemory(
-            f"{largest.width_px}x{largest.height_px} px need about {needed / 1e9:.1f} GB of memory, and "
-            f"{base.device} has {free / 1e9:.1f} GB free.",
+            "{width_px}x{height_px} px need about {needed:.1f} GB of memory, and {device} has {free:.1f} GB free.",
             "Choose a smaller size, or close other programs.",
+            width_px=largest.width_px,
+            height_px=largest.height_px,
+            needed=needed / 1e9,
+            device=base.device,
+            free=free / 1e9,
         )
     if order.request.agreed:
         return
@@ -48,12 +52,18 @@ def check_cost(base: Base, order: Order, cancelled: Callable[[], bool]) -> None:
         return
     width, height = usual_size(base, largest)
     raise TooLarge(
-        f"{largest.width_px}x{largest.height_px} px are far beyond what “{base.name}” is made for "
-        f"({base.native_size_px} px), and would take about {in_words(seconds)} here.",
-        f"{width}x{height} px is the largest size that suits it.",
+        "{largest_width_px}x{largest_height_px} px are far beyond what “{base}” is made for ({native_size_px} px), and would take about {duration} here.",
+        "{width}x{height} px is the largest size that suits it.",
         seconds=seconds,
         width_px=width,
         height_px=height,
+        largest_width_px=largest.width_px,
+        largest_height_px=largest.height_px,
+        base=base.name,
+        native_size_px=base.native_size_px,
+        duration=in_words(seconds),
+        width=width,
+        height=height,
     )
 
 

@@ -126,8 +126,10 @@ class Probe:
             weight = rough.weight_for(1.0)
         if not bool(torch.isfinite(change).all()):
             raise Failure(
-                f"How strong “{style.name}” is can't be measured: on “{self.base.name}” it gives no numbers (NaN).",
+                "How strong “{style}” is can't be measured: on “{base}” it gives no numbers (NaN).",
                 "Choose fp32 in the settings, or mix by weight alone.",
+                style=style.name,
+                base=self.base.name,
             )
         return Effect(float(change.norm()), tuple(_sketch(change)))
 
@@ -187,8 +189,9 @@ def _predict(
                 raise
             if at_once == 1:
                 raise OutOfMemory(
-                    f"{base.device} has too little memory to measure how strong a style is.",
+                    "{device} has too little memory to measure how strong a style is.",
                     "Close other programs, or mix by weight alone.",
+                    device=base.device,
                 ) from error
         at_once //= 2  # after the block, where nothing holds the failed batch any more
         if base.device.type != "cpu":

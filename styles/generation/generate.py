@@ -116,9 +116,12 @@ def _paint(
                 largest = order.runs[-1]
                 if fixed or len(pictures) == 1:
                     raise OutOfMemory(
-                        f"{base.device} has too little memory for {len(pictures)} pictures of "
-                        f"{largest.width_px}x{largest.height_px} px at once.",
+                        "{device} has too little memory for {count} pictures of {width_px}x{height_px} px at once.",
                         "Choose a smaller size or fewer pictures, or close other programs.",
+                        device=base.device,
+                        count=len(pictures),
+                        width_px=largest.width_px,
+                        height_px=largest.height_px,
                     ) from error
                 size = len(pictures) // 2  # what is not finished yet goes again, in smaller batches
             else:
@@ -127,9 +130,13 @@ def _paint(
                 torch.accelerator.empty_cache()
     if spoilt:
         raise Failure(
-            f"{len(spoilt)} of {count} pictures came out as no numbers (NaN) on {base.device} in {dtype_name(base.dtype)}: "
-            f"number {', '.join(str(index + 1) for index in spoilt[:10])}.",
+            "{count} of {pictures} pictures came out as no numbers (NaN) on {device} in {dtype}: number {numbers}.",
             "Lower the styles' weights and the guidance; if it stays so, choose fp32 in the settings.",
+            count=len(spoilt),
+            pictures=count,
+            device=base.device,
+            dtype=dtype_name(base.dtype),
+            numbers=", ".join(str(index + 1) for index in spoilt[:10]),
         )
 
 

@@ -92,19 +92,25 @@ def kept_source(sha256: str, home: Home) -> SourcePicture:
             source = SourcePicture.of(image)
     except FileNotFoundError as error:
         raise RecipeError(
-            f"The picture that this one was painted from is not here ({path.name}).",
-            f"Copy it into {path.parent}, from the home in which the picture was made.",
+            "The picture that this one was painted from is not here ({file}).",
+            "Copy it into {folder}, from the home in which the picture was made.",
+            file=path.name,
+            folder=path.parent,
         ) from error
     # Pillow's decoders raise anything of damaged bytes: KeyError, TypeError, struct.error, ...
     except Exception as error:
         raise RecipeError(
-            f"The picture that this one was painted from is damaged ({path.name}).",
-            f"Copy it again into {path.parent}.",
+            "The picture that this one was painted from is damaged ({file}).",
+            "Copy it again into {folder}.",
+            file=path.name,
+            folder=path.parent,
         ) from error
     if source.sha256 != sha256:
         raise RecipeError(
-            f"The picture that this one was painted from is not the same any more ({path.name}).",
-            f"Copy it again into {path.parent}.",
+            "The picture that this one was painted from is not the same any more ({file}).",
+            "Copy it again into {folder}.",
+            file=path.name,
+            folder=path.parent,
         )
     return source
 

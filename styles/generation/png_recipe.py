@@ -61,14 +61,17 @@ def read_recipe(path: Path) -> Recipe:
         with open_file(path) as file:
             texts = dict(_texts(file))
     except OSError as error:
-        raise RecipeError(f"{path.name} can't be read ({error.strerror}).", "Check the path.") from error
+        raise RecipeError(
+            "{file} can't be read ({reason}).", "Check the path.", file=path.name, reason=error.strerror
+        ) from error
     if OURS in texts:
         return Recipe.from_json(texts[OURS])
     if THEIRS in texts:
         return parse_parameters(texts[THEIRS])
     raise RecipeError(
-        f"{path.name} carries no recipe.",
+        "{file} carries no recipe.",
         "Only PNGs straight from Atelier or A1111 do; other programs often drop it.",
+        file=path.name,
     )
 
 
@@ -149,8 +152,9 @@ def parse_parameters(text: str) -> Recipe:
         if isinstance(error, AtelierError):
             raise
         raise RecipeError(
-            f"The picture's settings can't be read ({clean_text(str(error), 120)}).",
+            "The picture's settings can't be read ({reason}).",
             "Type its prompt and seed by hand.",
+            reason=clean_text(str(error), 120),
         ) from error
 
 

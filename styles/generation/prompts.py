@@ -67,11 +67,16 @@ def check_prompt(text: str) -> None:
         text.encode()
     except UnicodeEncodeError as error:
         raise PromptError(
-            f"The prompt holds something that is no character, at place {error.start + 1}.", "Type it anew."
+            "The prompt holds something that is no character, at place {place}.",
+            "Type it anew.",
+            place=error.start + 1,
         ) from error
     if len(text) > LONGEST:
         raise PromptError(
-            f"The prompt has {len(text)} characters.", f"At most {LONGEST} are read; shorten it."
+            "The prompt has {count} characters.",
+            "At most {longest} are read; shorten it.",
+            count=len(text),
+            longest=LONGEST,
         )
 
 

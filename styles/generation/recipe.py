@@ -72,13 +72,24 @@ class Recipe:
                 "The recipe names the picture that it started from in no way that can be found."
             )
         if not 0 <= self.seed <= MAX_SEED:
-            raise RecipeError(f"{self.seed} is no seed.", f"Seeds go from 0 to {MAX_SEED}.")
+            raise RecipeError(
+                "{seed} is no seed.", "Seeds go from 0 to {max_seed}.", seed=self.seed, max_seed=MAX_SEED
+            )
         if not 1 <= self.steps <= MAX_STEPS:
-            raise RecipeError(f"{self.steps} is no number of steps.", f"Steps go from 1 to {MAX_STEPS}.")
+            raise RecipeError(
+                "{steps} is no number of steps.",
+                "Steps go from 1 to {max_steps}.",
+                steps=self.steps,
+                max_steps=MAX_STEPS,
+            )
         if not all(MIN_SIDE_PX <= side <= MAX_SIDE_PX for side in (self.width_px, self.height_px)):
             raise RecipeError(
-                f"{self.width_px}x{self.height_px} is no picture size.",
-                f"Sides go from {MIN_SIDE_PX} to {MAX_SIDE_PX} px.",
+                "{width_px}x{height_px} is no picture size.",
+                "Sides go from {min_side_px} to {max_side_px} px.",
+                width_px=self.width_px,
+                height_px=self.height_px,
+                min_side_px=MIN_SIDE_PX,
+                max_side_px=MAX_SIDE_PX,
             )
 
     @property
@@ -107,7 +118,9 @@ class Recipe:
             recipe.to_json().encode()  # half of a surrogate pair is no text, and raises a ValueError
             return recipe
         except AtelierError as error:
-            raise RecipeError(f"The recipe can't be used: {error.message}", error.hint) from error
+            raise RecipeError(
+                "The recipe can't be used: {reason}", error.hint, reason=error.message
+            ) from error
         except (ValueError, TypeError, KeyError, AttributeError, RecursionError, OverflowError) as error:
             raise RecipeError(
                 "The recipe in this picture is damaged.", "Type its prompt and seed by hand."

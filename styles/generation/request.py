@@ -39,16 +39,24 @@ class SecondPass:
     def __post_init__(self) -> None:
         if not 1 < self.scale <= MAX_SCALE:
             raise RecipeError(
-                f"A second pass at {self.scale:g} times the size can't be done.",
-                f"Choose more than 1, at most {MAX_SCALE:g}; 2 is usual.",
+                "A second pass at {scale:g} times the size can't be done.",
+                "Choose more than 1, at most {max_scale:g}; 2 is usual.",
+                scale=self.scale,
+                max_scale=MAX_SCALE,
             )
         if not 0 < self.strength <= 1:
             raise RecipeError(
-                f"A second pass of strength {self.strength:g} can't be done.",
+                "A second pass of strength {strength:g} can't be done.",
                 "Choose more than 0, at most 1; 0.5 is usual.",
+                strength=self.strength,
             )
         if not 0 <= self.steps <= MAX_STEPS:
-            raise RecipeError(f"{self.steps} steps can't be done.", f"Choose 1 to {MAX_STEPS}.")
+            raise RecipeError(
+                "{steps} steps can't be done.",
+                "Choose 1 to {max_steps}.",
+                steps=self.steps,
+                max_steps=MAX_STEPS,
+            )
 
 
 @dataclass(frozen=True)
@@ -86,37 +94,60 @@ class CreateRequest:
     def __post_init__(self) -> None:
         count = len(self.seeds)
         if not 1 <= count <= MAX_PICTURES:
-            raise RecipeError(f"{count} pictures can't be made at once.", f"Ask for 1 to {MAX_PICTURES}.")
+            raise RecipeError(
+                "{count} pictures can't be made at once.",
+                "Ask for 1 to {max_pictures}.",
+                count=count,
+                max_pictures=MAX_PICTURES,
+            )
         for seed in self.seeds:
             if not 0 <= seed <= MAX_SEED:
-                raise RecipeError(f"{seed} is no seed.", f"Seeds go from 0 to {MAX_SEED}.")
+                raise RecipeError(
+                    "{seed} is no seed.", "Seeds go from 0 to {max_seed}.", seed=seed, max_seed=MAX_SEED
+                )
         if not 1 <= self.steps <= MAX_STEPS:
             raise RecipeError(
-                f"{self.steps} steps can't be done.", f"Choose 1 to {MAX_STEPS}; 20 to 30 is usual."
+                "{steps} steps can't be done.",
+                "Choose 1 to {max_steps}; 20 to 30 is usual.",
+                steps=self.steps,
+                max_steps=MAX_STEPS,
             )
         if self.guidance is not None and not 0 <= self.guidance <= MAX_GUIDANCE:
             raise RecipeError(
-                f"A guidance of {self.guidance} can't be used.",
-                f"Choose 0 to {MAX_GUIDANCE:g}; 7.5 is usual.",
+                "A guidance of {guidance} can't be used.",
+                "Choose 0 to {max_guidance:g}; 7.5 is usual.",
+                guidance=self.guidance,
+                max_guidance=MAX_GUIDANCE,
             )
         if self.guidance_rescale is not None and not 0 <= self.guidance_rescale <= 1:
             raise RecipeError(
-                f"A guidance rescale of {self.guidance_rescale} can't be used.", "Choose 0 to 1."
+                "A guidance rescale of {guidance_rescale} can't be used.",
+                "Choose 0 to 1.",
+                guidance_rescale=self.guidance_rescale,
             )
         if self.sampler not in SAMPLERS:
             raise RecipeError(
-                f"“{self.sampler}” is no sampler here.", f"Choose one of: {', '.join(SAMPLERS)}."
+                "“{sampler}” is no sampler here.",
+                "Choose one of: {samplers}.",
+                sampler=self.sampler,
+                samplers=", ".join(SAMPLERS),
             )
         if not 0 <= self.strength <= 1:
             raise RecipeError(
-                f"A strength of {self.strength} can't be used.",
+                "A strength of {strength} can't be used.",
                 "Choose 0, the picture as it is, to 1, next to nothing of it; 0.6 is usual.",
+                strength=self.strength,
             )
         if self.only is not None and self.only not in range(count):
-            raise RecipeError(f"There is no picture {self.only} in a batch of {count}.")
+            raise RecipeError(
+                "There is no picture {only} in a batch of {count}.", only=self.only, count=count
+            )
         if isinstance(self.prompt, tuple) and len(self.prompt) != count:
             raise PromptError(
-                f"There are {len(self.prompt)} prompts for {count} pictures.", "Give one for each."
+                "There are {count} prompts for {pictures} pictures.",
+                "Give one for each.",
+                count=len(self.prompt),
+                pictures=count,
             )
         for text in (*self.prompts, self.negative):
             check_prompt(text)
@@ -126,16 +157,23 @@ class CreateRequest:
         if self.weights and self.blends:
             raise BlendError("There are weights and blends.", "Give only one of them.")
         if self.weights and len(self.weights) not in (1, count):
-            raise BlendError(f"There are {len(self.weights)} rows of weights for {count} pictures.")
+            raise BlendError(
+                "There are {count} rows of weights for {pictures} pictures.",
+                count=len(self.weights),
+                pictures=count,
+            )
         if self.blends and len(self.blends) not in (1, count):
-            raise BlendError(f"There are {len(self.blends)} blends for {count} pictures.")
+            raise BlendError(
+                "There are {count} blends for {pictures} pictures.", count=len(self.blends), pictures=count
+            )
         if not all(math.isfinite(weight) for row in self.weights for weight in row):
             raise BlendError("A weight is not a finite number.", "Give a number such as 0.7 for each style.")
         modes = {blend.mode for blend in self.blends}
         if len(modes) > 1:
             raise BlendError(
-                f"The pictures of one request can't be mixed in several ways ({', '.join(sorted(modes))}).",
+                "The pictures of one request can't be mixed in several ways ({modes}).",
                 "Ask for them one after the other.",
+                modes=", ".join(sorted(modes)),
             )
 
     @property
@@ -205,8 +243,13 @@ def _runs(base: Base, request: CreateRequest) -> tuple[Run, ...]:
         if size < multiple or size % multiple:
             near = max(multiple, round(size / multiple) * multiple)
             raise RecipeError(
-                f"A {name} of {size} px can't be painted by “{base.name}”.",
-                f"Choose a multiple of {multiple}, such as {near}.",
+                "A {name} of {size} px can't be painted by “{base}”.",
+                "Choose a multiple of {multiple}, such as {near}.",
+                name=name,
+                size=size,
+                base=base.name,
+                multiple=multiple,
+                near=near,
             )
     begin = 0 if request.source is None else first_step(request.steps, request.strength)
     runs = [Run(request.steps, begin, width, height)]
@@ -218,8 +261,11 @@ def _runs(base: Base, request: CreateRequest) -> tuple[Run, ...]:
     for run in runs:
         if run.width_px * run.height_px > MAX_PIXELS or max(run.width_px, run.height_px) > MAX_SIDE_PX:
             raise RecipeError(
-                f"{run.width_px}x{run.height_px} px is more than can be painted.",
-                f"Stay under {MAX_PIXELS // 10**6} megapixels.",
+                "{width_px}x{height_px} px is more than can be painted.",
+                "Stay under {megapixels} megapixels.",
+                width_px=run.width_px,
+                height_px=run.height_px,
+                megapixels=MAX_PIXELS // 10**6,
             )
     return tuple(runs)
 
@@ -232,7 +278,9 @@ def _blends(request: CreateRequest, ids: Sequence[str]) -> tuple[Blend, ...]:
             unknown = [part.style for part in blend.parts if part.style not in ids]
             if unknown:
                 raise BlendError(
-                    f"The blend names a style that was not given: {unknown[0][:12]}.", "Give all its styles."
+                    "The blend names a style that was not given: {id}.",
+                    "Give all its styles.",
+                    id=unknown[0][:12],
                 )
         blends = tuple(_with_all(blend, ids) for blend in request.blends)
     else:
@@ -240,7 +288,10 @@ def _blends(request: CreateRequest, ids: Sequence[str]) -> tuple[Blend, ...]:
         for row in rows:
             if len(row) != len(ids):
                 raise BlendError(
-                    f"There are {len(row)} weights for {len(ids)} styles.", "Give one weight for each style."
+                    "There are {count} weights for {ids} styles.",
+                    "Give one weight for each style.",
+                    count=len(row),
+                    ids=len(ids),
                 )
         blends = tuple(Blend(tuple(map(BlendPart, ids, row))) for row in rows)
     return blends * count if len(blends) == 1 else blends

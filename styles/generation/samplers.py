@@ -33,4 +33,9 @@ def make_scheduler(base: Base, sampler: str = SAMPLERS[0]) -> Any:
         return DDIMScheduler(**settings, timestep_spacing=spacing, clip_sample=False, set_alpha_to_one=False)
     if sampler == "euler a":
         return EulerAncestralDiscreteScheduler(**settings, timestep_spacing=spacing)
-    raise RecipeError(f"“{sampler}” is no sampler here.", f"Choose one of: {', '.join(SAMPLERS)}.")
+    raise RecipeError(
+        "“{sampler}” is no sampler here.",
+        "Choose one of: {samplers}.",
+        sampler=sampler,
+        samplers=", ".join(SAMPLERS),
+    )

@@ -93,7 +93,7 @@ class Catalogue:
         for found in self.identifying([entry]):
             return found
         raise StyleFileError(
-            f"“{entry.name}” has just been changed or taken away.", "Look at the library again."
+            "“{style}” has just been changed or taken away.", "Look at the library again.", style=entry.name
         )
 
     def identifying(self, entries: Iterable[Entry], until: float = math.inf) -> Iterator[Entry]:

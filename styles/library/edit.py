@@ -50,12 +50,16 @@ def _edit_file(file: Path, card: StyleCard, edited: StyleCard, names: set[str]) 
     head = _header_bytes(header, metadata)
     if len(head) > max(LARGEST_HEADER_WRITTEN, header.data_start):
         raise BadInput(
-            f"What the card of “{card.name}” would say takes {len(head)} bytes, more than other tools read.",
+            "What the card of “{style}” would say takes {count} bytes, more than other tools read.",
             "Shorten its description, or take a smaller picture.",
+            style=card.name,
+            count=len(head),
         )
     with atomic.replacing(file) as temporary:
         if _written(file, header, head, temporary) != style_id:
-            raise StyleFileError(f"“{card.name}” was changed by something else meanwhile.", "Try again.")
+            raise StyleFileError(
+                "“{style}” was changed by something else meanwhile.", "Try again.", style=card.name
+            )
         _check(temporary, header, style_id, edited, names)
 
 
@@ -64,7 +68,9 @@ def checked(changes: Mapping[str, Any]) -> dict[str, Any]:
     found: dict[str, Any] = {}
     for name, value in changes.items():
         if name not in EDITABLE:
-            raise BadInput(f"“{name}” can't be edited.", f"What can: {', '.join(EDITABLE)}.")
+            raise BadInput(
+                "“{name}” can't be edited.", "What can: {editable}.", name=name, editable=", ".join(EDITABLE)
+            )
         if name in TEXTS:
             found[name] = _text(name, value)
         elif name == "suggested_weight":
@@ -84,11 +90,16 @@ def _text(name: str, value: Any) -> str:
     text = str(value).replace("\r\n", "\n").strip()
     if len(text) > TEXT_LIMITS[name]:
         raise BadInput(
-            f"The {name} has {len(text)} characters.",
-            f"Write at most {TEXT_LIMITS[name]}, and the rest elsewhere.",
+            "The {name} has {count} characters.",
+            "Write at most {limit}, and the rest elsewhere.",
+            name=name,
+            count=len(text),
+            limit=TEXT_LIMITS[name],
         )
     if clean_text(text, TEXT_LIMITS[name], lines=name == "description") != text:
-        raise BadInput(f"The {name} holds characters that can't be seen.", "Write it as plain text.")
+        raise BadInput(
+            "The {name} holds characters that can't be seen.", "Write it as plain text.", name=name
+        )
     return text
 
 
@@ -99,8 +110,10 @@ def _weight(value: Any) -> float:
         weight = math.nan
     if not math.isfinite(weight) or abs(weight) > STRONGEST:
         raise BadInput(
-            f"“{clean_text(str(value), 40)}” is no weight for a style.",
-            f"Give a number from -{STRONGEST:g} to {STRONGEST:g}.",
+            "“{value}” is no weight for a style.",
+            "Give a number from -{highest:g} to {highest:g}.",
+            value=clean_text(str(value), 40),
+            highest=STRONGEST,
         )
     return weight
 
@@ -110,12 +123,19 @@ def _tags(values: Any) -> tuple[str, ...]:
         raise BadInput("Tags are a list of words.", "Give each tag on its own.")
     tags = tuple(str(value).strip() for value in values)
     if len(tags) > MOST_TAGS:
-        raise BadInput(f"{len(tags)} tags are too many for one style.", f"Give at most {MOST_TAGS}.")
+        raise BadInput(
+            "{count} tags are too many for one style.",
+            "Give at most {most_tags}.",
+            count=len(tags),
+            most_tags=MOST_TAGS,
+        )
     for tag in tags:
         if not tag or "," in tag or clean_text(tag, LONGEST_TAG) != tag:
             raise BadInput(
-                f"“{clean_text(tag, 40)}” can't be a tag.",
-                f"A tag has 1 to {LONGEST_TAG} characters and no comma.",
+                "“{tag}” can't be a tag.",
+                "A tag has 1 to {longest_tag} characters and no comma.",
+                tag=clean_text(tag, 40),
+                longest_tag=LONGEST_TAG,
             )
     return tags
 
@@ -148,12 +168,16 @@ def _check(written: Path, header: Header, style_id: str, edited: StyleCard, name
     found = open_header(written)
     if found.tensors != header.tensors or tensor_hash(written, found) != style_id:
         raise StyleFileError(
-            f"The new file of “{edited.name}” does not read back.", "Look whether the disk is sound."
+            "The new file of “{style}” does not read back.",
+            "Look whether the disk is sound.",
+            style=edited.name,
         )
     texts = replace(StyleCard(edited.name, edited.family, edited.rank), **card_texts(found.metadata, ""))
     lost = sorted(name for name in names if getattr(texts, name) != getattr(edited, name))
     if lost:
         raise StyleFileError(
-            f"The file of “{edited.name}” can't hold this {lost[0].replace('_', ' ')}.",
+            "The file of “{style}” can't hold this {part}.",
             "Write it in another way.",
+            style=edited.name,
+            part=lost[0].replace("_", " "),
         )

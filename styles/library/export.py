@@ -71,7 +71,12 @@ class ExportOrder:
 
     def __post_init__(self) -> None:
         if self.form not in FORMS:
-            raise BadInput(f"“{self.form}” is no form of a style.", f"Choose one of: {', '.join(FORMS)}.")
+            raise BadInput(
+                "“{form}” is no form of a style.",
+                "Choose one of: {forms}.",
+                form=self.form,
+                forms=", ".join(FORMS),
+            )
 
     @property
     def holds_words(self) -> bool:
@@ -110,7 +115,7 @@ def export_style(style: Style, folder: Path, order: ExportOrder = ExportOrder())
     name = tag_name(order.name or style.name, f"style_{style.id[:8]}" if style.id else "style")
     with _in_reach(folder):
         if folder.exists() and not folder.is_dir():
-            raise BadInput(f"{folder} is not a folder.", "Choose a folder to put the style in.")
+            raise BadInput("{folder} is not a folder.", "Choose a folder to put the style in.", folder=folder)
         name = _free_name(folder, name, order)
     files = _files(style, order, name)
     waiting = atomic.unfinished(folder)
@@ -148,7 +153,12 @@ def _in_reach(folder: Path) -> Iterator[None]:
         with atomic.telling(folder / "style"):
             yield
     except OSError as error:
-        raise BadInput(f"{folder} can't be used: {error.strerror}.", "Choose another folder.") from error
+        raise BadInput(
+            "{folder} can't be used: {reason}.",
+            "Choose another folder.",
+            folder=folder,
+            reason=error.strerror,
+        ) from error
 
 
 def compare(style: Style, written: Style) -> float:
@@ -186,8 +196,10 @@ def _files(style: Style, order: ExportOrder, name: str) -> dict[str, bytes]:
     """All files of an export by their path in its folder; nothing private in them that may not be seen."""
     if not style.layers and style.embeddings:
         raise StyleFileError(
-            f"“{style.name}” is words for prompts alone, which need no export.",
-            f"Hand on its file itself, {style.card.path}: other programs read it from their folder of embeddings.",
+            "“{style}” is words for prompts alone, which need no export.",
+            "Hand on its file itself, {path}: other programs read it from their folder of embeddings.",
+            style=style.name,
+            path=style.card.path,
         )
     card = _public_card(style.card, order.sharing)
     extra = _private_metadata(style.card.path, order, name)
@@ -276,7 +288,9 @@ def _arrive(waiting: Path, folder: Path, files: Mapping[str, bytes]) -> list[Pat
             target = folder / top
             with atomic.telling(target):
                 if target.exists():
-                    raise BadInput(f"{target} has come to be there meanwhile.", "Export once more.")
+                    raise BadInput(
+                        "{target} has come to be there meanwhile.", "Export once more.", target=target
+                    )
                 os.rename(waiting / top, target)
             arrived.append(target)
     except BaseException:
@@ -319,6 +333,8 @@ def _notes(style: Style, order: ExportOrder, name: str, difference: float) -> tu
 
 def _differs(style: Style, how: str) -> Failure:
     return Failure(
-        f"What was written of “{style.name}” doesn't read back: {how}.",
+        "What was written of “{style}” doesn't read back: {how}.",
         "Nothing was left behind. Look at the disk.",
+        style=style.name,
+        how=how,
     )

@@ -84,7 +84,12 @@ class Holdings:
         """Return a style that may be changed; `what` a bundled one does instead. Raises BadInput for one."""
         entry = self.match(name_or_id)
         if entry.bundled:
-            raise BadInput(f"“{entry.name}” comes with Atelier and {what}.", "Export it to have a copy.")
+            raise BadInput(
+                "“{style}” comes with Atelier and {what}.",
+                "Export it to have a copy.",
+                style=entry.name,
+                what=what,
+            )
         return entry
 
     def whole(self, entry: Entry) -> StyleCard:
@@ -116,12 +121,19 @@ class Holdings:
         """Raise UnknownStyleError for a style that was here, or is but can't be read."""
         for entry in self._catalogue.seen():
             if not entry.readable and wanted == entry.name.casefold():
-                raise UnknownStyleError(f"“{clean_text(entry.name, 80)}” can't be used: {entry.row.problem}")
+                raise UnknownStyleError(
+                    "“{style}” can't be used: {problem}",
+                    style=clean_text(entry.name, 80),
+                    problem=entry.row.problem,
+                )
         for lost in self.vanished():
             if wanted in (lost.name.casefold(), lost.id):
                 raise UnknownStyleError(
-                    f"“{clean_text(lost.name, 80)}” has vanished: {lost.file} was missed on {lost.missed[:10]}.",
+                    "“{style}” has vanished: {file} was missed on {missed}.",
                     "Put the file back, or import the style again.",
+                    style=clean_text(lost.name, 80),
+                    file=lost.file,
+                    missed=lost.missed[:10],
                 )
 
 

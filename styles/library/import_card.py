@@ -48,7 +48,9 @@ def import_cards(paths: Iterable[Path], library: Library) -> Iterator[ImportCard
     for path, source in sources(paths):
         try:
             if source is None:
-                raise StyleFileError(f"There is no style file in {path}.", f"Styles end in {SUFFIX}.")
+                raise StyleFileError(
+                    "There is no style file in {path}.", "Styles end in {suffix}.", path=path, suffix=SUFFIX
+                )
             yield _looked_at(source, library, taken, seen)
         except AtelierError as error:
             yield ImportCard(path, None, str(error))

@@ -88,7 +88,12 @@ class Importer:
                     break
                 try:
                     if source is None:
-                        raise StyleFileError(f"There is no style file in {path}.", f"Styles end in {SUFFIX}.")
+                        raise StyleFileError(
+                            "There is no style file in {path}.",
+                            "Styles end in {suffix}.",
+                            path=path,
+                            suffix=SUFFIX,
+                        )
                     batch[number] = take(source, self.folder)
                 except AtelierError as error:
                     outcomes[number] = Refused(path, str(error))
@@ -124,7 +129,9 @@ class Importer:
                         self._hidden.show(known.id)
                         entry = known
                     else:
-                        raise StyleFileError(f"This style is in the library already, as “{known.name}”.")
+                        raise StyleFileError(
+                            "This style is in the library already, as “{name}”.", name=known.name
+                        )
                     assert entry.card is not None
                     outcomes[number] = replace(entry.card, thumbnail=incoming.thumbnail)
                 except AtelierError as error:
@@ -184,12 +191,16 @@ def take(source: ImportSource, folder: Path) -> Incoming:
         with atomic.telling(copy):
             style_id = _copied(path, copy)
         if style_id != style.id:
-            raise StyleFileError(f"“{path.name}” was changed while it was being copied.", "Import it again.")
+            raise StyleFileError(
+                "“{file}” was changed while it was being copied.", "Import it again.", file=path.name
+            )
         return Incoming(source, style.id, likeness_of(copy), copy, side_thumbnail(path), _text_beside(path))
     except BaseException as error:
         atomic.discard(copy)
         if isinstance(error, OSError):
-            raise StyleFileError(f"{path} can't be copied: {error.strerror}.", "Try again.") from error
+            raise StyleFileError(
+                "{path} can't be copied: {reason}.", "Try again.", path=path, reason=error.strerror
+            ) from error
         raise
 
 

@@ -152,7 +152,9 @@ class Library:
             # Written over in the same size and moment, so that it was taken for what it was.
             self._catalogue.enter_again(entry)
             entry = self._holdings.match(name_or_id)
-        raise StyleFileError(f"“{card.name}” is being changed by something else.", "Try again in a moment.")
+        raise StyleFileError(
+            "“{style}” is being changed by something else.", "Try again in a moment.", style=card.name
+        )
 
     # Hashing
 
@@ -304,5 +306,7 @@ def _told_if_gone(entry: Entry) -> Iterator[None]:
         yield
     except FileNotFoundError as error:
         raise StyleFileError(
-            f"“{entry.name}” has just been taken away by something else.", "Look at the library again."
+            "“{style}” has just been taken away by something else.",
+            "Look at the library again.",
+            style=entry.name,
         ) from error

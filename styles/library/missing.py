@@ -26,12 +26,15 @@ class MissingStyle:
         """What to raise where nothing can be done without it."""
         if self.deleted:
             return UnknownStyleError(
-                f"The style “{self.name}” is in the trash.",
+                "The style “{name}” is in the trash.",
                 "Restore it in the Library or by `styles restore`, or leave it out.",
+                name=self.name,
             )
         return UnknownStyleError(
-            f"The style “{self.name}” is not in the library.",
-            f"Import it: the one whose id begins with {short_id(self.id)}.",
+            "The style “{name}” is not in the library.",
+            "Import it: the one whose id begins with {id}.",
+            name=self.name,
+            id=short_id(self.id),
         )
 
 

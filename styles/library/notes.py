@@ -134,7 +134,10 @@ class Notes:
             return None
         except OSError as error:
             raise Failure(
-                f"{self.file} can't be read: {error.strerror}.", "Allow reading it; it holds your notes."
+                "{file} can't be read: {reason}.",
+                "Allow reading it; it holds your notes.",
+                file=self.file,
+                reason=error.strerror,
             ) from error
         whole = isinstance(values, dict) and isinstance(values.get("styles", {}), dict)
         return values if whole else None
@@ -151,12 +154,25 @@ def _mark(values: dict[str, Any]) -> Note:
 
 def _check(tags: tuple[str, ...], note: str) -> None:
     if len(tags) > MOST_TAGS:
-        raise BadInput(f"{len(tags)} tags are too many for one style.", f"Give at most {MOST_TAGS}.")
+        raise BadInput(
+            "{count} tags are too many for one style.",
+            "Give at most {most_tags}.",
+            count=len(tags),
+            most_tags=MOST_TAGS,
+        )
     for tag in tags:
         if len(tag) > LONGEST_TAG:
             raise BadInput(
-                f"The tag “{clean_text(tag, 30)} …” has {len(tag)} characters.",
-                f"Give at most {LONGEST_TAG}.",
+                "The tag “{tag} …” has {count} characters.",
+                "Give at most {longest_tag}.",
+                tag=clean_text(tag, 30),
+                count=len(tag),
+                longest_tag=LONGEST_TAG,
             )
     if len(note) > LONGEST_NOTE:
-        raise BadInput(f"The note has {len(note)} characters.", f"Write at most {LONGEST_NOTE}.")
+        raise BadInput(
+            "The note has {count} characters.",
+            "Write at most {longest_note}.",
+            count=len(note),
+            longest_note=LONGEST_NOTE,
+        )

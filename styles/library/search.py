@@ -82,8 +82,11 @@ def named(wanted: str, entries: Sequence[Entry]) -> Entry | None:
             return nearest[0]
         places = ", ".join(clean_text(entry.place.where, 120) for entry in nearest[:5])
         raise UnknownStyleError(
-            f"{len(nearest)} styles are called “{clean_text(wanted, 80)}”: {places}.",
+            "{count} styles are called “{name}”: {places}.",
             "Name the one that you mean.",
+            count=len(nearest),
+            name=clean_text(wanted, 80),
+            places=places,
         )
     return None
 
@@ -99,7 +102,9 @@ def with_id(wanted: str, entries: Sequence[Entry], catalogue: Catalogue, thoroug
         return None
     known = {entry.id: entry for entry in reversed(entries) if entry.id.startswith(wanted)}
     if len(known) > 1:
-        raise UnknownStyleError(f"The ids of {len(known)} styles begin with {wanted}.", "Give more of it.")
+        raise UnknownStyleError(
+            "The ids of {count} styles begin with {id}.", "Give more of it.", count=len(known), id=wanted
+        )
     if known:
         return next(iter(known.values()))
     unknown = [entry for entry in entries if entry.unhashed]
@@ -121,8 +126,10 @@ def not_found(wanted: str, names: Sequence[str], kind: str = "style") -> Unknown
     else:
         hint = f"There is no {kind} yet."
     if SHA256.fullmatch(wanted):
-        return UnknownStyleError(f"There is no {kind} whose id begins with {wanted[:SHORT_ID]}.", hint)
-    return UnknownStyleError(f"There is no {kind} “{clean_text(wanted, 80)}”.", hint)
+        return UnknownStyleError(
+            "There is no {kind} whose id begins with {id}.", hint, kind=kind, id=wanted[:SHORT_ID]
+        )
+    return UnknownStyleError("There is no {kind} “{name}”.", hint, kind=kind, name=clean_text(wanted, 80))
 
 
 def _depth(entry: Entry) -> int:

@@ -48,22 +48,34 @@ class BakePlan:
     def __post_init__(self) -> None:
         safe_name(self.name)
         if self.method not in METHODS:
-            raise BlendError(f"“{self.method}” is no way to bake.", f"Choose one of: {', '.join(METHODS)}.")
+            raise BlendError(
+                "“{method}” is no way to bake.",
+                "Choose one of: {methods}.",
+                method=self.method,
+                methods=", ".join(METHODS),
+            )
         if self.method == "exact" and self.rank is not None:
             raise BlendError(
-                f"An exact bake keeps all ranks, and can't have rank {self.rank}.", "Choose “squeezed”."
+                "An exact bake keeps all ranks, and can't have rank {rank}.",
+                "Choose “squeezed”.",
+                rank=self.rank,
             )
         if self.method == "squeezed" and self.rank is None:
             raise BlendError("It is not said to which rank to squeeze.", "8 or 16 is usual.")
         if self.rank is not None and self.rank < 1:
-            raise BlendError(f"A style of rank {self.rank} would do nothing.", "Give 1 or more; 8 is usual.")
+            raise BlendError(
+                "A style of rank {rank} would do nothing.", "Give 1 or more; 8 is usual.", rank=self.rank
+            )
         if not 0 < self.density < 1:
             raise BlendError(
-                f"A share of {self.density:g} can't be kept.",
+                "A share of {density:g} can't be kept.",
                 "Give more than 0 and less than 1; 0.5 is usual.",
+                density=self.density,
             )
         if not 0 <= self.seed <= MAX_SEED:
-            raise BlendError(f"{self.seed} is no seed.", f"Seeds go from 0 to {MAX_SEED}.")
+            raise BlendError(
+                "{seed} is no seed.", "Seeds go from 0 to {max_seed}.", seed=self.seed, max_seed=MAX_SEED
+            )
 
 
 @dataclass(frozen=True, eq=False)
@@ -115,8 +127,10 @@ def bake(
     widest = max(map(_widest_rank, sources.values()), default=0)
     if plan.rank is not None and plan.rank > widest > 0:
         raise BlendError(
-            f"Rank {plan.rank} is more than the widest layer has numbers ({widest}).",
+            "Rank {rank} is more than the widest layer has numbers ({widest}).",
             "Give a smaller one; 8 or 16 is usual.",
+            rank=plan.rank,
+            widest=widest,
         )
     # One alpha for all, as diffusers gives a layer with another one the wrong strength.
     alpha = float(min(max(map(_ranks, sources.values()), default=1), plan.rank or widest or 1))
@@ -126,7 +140,9 @@ def bake(
 
     def look() -> None:
         if cancelled():
-            raise Cancelled(f"Stopped after {done} of {len(sources)} layers; nothing was kept.")
+            raise Cancelled(
+                "Stopped after {done} of {count} layers; nothing was kept.", done=done, count=len(sources)
+            )
 
     for done, name in enumerate(sorted(sources)):
         look()
@@ -162,21 +178,25 @@ def _parents(blend: Blend, styles: Sequence[Style]) -> list[tuple[BlendPart, Sty
     missing = [part.style for part in parts if part.style not in known]
     if missing:
         raise BlendError(
-            f"{len(missing)} of {len(parts)} styles are not here: {', '.join(name[:12] for name in missing[:3])}.",
+            "{count} of {parts} styles are not here: {names}.",
             "Import them first.",
+            count=len(missing),
+            parts=len(parts),
+            names=", ".join(name[:12] for name in missing[:3]),
         )
     if blend.mode != "sum" and len(parts) > 1:
         reason = {
             "take turns": "Taking turns changes the styles from step to step",
             "average guidance": "Average guidance paints each style on its own",
         }[blend.mode]
-        raise BlendError(f"{reason}, which no single style can do.", "Bake it as a sum.")
+        raise BlendError("{reason}, which no single style can do.", "Bake it as a sum.", reason=reason)
     for part in parts:
         factors = {factor for _, factor in part.schedule or ()}
         if len(factors) > 1:
             raise BlendError(
-                f"“{known[part.style].name}” changes its weight over the steps, which no single style can do.",
+                "“{style}” changes its weight over the steps, which no single style can do.",
                 "Take its schedule off, or bake without it.",
+                style=known[part.style].name,
             )
     heard = [(part, known[part.style]) for part in parts if part.weight_at(0.0) != 0]
     if not heard:
@@ -189,9 +209,12 @@ def _family(styles: Sequence[Style]) -> str:
     if len(families) > 1:
         (one, first), (other, second) = list(families.items())[:2]
         raise WrongFamilyError(
-            f"“{first.name}” is for {FAMILY_NAMES.get(one, one)}, “{second.name}” for "
-            f"{FAMILY_NAMES.get(other, other)}.",
+            "“{style}” is for {family}, “{other_style}” for {other_family}.",
             "Bake styles of one family only.",
+            style=first.name,
+            family=FAMILY_NAMES.get(one, one),
+            other_style=second.name,
+            other_family=FAMILY_NAMES.get(other, other),
         )
     return next(iter(families), "unknown")
 
@@ -208,8 +231,9 @@ def _by_layer(parents: Sequence[tuple[BlendPart, Style]], inner: tuple[str, ...]
     for sources in found.values():
         if len({_form(source.layer) for source in sources}) > 1:
             raise WrongFamilyError(
-                f"{sources[0].layer.name} has not the same shape in all styles of this blend.",
+                "{layer} has not the same shape in all styles of this blend.",
                 "They are for different bases, and can't become one style.",
+                layer=sources[0].layer.name,
             )
     return found
 

@@ -44,15 +44,20 @@ class BlendPart:
             object.__setattr__(self, name, float(getattr(self, name)))  # 1 and 1.0 are written alike
         if not math.isfinite(self.weight) or abs(self.weight) > STRONGEST:
             raise BlendError(
-                f"{self.weight} is not a weight for a style.",
-                f"Give a number from -{STRONGEST:g} to {STRONGEST:g}; 1 is the style as it was trained.",
+                "{weight} is not a weight for a style.",
+                "Give a number from -{highest:g} to {highest:g}; 1 is the style as it was trained.",
+                weight=self.weight,
+                highest=STRONGEST,
             )
         for name in ("composition", "texture"):
             knob = getattr(self, name)
             if not 0 <= knob <= STRONGEST_KNOB:  # NaN is neither
                 raise BlendError(
-                    f"{knob} is no setting for a style's {name}.",
-                    f"Give a number from 0 to {STRONGEST_KNOB:g}; 1 is the style as it was trained.",
+                    "{value} is no setting for a style's {name}.",
+                    "Give a number from 0 to {highest:g}; 1 is the style as it was trained.",
+                    value=knob,
+                    name=name,
+                    highest=STRONGEST_KNOB,
                 )
         if self.schedule is not None:
             points = _points(self.schedule)
@@ -60,8 +65,11 @@ class BlendPart:
             peak = max((factor for _, factor in points), key=abs) * self.weight
             if abs(peak) > STRONGEST:
                 raise BlendError(
-                    f"The schedule takes a weight of {self.weight:g} to {peak:g}.",
-                    f"Stay between -{STRONGEST:g} and {STRONGEST:g}.",
+                    "The schedule takes a weight of {weight:g} to {peak:g}.",
+                    "Stay between -{highest:g} and {highest:g}.",
+                    weight=self.weight,
+                    peak=peak,
+                    highest=STRONGEST,
                 )
 
     def weight_at(self, progress: float) -> float:
@@ -94,14 +102,26 @@ class Blend:
 
     def __post_init__(self) -> None:
         if self.mode not in MODES:
-            raise BlendError(f"“{self.mode}” is no way to mix styles.", f"Choose one of: {', '.join(MODES)}.")
+            raise BlendError(
+                "“{mode}” is no way to mix styles.",
+                "Choose one of: {modes}.",
+                mode=self.mode,
+                modes=", ".join(MODES),
+            )
         if len(self.parts) > MOST_STYLES:
-            raise BlendError(f"{len(self.parts)} styles are too many.", f"Mix at most {MOST_STYLES}.")
+            raise BlendError(
+                "{count} styles are too many.",
+                "Mix at most {most_styles}.",
+                count=len(self.parts),
+                most_styles=MOST_STYLES,
+            )
         ids = [part.style for part in self.parts]
         twice = sorted({style for style in ids if ids.count(style) > 1})
         if twice:
             raise BlendError(
-                f"The style {twice[0]} is in the blend twice.", "Give it once, with the weight that you want."
+                "The style {name} is in the blend twice.",
+                "Give it once, with the weight that you want.",
+                name=twice[0],
             )
         object.__setattr__(self, "parts", tuple(sorted(self.parts, key=lambda part: part.style)))
 
@@ -181,21 +201,33 @@ def _points(schedule: Sequence[Sequence[float]]) -> Schedule:
             "A schedule needs a place and a weight for each of its points.", "Write it as 0@0,1@0.5."
         ) from error
     if not 1 <= len(points) <= MOST_POINTS:
-        raise BlendError(f"A schedule of {len(points)} points can't be used.", f"Give 1 to {MOST_POINTS}.")
+        raise BlendError(
+            "A schedule of {count} points can't be used.",
+            "Give 1 to {most_points}.",
+            count=len(points),
+            most_points=MOST_POINTS,
+        )
     for at, factor in points:
         if not 0 <= at <= 1:
             raise BlendError(
-                f"{at:g} is no place in a schedule.", "Places go from 0, the first step, to 1, the last."
+                "{at:g} is no place in a schedule.",
+                "Places go from 0, the first step, to 1, the last.",
+                at=at,
             )
         if not math.isfinite(factor) or abs(factor) > STRONGEST:
             raise BlendError(
-                f"{factor} is not a weight for a schedule.", f"Stay between -{STRONGEST:g} and {STRONGEST:g}."
+                "{factor} is not a weight for a schedule.",
+                "Stay between -{highest:g} and {highest:g}.",
+                factor=factor,
+                highest=STRONGEST,
             )
     for (before, _), (after, _) in pairwise(points):
         if after < before:
             raise BlendError(
-                f"The schedule runs backwards: {after:g} comes after {before:g}.",
+                "The schedule runs backwards: {after:g} comes after {before:g}.",
                 "Give its points from the first step to the last.",
+                after=after,
+                before=before,
             )
     return points
 

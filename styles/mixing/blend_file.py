@@ -66,9 +66,14 @@ class SavedBlend:
             shown = ", ".join(style.words for style in missing[:5])
             more = f" and {len(missing) - 5} more" if len(missing) > 5 else ""
             raise UnknownStyleError(
-                f"{len(missing)} of the {len(self.styles)} styles of “{self.name}” "
-                f"{'is' if len(missing) == 1 else 'are'} not in the library: {shown}{more}.",
+                "{count} of the {styles} styles of “{name}” {are} not in the library: {shown}{more}.",
                 "Import them; a style is known by its id, whatever its file is called.",
+                count=len(missing),
+                styles=len(self.styles),
+                name=self.name,
+                are="is" if len(missing) == 1 else "are",
+                shown=shown,
+                more=more,
             )
 
 
@@ -95,7 +100,9 @@ def save_blend(blend: Blend, name: str, cards: Iterable[StyleCard | NamedStyle],
     known = {card.id: card for card in cards}
     for part in blend.parts:
         if not SHA256.fullmatch(part.style):
-            raise BlendError(f"The style {part.style[:80]} was never saved.", "Save it, then the blend.")
+            raise BlendError(
+                "The style {style} was never saved.", "Save it, then the blend.", style=part.style[:80]
+            )
     styles = []
     for part in blend.parts:
         card = known.get(part.style)
@@ -118,7 +125,9 @@ def delete_blend(path: Path, home: Home) -> Path:
             home.trash.mkdir(parents=True, exist_ok=True)
             os.replace(path, target)
     except OSError as error:
-        raise BlendError(f"{path.name} can't be deleted ({error.strerror}).", "Check the path.") from error
+        raise BlendError(
+            "{file} can't be deleted ({reason}).", "Check the path.", file=path.name, reason=error.strerror
+        ) from error
     return target
 
 
@@ -128,30 +137,42 @@ def load_blend(path: Path) -> SavedBlend:
         values = read_json(path, LARGEST)
     except OSError as error:
         if error.errno == errno.EFBIG:
-            raise BlendError(f"{path.name} is no blend: it is larger than {LARGEST >> 10} KiB.") from error
-        raise BlendError(f"{path.name} can't be read ({error.strerror}).", "Check the path.") from error
+            raise BlendError(
+                "{file} is no blend: it is larger than {kib} KiB.", file=path.name, kib=LARGEST >> 10
+            ) from error
+        raise BlendError(
+            "{file} can't be read ({reason}).", "Check the path.", file=path.name, reason=error.strerror
+        ) from error
     except ValueError as error:
-        raise BlendError(f"{path.name} is no blend, or damaged.", "Ask for the file again.") from error
+        raise BlendError(
+            "{file} is no blend, or damaged.", "Ask for the file again.", file=path.name
+        ) from error
     try:
         version = values["atelier_blend"]
         parts = values["styles"]
         if isinstance(version, bool) or not isinstance(version, int):
             raise TypeError("atelier_blend")
         if version > FORMAT:
-            raise BlendError(f"{path.name} was saved by a newer Atelier.", "Update this one to open it.")
+            raise BlendError(
+                "{file} was saved by a newer Atelier.", "Update this one to open it.", file=path.name
+            )
         blend = Blend.from_json({"mode": values["mode"], "parts": parts})
         styles = tuple(_named(part) for part in parts)
     except BlendError as error:
-        raise BlendError(f"{path.name} can't be used: {error.message}", error.hint) from error
+        raise BlendError(
+            "{file} can't be used: {reason}", error.hint, file=path.name, reason=error.message
+        ) from error
     except (ValueError, TypeError, KeyError, AttributeError, OverflowError) as error:
-        raise BlendError(f"{path.name} is no blend, or damaged.", "Ask for the file again.") from error
+        raise BlendError(
+            "{file} is no blend, or damaged.", "Ask for the file again.", file=path.name
+        ) from error
     if not blend.parts:
-        raise BlendError(f"{path.name} is a blend without any style.", "Ask for the file again.")
+        raise BlendError("{file} is a blend without any style.", "Ask for the file again.", file=path.name)
     return SavedBlend(suggested_name(path.stem), blend, tuple(sorted(styles, key=lambda style: style.id)))
 
 
 def _named(part: Any) -> NamedStyle:
     style = str(part["style"])
     if not SHA256.fullmatch(style):
-        raise BlendError(f"“{clean_text(style, 80)}” is no style's id.")
+        raise BlendError("“{style}” is no style's id.", style=clean_text(style, 80))
     return NamedStyle(style, **{key: str(part.get(key, "")) for key in TOLD})

@@ -109,7 +109,10 @@ class Overlap:
         """
         if len(weights) != len(self.ids) or not all(math.isfinite(weight) for weight in weights):
             raise BlendError(
-                f"{len(weights)} weights don't fit {len(self.ids)} styles.", "Give one number for each style."
+                "{count} weights don't fit {ids} styles.",
+                "Give one number for each style.",
+                count=len(weights),
+                ids=len(self.ids),
             )
         signs = torch.tensor([math.copysign(1.0, weight) for weight in weights], dtype=torch.float64)
         products = self.products * signs[:, None] * signs
@@ -181,8 +184,9 @@ def _write_products(products: Tensor, parts: Sequence[tuple[int, StyleLayer]]) -
     """Write the inner products of one layer into (styles, styles)."""
     if len({(layer.down[0].numel(), len(layer.up)) for _, layer in parts}) > 1:
         raise BlendError(
-            f"{parts[0][1].name} has not the same shape in all of these styles.",
+            "{style} has not the same shape in all of these styles.",
             "They are for different bases.",
+            style=parts[0][1].name,
         )
     downs = torch.cat([layer.down.flatten(1).float() for _, layer in parts])  # (R, in)
     ups = torch.cat([layer.up.flatten(1).float() * layer.scale for _, layer in parts], dim=1)  # (out, R)

@@ -67,9 +67,11 @@ class Gains:
         pictures = max(len(values), len(inner), len(outer))
         if {len(values), len(inner), len(outer)} - {1, pictures}:
             raise BlendError(
-                f"There are rows for {len(values)} pictures of weights, {len(inner)} of composition and {len(outer)} "
-                "of texture.",
+                "There are rows for {count} pictures of weights, {inner} of composition and {outer} of texture.",
                 "Give one row for all pictures, or one for each.",
+                count=len(values),
+                inner=len(inner),
+                outer=len(outer),
             )
         values = values.expand(pictures, -1).clone()
         factors = torch.stack([f.expand(pictures, -1) for f in (inner, outer, ones)])
@@ -89,13 +91,18 @@ class Gains:
             values = torch.as_tensor(weights, dtype=torch.float64).detach().cpu()
         except (TypeError, ValueError) as error:
             raise BlendError(
-                f"The {what} are no table of numbers.", "Give one number for each style, in every row."
+                "The {what} are no table of numbers.",
+                "Give one number for each style, in every row.",
+                what=what,
             ) from error
         values = values[None] if values.dim() == 1 else values
         if values.dim() != 2 or values.shape[0] < 1 or values.shape[1] != len(self.styles):
             raise BlendError(
-                f"{what.capitalize()} of shape {tuple(values.shape)} don't fit {len(self.styles)} styles.",
+                "{what} of shape {shape} don't fit {count} styles.",
                 "Give one number for each style, or a row of them for each picture.",
+                what=what.capitalize(),
+                shape=tuple(values.shape),
+                count=len(self.styles),
             )
         self._refuse_infinite(values, what)
         return values
@@ -103,7 +110,9 @@ class Gains:
     def _refuse_infinite(self, values: Tensor, what: str) -> None:
         if not bool(torch.isfinite(values.to(torch.float32)).all()):
             raise BlendError(
-                f"One of the {what} is not a finite number.", "Give a number such as 0.7 for each style."
+                "One of the {what} is not a finite number.",
+                "Give a number such as 0.7 for each style.",
+                what=what,
             )
 
     def _write(self) -> None:
@@ -201,8 +210,10 @@ class Gains:
             # One prompt for several pictures: right as long as they all have the same weights.
             if not self.uniform:
                 raise BlendError(
-                    f"Weights for {pictures} pictures can't serve a batch of {batch}.",
+                    "Weights for {pictures} pictures can't serve a batch of {batch}.",
                     "Give a row of weights for each picture, or one row for all.",
+                    pictures=pictures,
+                    batch=batch,
                 )
             weights, pictures = weights[:1], 1
         if pictures == 1 and ranks.dim() != 4:

@@ -30,7 +30,7 @@ class KeptPatcher:
         """
         if not self._busy.acquire(blocking=False):
             raise Failure(
-                f"“{base.name}” is painting something else.", "Wait until that is done, or stop it."
+                "“{base}” is painting something else.", "Wait until that is done, or stop it.", base=base.name
             )
         try:
             mix, self._mix = self._mix, None

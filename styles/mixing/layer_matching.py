@@ -61,12 +61,15 @@ def check_family(base: OpenBase, styles: Sequence[Style]) -> None:
     keys = [key_of(style) for style in styles]
     for style in styles:
         if keys.count(key_of(style)) > 1:
-            raise BlendError(f"The style “{style.name}” is in the blend twice.", "Give it once.")
+            raise BlendError("The style “{style}” is in the blend twice.", "Give it once.", style=style.name)
         if style.card.family not in ("unknown", base.family):
             raise WrongFamilyError(
-                f"“{style.name}” is a {style.card.made_for}; the open base “{base.name}” is "
-                f"{FAMILY_NAMES.get(base.family, base.family)}.",
+                "“{style}” is a {family}; the open base “{base}” is {base_family}.",
                 "Open a base of its family, or choose another style.",
+                style=style.name,
+                family=style.card.made_for,
+                base=base.name,
+                base_family=FAMILY_NAMES.get(base.family, base.family),
             )
 
 
@@ -80,8 +83,13 @@ def fitting(base: OpenBase, style: Style) -> list[tuple[StyleLayer, nn.Module]]:
         widest = max(math.prod(layer.down.shape[1:]), layer.up.shape[0])
         if not 1 <= layer.rank <= widest or not math.isfinite(layer.scale):
             raise BlendError(
-                f"“{style.name}” has rank {layer.rank} and alpha {layer.alpha:g} at {layer.name}, which is {widest} wide.",
+                "“{style}” has rank {rank} and alpha {alpha:g} at {layer}, which is {widest} wide.",
                 "Such a layer can't be used; get or train the style anew.",
+                style=style.name,
+                rank=layer.rank,
+                alpha=layer.alpha,
+                layer=layer.name,
+                widest=widest,
             )
         module = _module(base, layer)
         if module is None or not _fits(layer, module):
@@ -91,9 +99,15 @@ def fitting(base: OpenBase, style: Style) -> list[tuple[StyleLayer, nn.Module]]:
     if misfits:
         more = f" and {len(misfits) - 3} more" if len(misfits) > 3 else ""
         raise WrongFamilyError(
-            f"“{style.name}” changes {len(misfits)} of {len(style.layers)} layers that the open base "
-            f"“{base.name}” doesn't have in that shape: {', '.join(misfits[:3])}{more}.",
-            f"It is a {style.card.made_for}; half a style is worse than none, so it was not used.",
+            "“{style}” changes {count} of {style_layers} layers that the open base “{base}” doesn't have in that shape: {misfits}{more}.",
+            "It is a {family}; half a style is worse than none, so it was not used.",
+            style=style.name,
+            count=len(misfits),
+            style_layers=len(style.layers),
+            base=base.name,
+            misfits=", ".join(misfits[:3]),
+            more=more,
+            family=style.card.made_for,
         )
     return pairs
 

@@ -98,7 +98,7 @@ class ModelPatcher:
         """Take a style off by its id; the others keep their weights and ranks. Raises BlendError if it isn't on."""
         found = [style for style in self.styles if key_of(style) == style_id]
         if not found:
-            raise BlendError(f"The style {style_id} is not in this blend.")
+            raise BlendError("The style {style_id} is not in this blend.", style_id=style_id)
         self._remove(found)
 
     @torch.inference_mode(False)
@@ -240,7 +240,9 @@ def _room_for(styles: Sequence[Style]) -> Iterator[None]:
     names = ", ".join(f"“{style.name}”" for style in styles[:3])
     more = f" and {len(styles) - 3} more" if len(styles) > 3 else ""
     with memory_told(
-        f"There is too little memory to put {names}{more} on the base.",
+        "There is too little memory to put {names}{more} on the base.",
         "Mix fewer styles, or close other programs.",
+        names=names,
+        more=more,
     ):
         yield

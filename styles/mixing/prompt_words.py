@@ -98,8 +98,12 @@ class Vocabulary:
             return same[0] if same else None
         names = [f"“{word.style_name}”" for word in same]
         raise PromptError(
-            f"{found} is a word of {len(same)} styles in this mix: {', '.join(names)}.",
-            f"Write {' or '.join(f'{word.long} for {of}' for word, of in zip(same, names, strict=True))}.",
+            "{word} is a word of {count} styles in this mix: {names}.",
+            "Write {words}.",
+            word=found,
+            count=len(same),
+            names=", ".join(names),
+            words=" or ".join(f"{word.long} for {of}" for word, of in zip(same, names, strict=True)),
         )
 
 
@@ -113,18 +117,25 @@ def check_words(base: TextParts, styles: Sequence[Style]) -> None:
             continue
         if len(base.text_encoders) != 1:
             raise WrongFamilyError(
-                f"“{style.name}” brings words for prompts; the open base “{base.name}” has "
-                f"{len(base.text_encoders)} text encoders, for which they can't be used yet.",
+                "“{style}” brings words for prompts; the open base “{base}” has {count} text encoders, for which they can't be used yet.",
                 "Open a base of Stable Diffusion 1 or 2.",
+                style=style.name,
+                base=base.name,
+                count=len(base.text_encoders),
             )
         width = base.text_encoders[0].get_input_embeddings().embedding_dim
         for token, rows in style.embeddings.items():
             if rows.ndim != 2 or rows.shape[-1] != width:
                 raise WrongFamilyError(
-                    f"“{style.name}” brings the word {token} with {rows.shape[-1]} numbers in a row; the text encoder "
-                    f"of the open base “{base.name}” has {width}.",
-                    f"It is a {style.card.made_for}; open a base of "
-                    f"{FAMILY_NAMES.get(style.card.family, style.card.family)}.",
+                    "“{style}” brings the word {token} with {numbers} numbers in a row; the text encoder of the open base “{base}” has {width}.",
+                    "It is a {family}; open a base of {base_family}.",
+                    style=style.name,
+                    token=token,
+                    numbers=rows.shape[-1],
+                    base=base.name,
+                    width=width,
+                    family=style.card.made_for,
+                    base_family=FAMILY_NAMES.get(style.card.family, style.card.family),
                 )
 
 

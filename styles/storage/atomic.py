@@ -158,7 +158,9 @@ def check_folder(folder: Path) -> None:
         try:
             folder.mkdir(parents=True, exist_ok=True)
         except (FileExistsError, FileNotFoundError, NotADirectoryError) as error:
-            raise BadInput(f"{folder} is no folder, or lies in none.", "Choose another folder.") from error
+            raise BadInput(
+                "{folder} is no folder, or lies in none.", "Choose another folder.", folder=folder
+            ) from error
         if not os.access(folder, os.W_OK):
             raise PermissionError(errno.EACCES, os.strerror(errno.EACCES))
 
@@ -183,21 +185,26 @@ def telling(path: Path) -> Iterator[None]:
     except OSError as error:
         if error.errno in FULL:
             raise DiskFullError(
-                f"The disk is full: {path.name} could not be written to {path.parent}.",
+                "The disk is full: {file} could not be written to {folder}.",
                 "Free some space and try again; nothing half-written was left behind.",
+                file=path.name,
+                folder=path.parent,
             ) from error
         if error.errno in (errno.EACCES, errno.EPERM, errno.EROFS):
             raise BadInput(
-                f"{path.parent} can't be written to.", "Choose another folder, or allow writing to this one."
+                "{folder} can't be written to.",
+                "Choose another folder, or allow writing to this one.",
+                folder=path.parent,
             ) from error
         if error.errno == errno.ENOTDIR and not path.parent.is_dir():
             raise BadInput(
-                f"{path.parent} is no folder, or lies in none.", "Choose another folder."
+                "{folder} is no folder, or lies in none.", "Choose another folder.", folder=path.parent
             ) from error
         if error.errno in IN_THE_WAY:
             raise Failure(
-                f"{path} can't be written: something else of that name, or of its folder's, is in the way.",
+                "{path} can't be written: something else of that name, or of its folder's, is in the way.",
                 "Move that away, or give it another name.",
+                path=path,
             ) from error
         raise
 

@@ -64,12 +64,16 @@ class Home:
             self.root.mkdir(mode=0o700, exist_ok=True)
         except (FileExistsError, NotADirectoryError) as error:
             raise BadInput(
-                f"{self.root} can't be a folder: a file of that name is in the way.",
+                "{folder} can't be a folder: a file of that name is in the way.",
                 "Choose another home with --home, or move that file.",
+                folder=self.root,
             ) from error
         except OSError as error:
             raise BadInput(
-                f"{self.root} can't be made: {error.strerror}.", "Choose another home with --home."
+                "{folder} can't be made: {reason}.",
+                "Choose another home with --home.",
+                folder=self.root,
+                reason=error.strerror,
             ) from error
         for folder in self._folders:
             with suppress(OSError):
@@ -80,16 +84,24 @@ class Home:
         """Return what is wrong with the folders, each with what to do."""
         found: list[AtelierError] = []
         if not os.access(self.root, os.W_OK):
-            found.append(BadInput(f"{self.root} can't be written to.", "Allow it, or nothing new is kept."))
+            found.append(
+                BadInput(
+                    "{folder} can't be written to.", "Allow it, or nothing new is kept.", folder=self.root
+                )
+            )
         for folder in self._folders:
             try:
                 os.listdir(folder)
             except NotADirectoryError:
                 hint = "Move it away; what belongs into that folder is neither shown nor kept until then."
-                found.append(BadInput(f"{folder} is a file, where a folder is needed.", hint))
+                found.append(BadInput("{folder} is a file, where a folder is needed.", hint, folder=folder))
             except OSError as error:
                 hint = "Allow reading and writing it; what lies there is not shown until then."
-                found.append(BadInput(f"{folder} can't be looked into: {error.strerror}.", hint))
+                found.append(
+                    BadInput(
+                        "{folder} can't be looked into: {reason}.", hint, folder=folder, reason=error.strerror
+                    )
+                )
         return found
 
     @property

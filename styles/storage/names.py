@@ -87,7 +87,12 @@ def safe_name(text: str, kind: str = "style") -> str:
     shown = clean_text(text, 60)
     why = _why_not(name)
     raise BadInput(
-        f"“{shown}” can't be the name of a {kind}: {why}.", f"For example “{suggestion}” would do."
+        "“{shown}” can't be the name of a {kind}: {reason}.",
+        "For example “{suggestion}” would do.",
+        shown=shown,
+        kind=kind,
+        reason=why,
+        suggestion=suggestion,
     )
 
 

@@ -31,7 +31,12 @@ def check_pixels(width_px: int, height_px: int, name: str) -> None:
 
 def too_many_pixels(name: str) -> PictureError:
     """Return the error for a picture of that many pixels."""
-    return PictureError(f"{name} has more than {MOST_PIXELS // 1_000_000} megapixels.", "Save it smaller.")
+    return PictureError(
+        "{name} has more than {megapixels} megapixels.",
+        "Save it smaller.",
+        name=name,
+        megapixels=MOST_PIXELS // 10**6,
+    )
 
 
 def check_picture(image: Image, name: str, full_size: tuple[int, int] | None = None) -> None:
@@ -51,8 +56,11 @@ def check_bytes(needed: int, name: str, most: int = MOST_BYTES) -> None:
     """Raise PictureError where a picture takes more bytes than there may be."""
     if needed > most:
         raise PictureError(
-            f"{name} would take {needed / 1e9:.1f} GB of memory to open, at most {most / 1e9:.1f} GB are given.",
+            "{name} would take {needed:.1f} GB of memory to open, at most {most:.1f} GB are given.",
             "Save it smaller; a plain PNG or JPEG with 8 bits a channel takes the least.",
+            name=name,
+            needed=needed / 1e9,
+            most=most / 1e9,
         )
 
 

@@ -14,7 +14,7 @@ from tests.conftest import REPOSITORY
 
 SAYING = {"say": 1, "say_count": 3, "unsaid": 1}  # how many of the first arguments may hold a text
 PRINTING = {"say", "answer"}  # methods of the console
-ERRORS = {
+ERRORS = {"memory_told"} | {
     name
     for name, kind in vars(styles.errors).items()
     if isinstance(kind, type) and issubclass(kind, styles.errors.AtelierError)
@@ -73,8 +73,12 @@ def raised_texts(*packages: str) -> list[Text]:
     for name, module in modules(*packages):
         for node in ast.walk(module):
             if isinstance(node, ast.Call) and isinstance(node.func, ast.Name) and node.func.id in ERRORS:
-                given = [*node.args, *(keyword.value for keyword in node.keywords)]
+                named = {keyword.arg: keyword.value for keyword in node.keywords}
+                given = [*node.args[:2], *(named[name] for name in ("message", "hint") if name in named)]
                 for argument in given:
+                    assert not isinstance(argument, ast.JoinedStr), (
+                        f"{name}:{node.lineno}: a template, not an f-string"
+                    )
                     found += [Text(words, f"{name}:{node.lineno}") for words in texts_of(argument)]
     return found
 
@@ -141,6 +145,11 @@ def piece_of(part: ast.expr) -> str:
     return "{}"
 
 
+def nameless(template: str) -> str:
+    """A template, of which each brace was doubled, with `{}` for its places as the catalogue has it."""
+    return re.sub(r"\{\{[a-z_]\w*(![rs])?(:[^{}]*)?\}\}", "{}", template)
+
+
 def unescaped(words: str) -> str:
     """Words in which a brace begins a place, as `say` takes them."""
     return words.replace("{{", "{").replace("}}", "}")
@@ -155,6 +164,7 @@ def lacking(language: str) -> dict[str, str]:
     """Each text without a translation, and where it stands."""
     known = catalogue(language)
     below = [*raised_texts("app", "training", "styles"), *printed_texts(), *noted_texts("training", "styles")]
+    below = [Text(nameless(text.words), text.where) for text in below]
     told = [text for text in below if text.words not in COMPOSED | UNSAID]
     return {text.words: text.where for text in [*said_texts(), *told] if text.words not in known}
 

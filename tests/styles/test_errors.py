@@ -47,6 +47,8 @@ def test_the_picture_of_the_tree_shows_every_error() -> None:
 
 
 def test_what_an_error_quotes_can_be_shown_and_ends() -> None:
-    error = BaseError("x" * 5000 + "\u202e", "a\x1b[31m\ud800\nb\u00a0c")
+    error = BaseError(
+        "{name} is odd.", "Not {word}.", name="x" * 5000 + "\u202e", word="a\x1b[31m\ud800\nb\u00a0c"
+    )
     assert len(error.message) < 2000 and error.message.endswith("…")
-    assert error.hint == "a[31m\nb c"
+    assert error.hint == "Not a[31m\nb c." and error.hint.template == "Not {word}."

@@ -80,8 +80,10 @@ def describe(folder: Path, pictures: Sequence[Path]) -> Iterator[tuple[Path, str
         model = AutoModelForImageTextToText.from_pretrained(folder, use_safetensors=True, **local)
     except (OSError, ValueError, KeyError, ImportError) as error:
         raise BadInput(
-            f"The captioner {folder.name} can't be opened ({type(error).__name__}).",
+            "The captioner {folder} can't be opened ({kind}).",
             "Some of its files are missing, perhaps; get it again.",
+            folder=folder.name,
+            kind=type(error).__name__,
         ) from error
     device = pick_device()
     model = model.to(device).eval()

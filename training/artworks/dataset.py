@@ -83,7 +83,10 @@ def collect(paths: Iterable[Path | str]) -> list[Path]:
         except (OSError, ValueError) as error:
             reason = getattr(error, "strerror", None) or error
             raise PictureError(
-                f"{path} can't be read: {reason}.", "Check the path, and allow reading it."
+                "{path} can't be read: {reason}.",
+                "Check the path, and allow reading it.",
+                path=path,
+                reason=reason,
             ) from error
         if stat.S_ISDIR(kind):
             found.update(dict.fromkeys(_pictures_in(path)))
@@ -91,7 +94,7 @@ def collect(paths: Iterable[Path | str]) -> list[Path]:
             found[path] = None
         else:
             raise PictureError(
-                f"{path} is not there.", "Check the path; it may be mistyped or on another disk."
+                "{path} is not there.", "Check the path; it may be mistyped or on another disk.", path=path
             )
     if not found:
         raise PictureError(
@@ -100,7 +103,10 @@ def collect(paths: Iterable[Path | str]) -> list[Path]:
         )
     if len(found) > MOST_ARTWORKS:
         raise PictureError(
-            f"There are {len(found)} pictures.", f"At most {MOST_ARTWORKS}; 5 to 30 are usual."
+            "There are {count} pictures.",
+            "At most {most_artworks}; 5 to 30 are usual.",
+            count=len(found),
+            most_artworks=MOST_ARTWORKS,
         )
     return list(found)
 
@@ -108,7 +114,10 @@ def collect(paths: Iterable[Path | str]) -> list[Path]:
 def _pictures_in(folder: Path) -> list[Path]:
     def refuse(error: OSError) -> None:
         raise PictureError(
-            f"{error.filename} can't be read: {error.strerror}.", "Allow reading that folder."
+            "{file} can't be read: {reason}.",
+            "Allow reading that folder.",
+            file=error.filename,
+            reason=error.strerror,
         ) from error
 
     files = []
@@ -156,7 +165,7 @@ def inspect(paths: Iterable[Path | str], trigger: str = "") -> Dataset:
     if refused:
         raise PictureError(" ".join(refused), last.hint)
     if not artworks:
-        raise PictureError(f"None of the pictures can be read. {' '.join(notes)}", last.hint)
+        raise PictureError("None of the pictures can be read. {notes}", last.hint, notes=" ".join(notes))
     if len(artworks) == 1:
         notes.append(
             "There is only one picture: the style will copy it more than learn from it. 5 to 30 are better."

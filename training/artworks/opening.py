@@ -37,28 +37,33 @@ def open_artwork(path: Path, least_px: int = 0) -> Image:
             return _opened(path, least_px)
     except (FileNotFoundError, IsADirectoryError, NotADirectoryError) as error:
         raise PictureError(
-            f"There is no picture at {path}.", "Check how its name and its folder are written."
+            "There is no picture at {path}.", "Check how its name and its folder are written.", path=path
         ) from error
     except PermissionError as error:
         raise PictureError(
-            f"{path.name} can't be read: no permission.", "Allow reading that file."
+            "{file} can't be read: no permission.", "Allow reading that file.", file=path.name
         ) from error
     except pillow.UnidentifiedImageError as error:
         raise PictureError(
-            f"{path.name} is not a picture that can be read.",
+            "{file} is not a picture that can be read.",
             "Its content is something else than its name says, or it is damaged. Leave it out or save it as PNG.",
+            file=path.name,
         ) from error
     except pillow.DecompressionBombError as error:
         raise too_many_pixels(path.name) from error
     except MemoryError as error:
-        raise PictureError(f"{path.name} needs more memory than there is.", "Save it smaller.") from error
+        raise PictureError(
+            "{file} needs more memory than there is.", "Save it smaller.", file=path.name
+        ) from error
     except PictureError:
         raise
     # The libraries' decoders raise anything of damaged bytes, such as a TypeError of a fraction where an offset belongs.
     except Exception as error:
         raise PictureError(
-            f"{path.name} is damaged or cut off: {clean_text(str(error), 200)}.",
+            "{file} is damaged or cut off: {reason}.",
             "Copy it again from where it came, or leave it out.",
+            file=path.name,
+            reason=clean_text(str(error), 200),
         ) from error
 
 

@@ -38,8 +38,9 @@ def open_psd(path: Path) -> Image:
         raise ValueError(f"the Photoshop file can't be read ({error})") from error
     if image is None:
         raise PictureError(
-            f"{path.name} holds layers only, no flattened picture.",
+            "{file} holds layers only, no flattened picture.",
             "Save it in Photoshop with 'Maximise compatibility', or export it as PNG.",
+            file=path.name,
         )
     return image
 

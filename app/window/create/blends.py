@@ -36,8 +36,10 @@ def blend_questions(studio: Studio) -> list[Question]:
         blend = saved.blend
         if len(blend.parts) > MOST_ROWS:
             raise BadInput(
-                f"This blend has {len(blend.parts)} styles, and there is room here for {MOST_ROWS}.",
+                "This blend has {count} styles, and there is room here for {most_rows}.",
                 "Paint with it on the command line: `create --blend`.",
+                count=len(blend.parts),
+                most_rows=MOST_ROWS,
             )
         names = {style.id: style.name for style in saved.styles}
         return {"mix": MixForm.of_blend(blend, names).to_json()}

@@ -204,7 +204,9 @@ def order_from(studio: Studio, picture: Mapping[str, Any], sheet: SheetOrder) ->
     known = [one.name for one in signature if one.kind is one.KEYWORD_ONLY]
     odd = [name for name in picture if name not in known]
     if odd:
-        raise BadInput(f"A picture has no {odd[0]!r}.", f"It can have: {', '.join(known)}.")
+        raise BadInput(
+            "A picture has no {name!r}.", "It can have: {allowed}.", name=odd[0], allowed=", ".join(known)
+        )
     if "prompt" not in picture:
         raise BadInput("There is no prompt.", "Say in the picture's “prompt” what to paint.")
     return picture_order(studio, sheet, **picture)
@@ -229,8 +231,9 @@ def mix_from(
     twice = [name for name in scheduled if name in (weights or {})]
     if twice:
         raise BlendError(
-            f"“{twice[0]}” has a weight and a schedule.",
+            "“{name}” has a weight and a schedule.",
             "A schedule's points are weights: give only one of the two.",
+            name=twice[0],
         )
     styles = [StyleOrder(name, _number(name, weight)) for name, weight in (weights or {}).items()]
     styles += [StyleOrder(name, schedule=points) for name, points in scheduled.items()]  # type: ignore[arg-type]
@@ -253,7 +256,7 @@ def painted(studio: Studio, order: PictureOrder) -> dict[str, Any]:
             done.take(event)
     except TooLarge as error:
         raise BadInput(
-            error.message, f"{error.hint} Call it with agreed=True to paint it all the same."
+            error.message, "{advice} Call it with agreed=True to paint it all the same.", advice=error.hint
         ) from error
     return done.facts()
 
@@ -262,4 +265,6 @@ def _number(name: str, value: Any) -> float | None:
     try:
         return None if value is None else float(value)
     except (TypeError, ValueError) as error:
-        raise BlendError(f"{value!r} is no number for “{name}”.", "Give a number such as 0.7.") from error
+        raise BlendError(
+            "{value!r} is no number for “{name}”.", "Give a number such as 0.7.", value=value, name=name
+        ) from error

@@ -49,8 +49,9 @@ def whole_path(text: str) -> Path:
     # Half of a surrogate pair, which a script can send, is in no name of a file.
     if not path.is_absolute() or "\0" in text or any("\ud800" <= character < "\udc80" for character in text):
         raise BadInput(
-            f"“{clean_text(text, 300)}” is no whole path.",
+            "“{text}” is no whole path.",
             "Give the path from the root or the drive on, or from ~ on.",
+            text=clean_text(text, 300),
         )
     return path
 
@@ -75,6 +76,7 @@ def base_to_add(wanted: str) -> str:
 
 def _not_listed(name: str) -> BadInput:
     return BadInput(
-        f"“{name}” is not on the list of bases.",
+        "“{name}” is not on the list of bases.",
         "Another device can choose a listed one; a file or folder is added on the computer where Atelier runs.",
+        name=name,
     )

@@ -54,7 +54,8 @@ def refuse_without_webview() -> None:
     if find_spec("webview") is None:
         raise BadInput(
             "A window of its own needs pywebview, which is not installed.",
-            f"Install it with `{sys.executable} -m pip install pywebview`, or leave --window out.",
+            "Install it with `{python} -m pip install pywebview`, or leave --window out.",
+            python=sys.executable,
         )
 
 
@@ -94,7 +95,9 @@ def save_as(choose: Callable[[str], str | None], name: str, content: str) -> str
     offered = PurePath(clean_text(name, LONGEST_NAME).replace("\\", "/")).name or "atelier"
     try:
         if not content:
-            raise BadInput(f"There is nothing in {offered}.", "Load the page again, and try once more.")
+            raise BadInput(
+                "There is nothing in {package}.", "Load the page again, and try once more.", package=offered
+            )
         if chosen := choose(offered):
             check_folder(Path(chosen).parent)
             with replacing(Path(chosen)) as path:

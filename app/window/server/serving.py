@@ -151,7 +151,9 @@ def _only_window(studio: Studio) -> Iterator[None]:
         lock.acquire()
     except Timeout as error:
         raise Failure(
-            f"A window over {studio.home.root} is open already.", "Use that one, or choose another --home."
+            "A window over {folder} is open already.",
+            "Use that one, or choose another --home.",
+            folder=studio.home.root,
         ) from error
     except OSError as error:  # a home that can only be read is shown all the same
         words = say("{file} can't be locked ({why}): a second window would not be noticed.",
@@ -178,15 +180,19 @@ def _free_port(wanted: int | None, address: str) -> int:
     if wanted is not None:
         if not _is_free(wanted, address):
             raise BadInput(
-                f"Port {wanted} is in use by another program.",
+                "Port {port} is in use by another program.",
                 "Choose another --port, or none: a free one is found.",
+                port=wanted,
             )
         return wanted
     for port in range(FIRST_PORT, FIRST_PORT + PORTS_TRIED):
         if _is_free(port, address):
             return port
     raise Failure(
-        f"All ports from {FIRST_PORT} to {FIRST_PORT + PORTS_TRIED - 1} are in use.", "Choose a --port."
+        "All ports from {first} to {last} are in use.",
+        "Choose a --port.",
+        first=FIRST_PORT,
+        last=FIRST_PORT + PORTS_TRIED - 1,
     )
 
 
