@@ -17,12 +17,10 @@ from pathlib import Path
 
 from styles.errors import StyleFileError
 from styles.formats.safetensors_header import Hashing
-from styles.library.beginnings import beginning_of
-from styles.library.entry import BUNDLED, Entry
 from styles.library.folder import StyleLocation, place_at, places, weights_of
-from styles.library.header_cache import HeaderCache
-from styles.library.index import Index, Row, is_text, reader_number
-from styles.library.packed_cards import packed, words_of
+from styles.library.header_cache import HeaderCache, beginning_of
+from styles.library.index import Index, Row, is_text, packed, reader_number, words_of
+from styles.library.listing import BUNDLED, Entry
 from styles.library.side_files import with_side_text
 
 ROWS_AT_ONCE = 500

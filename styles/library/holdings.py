@@ -10,9 +10,8 @@ from styles.errors import BadInput, StyleFileError, UnknownStyleError
 from styles.formats.style import StyleCard
 from styles.formats.style_file import read_card
 from styles.library.catalogue import Catalogue
-from styles.library.entry import BUNDLED, Entry
 from styles.library.folder import folded, name_of
-from styles.library.listing import Vanished
+from styles.library.listing import BUNDLED, Entry, Vanished
 from styles.library.search import named, not_found, with_id
 from styles.library.side_files import side_thumbnail
 from styles.library.trash import Hidden

@@ -14,9 +14,7 @@ from pathlib import Path
 from styles.errors import AtelierError, StyleFileError
 from styles.formats.style import StyleCard
 from styles.formats.style_file import read_style
-from styles.library.beginnings import likeness_of
 from styles.library.catalogue import Catalogue
-from styles.library.entry import Entry
 from styles.library.folder import (
     SUFFIX,
     TEXT_ENDING,
@@ -30,7 +28,8 @@ from styles.library.folder import (
     places,
     weights_of,
 )
-from styles.library.listing import Refused
+from styles.library.header_cache import likeness_of
+from styles.library.listing import Entry, Refused
 from styles.library.side_files import LARGEST_TEXT, side_thumbnail
 from styles.library.trash import Hidden
 from styles.storage import atomic

@@ -1,4 +1,4 @@
-"""What is known about each style file, in a small sqlite3 file that only saves time.
+"""What is known about each style file, its card as short JSON among it, in a small sqlite3 file that only saves time.
 
 It may be deleted at any time. A file that is damaged is begun anew, a row that is damaged is not believed, and where
 nothing can be written nothing is kept. Each use opens and closes it, so that no other process ever waits for long.
@@ -6,17 +6,27 @@ nothing can be written nothing is kept. Each use opens and closes it, so that no
 
 from __future__ import annotations
 
+import json
 import sqlite3
 import zlib
 from collections.abc import Callable, Iterable
+from dataclasses import MISSING, fields
 from pathlib import Path
 from typing import Any, NamedTuple, TypeVar
+
+from styles.formats.bake_record import BakeRecord
+from styles.formats.style import FAMILY_NAMES, StyleCard
 
 VERSION = 2
 PATIENCE_SECONDS = 5.0  # for another process to finish writing a few hundred rows
 COLUMNS = (
     "place, size, mtime_ns, reader, id, section, sample, claimed, card, words, problem, pictured, gone, sum"
 )
+KEPT_APART = frozenset(("thumbnail", "path", "id"))
+# No text of a card has such characters.
+MARKS = {"name": "\x01", "trigger": "\x02", "author": "\x03", "tag": "\x04", "base": "\x05"}
+READER = json.JSONDecoder()
+DEFAULTS = {f.name: f.default for f in fields(StyleCard) if f.default is not MISSING}
 T = TypeVar("T")
 
 
@@ -31,7 +41,7 @@ class Row(NamedTuple):
     section: int  # bytes that the tensors take
     sample: str  # hash of the first of these bytes
     claimed: str  # the hash that the file itself names
-    card: str  # as `packed_cards.py` makes it; empty where the file is no style
+    card: str  # as `packed` makes it; empty where the file is no style
     words: str  # that a search looks through
     problem: str  # why it is no style
     pictured: int = 0  # 1 where the file holds a thumbnail
@@ -208,3 +218,49 @@ def is_text(where: str) -> bool:
     except UnicodeEncodeError:
         return False
     return True
+
+
+def packed(card: StyleCard) -> str:
+    """Return a card as JSON, without what is kept apart; nothing that is as usual is written."""
+    values = {
+        field.name: getattr(card, field.name)
+        for field in fields(card)
+        if field.name not in KEPT_APART and getattr(card, field.name) != field.default
+    }
+    if card.bake:
+        values["bake"] = card.bake.to_json()
+    return json.dumps(values, ensure_ascii=False, separators=(",", ":"))
+
+
+def unpacked(text: str, style_id: str, path: Path) -> StyleCard:
+    """Return the card that `packed` wrote."""
+    values = READER.raw_decode(text)[0]
+    for name in ("problems", "tags", "tokens"):
+        if name in values:
+            values[name] = tuple(values[name])
+    if "bake" in values:
+        values["bake"] = BakeRecord.from_json(values["bake"])
+    # Not by its constructor: its text was cleaned when the file was read, and cleaning ten thousand takes a second.
+    card = object.__new__(StyleCard)
+    object.__setattr__(card, "__dict__", DEFAULTS | values | {"id": style_id, "path": path})
+    return card
+
+
+def words_of(card: StyleCard) -> str:
+    """Return what a search looks through, folded: a line for each text, which begins with the mark of its field."""
+    fields = {
+        "name": (card.name,),
+        "trigger": (card.trigger, *card.tokens),
+        "author": (card.author,),
+        "tag": card.tags,
+        "base": (card.family, FAMILY_NAMES.get(card.family, ""), card.base_name),
+    }
+    lines = [MARKS[field] + text for field, texts in fields.items() for text in texts if text]
+    return "\n".join((*lines, card.made_for, card.description)).casefold()
+
+
+def is_in(field: str, word: str, words: str) -> bool:
+    """Whether a folded word is in one field of what `words_of` returned, or in any where `field` is empty."""
+    if word not in words or not field:
+        return word in words
+    return any(word in line for line in words.split("\n") if line.startswith(MARKS[field]))

@@ -15,13 +15,12 @@ from styles.formats.style import Style, StyleCard
 from styles.formats.style_file import read_style, write_style
 from styles.library.catalogue import Catalogue
 from styles.library.edit import checked, edit_card
-from styles.library.entry import Entry
 from styles.library.export import Exported, ExportOrder, export_style
 from styles.library.folder import SUFFIX, folded, free_path, locked, move, name_of
 from styles.library.holdings import Holdings
 from styles.library.importer import Importer, ImportReport
 from styles.library.index import Index
-from styles.library.listing import Listing, Refused, Vanished, cards_of
+from styles.library.listing import Entry, Listing, Refused, Vanished, cards_of
 from styles.library.notes import Note, Notes
 from styles.library.search import chosen, not_found, with_id
 from styles.library.side_files import without_picture

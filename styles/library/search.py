@@ -7,10 +7,10 @@ from collections.abc import Iterable, Mapping, Sequence
 
 from styles.errors import UnknownStyleError
 from styles.library.catalogue import Catalogue
-from styles.library.entry import Entry
 from styles.library.folder import SUFFIX
+from styles.library.index import MARKS, is_in
+from styles.library.listing import Entry
 from styles.library.notes import Note
-from styles.library.packed_cards import MARKS, is_in
 from styles.storage.names import SHA256, clean_text
 
 SHORTEST_ID = 8  # digits

@@ -18,8 +18,7 @@ from styles.errors import StyleFileError, UnknownStyleError
 from styles.formats import safetensors_header
 from styles.formats.style import StyleCard
 from styles.formats.style_file import read_card
-from styles.library import catalogue
-from styles.library import entry as entry_module
+from styles.library import catalogue, listing
 from styles.library.folder import StyleLocation, places
 from styles.library.header_cache import HeaderCache
 from styles.library.library import Library
@@ -209,13 +208,13 @@ def test_idle_time_does_not_look_at_the_folder_again_and_again(
 def test_only_what_is_shown_is_unpacked(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     filled(home).cards()
     unpacked: list[str] = []
-    original = entry_module.unpacked
+    original = listing.unpacked
 
     def noted(text: str, style_id: str, path: Path) -> StyleCard:
         unpacked.append(path.stem)
         return original(text, style_id, path)
 
-    monkeypatch.setattr(entry_module, "unpacked", noted)
+    monkeypatch.setattr(listing, "unpacked", noted)
     library = library_at(home)
     found = library.look("author:author style")
     assert len(found) == 6 and unpacked == []
