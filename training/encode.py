@@ -148,15 +148,13 @@ def _encode_image(base: Base, image: Image, flip: bool) -> tuple[Tensor, Tensor]
     import numpy as np
     import torch
 
+    from styles.bases.vae import encode
+
     pixels = torch.from_numpy(np.asarray(image, dtype=np.float32) / 127.5 - 1.0).permute(2, 0, 1)[None]
     if flip:
         pixels = torch.cat([pixels, pixels.flip(3)])  # (2, 3, H, W)
-    parameter = next(base.vae.parameters())
-    with torch.no_grad():
-        spread = base.vae.encode(pixels.to(parameter.device, parameter.dtype)).latent_dist
-    scale = float(base.vae.config.scaling_factor)
-    shift = float(getattr(base.vae.config, "shift_factor", None) or 0.0)
-    return ((spread.mean.float() - shift) * scale).cpu(), (spread.std.float() * scale).cpu()
+    mean, std = encode(base.vae, pixels)
+    return mean.cpu(), std.cpu()
 
 
 def _collect(

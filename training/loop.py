@@ -15,6 +15,7 @@ from torch import Tensor
 from styles.bases.base import Base, open_base
 from styles.bases.stopping import at_most_every, models_of, stopping
 from styles.bases.threads import Pace, fastest, is_chosen, use
+from styles.bases.vae import in_fp32
 from styles.errors import Cancelled, OutOfMemory, TrainingFailed, is_out_of_memory
 from styles.library.library import Library
 from styles.library.missing import card_of
@@ -109,12 +110,9 @@ def _run(
         )
     if start:
         use(start.progress.threads)
-    vae_parameter = next(base.vae.parameters())
-    place, kind = vae_parameter.device, vae_parameter.dtype
     seldom = at_most_every(LOOK_SECONDS, lambda: asked() is not None)  # a request is a file
-    try:
-        if kind != torch.float32:
-            base.vae.float()  # half-precision encoding loses fine texture, and it happens once
+    # Half-precision encoding loses fine texture, and it happens once.
+    with in_fp32(base.vae):
         with stopping(models_of(base), seldom, Interrupted):
             yield from prepare(base, job, plan, lambda: asked() is not None)
         # The loop needs no text encoder any more, and the VAE only for previews.
@@ -125,11 +123,6 @@ def _run(
         _free_device(base.device)
         with adapted(base.unet, plan) as weights, stopping(models_of(base), seldom, Interrupted):
             yield from _loop(job, plan, base, weights, start, asked)
-    finally:
-        if given:
-            base.vae.to(place)
-            if kind != torch.float32:
-                base.vae.to(kind)
     yield PhaseStarted("style")
     last = checkpoints.latest(job.folder / "checkpoints")
     assert last is not None

@@ -10,6 +10,8 @@ from PIL import Image
 from torch import Tensor
 
 from styles.bases.base import Base
+from styles.bases.prediction import predict
+from styles.bases.vae import decode
 from styles.errors import is_out_of_memory
 from styles.generation.samplers import make_scheduler
 from training.encode import Interrupted
@@ -69,38 +71,27 @@ def _denoise(
     for timestep in scheduler.timesteps:
         if cancelled():
             raise Interrupted
-        both = scheduler.scale_model_input(torch.cat([latents, latents]), timestep)
-        predicted = unet(both.to(base.dtype), timestep, states, return_dict=False)[0].float()
-        without, prompted = predicted.chunk(2)
-        guided = without + guidance * (prompted - without)
-        if rescale:  # arXiv 2305.08891, section 3.4
-            dims = (1, 2, 3)
-            fitted = guided * (prompted.std(dims, keepdim=True) / guided.std(dims, keepdim=True))
-            guided = rescale * fitted + (1 - rescale) * guided
-        latents = scheduler.step(guided, timestep, latents, return_dict=False)[0]
+        inputs = scheduler.scale_model_input(latents, timestep).to(base.dtype)
+        prediction = predict(unet, inputs, timestep, states, guidance, rescale)
+        latents = scheduler.step(prediction, timestep, latents, return_dict=False)[0]
     return latents
 
 
 def _decode(base: Base, latents: Tensor) -> list[Image.Image]:
-    vae, home = base.vae, next(base.vae.parameters())
-    place, kind = home.device, home.dtype
-    latents = latents / float(vae.config.scaling_factor) + float(
-        getattr(vae.config, "shift_factor", None) or 0.0
-    )
+    vae, place = base.vae, next(base.vae.parameters()).device
     try:
         vae.to(base.device)
-        pictures = [_picture(vae, one.to(base.device, kind)) for one in latents.split(1)]
+        pictures = [_picture(decode(vae, one)) for one in latents.split(1)]
     except Exception as error:
         if not is_out_of_memory(error):
             raise
         vae.to("cpu")  # slower, but a preview is no reason to end a training
-        pictures = [_picture(vae, one.to("cpu", kind)) for one in latents.split(1)]
+        pictures = [_picture(decode(vae, one)) for one in latents.split(1)]
     finally:
         vae.to(place)
     return pictures
 
 
-def _picture(vae: Any, latents: Tensor) -> Image.Image:
-    pixels = vae.decode(latents, return_dict=False)[0][0].float()  # (3, H, W) in -1..1
-    pixels = torch.nan_to_num((pixels + 1) * 127.5).clamp(0, 255).round()
+def _picture(decoded: Tensor) -> Image.Image:
+    pixels = torch.nan_to_num((decoded[0] + 1) * 127.5).clamp(0, 255).round()  # (3, H, W)
     return Image.fromarray(pixels.permute(1, 2, 0).to("cpu", torch.uint8).numpy())

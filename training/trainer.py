@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 
 from styles.bases.base import Base
+from styles.bases.prediction import predict
 from styles.errors import TrainingFailed
 from training import checkpoint as checkpoints
 from training.adapters import set_weight
@@ -89,13 +90,13 @@ class Trainer:
         torch.autograd.grad(loss, list(self.weights.values()), allow_unused=True)
 
     def _predict(self, noisy: Tensor, drawn: Draw) -> Tensor:
-        return self.unet(noisy.to(self.dtype), drawn.timesteps, drawn.embeddings, return_dict=False)[0]
+        return predict(self.unet, noisy.to(self.dtype), drawn.timesteps, drawn.embeddings)
 
     def _opposite(self, noisy: Tensor, drawn: Draw, target: Tensor) -> Tensor:
         """Set the layers to weight -1 and return what they should predict there, (B, C, h, w) fp32."""
         self.unet.disable_adapters()  # not weight 0, which would still cost their matrix products
         with torch.no_grad():
-            plain = self._predict(noisy, drawn).float()
+            plain = self._predict(noisy, drawn)
         self.unet.enable_adapters()
         set_weight(self.unet, -1.0)
         return 2 * plain - target

@@ -218,6 +218,7 @@ class BaseSession:
         wanted = (source, settings.device, settings.precision, settings.safety_checker, settings.low_memory)
         if self._base is None or self._opened_for != wanted:
             from styles.bases.base import open_base
+            from styles.bases.vae import use_tiles
             from styles.generation.effect_probe import effects_key
             from styles.mixing.kept_patcher import KeptPatcher
 
@@ -231,7 +232,7 @@ class BaseSession:
                 cancelled=cancelled,
             )
             if settings.low_memory:
-                self._base.vae.enable_tiling()
+                use_tiles(self._base.vae)
             self._opened_for, self._patcher = wanted, KeptPatcher()
             places, here = self._places(), (source, effects_key(self._base))
             if places.get(self._base.fingerprint) != here:

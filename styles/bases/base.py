@@ -296,16 +296,6 @@ def _load_single_file(facts: BaseFacts, tokenizer_folder: Path, dtype: torch.dty
 
 
 @contextmanager
-def in_fp32(vae: Any) -> Iterator[Any]:
-    """Lend a VAE whose half precision overflowed in fp32; there and back is exact."""
-    dtype = vae.dtype
-    try:
-        yield vae.to(torch.float32)
-    finally:
-        vae.to(dtype)
-
-
-@contextmanager
 def _quiet_loading() -> Iterator[None]:
     """Keep the libraries' own progress bars off the terminal; ours are events."""
     from diffusers.utils import logging as diffusers_logging

@@ -9,6 +9,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from styles.bases.vae import decode
+
 # Stable Diffusion 1 and 2 share one latent space; these factors are the community's usual ones
 # (https://discuss.huggingface.co/t/decoding-latents-to-rgb-without-upscaling/23204).
 SD_FACTORS = ((0.298, 0.207, 0.208), (0.187, 0.286, 0.173), (-0.158, 0.189, 0.264), (-0.184, -0.271, -0.473))
@@ -56,16 +58,13 @@ def known_preview(vae_config: Mapping[str, Any]) -> LatentPreview | None:
     return None
 
 
-@torch.no_grad()
 def fit_preview(vae: Any, factor: int) -> LatentPreview:
     """Find the map by least squares over what the VAE decodes from smooth random latents (one small batch)."""
     generator = torch.Generator().manual_seed(0)
-    parameter = next(vae.parameters())
     channels = vae.config.latent_channels
     coarse = torch.randn(4, channels, 4, 4, generator=generator)
     latents = torch.nn.functional.interpolate(coarse, scale_factor=4.0, mode="bilinear")  # (4, C, 16, 16)
-    raw = latents / vae.config.scaling_factor
-    pixels = vae.decode(raw.to(parameter.device, parameter.dtype)).sample.float().cpu().clamp(-1, 1)
+    pixels = decode(vae, latents).cpu().clamp(-1, 1)
     small = torch.nn.functional.avg_pool2d(pixels, factor)  # (4, 3, 16, 16)
     inputs = latents.permute(0, 2, 3, 1).reshape(-1, channels)
     inputs = torch.cat([inputs, torch.ones(len(inputs), 1)], dim=1)  # (1024, C + 1)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
@@ -43,22 +42,27 @@ def check_works(parts: Mapping[str, Any], device: torch.device, dtype: torch.dty
     """
     import torch
 
+    from styles.bases.prediction import predict
+    from styles.bases.vae import decode
+
     with torch.no_grad():
         ids = parts["tokenizer"](["a"], padding="max_length", truncation=True, return_tensors="pt").input_ids
         states = parts["text_encoder"](ids.to(device))[0]
         unet = parts["unet"]
         side = 2 ** max(3, len(unet.config.block_out_channels) - 1)  # halved at each level
         latents = torch.zeros(1, unet.config.in_channels, side, side, device=device, dtype=dtype)
-        predicted = unet(latents, torch.tensor(500, device=device), encoder_hidden_states=states).sample
+        predicted = predict(unet, latents, torch.tensor(500, device=device), states)
         if predicted.shape != latents.shape:
             raise ValueError("its UNet answers in another shape")
-        pixels = parts["vae"].decode(latents[:, :, :8, :8]).sample
+        pixels = decode(parts["vae"], latents[:, :, :8, :8])
         if pixels.shape[:2] != (1, 3) or pixels.shape[2] != 8 * vae_factor(parts["vae"].config):
             raise ValueError("its VAE paints in another shape")
 
 
 def check_fit(parts: Mapping[str, Any], name: str) -> None:
     """Raise BaseError where text encoder, tokenizer, UNet and VAE are not of one base."""
+    from styles.bases.vae import has_scale
+
     unet, vae, text = (parts[part].config for part in ("unet", "vae", "text_encoder"))
     tokenizer = parts["tokenizer"]
     fits = {
@@ -66,8 +70,7 @@ def check_fit(parts: Mapping[str, Any], name: str) -> None:
         "length of its prompts": FEWEST_TOKENS <= tokenizer.model_max_length <= text.max_position_embeddings,
         "width of its text encoder": text.hidden_size == unet.cross_attention_dim,
         "channels of its latents": unet.in_channels == unet.out_channels == vae.latent_channels,
-        "scale of its latents": isinstance(vae.scaling_factor, int | float)
-        and 0 < vae.scaling_factor < math.inf,
+        "scale of its latents": has_scale(vae),
     }
     odd = next((what for what, good in fits.items() if not good), "")
     if odd:

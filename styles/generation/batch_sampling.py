@@ -12,6 +12,7 @@ from PIL import Image
 from torch import Tensor
 
 from styles.bases.base import Base
+from styles.bases.prediction import predict
 from styles.bases.slices import in_slices
 from styles.bases.stopping import stopped
 from styles.errors import Cancelled
@@ -101,8 +102,7 @@ def _run(
             )
         timestep = scheduler.timesteps[step]
         with torch.no_grad():
-            inputs = torch.cat([latents] * 2) if order.guided else latents
-            inputs = scheduler.scale_model_input(inputs, timestep).to(base.dtype)
+            inputs = scheduler.scale_model_input(latents, timestep).to(base.dtype)
             prediction = mixing.prediction(inputs, timesteps[step], step, run.steps)
             outcome = scheduler.step(prediction, timestep, latents, **noise)
             latents = outcome.prev_sample
@@ -199,18 +199,9 @@ class _Mixing:
     def _guided(self, inputs: Tensor, timestep: Tensor, gains: Rows) -> Tensor:
         order = self._order
         states = self._states_under(gains)
-        with in_slices(self._base, inputs.shape[-2] * inputs.shape[-1], len(inputs), self._cancelled):
-            prediction = self._base.unet(inputs, timestep, encoder_hidden_states=states, return_dict=False)[0]
-        prediction = prediction.float()
-        if not order.guided:
-            return prediction
-        without, withs = prediction.chunk(2)
-        prediction = without + order.guidance * (withs - without)
-        if order.guidance_rescale > 0:  # arXiv 2305.08891, section 3.4
-            axes = list(range(1, prediction.ndim))
-            rescaled = prediction * (withs.std(axes, keepdim=True) / prediction.std(axes, keepdim=True))
-            prediction = order.guidance_rescale * rescaled + (1 - order.guidance_rescale) * prediction
-        return prediction
+        guidance = order.guidance if order.guided else None
+        with in_slices(self._base, inputs.shape[-2] * inputs.shape[-1], len(states), self._cancelled):
+            return predict(self._base.unet, inputs, timestep, states, guidance, order.guidance_rescale)
 
     def _states_under(self, gains: Rows) -> Tensor:
         """Set the gains and return the text states (B or 2B, tokens, width) under them."""

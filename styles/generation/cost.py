@@ -15,6 +15,7 @@ import torch
 from torch import nn
 
 from styles.bases.base import Base
+from styles.bases.prediction import predict
 from styles.bases.stopping import models_of, stopped, stopping
 from styles.errors import OutOfMemory, TooLarge
 from styles.formats.style import Style
@@ -198,7 +199,7 @@ def _forward_seconds(base: Base, side: int) -> float:
     inputs = torch.zeros(1, base.latent_channels, side, side, device=base.device, dtype=base.dtype)
     timestep = torch.zeros(1, device=base.device)
     began = time.monotonic()
-    base.unet(inputs, timestep, encoder_hidden_states=states, return_dict=False)[0].cpu()
+    predict(base.unet, inputs, timestep, states).cpu()
     return time.monotonic() - began
 
 

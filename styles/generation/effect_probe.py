@@ -18,6 +18,7 @@ from torch import Tensor
 
 from styles.bases.base import Base
 from styles.bases.inspection import sample
+from styles.bases.prediction import predict
 from styles.bases.slices import in_slices
 from styles.bases.stopping import models_of, stopped, stopping
 from styles.errors import Cancelled, Failure, OutOfMemory, is_out_of_memory
@@ -180,7 +181,7 @@ def _predict(
         try:
             with in_slices(base, inputs.shape[-2] * inputs.shape[-1], at_once, cancelled):
                 parts = [
-                    base.unet(some, timestep, encoder_hidden_states=words, return_dict=False)[0].float()
+                    predict(base.unet, some, timestep, words)
                     for some, words in zip(inputs.split(at_once), states.split(at_once), strict=True)
                 ]
             return torch.cat(parts)

@@ -9,8 +9,9 @@ import torch
 from PIL import Image
 from torch import Tensor
 
-from styles.bases.base import Base, in_fp32
+from styles.bases.base import Base
 from styles.bases.slices import in_slices
+from styles.bases.vae import decode
 from styles.generation.prompts import cut_words
 from styles.generation.recipe import Recipe
 from styles.generation.request import CreateRequest, Order
@@ -71,16 +72,11 @@ def dtype_name(dtype: torch.dtype) -> str:
     return {torch.float32: "fp32", torch.float16: "fp16", torch.bfloat16: "bf16"}.get(dtype, str(dtype))
 
 
-@torch.no_grad()
 def _decode(base: Base, latents: Tensor) -> Tensor | None:
-    """Return the picture of one latent, (h, w, 3) in 0..1, in fp32 if half precision overflows; None if not numbers."""
+    """Return the picture of one latent, (h, w, 3) in 0..1; None if not numbers."""
     if not bool(torch.isfinite(latents).all()):
         return None
-    scaled = latents / base.vae.config.scaling_factor
-    decoded = base.vae.decode(scaled.to(base.vae.dtype)).sample.float()
-    if not bool(torch.isfinite(decoded).all()) and base.vae.dtype != torch.float32:
-        with in_fp32(base.vae) as vae:
-            decoded = vae.decode(scaled).sample
+    decoded = decode(base.vae, latents)
     if not bool(torch.isfinite(decoded).all()):
         return None
     return (decoded[0].permute(1, 2, 0) * 0.5 + 0.5).clamp(0, 1)

@@ -154,21 +154,17 @@ def encode_source(
     from PIL import Image as pillow
     from PIL import ImageOps
 
-    from styles.bases.base import in_fp32
     from styles.bases.slices import in_slices
+    from styles.bases.vae import encode
 
     fitted = ImageOps.fit(source.image, (width_px, height_px), pillow.Resampling.LANCZOS)
     values = numpy.asarray(fitted, dtype=numpy.float32) / 127.5 - 1.0
-    pixels = torch.from_numpy(values).permute(2, 0, 1)[None].to(base.device)  # (1, 3, H, W) in -1..1
-    dtype = base.vae.dtype
+    pixels = torch.from_numpy(values).permute(2, 0, 1)[None]  # (1, 3, H, W) in -1..1
     full = f"{base.device} has too little memory to read a picture of {width_px}x{height_px} px."
     latents_count = (width_px // base.vae_factor) * (height_px // base.vae_factor)
     slices = in_slices(base, latents_count, 1, cancelled)
-    with memory_told(full, "Choose a smaller size, or close other programs."), torch.no_grad(), slices:
-        latents = base.vae.encode(pixels.to(dtype)).latent_dist.mode().float()
-        if not bool(torch.isfinite(latents).all()) and dtype != torch.float32:
-            with in_fp32(base.vae) as vae:
-                latents = vae.encode(pixels).latent_dist.mode()
+    with memory_told(full, "Choose a smaller size, or close other programs."), slices:
+        latents, _ = encode(base.vae, pixels)
     if not bool(torch.isfinite(latents).all()):
         raise PictureError("The base makes no numbers of this picture (NaN).", "Choose another picture.")
-    return (latents * base.vae.config.scaling_factor).cpu()
+    return latents.cpu()

@@ -1,0 +1,37 @@
+"""What a UNet predicts, with guidance and its rescale: for painting, previews, the effect probe and training alike."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+from torch import Tensor
+
+
+def predict(
+    unet: Any,
+    inputs: Tensor,
+    timestep: Tensor,
+    states: Tensor,
+    guidance: float | None = None,
+    guidance_rescale: float = 0.0,
+) -> Tensor:
+    """Return the prediction (B, C, h, w) in fp32: noise or velocity, as the base has learnt.
+
+    `inputs` (B, C, h, w) are noisy latents in the UNet's precision, scaled by the scheduler; `timestep` is a scalar or
+    (B,); `states` are the text states (B, tokens, width). With `guidance` (classifier-free, arXiv 2207.12598) they are
+    (2B, tokens, width), the negative prompts' before the prompts', and `guidance_rescale` 0..1 brings the result's
+    deviation back to that of the prompts' prediction (arXiv 2305.08891, section 3.4).
+    """
+    if guidance is not None:
+        inputs = torch.cat([inputs] * 2)
+    prediction: Tensor = unet(inputs, timestep, encoder_hidden_states=states, return_dict=False)[0].float()
+    if guidance is None:
+        return prediction
+    negative, positive = prediction.chunk(2)
+    guided = negative + guidance * (positive - negative)
+    if guidance_rescale > 0:
+        axes = list(range(1, guided.ndim))
+        rescaled = guided * (positive.std(axes, keepdim=True) / guided.std(axes, keepdim=True))
+        guided = guidance_rescale * rescaled + (1 - guidance_rescale) * guided
+    return guided

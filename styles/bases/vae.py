@@ -1,0 +1,87 @@
+"""The VAE of a base, called here and nowhere else: pictures become latents and latents pictures.
+
+The UNet sees `(raw - shift_factor) * scaling_factor` of what the VAE gives (both in AutoencoderKL's config; Stable
+Diffusion 1, 2 and XL have no shift). Where half precision overflows, a call is done again in fp32.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import torch
+from torch import Tensor
+
+
+@torch.no_grad()
+def encode(vae: Any, pixels: Tensor) -> tuple[Tensor, Tensor]:
+    """Return mean and standard deviation of the latents as the UNet sees them, each (B, C, H/f, W/f) fp32.
+
+    `pixels` (B, 3, H, W) in -1..1 may be on any device, the result is on the VAE's. What is no number even in fp32 is
+    returned as it is.
+    """
+
+    def once() -> tuple[Tensor, Tensor]:
+        distribution = vae.encode(_like(vae, pixels)).latent_dist
+        return distribution.mean.float(), distribution.std.float()
+
+    (mean, std), (scale, shift) = _in_numbers(vae, once), _scale_and_shift(vae.config)
+    return (mean - shift) * scale, std * scale
+
+
+@torch.no_grad()
+def decode(vae: Any, latents: Tensor) -> Tensor:
+    """Return the pictures (B, 3, H, W) in fp32, -1..1 and a little beyond, of latents (B, C, h, w) as the UNet sees them.
+
+    `latents` in fp32 may be on any device, the result is on the VAE's. What is no number even in fp32 is returned as it
+    is.
+    """
+    scale, shift = _scale_and_shift(vae.config)
+    raw = latents / scale + shift
+    (pixels,) = _in_numbers(vae, lambda: (vae.decode(_like(vae, raw)).sample.float(),))
+    return pixels
+
+
+@contextmanager
+def in_fp32(vae: Any) -> Iterator[Any]:
+    """Lend a VAE in fp32; back in its own precision and on its own device it is bit-identical."""
+    weight = next(vae.parameters())
+    device, dtype = weight.device, weight.dtype
+    try:
+        yield vae.to(torch.float32)
+    finally:
+        vae.to(device=device, dtype=dtype)
+
+
+def use_tiles(vae: Any) -> None:
+    """Let the VAE work on overlapping tiles, so that a large picture takes no more memory than a small one."""
+    vae.enable_tiling()
+
+
+def has_scale(config: Any) -> bool:
+    """Whether the scale and the shift of a VAE's config are numbers that can be used."""
+    try:
+        scale, shift = _scale_and_shift(config)
+    except (TypeError, ValueError):
+        return False
+    return 0 < scale < math.inf and math.isfinite(shift)
+
+
+def _scale_and_shift(config: Any) -> tuple[float, float]:
+    return float(config.scaling_factor), float(getattr(config, "shift_factor", None) or 0.0)
+
+
+def _like(vae: Any, values: Tensor) -> Tensor:
+    weight = next(vae.parameters())
+    return values.to(weight.device, weight.dtype)
+
+
+def _in_numbers(vae: Any, once: Callable[[], tuple[Tensor, ...]]) -> tuple[Tensor, ...]:
+    """Do a call in the VAE's precision, and again in fp32 where its first result is not all numbers."""
+    result = once()
+    if not bool(torch.isfinite(result[0]).all()) and next(vae.parameters()).dtype != torch.float32:
+        with in_fp32(vae):
+            result = once()
+    return result

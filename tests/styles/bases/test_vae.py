@@ -1,0 +1,64 @@
+"""Scale, shift and precision of a VAE, and that nothing else touches them."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+
+from styles.bases.vae import decode, encode, has_scale, in_fp32
+
+ROOT = Path(__file__).resolve().parents[3]
+
+
+@pytest.fixture
+def vae(tiny_base: Path) -> Any:
+    from diffusers import AutoencoderKL
+
+    return AutoencoderKL.from_pretrained(tiny_base, subfolder="vae").eval()
+
+
+def test_latents_are_shifted_and_scaled_on_the_way_in_and_back_on_the_way_out(vae: Any) -> None:
+    pixels = torch.rand(2, 3, 16, 16) * 2 - 1
+    with torch.no_grad():
+        raw = vae.encode(pixels).latent_dist
+        painted = vae.decode(raw.mean).sample
+    vae.register_to_config(scaling_factor=0.3611, shift_factor=0.1159)  # as the VAE of Flux has them
+    mean, std = encode(vae, pixels)
+    assert torch.equal(mean, (raw.mean - 0.1159) * 0.3611) and torch.equal(std, raw.std * 0.3611)
+    assert torch.allclose(decode(vae, mean), painted, atol=1e-5)
+
+
+def test_half_precision_that_overflows_is_done_again_in_fp32(vae: Any) -> None:
+    with torch.no_grad():
+        vae.decoder.conv_out.weight.mul_(1e5)
+        vae.encoder.conv_in.weight.mul_(1e5)
+    latents, pixels = torch.randn(1, 4, 4, 4), torch.rand(1, 3, 16, 16)
+    half = vae.half()
+    weights = {name: weight.clone() for name, weight in half.state_dict().items()}
+    with in_fp32(half) as whole:
+        whole_result = decode(whole, latents), encode(whole, pixels)[0]
+    assert torch.equal(decode(half, latents), whole_result[0])
+    assert torch.equal(encode(half, pixels)[0], whole_result[1])
+    assert all(torch.equal(weight, weights[name]) for name, weight in half.state_dict().items())
+
+
+def test_a_scale_that_is_no_number_is_told(vae: Any) -> None:
+    assert has_scale(vae.config)
+    for odd in ({"scaling_factor": "large"}, {"scaling_factor": 0}, {"shift_factor": float("nan")}):
+        assert not has_scale(type("Config", (), {"scaling_factor": 1.0, **odd}))
+
+
+def test_nothing_else_calls_a_vae_or_a_unet() -> None:
+    """Scale, shift, guidance and rescale would drift apart otherwise. `training/starter` makes both and is left out."""
+    call = re.compile(r"vae\.(?:encode|decode)\(|(?<!def )\bunet\(\w|\bscaling_factor\b(?!\"\])")
+    calling = {
+        file.relative_to(ROOT).as_posix()
+        for folder in ("styles", "training", "app")
+        for file in (ROOT / folder).rglob("*.py")
+        if "starter" not in file.parts and call.search(file.read_text(encoding="utf-8"))
+    }
+    assert calling == {"styles/bases/vae.py", "styles/bases/prediction.py"}
