@@ -29,12 +29,12 @@ def even_alphas(layers: Sequence[StyleLayer]) -> tuple[StyleLayer, ...]:
 
     A layer whose numbers would leave fp16's range keeps its own alpha; all are fit for fp16.
     """
-    told: dict[str, Counter[float]] = {}
+    counts: dict[str, Counter[float]] = {}
     for layer in layers:
         # 0 could stand for no other.
-        told.setdefault(layer.network, Counter())[layer.alpha] += layer.alpha != 0
+        counts.setdefault(layer.network, Counter())[layer.alpha] += layer.alpha != 0
     return tuple(
-        fit_for_fp16(_with_alpha(layer, told[layer.network].most_common(1)[0][0])) for layer in layers
+        fit_for_fp16(_with_alpha(layer, counts[layer.network].most_common(1)[0][0])) for layer in layers
     )
 
 

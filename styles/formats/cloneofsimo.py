@@ -68,7 +68,7 @@ def layer_keys(tensors: Mapping[str, TensorEntry], metadata: Mapping[str, str]) 
 
     `tensors` are the file's without its tokens. Alpha is the rank of each layer, which may differ from layer to layer.
     """
-    found: dict[str, dict[int, dict[str, str]]] = {}
+    by_block: dict[str, dict[int, dict[str, str]]] = {}
     for key in sorted(tensors):
         match = NUMBERED.fullmatch(key)
         if not match:
@@ -77,9 +77,9 @@ def layer_keys(tensors: Mapping[str, TensorEntry], metadata: Mapping[str, str]) 
                 "Get the file again, or ask for it in the kohya form.",
                 key=clean_text(key, 120),
             )
-        found.setdefault(match[1], {}).setdefault(int(match[2]), {})[match[3]] = key
+        by_block.setdefault(match[1], {}).setdefault(int(match[2]), {})[match[3]] = key
     layers = []
-    for network, numbers in sorted(found.items()):
+    for network, numbers in sorted(by_block.items()):
         pairs = _pairs(network, numbers)
         walk = _walk_that_fits(network, pairs, tensors, metadata.get(network, ""))
         for place, (down, up) in zip(walk, pairs, strict=True):
@@ -200,8 +200,8 @@ def _walk_that_fits(
     told: str,
 ) -> Walk:
     classes = _classes(told)
-    known = TEXT_PARTS if network == "text_encoder" else UNET_PARTS
-    named = set().union(*(PARTS_OF_CLASS.get(one, set()) for one in classes)) & set().union(*known)
+    parts = TEXT_PARTS if network == "text_encoder" else UNET_PARTS
+    named = set().union(*(PARTS_OF_CLASS.get(one, set()) for one in classes)) & set().union(*parts)
     walks = list(dict.fromkeys(_walks(network, named, len(pairs))))
     shapes = [(tensors[down].shape, tensors[up].shape) for down, up in pairs]
     misfits = []

@@ -99,21 +99,21 @@ def _split(key: str) -> tuple[str, str]:
     name, _, ending = key.partition(".")
     if part := PARTS.get(f".{ending}"):
         return name, part
-    found = LYCORIS_PART.fullmatch(ending)
-    if not found:
+    match = LYCORIS_PART.fullmatch(ending)
+    if not match:
         raise unknown(key)
-    return name, found[1]
+    return name, match[1]
 
 
 def _dotted(name: str) -> str:
     """Put the dots back into a kohya name; empty where a part of it is unknown."""
     parts, position = [], 0
     while position < len(name):
-        found = MODULE.match(name, position)
-        if not found:
+        match = MODULE.match(name, position)
+        if not match:
             return ""
-        parts.append(found[1])
-        position = found.end()
+        parts.append(match[1])
+        position = match.end()
     return "" if name.endswith("_") else ".".join(parts)
 
 
@@ -138,10 +138,10 @@ def _sgm_path(name: str) -> str:
     """Return the diffusers path of a name with SGM blocks (two layers in each block); empty for others."""
     if name in SGM_WHOLE:
         return SGM_WHOLE[name]
-    found = SGM.fullmatch(name)
-    if not found:
+    match = SGM.fullmatch(name)
+    if not match:
         return ""
-    part, number, which, rest = found[1], int(found[2]), found[3], found[4] or ""
+    part, number, which, rest = match[1], int(match[2]), match[3], match[4] or ""
     if part == "middle_block":  # resnet, transformer, resnet, without a second number
         place = "mid_block.attentions.0" if number == 1 else f"mid_block.resnets.{number // 2}"
         return _within(place, rest, transformer=number == 1)

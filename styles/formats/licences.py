@@ -56,17 +56,17 @@ class Terms:
 def spdx_name(licence: str) -> str:
     """Return the SPDX name of a licence that is typed in another way (`cc by-sa 4.0`), else the text as it is."""
     text = " ".join(licence.split())
-    found = CREATIVE_COMMONS.fullmatch(text)
-    if found and found["version"]:
-        marks = [mark for mark in ("NC", "ND", "SA") if mark.casefold() in found["terms"].casefold()]
-        return "-".join(["CC-BY", *marks, found["version"]])
+    match = CREATIVE_COMMONS.fullmatch(text)
+    if match and match["version"]:
+        marks = [mark for mark in ("NC", "ND", "SA") if mark.casefold() in match["terms"].casefold()]
+        return "-".join(["CC-BY", *marks, match["version"]])
     return NAMES.get(text.casefold(), licence)
 
 
 def terms_of(licence: str) -> Terms:
     """Read what a licence asks for, from its SPDX name or its words."""
     text = " ".join(licence.split())
-    marks = [found["terms"].casefold() for found in CREATIVE_COMMONS.finditer(text)]
+    marks = [match["terms"].casefold() for match in CREATIVE_COMMONS.finditer(text)]
     plain = CREATIVE_COMMONS.sub(" ", text)
     asks = {
         "no_changes": any("nd" in mark for mark in marks) or bool(NO_CHANGES.search(plain)),
@@ -80,29 +80,31 @@ def terms_of(licence: str) -> Terms:
 def warnings_about(works: Iterable[tuple[str, str]]) -> tuple[str, ...]:
     """Say in sentences what the licences of (name, licence) mean for something new that is made of them together."""
     terms = {work: terms_of(work[1]) for work in works}
-    told = [
+    warnings = [
         f"The licence of “{name}” ({spdx_name(licence)}) forbids to share what is made from it: keep the result to "
         "yourself, or ask its author."
         for (name, licence), asks in terms.items()
         if asks.no_changes
     ]
-    if found := [name for (name, _), asks in terms.items() if asks.not_for_money]:
-        told.append(f"Not for commercial use, and so neither is the result: {_quoted(found)}.")
+    if names := [name for (name, _), asks in terms.items() if asks.not_for_money]:
+        warnings.append(f"Not for commercial use, and so neither is the result: {_quoted(names)}.")
     same = {spdx_name(licence): name for (name, licence), asks in terms.items() if asks.same_terms}
     if len(same) > 1:
-        told.append(
+        warnings.append(
             f"{_quoted(same.values())} each ask for their own licence for what is made from them "
             f"({', '.join(same)}): no licence may fit all."
         )
     elif same:
-        told.append(f"What is made from {_quoted(same.values())} must have its licence: {next(iter(same))}.")
-    if found := [name for (name, _), asks in terms.items() if asks.use_rules]:
-        told.append(f"With rules for use that are to be passed on: {_quoted(found)}.")
-    if found := [name for (name, licence), asks in terms.items() if licence.strip() and not asks.known]:
-        told.append(f"Read the licence before you share the result: {_quoted(found)}.")
-    if found := [name for (name, licence) in terms if not licence.strip()]:
-        told.append(f"Ask before you share it: not every licence is known ({_quoted(found)}).")
-    return tuple(told)
+        warnings.append(
+            f"What is made from {_quoted(same.values())} must have its licence: {next(iter(same))}."
+        )
+    if names := [name for (name, _), asks in terms.items() if asks.use_rules]:
+        warnings.append(f"With rules for use that are to be passed on: {_quoted(names)}.")
+    if names := [name for (name, licence), asks in terms.items() if licence.strip() and not asks.known]:
+        warnings.append(f"Read the licence before you share the result: {_quoted(names)}.")
+    if names := [name for (name, licence) in terms if not licence.strip()]:
+        warnings.append(f"Ask before you share it: not every licence is known ({_quoted(names)}).")
+    return tuple(warnings)
 
 
 def _quoted(names: Iterable[str]) -> str:

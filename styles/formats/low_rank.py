@@ -57,17 +57,17 @@ def squeezed(change: Factors, rank: int, look: Callable[[], None] = lambda: None
     up_basis, up_core = torch.linalg.qr(change.up)  # (out, l), (l, R)
     look()
     left, sizes, right = torch.linalg.svd(up_core @ down_core.T, full_matrices=False)
-    kept = min(rank, int((sizes > 0).sum()))
-    root = sizes[:kept].sqrt()
-    return Factors(root[:, None] * (right[:kept] @ down_basis.T), (up_basis @ left[:, :kept]) * root)
+    ranks = min(rank, int((sizes > 0).sum()))
+    root = sizes[:ranks].sqrt()
+    return Factors(root[:, None] * (right[:ranks] @ down_basis.T), (up_basis @ left[:, :ranks]) * root)
 
 
 def factored(change: Tensor, rank: int) -> Factors:
     """The nearest factors of at most this rank of a full (out, in) change."""
     left, sizes, right = torch.linalg.svd(change, full_matrices=False)
-    kept = min(rank, int((sizes > 0).sum()))
-    root = sizes[:kept].sqrt()
-    return Factors(root[:, None] * right[:kept], left[:, :kept] * root)
+    ranks = min(rank, int((sizes > 0).sum()))
+    root = sizes[:ranks].sqrt()
+    return Factors(root[:, None] * right[:ranks], left[:, :ranks] * root)
 
 
 @dataclass(frozen=True, eq=False)

@@ -56,14 +56,14 @@ def written(path: str, shapes: Mapping[str, Shape]) -> Written | None:
     if not all(map(all, shapes.values())):  # a side of 0
         return None
     if "down" in shapes:
-        found = _lora(shapes)
+        form = _lora(shapes)
     elif "hada_w1_a" in shapes:
-        found = _loha(path, shapes)
+        form = _loha(path, shapes)
     else:
-        found = _lokr(path, shapes)
-    if found is None or max(found.flat, found.outputs) > WIDEST:
+        form = _lokr(path, shapes)
+    if form is None or max(form.flat, form.outputs) > WIDEST:
         return None
-    return found if found.plain or found.flat * found.outputs <= LARGEST_WHOLE else None
+    return form if form.plain or form.flat * form.outputs <= LARGEST_WHOLE else None
 
 
 def room_for(layers: list[Written]) -> int:
@@ -142,10 +142,10 @@ def _lokr(path: str, shapes: Mapping[str, Shape]) -> Written | None:
         whole = shapes.get("lokr_w2")
         if whole is not None and len(whole) == 4:
             kernel, whole = whole[2:], (whole[0], math.prod(whole[1:]))
-        found = _product(whole, shapes.get("lokr_w2_a"), shapes.get("lokr_w2_b"))
-        if found is None:
+        product = _product(whole, shapes.get("lokr_w2_a"), shapes.get("lokr_w2_b"))
+        if product is None:
             return None
-        second, dim2 = found
+        second, dim2 = product
     flat = c * second[1]
     if flat % (kernel[0] * kernel[1]):
         return None
@@ -234,15 +234,15 @@ def _of_loha(of: Written, parts: Mapping[str, Tensor]) -> tuple[Tensor, Tensor]:
 
 def _kron_parts(parts: Mapping[str, Tensor]) -> tuple[tuple[Tensor, ...], tuple[Tensor, ...]]:
     """Return both Kronecker factors, each as one matrix or as (up, down)."""
-    found: list[tuple[Tensor, ...]] = []
+    pairs: list[tuple[Tensor, ...]] = []
     for n in (1, 2):
         if f"lokr_w{n}" in parts:
-            found.append((parts[f"lokr_w{n}"].flatten(1),))
+            pairs.append((parts[f"lokr_w{n}"].flatten(1),))
         elif f"lokr_t{n}" in parts:
-            found.append((parts[f"lokr_w{n}_a"].T, _with_core(parts[f"lokr_t{n}"], parts[f"lokr_w{n}_b"])))
+            pairs.append((parts[f"lokr_w{n}_a"].T, _with_core(parts[f"lokr_t{n}"], parts[f"lokr_w{n}_b"])))
         else:
-            found.append((parts[f"lokr_w{n}_a"], parts[f"lokr_w{n}_b"]))
-    return found[0], found[1]
+            pairs.append((parts[f"lokr_w{n}_a"], parts[f"lokr_w{n}_b"]))
+    return pairs[0], pairs[1]
 
 
 def _kron(first: Tensor, second: Tensor) -> Tensor:
@@ -301,13 +301,13 @@ def _cut_kron(
     sizes1, basis1 = torch.linalg.eigh(w1 @ w1.T)
     sizes2, basis2 = torch.linalg.eigh(w2 @ w2.T)
     all_sizes = (sizes1.clamp(min=0)[:, None] * sizes2.clamp(min=0)[None]).flatten()
-    kept = all_sizes.topk(min(most, len(all_sizes))).indices
-    i, j = kept // len(sizes2), kept % len(sizes2)
+    largest = all_sizes.topk(min(most, len(all_sizes))).indices
+    i, j = largest // len(sizes2), largest % len(sizes2)
     basis = (basis1[:, i][:, None] * basis2[:, j][None]).flatten(0, 1)  # (out, r)
     rest1, rest2 = (basis1.T @ w1)[i], (basis2.T @ w2)[j]
     rest = (rest1[:, :, None] * rest2[:, None]).flatten(1)  # (r, in)
     square = float(all_sizes.sum())
-    lost = max(0.0, square - float(all_sizes[kept].sum()))
+    lost = max(0.0, square - float(all_sizes[largest].sum()))
     return (basis, rest, square, lost) if left else (rest.T, basis.T, square, lost)
 
 

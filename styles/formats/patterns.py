@@ -60,8 +60,8 @@ class Patterns:
                 count=len(texts),
                 most=MOST,
             )
-        found = [_fixed(text) or _compiled(text, self.work) for text in texts]
-        self._patterns = [(one.tail, one, text) for one, text in zip(found, texts, strict=True)]
+        compiled = [_fixed(text) or _compiled(text, self.work) for text in texts]
+        self._patterns = [(one.tail, one, text) for one, text in zip(compiled, texts, strict=True)]
 
     def first(self, path: str) -> str | None:
         """Return the first pattern that matches a path, None if none does."""
@@ -118,7 +118,7 @@ def _fixed(text: str) -> _Fixed | None:
         return None
     # An escaped dot is a dot; a bare one, shown as NUL, is any character.
     shown = text.removeprefix("^").replace(r"\.", "\1").replace(".", "\0").replace("\1", ".")
-    plain = tuple((found.start(), found[0]) for found in re.finditer(r"[^\0]+", shown))
+    plain = tuple((match.start(), match[0]) for match in re.finditer(r"[^\0]+", shown))
     return _Fixed(text.startswith("^"), len(shown), plain)
 
 
@@ -127,16 +127,16 @@ def _compiled(text: str, work: Work) -> _Compiled:
         raise _not_understood(text, "it looks at what stands before or after")
     if REFERS_BACK.search(text):
         raise _not_understood(text, "it refers back to what it has matched")
-    if found := ELSEWHERE.search(text):
-        raise _not_understood(text, f"{found[0]} means different things in different tools")
-    theirs = re.sub(r"\\.", lambda found: r"\z" if found[0] == r"\Z" else found[0], text)
+    if match := ELSEWHERE.search(text):
+        raise _not_understood(text, f"{match[0]} means different things in different tools")
+    theirs = re.sub(r"\\.", lambda match: r"\z" if match[0] == r"\Z" else match[0], text)
     work.add(TEST + 100 * len(text))
     try:
         regexp = re2.compile(rf"(?:.*\.)?(?:{theirs})", _options())
     except re2.error as error:
         reason = error.args[0] if error.args else b""
-        told = reason.decode("utf-8", "replace") if isinstance(reason, bytes) else str(reason)
-        raise _not_understood(text, told) from error
+        message = reason.decode("utf-8", "replace") if isinstance(reason, bytes) else str(reason)
+        raise _not_understood(text, message) from error
     except UnicodeEncodeError as error:
         raise _not_understood(text, "it holds half a character") from error
     work.add(200 * regexp.programsize)

@@ -180,19 +180,19 @@ def is_peft_folder(path: Path) -> bool:
 def open_adapters(path: Path) -> list[Adapter]:
     """Read the settings and judge the headers of all adapters in a folder; raises StyleFileError."""
     work = Work()
-    found = [
+    adapters = [
         _opened(path / place, root, work)
         for place, root in PLACES.items()
         if os.path.isfile(path / place / CONFIG)
     ]
-    if not found:
+    if not adapters:
         raise StyleFileError(
             "{path} is a folder, and no style: it holds no {config}.",
             "Choose a .safetensors file, or a folder that PEFT wrote.",
             path=clean_text(str(path), 300),
             config=CONFIG,
         )
-    return found
+    return adapters
 
 
 def _opened(folder: Path, root: str, work: Work) -> Adapter:

@@ -17,31 +17,31 @@ STATEMENTS = (
 
 def provenance(card: StyleCard) -> tuple[str, ...]:
     """Say where a style comes from, a sentence for each thing that its card tells, and what it leaves open."""
-    told = [f"Made by {card.author}." if card.author else "It doesn't say who made it."]
-    told.append(
+    sentences = [f"Made by {card.author}." if card.author else "It doesn't say who made it."]
+    sentences.append(
         f"Licence: {spdx_name(card.licence)}."
         if card.licence
         else "It names no licence: ask before you share it, or anything made with it."
     )
     artworks = card.training.get("artworks")
     if isinstance(artworks, int) and artworks > 0:
-        told.append(f"Trained on {artworks} artwork{'s' * (artworks != 1)}.")
+        sentences.append(f"Trained on {artworks} artwork{'s' * (artworks != 1)}.")
     if card.rights:
-        told.append(f"Of the right to the artworks it says: “{card.rights}”")
+        sentences.append(f"Of the right to the artworks it says: “{card.rights}”")
     elif not card.bake:
-        told.append("It doesn't say whose the artworks are.")
+        sentences.append("It doesn't say whose the artworks are.")
     base = card.base_name or FAMILY_NAMES.get(card.family, card.family)
     known_by = f" (fingerprint {card.base_fingerprint[:12]})" if card.base_fingerprint else ""
-    told.append(f"Made for {base}{known_by}.")
+    sentences.append(f"Made for {base}{known_by}.")
     if card.bake:
         parents = [
             f"“{one.name}”{f' by {one.author}' if one.author else ''} at {one.weight:g}, "
             f"licence {spdx_name(one.licence) or 'unknown'}"
             for one in card.bake.parents
         ]
-        told.append(f"Baked ({card.bake.method}) from {'; '.join(parents)}.")
-        told.extend(card.bake.warnings)
-    return tuple(told)
+        sentences.append(f"Baked ({card.bake.method}) from {'; '.join(parents)}.")
+        sentences.extend(card.bake.warnings)
+    return tuple(sentences)
 
 
 def licence_warnings(cards: Sequence[StyleCard]) -> tuple[str, ...]:

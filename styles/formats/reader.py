@@ -80,15 +80,15 @@ def style_of_bytes(data: bytes, path: Path) -> Style:
 
 def _strength(header: Header, judged: Judged, file: BinaryIO | None) -> float:
     """Return the alpha / rank that most layers have, by a look at some of them."""
-    found = []
+    strengths = []
     for layer, of in _asked(judged):
         alpha = 0.0
         if layer.alpha and file:
             entry = header.tensors[layer.alpha]
             file.seek(header.data_start + entry.begin)
             alpha = number_in(file.read(entry.end - entry.begin), entry.dtype) or 0.0
-        found.append(layer.alpha_for(alpha, of.dim) / (of.dim or 1))
-    strength = commonest(Counter(found), 1.0)
+        strengths.append(layer.alpha_for(alpha, of.dim) / (of.dim or 1))
+    strength = commonest(Counter(strengths), 1.0)
     return strength if math.isfinite(strength) else 0.0
 
 
@@ -160,18 +160,18 @@ def _style(
     layers, square, lost = [], 0.0, 0.0
     for keys, of in zip(judged.layers, judged.written, strict=True):
         parts = {part: tensors.pop(key) for part, key in keys.parts.items()}
-        told = float(parts.pop("alpha")) if "alpha" in parts else 0.0
-        found = change(of, parts, judged.most_ranks, measured=judged.cut)
-        alpha = keys.alpha_for(told, of.dim)
+        own_alpha = float(parts.pop("alpha")) if "alpha" in parts else 0.0
+        factors = change(of, parts, judged.most_ranks, measured=judged.cut)
+        alpha = keys.alpha_for(own_alpha, of.dim)
         scale = alpha / (of.dim or 1)
         if not of.plain:  # other factors, with the scale of those in the file
-            alpha = scale * found.gain * len(found.down)
-        finite = bool(torch.isfinite(found.down).all() and torch.isfinite(found.up).all())
+            alpha = scale * factors.gain * len(factors.down)
+        finite = bool(torch.isfinite(factors.down).all() and torch.isfinite(factors.up).all())
         if not finite or not abs(alpha) <= LARGEST_ALPHA:
             raise _no_numbers(source, next(iter(keys.parts.values())))
-        square += found.square * scale**2
-        lost += found.lost * scale**2
-        layers.append(StyleLayer(keys.network, keys.path, found.down, found.up, alpha))
+        square += factors.square * scale**2
+        lost += factors.lost * scale**2
+        layers.append(StyleLayer(keys.network, keys.path, factors.down, factors.up, alpha))
     card = _card(source, judged, strength, digest.hexdigest())
     if judged.cut:
         share = (lost / square) ** 0.5 if square else 0.0

@@ -48,25 +48,25 @@ def token_keys(header: Header, name: str) -> dict[str, str]:
             "Ask for the style without them.",
             for_two=clean_text(min(for_two), 120),
         )
-    found: list[tuple[str, str]] = []
+    tokens: list[tuple[str, str]] = []
     for key in sorted(keys):
         bundled = BUNDLED.fullmatch(key)
         if bundled:
-            found.append((bundled[1], key))
+            tokens.append((bundled[1], key))
         elif metadata.get(key) == FLAG:
-            found.append((key, key))
-    if not found and keys == {ALONE}:
-        found = [(clean_text(PurePath(name).stem, LONGEST_TAG), ALONE)]
-    elif not found and all(_is_word_alone(key, header) for key in keys):
-        found = [(key, key) for key in sorted(keys)]
-    if not found:
+            tokens.append((key, key))
+    if not tokens and keys == {ALONE}:
+        tokens = [(clean_text(PurePath(name).stem, LONGEST_TAG), ALONE)]
+    elif not tokens and all(_is_word_alone(key, header) for key in keys):
+        tokens = [(key, key) for key in sorted(keys)]
+    if not tokens:
         return {}
-    _check_names([word for word, _ in found])
-    for word, key in found:
+    _check_names([word for word, _ in tokens])
+    for word, key in tokens:
         _check_shape(header, word, key)
-    if len({header.tensors[key].shape[-1] for _, key in found}) > 1:
+    if len({header.tensors[key].shape[-1] for _, key in tokens}) > 1:
         raise StyleFileError("it brings words for different text encoders.", "Get the file again.")
-    return dict(sorted(found))
+    return dict(sorted(tokens))
 
 
 def words_among(keys: Iterable[str]) -> list[str]:

@@ -88,8 +88,8 @@ class Catalogue:
 
     def identified(self, entry: Entry) -> Entry:
         """Return an entry with its id; raises StyleFileError where the file can't be read any more."""
-        for found in self.identifying([entry]):
-            return found
+        for hashed in self.identifying([entry]):
+            return hashed
         raise StyleFileError(
             "“{style}” has just been changed or taken away.", "Look at the library again.", style=entry.name
         )
@@ -165,23 +165,23 @@ class Catalogue:
     # While looking: files are read without the lock, so that what is known can be had meanwhile
 
     def _look(self) -> None:
-        found = {place.where: place for place in places(self.folder)}
+        here = {place.where: place for place in places(self.folder)}
         for place in places(self.bundled):
             where = BUNDLED + place.where
-            found[where] = place._replace(where=where)
-        known = self._entries or {}
+            here[where] = place._replace(where=where)
+        entries = self._entries or {}
         new = [
             place
-            for where, place in found.items()
-            if (entry := known.get(where)) is None or not entry.still(place)
+            for where, place in here.items()
+            if (entry := entries.get(where)) is None or not entry.still(place)
         ]
-        if not self._looked or new or len(found) != len(known):
-            self._catch_up(found, new)
+        if not self._looked or new or len(here) != len(entries):
+            self._catch_up(here, new)
         self._looked = True
 
-    def _catch_up(self, found: dict[str, StyleLocation], new: list[StyleLocation]) -> None:
-        first, known = not self._looked, self._entries or {}
-        missed = [where for where in known if where not in found]
+    def _catch_up(self, here: dict[str, StyleLocation], new: list[StyleLocation]) -> None:
+        first, entries = not self._looked, self._entries or {}
+        missed = [where for where in entries if where not in here]
         few = not first and len(new) + len(missed) < ROWS_AT_ONCE
         rows = self._index.rows([place.where for place in new] + missed if few else None)
         # What lies in a subfolder that can't be looked into now has not vanished.
@@ -189,7 +189,7 @@ class Catalogue:
         lost = [
             row
             for row in rows.values()
-            if row.where not in found and not row.where.startswith((BUNDLED, *closed)) and "./" not in closed
+            if row.where not in here and not row.where.startswith((BUNDLED, *closed)) and "./" not in closed
         ]
         hints = self._hints() if first or new else {}
         before = {_trace(row): row for row in lost if row.sample}
@@ -200,8 +200,8 @@ class Catalogue:
             if place.where in current and not current[place.where].gone
         ]
         with self._lock:
-            kept = {where: entry for where, entry in (self._entries or {}).items() if where in found}
-            self._entries = kept | {entry.place.where: entry for entry in again}
+            unchanged = {where: entry for where, entry in (self._entries or {}).items() if where in here}
+            self._entries = unchanged | {entry.place.where: entry for entry in again}
             self._sort()
         moved: set[str] = set()
         unsaved: list[Entry] = []
@@ -299,11 +299,11 @@ class Catalogue:
 
     def _keep_ids(self, entries: list[Entry]) -> None:
         with self._lock:
-            known = self._entries or {}
+            current = self._entries or {}
             here = [
                 entry
                 for entry in entries
-                if (now := known.get(entry.place.where)) is not None and now.still(entry.place)
+                if (now := current.get(entry.place.where)) is not None and now.still(entry.place)
             ]
             self._put(here)
             self._index.identify([entry.row for entry in here])

@@ -76,7 +76,7 @@ def _folder_opens(path: Path) -> tuple[Compatibility, ...]:
         all(key.startswith("base_model.model.") for adapter in adapters for key in adapter.header.tensors),
         "Its layers have other names.",
     )
-    told = CompatibilityCheck(
+    check = CompatibilityCheck(
         "alpha",
         all("lora_adapter_metadata" in adapter.header.metadata for adapter in adapters),
         "Its file doesn't tell its strength, which diffusers then takes to be 1.",
@@ -87,7 +87,7 @@ def _folder_opens(path: Path) -> tuple[Compatibility, ...]:
     )
     return (
         _opening("PEFT", [here, named]),
-        _opening("diffusers", [here, named, told]),
+        _opening("diffusers", [here, named, check]),
         *(_opening(tool, [other]) for tool in TOOLS if tool != "diffusers"),
     )
 

@@ -68,7 +68,7 @@ def a1111(file: File) -> list[CompatibilityCheck]:
     """AUTOMATIC1111 1.10: names by patterns, what matches nothing is left out without a word."""
     sdxl = file.family == "sdxl"
     encoders = rf"lora_te1_text_model_.+|lora_te2_{ENCODER}" if sdxl else rf"lora_te1?_{ENCODER}"
-    known = re.compile(
+    readable_keys = re.compile(
         r"lora_unet_(?:conv_in|conv_out|time_embedding_linear_[12]|down_blocks_\d+_downsamplers_0_conv"
         r"|(?:down|up)_blocks_\d+_(?:attentions|resnets)_\d+_.+|mid_block_(?:attentions|resnets)_\d+_.+"
         rf"|up_blocks_{'[1-9]' if sdxl else '[0-9]'}_upsamplers_0_conv)|{ORIGINAL_UNET}|{encoders}"
@@ -81,8 +81,8 @@ def a1111(file: File) -> list[CompatibilityCheck]:
         CompatibilityCheck(
             "header", file.starts == b'{"', "A1111 reads no header that doesn't begin with `{\"`."
         ),
-        _whole(file, "A1111", "refuses", known),
-        _names(file, "A1111", known),
+        _whole(file, "A1111", "refuses", readable_keys),
+        _names(file, "A1111", readable_keys),
         CompatibilityCheck(
             "attention",
             not torn,
@@ -146,21 +146,21 @@ def comfyui(file: File) -> list[CompatibilityCheck]:
 def invokeai(file: File) -> list[CompatibilityCheck]:
     """InvokeAI 6: it takes the base from the first tensor that tells a width, and files it under that base."""
     encoders = r"lora_te[12]_.+" if file.family == "sdxl" else r"lora_te_.+"
-    known = re.compile(
+    readable_keys = re.compile(
         rf"{DIFFUSERS_UNET}|{encoders}" + (rf"|{ORIGINAL_UNET}" if file.family == "sdxl" else "")
     )
-    taken = invoke_family(file.layers)
+    guess = invoke_family(file.layers)
     checks = [
         *_in_kohya_form(file, "InvokeAI"),
         _base(file, "InvokeAI"),
-        CompatibilityCheck("base", bool(taken), "InvokeAI can't tell which base it is for, and refuses it."),
+        CompatibilityCheck("base", bool(guess), "InvokeAI can't tell which base it is for, and refuses it."),
         CompatibilityCheck(
             "same base",
-            not taken or taken == file.family or file.family in ("starter", "unknown"),
-            f"InvokeAI takes it for a style for {FAMILY_NAMES.get(taken, taken)}.",
+            not guess or guess == file.family or file.family in ("starter", "unknown"),
+            f"InvokeAI takes it for a style for {FAMILY_NAMES.get(guess, guess)}.",
         ),
         _words(file, "InvokeAI"),
-        _names(file, "InvokeAI", known),
+        _names(file, "InvokeAI", readable_keys),
         _whole(file, "InvokeAI", "refuses"),
     ]
     if file.family == "sdxl":
@@ -184,11 +184,16 @@ def diffusers(file: File) -> list[CompatibilityCheck]:
     """diffusers 0.42, `load_lora_weights(..., use_safetensors=True)`."""
     if file.odd and not file.layers:
         own = all(key.startswith(("unet.", "text_encoder.", "text_encoder_2.")) for key in file.odd)
-        told = "lora_adapter_metadata" in file.metadata or any(key.endswith(".alpha") for key in file.odd)
+        has_alphas = "lora_adapter_metadata" in file.metadata or any(
+            key.endswith(".alpha") for key in file.odd
+        )
         return [
             CompatibilityCheck("names", own, f"diffusers doesn't know names such as {_some(file.odd)}."),
             CompatibilityCheck(
-                "alpha", told, "It doesn't tell its strength, which diffusers then takes to be 1.", "note"
+                "alpha",
+                has_alphas,
+                "It doesn't tell its strength, which diffusers then takes to be 1.",
+                "note",
             ),
         ]
     others = [
@@ -283,17 +288,19 @@ def _words(file: File, tool: str) -> CompatibilityCheck:
     return CompatibilityCheck("words", not file.words, says, "part")
 
 
-def _names(file: File, tool: str, known: re.Pattern[str]) -> CompatibilityCheck:
-    missed = [name for name in file.layers if not known.fullmatch(name)]
+def _names(file: File, tool: str, readable_keys: re.Pattern[str]) -> CompatibilityCheck:
+    missed = [name for name in file.layers if not readable_keys.fullmatch(name)]
     says = f"{tool} leaves out {len(missed)} of {len(file.layers)} layers, whose names it doesn't know: {_some(missed)}."
     return CompatibilityCheck(
         "names", not missed, says, "all" if missed and len(missed) == len(file.layers) else "part"
     )
 
 
-def _whole(file: File, tool: str, does: str, known: re.Pattern[str] | None = None) -> CompatibilityCheck:
+def _whole(
+    file: File, tool: str, does: str, readable_keys: re.Pattern[str] | None = None
+) -> CompatibilityCheck:
     """Whether each layer has what makes one; `known` narrows it to the layers that the program looks at."""
-    names = [name for name in file.layers if known is None or known.fullmatch(name)]
+    names = [name for name in file.layers if readable_keys is None or readable_keys.fullmatch(name)]
     torn = [
         name
         for name in names
@@ -327,30 +334,30 @@ def _comfy_names(file: File) -> re.Pattern[str]:
 
 def _uneven_alphas(file: File) -> list[str]:
     """The layers that diffusers gives another strength: their alpha is not the one that most of their network have."""
-    found = []
+    uneven = []
     for prefix in ("lora_unet_", "lora_te_", "lora_te1_", "lora_te2_"):
         names = [name for name, parts in file.layers.items() if name.startswith(prefix) and DOWN in parts]
-        told = Counter(file.alphas[name] for name in names if name in file.alphas)
-        if not told:
+        counts = Counter(file.alphas[name] for name in names if name in file.alphas)
+        if not counts:
             continue
-        common = told.most_common(1)[0][0]
+        common = counts.most_common(1)[0][0]
         for name in names:
             alpha = file.alphas.get(name) or float(file.layers[name][DOWN].shape[0])
             by_name = prefix == "lora_unet_" and "_attn" not in name  # these are found by their names
             if alpha != common and not (by_name and name in file.alphas):
-                found.append(name)
-    return found
+                uneven.append(name)
+    return uneven
 
 
 def _torn_attention(file: File) -> list[str]:
-    found: dict[str, set[str]] = {}
+    projections: dict[str, set[str]] = {}
     for name in file.layers:
         if at := ATTENTION.fullmatch(name):
-            found.setdefault(at[1], set()).add(at[2])
-    return [name for name, parts in found.items() if len(parts) < 4]
+            projections.setdefault(at[1], set()).add(at[2])
+    return [name for name, parts in projections.items() if len(parts) < 4]
 
 
 def _some(names: Iterable[str]) -> str:
     listed = sorted(names)
-    told = ", ".join(clean_text(name, 120) for name in listed[:2])
-    return f"{told} and {len(listed) - 2} more" if len(listed) > 2 else told
+    quoted = ", ".join(clean_text(name, 120) for name in listed[:2])
+    return f"{quoted} and {len(listed) - 2} more" if len(listed) > 2 else quoted

@@ -65,25 +65,25 @@ def _edit_file(file: Path, card: StyleCard, edited: StyleCard, names: set[str]) 
 
 def checked(changes: Mapping[str, Any]) -> dict[str, Any]:
     """Return changes of a card as they can be written; raises BadInput."""
-    found: dict[str, Any] = {}
+    values: dict[str, Any] = {}
     for name, value in changes.items():
         if name not in EDITABLE:
             raise BadInput(
                 "“{name}” can't be edited.", "What can: {editable}.", name=name, editable=", ".join(EDITABLE)
             )
         if name in TEXTS:
-            found[name] = _text(name, value)
+            values[name] = _text(name, value)
         elif name == "suggested_weight":
-            found[name] = _weight(value)
+            values[name] = _weight(value)
         elif name == "tags":
-            found[name] = _tags(value)
+            values[name] = _tags(value)
         elif value is None:
-            found[name] = None
+            values[name] = None
         else:
-            found[name] = public_thumbnail(bytes(value))
-            if found[name] is None:
+            values[name] = public_thumbnail(bytes(value))
+            if values[name] is None:
                 raise BadInput("This is no picture that can be a thumbnail.", "Choose a PNG, JPEG or WebP.")
-    return found
+    return values
 
 
 def _text(name: str, value: Any) -> str:
@@ -165,14 +165,16 @@ def _written(file: Path, header: Header, head: bytes, temporary: Path) -> str:
 
 def _check(written: Path, header: Header, style_id: str, edited: StyleCard, names: set[str]) -> None:
     """Read the new file back before it takes the place of the old one."""
-    found = open_header(written)
-    if found.tensors != header.tensors or tensor_hash(written, found) != style_id:
+    written_header = open_header(written)
+    if written_header.tensors != header.tensors or tensor_hash(written, written_header) != style_id:
         raise StyleFileError(
             "The new file of “{style}” does not read back.",
             "Look whether the disk is sound.",
             style=edited.name,
         )
-    texts = replace(StyleCard(edited.name, edited.family, edited.rank), **card_texts(found.metadata, ""))
+    texts = replace(
+        StyleCard(edited.name, edited.family, edited.rank), **card_texts(written_header.metadata, "")
+    )
     lost = sorted(name for name in names if getattr(texts, name) != getattr(edited, name))
     if lost:
         raise StyleFileError(

@@ -250,17 +250,17 @@ def _public_card(card: StyleCard, sharing: Sharing) -> StyleCard:
 def _private_metadata(source: Path | None, order: ExportOrder, name: str) -> dict[str, str]:
     """What may be seen of the captions, names and dates: those given, else those that the style's file brought."""
     sharing = order.sharing
-    wanted = {
+    choices = {
         **{key: sharing.captions for key in CAPTION_KEYS},
         **{key: sharing.names for key in NAME_KEYS},
         **{key: sharing.dates for key in DATE_KEYS},
         **{key: sharing.captions and sharing.names for key in BOTH_KEYS},
     }
-    brought = _header_of(source).metadata if source and any(wanted.values()) else {}
-    found = {key: brought[key] for key, seen in wanted.items() if seen and brought.get(key)}
+    brought = _header_of(source).metadata if source and any(choices.values()) else {}
+    private = {key: brought[key] for key, seen in choices.items() if seen and brought.get(key)}
     if sharing.captions and order.captions:
-        found["ss_tag_frequency"] = json.dumps({name: dict(order.captions)}, ensure_ascii=False)
-    return found
+        private["ss_tag_frequency"] = json.dumps({name: dict(order.captions)}, ensure_ascii=False)
+    return private
 
 
 def _header_of(source: Path) -> Header:
@@ -269,11 +269,11 @@ def _header_of(source: Path) -> Header:
 
 def _free_name(folder: Path, name: str, order: ExportOrder) -> str:
     """The name, or with a number, under which none of an export's files stands in the folder."""
-    taken = {entry.name.casefold() for entry in folder.iterdir()} if folder.is_dir() else set()
+    names = {entry.name.casefold() for entry in folder.iterdir()} if folder.is_dir() else set()
     endings = [SUFFIX if order.form == "file" else ""] + [".json", ".png"] * order.side_files
     endings += [] if order.holds_words else [WORDS]
     number, free = 1, name
-    while any((free + ending).casefold() in taken for ending in endings):
+    while any((free + ending).casefold() in names for ending in endings):
         number += 1
         free = f"{name}-{number}"
     return free
@@ -303,32 +303,32 @@ def _arrive(waiting: Path, folder: Path, files: Mapping[str, bytes]) -> list[Pat
 def _notes(style: Style, order: ExportOrder, name: str, difference: float) -> tuple[str, ...]:
     """What the artist should know of this export beside the lists."""
     card = style.card
-    told = list(card.problems)
+    notes = list(card.problems)
     if not card.licence:
-        told.append("It names no licence, so nobody knows what they may do with it: choose one in its card.")
+        notes.append("It names no licence, so nobody knows what they may do with it: choose one in its card.")
     if not card.rights and not card.bake:
-        told.append("It doesn't say that you have the right to the artworks: its card has a place for it.")
+        notes.append("It doesn't say that you have the right to the artworks: its card has a place for it.")
     if card.bake:
-        told.extend(card.bake.warnings)
+        notes.extend(card.bake.warnings)
     if style.embeddings:
         words = ", ".join(style.embeddings)
-        told.append(
+        notes.append(
             f"Its own words ({words}) are in the file. For programs that can't use them there, export it with its words apart."
             if order.holds_words
             else f"Its own words ({words}) are in {name}{WORDS}, a file for each: other programs read them from their "
             "folder of embeddings."
         )
     if card.kind not in ("LoRA", "LoCon"):
-        told.append(f"It came as {card.kind} and is written as a LoRA that does the same.")
+        notes.append(f"It came as {card.kind} and is written as a LoRA that does the same.")
     if order.form == "file" and len({(layer.network, layer.alpha) for layer in style.layers}) > len(
         {layer.network for layer in style.layers}
     ):
-        told.append(
+        notes.append(
             "Its layers had different alphas; they are written with one, as diffusers reads no other."
         )
     if difference > ROUNDING:
-        told.append(f"fp16 rounds it by {difference:.1%} of its change.")
-    return tuple(told)
+        notes.append(f"fp16 rounds it by {difference:.1%} of its change.")
+    return tuple(notes)
 
 
 def _differs(style: Style, how: str) -> Failure:

@@ -97,7 +97,7 @@ def places(root: Path) -> list[StyleLocation]:
 
     A subfolder that can't be looked into is a place of size -1.
     """
-    found: list[StyleLocation] = []
+    locations: list[StyleLocation] = []
     linked: set[str] = set()
     todo: list[tuple[str, str, os.DirEntry[str] | None]] = [(str(root), "", None)]
     while todo:
@@ -107,20 +107,22 @@ def places(root: Path) -> list[StyleLocation]:
                 here = {entry.name: entry for entry in entries if not entry.name.startswith(".")}
         except OSError as error:
             if inner or not isinstance(error, FileNotFoundError | NotADirectoryError):
-                found.append(StyleLocation(folder, inner.rstrip("/") or ".", name_of(folder), -1, 0))
+                locations.append(StyleLocation(folder, inner.rstrip("/") or ".", name_of(folder), -1, 0))
             continue
         if inner and not here.keys().isdisjoint((SETTINGS, *NETWORKS)) and is_peft(Path(folder)):
             beside = [Path(text)] if text else []
-            found.append(_place(folder, inner.rstrip("/"), name_of(folder), parts_of(Path(folder)) + beside))
+            locations.append(
+                _place(folder, inner.rstrip("/"), name_of(folder), parts_of(Path(folder)) + beside)
+            )
             continue
         for name, entry in here.items():
             if name[-len(SUFFIX) :].lower() == SUFFIX:
                 style = name[: -len(SUFFIX)]
                 text = here.get(style + TEXT_ENDING)
-                found.append(_place(entry.path, inner + name, style, [entry, text] if text else [entry]))
+                locations.append(_place(entry.path, inner + name, style, [entry, text] if text else [entry]))
             elif _is_folder(entry) and inner.count("/") < DEEPEST and _leads_on(entry, root, linked):
                 todo.append((entry.path, f"{inner}{name}/", here.get(name + TEXT_ENDING)))
-    return found
+    return locations
 
 
 def place_at(path: Path, root: Path) -> StyleLocation:
@@ -167,12 +169,12 @@ def folded(name: str) -> str:
     return unicodedata.normalize("NFC", name).casefold()
 
 
-def free_path(folder: Path, name: str, taken: Container[str], suffix: str = SUFFIX) -> Path:
+def free_path(folder: Path, name: str, used_names: Container[str], suffix: str = SUFFIX) -> Path:
     """Return a path in `folder` for a style of that name, numbered until it is none of the folded names taken."""
     number, numbered = 1, name
     # A style that has the name of the marks would have them for its text.
     while (
-        folded(numbered) in taken
+        folded(numbered) in used_names
         or folded(numbered + TEXT_ENDING) == MARKS
         or os.path.lexists(folder / (numbered + suffix))
     ):

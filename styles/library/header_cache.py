@@ -74,8 +74,8 @@ def likeness_of(path: Path) -> tuple[int, str]:
 
 def _claim(header: bytes) -> str:
     place = header.find(CLAIM_KEY)
-    found = CLAIM.match(header, place) if place >= 0 else None
-    return found[1].decode() if found else ""
+    match = CLAIM.match(header, place) if place >= 0 else None
+    return match[1].decode() if match else ""
 
 
 class _Split(NamedTuple):
@@ -103,9 +103,9 @@ class HeaderCache:
         # A folder's strength is in its settings, which its header doesn't show.
         split = None if path.is_dir() else _split(beginning.header, beginning.section)
         if split and split.alike in self._alphas:
-            known = self._judged.get(self._kind(path, split))
-            if known is not None:
-                return StyleCard(**(known | card_texts(split.metadata, path.stem) | {"path": path}))
+            alike = self._judged.get(self._kind(path, split))
+            if alike is not None:
+                return StyleCard(**(alike | card_texts(split.metadata, path.stem) | {"path": path}))
         card, alphas = read_card_and_alphas(path)
         if split and card.layers:  # else words alone: the file's name may be the word
             self._remember(path, split, card, tuple((entry.begin, entry.end) for entry in alphas))

@@ -61,23 +61,23 @@ class Holdings:
 
     def match(self, name_or_id: str) -> Entry:
         """Return the style that a name, a place or the beginning of an id means; raises UnknownStyleError."""
-        wanted = name_or_id.strip()
-        if len(wanted) == 64 and (entry := self._catalogue.current(wanted.casefold())):
+        query = name_or_id.strip()
+        if len(query) == 64 and (entry := self._catalogue.current(query.casefold())):
             return entry
-        if (entry := self._catalogue.at(wanted)) and self._shown([entry]):
+        if (entry := self._catalogue.at(query)) and self._shown([entry]):
             return entry
         entries = [entry for entry in self.entries() if entry.readable]
-        if found := named(wanted, entries) or with_id(wanted, entries, self._catalogue, thorough=True):
-            return found
-        if wanted:
-            self._explain(wanted.casefold())
-        raise not_found(wanted, [entry.name for entry in entries])
+        if match := named(query, entries) or with_id(query, entries, self._catalogue, thorough=True):
+            return match
+        if query:
+            self._explain(query.casefold())
+        raise not_found(query, [entry.name for entry in entries])
 
     def twin(self, style_id: str, likeness: tuple[int, str]) -> StyleCard | None:
         """Return the style with these tensors that was here at the last look; hashes what may be it."""
         alike = [one for one in self.seen() if (one.id == style_id if one.id else one.likeness == likeness)]
-        found = self._catalogue.identifying(alike)
-        return next((one.card for one in found if one.id == style_id), None)
+        hashed = self._catalogue.identifying(alike)
+        return next((one.card for one in hashed if one.id == style_id), None)
 
     def own(self, name_or_id: str, what: str) -> Entry:
         """Return a style that may be changed; `what` a bundled one does instead. Raises BadInput for one."""
@@ -116,17 +116,17 @@ class Holdings:
         except StyleFileError:  # taken away since it was listed
             return None
 
-    def _explain(self, wanted: str) -> None:
+    def _explain(self, query: str) -> None:
         """Raise UnknownStyleError for a style that was here, or is but can't be read."""
         for entry in self._catalogue.seen():
-            if not entry.readable and wanted == entry.name.casefold():
+            if not entry.readable and query == entry.name.casefold():
                 raise UnknownStyleError(
                     "“{style}” can't be used: {problem}",
                     style=clean_text(entry.name, 80),
                     problem=entry.row.problem,
                 )
         for lost in self.vanished():
-            if wanted in (lost.name.casefold(), lost.id):
+            if query in (lost.name.casefold(), lost.id):
                 raise UnknownStyleError(
                     "“{style}” has vanished: {file} was missed on {missed}.",
                     "Put the file back, or import the style again.",

@@ -42,8 +42,8 @@ def import_cards(paths: Iterable[Path], library: Library) -> Iterator[ImportCard
     Nothing is written. Every style is read whole, so that nothing is promised that the import then refuses.
     """
     look = library.look()
-    taken = {folded(entry.name) for entry in look.entries}
-    taken |= {folded(name_of(one.file)) for one in look.unreadable}
+    used_names = {folded(entry.name) for entry in look.entries}
+    used_names |= {folded(name_of(one.file)) for one in look.unreadable}
     seen: dict[str, str] = {}  # names by id, of those before it
     for path, source in sources(paths):
         try:
@@ -51,25 +51,27 @@ def import_cards(paths: Iterable[Path], library: Library) -> Iterator[ImportCard
                 raise StyleFileError(
                     "There is no style file in {path}.", "Styles end in {suffix}.", path=path, suffix=SUFFIX
                 )
-            yield _looked_at(source, library, taken, seen)
+            yield _looked_at(source, library, used_names, seen)
         except AtelierError as error:
             yield ImportCard(path, None, str(error))
         except OSError as error:  # taken away meanwhile
             yield ImportCard(path, None, f"{path} can't be read: {error.strerror}.")
 
 
-def _looked_at(source: ImportSource, library: Library, taken: set[str], seen: dict[str, str]) -> ImportCard:
+def _looked_at(
+    source: ImportSource, library: Library, used_names: set[str], seen: dict[str, str]
+) -> ImportCard:
     path = source.path
     judged = judged_at(path)
     card = with_side_text(read_style(path).card, path)
     name = suggested_name(name_of(path))
     twin = library.twin(card.id, likeness_of(path))
-    known = seen.get(card.id) or (twin.name if twin else "")
-    reason = f"This style is in the library already, as “{known}”." if known else ""
+    twin_name = seen.get(card.id) or (twin.name if twin else "")
+    reason = f"This style is in the library already, as “{twin_name}”." if twin_name else ""
     if not reason:
         suffix = "" if path.is_dir() else SUFFIX
-        name = name_of(free_path(library.folder / source.inner, name, taken, suffix))
-        taken.add(folded(name))
+        name = name_of(free_path(library.folder / source.inner, name, used_names, suffix))
+        used_names.add(folded(name))
         seen[card.id] = name
     shown = replace(card, name=name, thumbnail=side_thumbnail(path) or card.thumbnail)
     return ImportCard(path, shown, reason, bool(judged.family), _changes(judged))

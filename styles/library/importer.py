@@ -114,22 +114,22 @@ class Importer:
             return
         with locked(self.folder):
             entries = self._catalogue.entries()
-            taken = {folded(entry.name) for entry in entries}
+            used_names = {folded(entry.name) for entry in entries}
             likenesses = {incoming.likeness for incoming in batch.values()}
             alike = [entry for entry in entries if entry.likeness in likenesses or entry.bundled]
             here = {entry.id: entry for entry in self._catalogue.identifying(alike)}
             for number, incoming in list(batch.items()):
                 try:
-                    known = here.get(incoming.id)
-                    if known is None:
-                        entry = self._named(incoming, taken)
+                    twin = here.get(incoming.id)
+                    if twin is None:
+                        entry = self._named(incoming, used_names)
                         here[incoming.id] = entry
-                    elif known.bundled and known.id in self._hidden.ids():
-                        self._hidden.show(known.id)
-                        entry = known
+                    elif twin.bundled and twin.id in self._hidden.ids():
+                        self._hidden.show(twin.id)
+                        entry = twin
                     else:
                         raise StyleFileError(
-                            "This style is in the library already, as “{name}”.", name=known.name
+                            "This style is in the library already, as “{name}”.", name=twin.name
                         )
                     assert entry.card is not None
                     outcomes[number] = replace(entry.card, thumbnail=incoming.thumbnail)
@@ -137,17 +137,19 @@ class Importer:
                     outcomes[number] = Refused(incoming.source.path, str(error))
                 atomic.discard(batch.pop(number).copy)
 
-    def _named(self, incoming: Incoming, taken: set[str]) -> Entry:
+    def _named(self, incoming: Incoming, used_names: set[str]) -> Entry:
         source = incoming.source
         suffix = "" if incoming.copy.is_dir() else SUFFIX
-        target = free_path(self.folder / source.inner, suggested_name(name_of(source.path)), taken, suffix)
+        target = free_path(
+            self.folder / source.inner, suggested_name(name_of(source.path)), used_names, suffix
+        )
         # First what lies beside it: killed in between, the same import finds it there and goes on.
         for ending, data in ((".jpg", incoming.thumbnail), (TEXT_ENDING, incoming.text)):
             beside = target.with_name(name_of(target) + ending)
             if data and not os.path.lexists(beside):  # nobody's file is written over
                 atomic.write_bytes(beside, data)
         move(incoming.copy, target)
-        taken.add(folded(name_of(target)))
+        used_names.add(folded(name_of(target)))
         return self._catalogue.enter(target, incoming.id)
 
 
@@ -160,11 +162,11 @@ def sources(paths: Iterable[Path]) -> Iterator[tuple[Path, ImportSource | None]]
         if not os.path.isdir(path) or is_peft(path):  # unlike Path's, this answers without rights, too
             yield path, ImportSource(path)
             continue
-        found = sorted(places(path), key=lambda place: place.where)
+        locations = sorted(places(path), key=lambda place: place.where)
         pickled = sorted(_pickles(path))
-        if not found and not pickled:
+        if not locations and not pickled:
             yield path, None
-        for place in found:
+        for place in locations:
             inner = [suggested_name(part) for part in place.where.split("/")[:-1]]
             yield place.path, ImportSource(place.path, "/".join(inner))
         for file in pickled:

@@ -104,10 +104,10 @@ class Index:
 
         def write(connection: sqlite3.Connection) -> None:
             for row in storable:
-                known = connection.execute(
+                stored = connection.execute(
                     f"SELECT {COLUMNS} FROM styles WHERE place = ?", (row.where,)
                 ).fetchone()
-                now = _believed(known) if known else None
+                now = _believed(stored) if stored else None
                 if now and (now.size, now.mtime_ns) == (row.size, row.mtime_ns):
                     now = now._replace(id=row.id)
                     connection.execute(
@@ -119,14 +119,14 @@ class Index:
 
     def _asked(self, condition: str, parameters: list[tuple[str, ...]]) -> dict[str, Row]:
         def read(connection: sqlite3.Connection) -> list[tuple[Any, ...]]:
-            found = []
+            rows = []
             for values in parameters:
-                found += connection.execute(f"SELECT {COLUMNS} FROM styles {condition}", values).fetchall()
-            return found
+                rows += connection.execute(f"SELECT {COLUMNS} FROM styles {condition}", values).fetchall()
+            return rows
 
         nothing: list[tuple[Any, ...]] = []
-        found = self._use(read, nothing, "BEGIN")
-        return {row.where: row for values in found if (row := _believed(values))}
+        stored = self._use(read, nothing, "BEGIN")
+        return {row.where: row for values in stored if (row := _believed(values))}
 
     def _use(
         self, work: Callable[[sqlite3.Connection], T], otherwise: T, begin: str = "BEGIN IMMEDIATE"

@@ -60,8 +60,8 @@ class Library:
     ) -> Listing:
         """Return what `search` finds, the files in the folder that can't be read, and the styles that vanished."""
         entries = self._holdings.entries(patient=False)
-        found = chosen(entries, self._marks.all(), words, family, favourites, newest)
-        return Listing(found, self._unreadable(entries), self._holdings.vanished())
+        shown = chosen(entries, self._marks.all(), words, family, favourites, newest)
+        return Listing(shown, self._unreadable(entries), self._holdings.vanished())
 
     def search(
         self, words: str = "", *, family: str = "", favourites: bool = False, newest: bool = False
@@ -111,13 +111,13 @@ class Library:
 
         While one is missing, all files are hashed that have not been; without `thorough` only those that claim it.
         """
-        found = []
+        cards = []
         for style_id in dict.fromkeys(ids):
             entry = self._catalogue.current(style_id)
             entry = entry or with_id(style_id, self._holdings.entries(), self._catalogue, thorough)
             if entry and entry.card:
-                found.append(entry.card)
-        return found
+                cards.append(entry.card)
+        return cards
 
     def twin(self, style_id: str, likeness: tuple[int, str]) -> StyleCard | None:
         """Return the style with the same tensors that was here at the last look, None where there was none.

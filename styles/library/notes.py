@@ -63,12 +63,12 @@ class Notes:
 
     def hints(self) -> dict[tuple[str, int, int], str]:
         """Return the ids of marked styles by the place, size and time that their files had then."""
-        found = {}
+        hints = {}
         for style, value in self._styles().items():
             file = value.get("file")
             if isinstance(file, dict) and type(file.get("size")) is type(file.get("mtime_ns")) is int:
-                found[str(file.get("place")), file["size"], file["mtime_ns"]] = style
-        return found
+                hints[str(file.get("place")), file["size"], file["mtime_ns"]] = style
+        return hints
 
     def change(
         self,
@@ -92,15 +92,15 @@ class Notes:
                 values = {}
             styles = values.setdefault("styles", {})
             before = styles.get(style_id)
-            kept: dict[str, Any] = before if isinstance(before, dict) else {}
+            entry: dict[str, Any] = before if isinstance(before, dict) else {}
             changes = {"favourite": favourite, "tags": tags, "note": note}
-            mark = replace(_mark(kept), **{k: v for k, v in changes.items() if v is not None})  # type: ignore[arg-type]
+            mark = replace(_mark(entry), **{k: v for k, v in changes.items() if v is not None})  # type: ignore[arg-type]
             if mark == Note():
                 styles.pop(style_id, None)
             else:
                 file = {"place": place.where, "size": place.size, "mtime_ns": place.mtime_ns}
-                told = {"favourite": mark.favourite, "tags": list(mark.tags), "note": mark.note}
-                styles[style_id] = kept | {"name": name} | told | {"file": file}
+                changed = {"favourite": mark.favourite, "tags": list(mark.tags), "note": mark.note}
+                styles[style_id] = entry | {"name": name} | changed | {"file": file}
             whole = values | {MARKED: FORMAT}
             atomic.write_text(
                 self.file, json.dumps(whole, ensure_ascii=False, indent=1, sort_keys=True) + "\n"

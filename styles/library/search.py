@@ -30,26 +30,26 @@ def chosen(
 
     In the order given, or the newest first; bundled ones last, as their dates are those of their copying.
     """
-    found = [entry for entry in entries if entry.readable]
+    matches = [entry for entry in entries if entry.readable]
     if favourites:
-        found = [entry for entry in found if marks.get(entry.id, Note()).favourite]
-    if wanted := _split(words):
-        found = [entry for entry in found if _matches(entry, marks.get(entry.id), wanted)]
+        matches = [entry for entry in matches if marks.get(entry.id, Note()).favourite]
+    if terms := _split(words):
+        matches = [entry for entry in matches if _matches(entry, marks.get(entry.id), terms)]
     if family:
-        found = [entry for entry in found if entry.card and entry.card.family == family]
+        matches = [entry for entry in matches if entry.card and entry.card.family == family]
     if newest:
-        found.sort(key=lambda entry: entry.card.created if entry.card else "", reverse=True)
-        found.sort(key=lambda entry: entry.bundled)
-    return found
+        matches.sort(key=lambda entry: entry.card.created if entry.card else "", reverse=True)
+        matches.sort(key=lambda entry: entry.bundled)
+    return matches
 
 
 def _split(words: str) -> list[tuple[str, str]]:
     """Return the words of a search, folded, each with the field that it is looked for in: empty for any."""
-    found = []
+    terms = []
     for word in words.casefold().split():
-        field, _, wanted = word.partition(":")
-        found.append((field, wanted) if wanted and field in MARKS else ("", word))
-    return found
+        field, _, value = word.partition(":")
+        terms.append((field, value) if value and field in MARKS else ("", word))
+    return terms
 
 
 def _matches(entry: Entry, mark: Note | None, words: Iterable[tuple[str, str]]) -> bool:
@@ -61,17 +61,17 @@ def _matches(entry: Entry, mark: Note | None, words: Iterable[tuple[str, str]]) 
     return True
 
 
-def named(wanted: str, entries: Sequence[Entry]) -> Entry | None:
+def named(query: str, entries: Sequence[Entry]) -> Entry | None:
     """Return the style of that place or name, in any case where none has it exactly; None where none has it.
 
     Of several the one outside of subfolders counts, the artist's own before bundled ones. Raises UnknownStyleError
     where that does not tell which is meant.
     """
     for alike in (
-        [entry for entry in entries if entry.place.where == wanted],
-        [entry for entry in entries if "/" in wanted and entry.place.where == wanted + SUFFIX],
-        [entry for entry in entries if entry.name == wanted],
-        [entry for entry in entries if entry.name.casefold() == wanted.casefold()],
+        [entry for entry in entries if entry.place.where == query],
+        [entry for entry in entries if "/" in query and entry.place.where == query + SUFFIX],
+        [entry for entry in entries if entry.name == query],
+        [entry for entry in entries if entry.name.casefold() == query.casefold()],
     ):
         if not alike:
             continue
@@ -85,51 +85,51 @@ def named(wanted: str, entries: Sequence[Entry]) -> Entry | None:
             "{count} styles are called “{name}”: {places}.",
             "Name the one that you mean.",
             count=len(nearest),
-            name=clean_text(wanted, 80),
+            name=clean_text(query, 80),
             places=places,
         )
     return None
 
 
-def with_id(wanted: str, entries: Sequence[Entry], catalogue: Catalogue, thorough: bool) -> Entry | None:
+def with_id(query: str, entries: Sequence[Entry], catalogue: Catalogue, thorough: bool) -> Entry | None:
     """Return the style whose id begins so; None where there is none, or too few digits to tell.
 
     Where none is known, files without an id are hashed: those that claim this one, and if `thorough` all others. Raises
     UnknownStyleError where several begin so.
     """
-    wanted = wanted.casefold()
-    if len(wanted) < SHORTEST_ID or not HEX.issuperset(wanted):
+    query = query.casefold()
+    if len(query) < SHORTEST_ID or not HEX.issuperset(query):
         return None
-    known = {entry.id: entry for entry in reversed(entries) if entry.id.startswith(wanted)}
-    if len(known) > 1:
+    by_id = {entry.id: entry for entry in reversed(entries) if entry.id.startswith(query)}
+    if len(by_id) > 1:
         raise UnknownStyleError(
-            "The ids of {count} styles begin with {id}.", "Give more of it.", count=len(known), id=wanted
+            "The ids of {count} styles begin with {id}.", "Give more of it.", count=len(by_id), id=query
         )
-    if known:
-        return next(iter(known.values()))
+    if by_id:
+        return next(iter(by_id.values()))
     unknown = [entry for entry in entries if entry.unhashed]
-    unknown.sort(key=lambda entry: not entry.row.claimed.startswith(wanted))
+    unknown.sort(key=lambda entry: not entry.row.claimed.startswith(query))
     if not thorough:
-        unknown = [entry for entry in unknown if entry.row.claimed.startswith(wanted)]
-    return next((entry for entry in catalogue.identifying(unknown) if entry.id.startswith(wanted)), None)
+        unknown = [entry for entry in unknown if entry.row.claimed.startswith(query)]
+    return next((entry for entry in catalogue.identifying(unknown) if entry.id.startswith(query)), None)
 
 
-def not_found(wanted: str, names: Sequence[str], kind: str = "style") -> UnknownStyleError:
+def not_found(query: str, names: Sequence[str], kind: str = "style") -> UnknownStyleError:
     """Return the error for a name that nothing has, with names that are near."""
     folded = {name.casefold(): name for name in names}
-    near = [folded[name] for name in difflib.get_close_matches(wanted.casefold(), folded, n=3, cutoff=0.5)]
-    near += [name for name in names if wanted and wanted.casefold() in name.casefold() and name not in near]
+    near = [folded[name] for name in difflib.get_close_matches(query.casefold(), folded, n=3, cutoff=0.5)]
+    near += [name for name in names if query and query.casefold() in name.casefold() and name not in near]
     if near:
         hint = f"Did you mean {' or '.join(f'“{name}”' for name in near[:3])}?"
     elif names:
         hint = f"There is {', '.join(f'“{name}”' for name in names[:8])}{' …' if len(names) > 8 else ''}."
     else:
         hint = f"There is no {kind} yet."
-    if SHA256.fullmatch(wanted):
+    if SHA256.fullmatch(query):
         return UnknownStyleError(
-            "There is no {kind} whose id begins with {id}.", hint, kind=kind, id=wanted[:SHORT_ID]
+            "There is no {kind} whose id begins with {id}.", hint, kind=kind, id=query[:SHORT_ID]
         )
-    return UnknownStyleError("There is no {kind} “{name}”.", hint, kind=kind, name=clean_text(wanted, 80))
+    return UnknownStyleError("There is no {kind} “{name}”.", hint, kind=kind, name=clean_text(query, 80))
 
 
 def _depth(entry: Entry) -> int:

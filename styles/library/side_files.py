@@ -32,8 +32,8 @@ def with_side_text(card: StyleCard, path: Path) -> StyleCard:
             changes[name] = said
     weight: Any = values.get("preferred weight")
     # 0 is what A1111 writes where nothing was chosen.
-    known = isinstance(weight, int | float) and 0 < abs(weight) < 100  # NaN is neither
-    if card.suggested_weight == 1.0 and known:
+    usable = isinstance(weight, int | float) and 0 < abs(weight) < 100  # NaN is neither
+    if card.suggested_weight == 1.0 and usable:
         changes["suggested_weight"] = max(-STRONGEST, min(STRONGEST, float(weight)))
     return replace(card, **changes) if changes else card
 
@@ -42,8 +42,8 @@ def side_thumbnail(path: Path) -> bytes | None:
     """Return the picture beside a style as a 256x256 JPEG without metadata; None where there is none that opens."""
     for ending in PICTURE_ENDINGS:
         picture = path.with_name(name_of(path) + ending)
-        if os.path.isfile(picture) and (found := thumbnail_of(picture)):
-            return found
+        if os.path.isfile(picture) and (thumbnail := thumbnail_of(picture)):
+            return thumbnail
     return None
 
 
@@ -55,7 +55,7 @@ def has_picture(path: Path) -> bool:
 def without_picture(files: Iterable[str]) -> set[str]:
     """Return those of some styles beside which no picture lies, by one look into each folder."""
     names: dict[str, set[str]] = {}
-    found = set()
+    places = set()
     for file in files:
         folder = os.path.dirname(file)
         if folder not in names:
@@ -65,8 +65,8 @@ def without_picture(files: Iterable[str]) -> set[str]:
                 names[folder] = set()
         pictures = (os.path.normcase(name_of(file) + ending) for ending in PICTURE_ENDINGS)
         if names[folder].isdisjoint(pictures):
-            found.add(file)
-    return found
+            places.add(file)
+    return places
 
 
 def thumbnail_of(picture: Path) -> bytes | None:

@@ -48,7 +48,7 @@ class Trash:
 
     def all(self) -> list[Trashed]:
         """Return the deleted styles, the last one first."""
-        found = []
+        items = []
         for folder, folders, files in os.walk(self.folder):
             here = Path(folder)
             peft = [name for name in folders if MARK in name and is_peft(here / name)]
@@ -56,8 +56,8 @@ class Trash:
             named = [name for name in files if name.endswith(SUFFIX) and MARK in name]
             for name in peft + named:
                 style, _, stamp = name_of(name).rpartition(MARK)
-                found.append(Trashed(here / name, style, stamp, here.relative_to(self.folder).as_posix()))
-        return sorted(found, key=lambda one: one.deleted, reverse=True)
+                items.append(Trashed(here / name, style, stamp, here.relative_to(self.folder).as_posix()))
+        return sorted(items, key=lambda one: one.deleted, reverse=True)
 
     def latest(self, name: str) -> Trashed | None:
         """Return the style of that name, in any case, that was deleted last."""

@@ -161,8 +161,8 @@ def _finite(numbers: Numbers) -> Iterator[FileCheck]:
 
 def _hash(files: list[tuple[Path, Header]], sha256: str) -> FileCheck:
     metadata = files[0][1].metadata if len(files) == 1 else {}
-    told = {key: metadata[key].lower().removeprefix("0x") for key in CLAIMS if key in metadata}
-    claims = {key: claim for key, claim in told.items() if SHA256.fullmatch(claim)}
+    claimed = {key: metadata[key].lower().removeprefix("0x") for key in CLAIMS if key in metadata}
+    claims = {key: claim for key, claim in claimed.items() if SHA256.fullmatch(claim)}
     wrong = [key for key, claim in claims.items() if claim != sha256]
     if wrong:
         return FileCheck(

@@ -171,11 +171,11 @@ def bake(
 
 def _parents(blend: Blend, styles: Sequence[Style]) -> list[tuple[BlendPart, Style]]:
     """Pair the parts that are heard with their styles; raises BlendError for what no single style can do."""
-    known = {style.id: style for style in styles if style.id}
+    by_id = {style.id: style for style in styles if style.id}
     parts = blend.sounding
     if not parts:
         raise BlendError("There is nothing to bake: no style of the blend has a weight.", "Raise a weight.")
-    missing = [part.style for part in parts if part.style not in known]
+    missing = [part.style for part in parts if part.style not in by_id]
     if missing:
         raise BlendError(
             "{count} of {parts} styles are not here: {names}.",
@@ -196,9 +196,9 @@ def _parents(blend: Blend, styles: Sequence[Style]) -> list[tuple[BlendPart, Sty
             raise BlendError(
                 "“{style}” changes its weight over the steps, which no single style can do.",
                 "Take its schedule off, or bake without it.",
-                style=known[part.style].name,
+                style=by_id[part.style].name,
             )
-    heard = [(part, known[part.style]) for part in parts if part.weight_at(0.0) != 0]
+    heard = [(part, by_id[part.style]) for part in parts if part.weight_at(0.0) != 0]
     if not heard:
         raise BlendError("There is nothing to bake: all weights are 0.", "Raise a weight.")
     return heard
@@ -221,21 +221,21 @@ def _family(styles: Sequence[Style]) -> str:
 
 def _by_layer(parents: Sequence[tuple[BlendPart, Style]], inner: tuple[str, ...]) -> dict[str, list[_Source]]:
     """Gather each layer's sources, under the name that a file gives it; raises WrongFamilyError for misfits."""
-    found: dict[str, list[_Source]] = {}
+    by_layer: dict[str, list[_Source]] = {}
     for part, style in parents:
         for layer in style.layers:
             # A text encoder's layers may be named with and without their first level.
             source = _Source(layer, part.weight_at(0.0) * _knob(part, layer, inner))
             if source.weight != 0:
-                found.setdefault(kohya_name(layer.network, layer.path), []).append(source)
-    for sources in found.values():
+                by_layer.setdefault(kohya_name(layer.network, layer.path), []).append(source)
+    for sources in by_layer.values():
         if len({_form(source.layer) for source in sources}) > 1:
             raise WrongFamilyError(
                 "{layer} has not the same shape in all styles of this blend.",
                 "They are for different bases, and can't become one style.",
                 layer=sources[0].layer.name,
             )
-    return found
+    return by_layer
 
 
 def _knob(part: BlendPart, layer: StyleLayer, inner: tuple[str, ...]) -> float:
@@ -272,8 +272,8 @@ def _bake_layer(
 
     `look` is called in front of each operation that takes long.
     """
-    wanted = stacked([source.factors() for source in sources])
-    limit = min(plan.rank or wanted.rank, wanted.widest_rank)
+    whole = stacked([source.factors() for source in sources])
+    limit = min(plan.rank or whole.rank, whole.widest_rank)
     if plan.method in ("ties", "dare"):
         full = _merged(name, sources, plan, look)
         square = float(full.square().sum())
@@ -281,13 +281,13 @@ def _bake_layer(
         half = halved(factored(full, limit), alpha)
         lost = float((full - half.up @ half.down * half.scale).square().sum())
     else:
-        square = wanted.square()
-        half = halved(wanted if wanted.rank <= limit else squeezed(wanted, limit, look), alpha)
-        lost = wanted.minus(half.factors()).square()
-        if wanted.rank <= limit and lost > CANCELLED**2 * square:
+        square = whole.square()
+        half = halved(whole if whole.rank <= limit else squeezed(whole, limit, look), alpha)
+        lost = whole.minus(half.factors()).square()
+        if whole.rank <= limit and lost > CANCELLED**2 * square:
             # The styles cancel out for the greater part; what is left is rounded less on its own.
-            half = halved(squeezed(wanted, limit, look), alpha)
-            lost = wanted.minus(half.factors()).square()
+            half = halved(squeezed(whole, limit, look), alpha)
+            lost = whole.minus(half.factors()).square()
     if square == 0:
         return None
     sizes.wanted += square

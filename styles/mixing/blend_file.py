@@ -84,8 +84,8 @@ def blends_folder(home: Home) -> Path:
 
 def saved_blends(folder: Path) -> list[Path]:
     """Return the files of the blends that are kept in a folder, by name; `load_blend` says what can't be read."""
-    found = folder.glob(f"[!.]*{SUFFIX}") if folder.is_dir() else ()
-    return sorted(found, key=lambda path: path.stem.casefold())
+    files = folder.glob(f"[!.]*{SUFFIX}") if folder.is_dir() else ()
+    return sorted(files, key=lambda path: path.stem.casefold())
 
 
 def save_blend(blend: Blend, name: str, cards: Iterable[StyleCard | NamedStyle], folder: Path) -> Path:
@@ -97,7 +97,7 @@ def save_blend(blend: Blend, name: str, cards: Iterable[StyleCard | NamedStyle],
     name = safe_name(name, "blend")
     if not blend.parts:
         raise BlendError("There is no style in the blend to keep.", "Mix some styles first.")
-    known = {card.id: card for card in cards}
+    by_id = {card.id: card for card in cards}
     for part in blend.parts:
         if not SHA256.fullmatch(part.style):
             raise BlendError(
@@ -105,9 +105,9 @@ def save_blend(blend: Blend, name: str, cards: Iterable[StyleCard | NamedStyle],
             )
     styles = []
     for part in blend.parts:
-        card = known.get(part.style)
-        told = {key: getattr(card, key) for key in TOLD if card and getattr(card, key)}
-        styles.append(part.to_json() | told)
+        card = by_id.get(part.style)
+        values = {key: getattr(card, key) for key in TOLD if card and getattr(card, key)}
+        styles.append(part.to_json() | values)
     whole = {"atelier_blend": FORMAT, "name": name, "mode": blend.mode, "styles": styles}
     data = (json.dumps(whole, ensure_ascii=False, allow_nan=False, indent=2) + "\n").encode("utf-8")
     for path in saved_blends(folder):

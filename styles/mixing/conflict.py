@@ -165,17 +165,17 @@ class Overlap:
 
 def overlap(styles: Sequence[Style]) -> Overlap:
     """Compute the inner products of all styles' changes; raises BlendError for two of which a layer differs in shape."""
-    found: dict[str, list[tuple[int, StyleLayer]]] = {}
+    layers: dict[str, list[tuple[int, StyleLayer]]] = {}
     names: dict[str, str] = {}
     for column, style in enumerate(styles):
         for layer in style.layers:
             key = kohya_name(layer.network, layer.path)
-            found.setdefault(key, []).append((column, layer))
+            layers.setdefault(key, []).append((column, layer))
             names.setdefault(key, layer.name)
-    keys = sorted(found)
+    keys = sorted(layers)
     products = torch.zeros(len(keys), len(styles), len(styles), dtype=torch.float64)
     for row, key in enumerate(keys):
-        _write_products(products[row], found[key])
+        _write_products(products[row], layers[key])
     ids = tuple(style.id for style in styles)
     return Overlap(ids, tuple(style.name for style in styles), tuple(names[key] for key in keys), products)
 

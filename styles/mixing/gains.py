@@ -194,9 +194,9 @@ class Gains:
     @torch.inference_mode(False)
     def remove(self, style: str) -> None:
         """Forget a style's weight; `lay_out` has to follow."""
-        kept = [column for column, name in enumerate(self.styles) if name != style]
-        self.styles = [self.styles[column] for column in kept]
-        self.values, self.factors = self.values[:, kept], self.factors[:, :, kept]
+        columns = [column for column, name in enumerate(self.styles) if name != style]
+        self.styles = [self.styles[column] for column in columns]
+        self.values, self.factors = self.values[:, columns], self.factors[:, :, columns]
         self.uniform = bool((self.table == self.table[:1]).all())
 
     def spread(self, ranks: Tensor, weights: Tensor, in_place: bool = True) -> Tensor:

@@ -96,10 +96,10 @@ class ModelPatcher:
 
     def remove(self, style_id: str) -> None:
         """Take a style off by its id; the others keep their weights and ranks. Raises BlendError if it isn't on."""
-        found = [style for style in self.styles if key_of(style) == style_id]
-        if not found:
+        matches = [style for style in self.styles if key_of(style) == style_id]
+        if not matches:
             raise BlendError("The style {style_id} is not in this blend.", style_id=style_id)
-        self._remove(found)
+        self._remove(matches)
 
     @torch.inference_mode(False)
     @torch.no_grad()
@@ -112,12 +112,12 @@ class ModelPatcher:
         """
         check_family(self.base, styles)
         self._forget()
-        wanted = {key_of(style): style for style in styles}
+        by_key = {key_of(style): style for style in styles}
         # The id is the tensors' alone: with another header they may be other layers, or have another alpha.
-        gone = [s for s in self.styles if key_of(s) not in wanted or wanted[key_of(s)].layers is not s.layers]
+        gone = [s for s in self.styles if key_of(s) not in by_key or by_key[key_of(s)].layers is not s.layers]
         self._remove(gone)
         here = {key_of(style) for style in self.styles}
-        new = [style for key, style in wanted.items() if key not in here]
+        new = [style for key, style in by_key.items() if key not in here]
         with _room_for(styles):
             for stack in self.stacks.values():
                 stack.go_on()
@@ -129,7 +129,7 @@ class ModelPatcher:
                     self.stacks.pop(spot).go_off()
             self.styles = tuple(styles)
             self.active = True
-            self.gains.begin(list(wanted))
+            self.gains.begin(list(by_key))
             self.gains.lay_out(list(self.stacks.values()))
 
     def rest(self) -> None:

@@ -85,10 +85,10 @@ class Vocabulary:
         short = sorted({word.written for word in self.words}, key=lambda written: (-len(written), written))
         return re.compile("|".join([*sorted(long, reverse=True), *map(_alone, short)]), re.IGNORECASE)
 
-    def _word(self, found: str) -> Word | None:
-        same = [word for word in self.words if word.written.casefold() == found.casefold()]
+    def _word(self, token: str) -> Word | None:
+        same = [word for word in self.words if word.written.casefold() == token.casefold()]
         if not same:
-            name, _, style = bare(found).rpartition(":")
+            name, _, style = bare(token).rpartition(":")
             same = [
                 word
                 for word in self.words
@@ -100,7 +100,7 @@ class Vocabulary:
         raise PromptError(
             "{word} is a word of {count} styles in this mix: {names}.",
             "Write {words}.",
-            word=found,
+            word=token,
             count=len(same),
             names=", ".join(names),
             words=" or ".join(f"{word.long} for {of}" for word, of in zip(same, names, strict=True)),

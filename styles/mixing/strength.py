@@ -100,13 +100,13 @@ def _total(
     """The strength of the whole mix at a place of the denoising."""
     # A knob scales a part of the style; how large a part is not known, so the higher one counts.
     weights = [part.weight_at(place) * max(part.composition, part.texture) for part in sounding]
-    known = [(weight, effects.get(part.style)) for weight, part in zip(weights, sounding, strict=True)]
+    effects_at = [(weight, effects.get(part.style)) for weight, part in zip(weights, sounding, strict=True)]
     if blend.mode == "take turns":
-        return max((abs(_alone(weight, effect)) for weight, effect in known), default=0.0)
-    share = 1.0 / len(known) if blend.mode == "average guidance" and known else 1.0
+        return max((abs(_alone(weight, effect)) for weight, effect in effects_at), default=0.0)
+    share = 1.0 / len(effects_at) if blend.mode == "average guidance" and effects_at else 1.0
     summed = [0.0] * SKETCH
     square = 0.0
-    for weight, effect in known:
+    for weight, effect in effects_at:
         if effect is None:
             square += (weight * share) ** 2  # in a direction of its own
         else:
@@ -130,15 +130,15 @@ class Effects:
 
     def known(self, effects_key: str) -> dict[str, Effect]:
         """Return what is known on a base, by style id."""
-        found = {}
+        measured = {}
         for style, values in self._read().get(effects_key, {}).items():
             try:
                 size, sketch = float(values[0]), tuple(float(value) for value in values[1])
             except (TypeError, ValueError, IndexError, KeyError):
                 continue
             if len(sketch) == SKETCH and all(map(math.isfinite, (size, *sketch))):
-                found[style] = Effect(size, sketch)
-        return found
+                measured[style] = Effect(size, sketch)
+        return measured
 
     def add(self, effects_key: str, effects: Mapping[str, Effect]) -> None:
         """Keep effects by style id; what other processes added stays."""

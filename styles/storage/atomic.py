@@ -29,9 +29,9 @@ def unfinished(folder: Path, suffix: str = "") -> Path:
     """
     with suppress(OSError):  # a folder that is not there yet, or can't be looked into
         for entry in os.scandir(folder):
-            if found := UNFINISHED.fullmatch(entry.name):
+            if match := UNFINISHED.fullmatch(entry.name):
                 with suppress(OSError):  # it is gone already, or another user's
-                    if _is_abandoned(int(found[1]), entry.stat(follow_symlinks=False).st_mtime):
+                    if _is_abandoned(int(match[1]), entry.stat(follow_symlinks=False).st_mtime):
                         discard(Path(entry.path))
     return folder / f".{os.getpid()}-{secrets.token_hex(6)}.part{suffix}"
 
@@ -226,9 +226,9 @@ def unused_name(folder: Path, stem: str, suffix: str) -> Path:
 
     Names that differ only in case or in Unicode form count as the same, as they do on Windows and macOS.
     """
-    taken = {_folded(entry.name) for entry in folder.iterdir()} if folder.is_dir() else set()
+    used_names = {_folded(entry.name) for entry in folder.iterdir()} if folder.is_dir() else set()
     number, name = 1, f"{stem}{suffix}"
-    while _folded(name) in taken:
+    while _folded(name) in used_names:
         number += 1
         name = f"{stem} {number}{suffix}"
     return folder / name

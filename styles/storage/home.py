@@ -82,9 +82,9 @@ class Home:
 
     def problems(self) -> list[AtelierError]:
         """Return what is wrong with the folders, each with what to do."""
-        found: list[AtelierError] = []
+        problems: list[AtelierError] = []
         if not os.access(self.root, os.W_OK):
-            found.append(
+            problems.append(
                 BadInput(
                     "{folder} can't be written to.", "Allow it, or nothing new is kept.", folder=self.root
                 )
@@ -94,15 +94,17 @@ class Home:
                 os.listdir(folder)
             except NotADirectoryError:
                 hint = "Move it away; what belongs into that folder is neither shown nor kept until then."
-                found.append(BadInput("{folder} is a file, where a folder is needed.", hint, folder=folder))
+                problems.append(
+                    BadInput("{folder} is a file, where a folder is needed.", hint, folder=folder)
+                )
             except OSError as error:
                 hint = "Allow reading and writing it; what lies there is not shown until then."
-                found.append(
+                problems.append(
                     BadInput(
                         "{folder} can't be looked into: {reason}.", hint, folder=folder, reason=error.strerror
                     )
                 )
-        return found
+        return problems
 
     @property
     def _folders(self) -> tuple[Path, ...]:

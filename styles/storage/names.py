@@ -33,13 +33,13 @@ def clean_text(text: str, limit: int, lines: bool = False) -> str:
     """
     if text[: limit * 4].isprintable():  # nearly all text is
         return text[:limit].strip()
-    kept = (
+    letters = (
         _blank(character, lines)
         if unicodedata.category(character).startswith(("C", "Zl", "Zp"))
         else character
         for character in text[: limit * 4].replace("\r\n", "\n")
     )
-    return "".join(kept)[:limit].strip()
+    return "".join(letters)[:limit].strip()
 
 
 def _blank(character: str, lines: bool) -> str:
@@ -105,8 +105,8 @@ def _why_not(name: str) -> str:
         return f"it is longer than {LONGEST_NAME} characters"
     odd = next((character for character in name if not _allowed(character)), "")
     if odd:
-        known = unicodedata.name(odd, "a control character").lower()
-        return f"file names can't hold {known} on every system"
+        description = unicodedata.name(odd, "a control character").lower()
+        return f"file names can't hold {description} on every system"
     return "some systems keep it for themselves"
 
 
