@@ -25,13 +25,13 @@ def hashed(password: str) -> str:
     return f"{salt.hex()}:{_scrypt(password, salt).hex()}"
 
 
-def matches(password: str, kept: str) -> bool:
+def matches(password: str, stored: str) -> bool:
     """Whether this is the password that was kept as `kept`."""
     try:
-        salt, wanted = (bytes.fromhex(part) for part in kept.split(":"))
+        salt, digest = (bytes.fromhex(part) for part in stored.split(":"))
     except ValueError:
         return False
-    return hmac.compare_digest(_scrypt(password, salt), wanted)
+    return hmac.compare_digest(_scrypt(password, salt), digest)
 
 
 def _scrypt(password: str, salt: bytes) -> bytes:

@@ -79,13 +79,13 @@ class Studio:
         self._settings_problem = None
         return self.settings
 
-    def base_source(self, wanted: str) -> str:
+    def base_source(self, base: str) -> str:
         """What to open for a base that is asked for by name, folder, file or Hub id; the one in use where empty."""
-        if not wanted.strip():
+        if not base.strip():
             return self.shelf.in_use
-        path = expanded(wanted.strip())
+        path = expanded(base.strip())
         # Absolute, since a trainer works in another folder.
-        return str(path.absolute()) if is_here(path) and wanted != "starter" else wanted.strip()
+        return str(path.absolute()) if is_here(path) and base != "starter" else base.strip()
 
     def warm_up(self) -> None:
         """Open the base in use in the background, so that the first picture comes sooner."""
@@ -173,9 +173,9 @@ class Studio:
 
     def source_for(self, recipe: Recipe) -> str:
         """The base to make a recipe's picture with: its own where it is known here, else the one in use."""
-        known = self.base_session.source_of(recipe)
-        if known:
-            return known
+        source = self.base_session.source_of(recipe)
+        if source:
+            return source
         names = [entry.name for entry in self.shelf.list() if entry.installed and not entry.problem]
         return recipe.base if recipe.base in names else self.base_source("")
 
@@ -202,11 +202,11 @@ class Studio:
 
     def recent_pictures(self, count: int) -> list[Path]:
         """The newest pictures in the home's folder, newest first."""
-        found = []
+        pictures = []
         for path in self.home.pictures.glob("[!.]*.png"):  # one with a dot is still being written
             with contextlib.suppress(OSError):  # deleted since
-                found.append((path.stat().st_mtime, path))
-        return [path for _, path in sorted(found, reverse=True)[:count]]
+                pictures.append((path.stat().st_mtime, path))
+        return [path for _, path in sorted(pictures, reverse=True)[:count]]
 
     def _beside_training(
         self,

@@ -158,8 +158,8 @@ def _has_changed(path: Path) -> bool:
 
 
 def _files(folder: Path) -> list[Path]:
-    found = (path for path in folder.glob("step-*.safetensors") if NAME.fullmatch(path.name))
-    return sorted((path for path in found if os.path.isfile(path)), key=_step)
+    files = (path for path in folder.glob("step-*.safetensors") if NAME.fullmatch(path.name))
+    return sorted((path for path in files if os.path.isfile(path)), key=_step)
 
 
 def _step(path: Path) -> int:

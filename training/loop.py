@@ -94,12 +94,12 @@ def _run(
     given: Base | None,
     device: str,
     start: Checkpoint | None,
-    asked: Callable[[], Literal["pause", "stop"] | None],
+    request_of: Callable[[], Literal["pause", "stop"] | None],
 ) -> Iterator[TrainingEvent]:
     plan = job.plan
     yield PhaseStarted("base")
     base = given or open_base(
-        plan.base, job.home, device=device, safety_checker=False, cancelled=lambda: asked() is not None
+        plan.base, job.home, device=device, safety_checker=False, cancelled=lambda: request_of() is not None
     )
     check_trainable(base, plan)
     if start and start.progress.base_fingerprint != base.fingerprint:
@@ -110,11 +110,11 @@ def _run(
         )
     if start:
         use(start.progress.threads)
-    seldom = at_most_every(LOOK_SECONDS, lambda: asked() is not None)  # a request is a file
+    seldom = at_most_every(LOOK_SECONDS, lambda: request_of() is not None)  # a request is a file
     # Half-precision encoding loses fine texture, and it happens once.
     with in_fp32(base.vae):
         with stopping(models_of(base), seldom, Interrupted):
-            yield from prepare(base, job, plan, lambda: asked() is not None)
+            yield from prepare(base, job, plan, lambda: request_of() is not None)
         # The loop needs no text encoder any more, and the VAE only for previews.
         base = replace(base, text_encoders=(), tokenizers=())
         if base.device.type != "cpu":
@@ -122,7 +122,7 @@ def _run(
         gc.collect()
         _free_device(base.device)
         with adapted(base.unet, plan) as weights, stopping(models_of(base), seldom, Interrupted):
-            yield from _loop(job, plan, base, weights, start, asked)
+            yield from _loop(job, plan, base, weights, start, request_of)
     yield PhaseStarted("style")
     last = checkpoints.latest(job.folder / "checkpoints")
     assert last is not None
@@ -135,7 +135,7 @@ def _loop(
     base: Base,
     weights: dict[str, Tensor],
     start: Checkpoint | None,
-    asked: Callable[[], Literal["pause", "stop"] | None],
+    request_of: Callable[[], Literal["pause", "stop"] | None],
 ) -> Iterator[TrainingEvent]:
     """Take the steps; ends when the last checkpoint is the result. Raises Interrupted after saving on a request."""
     if plan.continue_from and start is None:  # a checkpoint holds all; the style may be gone by then
@@ -144,7 +144,7 @@ def _loop(
         continue_style(weights, library.open(library.handle(begun)), plan)
     trainer = begin(job, plan, base, weights)
     try:
-        yield from _steps(job, base, trainer, start, asked)
+        yield from _steps(job, base, trainer, start, request_of)
     finally:
         trainer.close()
 
@@ -154,7 +154,7 @@ def _steps(
     base: Base,
     trainer: Trainer,
     start: Checkpoint | None,
-    asked: Callable[[], Literal["pause", "stop"] | None],
+    request_of: Callable[[], Literal["pause", "stop"] | None],
 ) -> Iterator[TrainingEvent]:
     plan, folder = trainer.plan, job.folder / "checkpoints"
     saved, took_from = -1, 0
@@ -165,11 +165,11 @@ def _steps(
         saved = took_from = trainer.progress.step
     measures, steps_pace = base.device.type == "cpu" and not is_chosen(), Pace()
     if measures and not start:  # who goes on takes as many as before, so that the bits are the same
-        yield from _choose_threads(trainer, asked)
+        yield from _choose_threads(trainer, request_of)
     began = time.monotonic()
     yield PhaseStarted("training", trainer.progress.step, plan.steps)
     while True:
-        step, request = trainer.progress.step, asked()
+        step, request = trainer.progress.step, request_of()
         saving = saved != step and (
             request is not None or checkpoints.is_due(step, plan.steps, plan.checkpoint_every)
         )
@@ -193,7 +193,7 @@ def _steps(
             raise Interrupted
         if _preview_due(job, plan, step):
             try:
-                previews = _previews(job, base, trainer, lambda: asked() is not None)
+                previews = _previews(job, base, trainer, lambda: request_of() is not None)
             except Interrupted:
                 continue  # what was learnt up to here is saved first
             yield previews
@@ -205,17 +205,17 @@ def _steps(
         except Interrupted:
             continue  # the step is taken back; what was learnt before it is saved first
         if measures and steps_pace.has_changed(time.monotonic() - step_began):
-            yield from _choose_threads(trainer, asked)
+            yield from _choose_threads(trainer, request_of)
             steps_pace.begin_anew()
 
 
 def _choose_threads(
-    trainer: Trainer, asked: Callable[[], Literal["pause", "stop"] | None]
+    trainer: Trainer, request_of: Callable[[], Literal["pause", "stop"] | None]
 ) -> Iterator[ThreadsChosen]:
     """Take the number of threads that steps are fastest with now; a request leaves it as it is."""
 
     def rehearse() -> None:
-        if asked():
+        if request_of():
             raise Interrupted
         trainer.rehearse()
 

@@ -72,8 +72,8 @@ def keep(job: Job, step: int) -> Finished:
         before = _style_at(library, last.style_path, last.style_id)
         style = style_of(job, chosen)
         if before is not None:
-            kept = {name: getattr(before, name) for name in WRITTEN}
-            style = replace(style, card=replace(style.card, name=before.name, **kept))
+            before_values = {name: getattr(before, name) for name in WRITTEN}
+            style = replace(style, card=replace(style.card, name=before.name, **before_values))
         style = write_style(style, job.folder / "style.safetensors")
         if before is not None and before.id == style.id:
             return last
@@ -114,8 +114,8 @@ def _style_at(library: Library, path: str, style_id: str) -> StyleCard | None:
     moved = not place.is_relative_to(library.folder)
     for card in library.cards():
         if path and card.path and (card.path.name == place.name if moved else card.path == place):
-            found = library.find(library.handle(card))
-            return found if found.id == style_id else None
+            style = library.find(library.handle(card))
+            return style if style.id == style_id else None
     return None
 
 

@@ -178,17 +178,17 @@ def main(argv: list[str] | None = None) -> int:
     arguments = parser.parse_args(argv)
     try:
         plan = TrainingPlan.from_json(arguments.plan.read_text(encoding="utf-8"))
-        told: dict[str, Any] = asdict(measure(plan, Home(arguments.home), arguments.device, began))
+        answer: dict[str, Any] = asdict(measure(plan, Home(arguments.home), arguments.device, began))
     except AtelierError as error:
-        told = {"error": error.message, "hint": error.hint}
+        answer = {"error": error.message, "hint": error.hint}
     except Exception as error:
         full = is_out_of_memory(error)
         words = (
             "There is too little free memory for one step." if full else f"{type(error).__name__}: {error}"
         )
-        told = {"error": words, "hint": ""}
-    print(json.dumps(told))
-    return 1 if "error" in told else 0
+        answer = {"error": words, "hint": ""}
+    print(json.dumps(answer))
+    return 1 if "error" in answer else 0
 
 
 if __name__ == "__main__":

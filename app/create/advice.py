@@ -34,19 +34,19 @@ class Advice:
         key = self.studio.base_session.effects_key_of(self.studio.base_source(base))
         effects = Effects(self.studio.home).known(key) if key else {}
         blend = mix.blend
-        asked = budget(blend, effects)
+        total = budget(blend, effects)
         hints = []
-        if asked.burns:
+        if total.burns:
             words = say("Together they are stronger than a picture takes: it will probably burn.")
             hints.append({"words": words, "action": "balance"})
         elif fight := self._fight(mix):
             hints.append(fight)
         fitted = balanced(blend, effects)
         return {
-            "total": asked.total,
-            "limit": asked.limit,
-            "burns": asked.burns,
-            "measured": not asked.unknown,
+            "total": total.total,
+            "limit": total.limit,
+            "burns": total.burns,
+            "measured": not total.unknown,
             "at_1": {row.style: effects[row.style].strength for row in mix.rows if row.style in effects},
             "balanced": {part.style: part.weight for part in fitted.parts},
             "hints": hints,
@@ -66,14 +66,14 @@ class Advice:
         sounding = mix.blend.sounding
         if len(sounding) < 2 or mix.mode != SUM:  # only what is added up can be lost
             return None
-        found = self._overlap(tuple(part.style for part in sounding))
-        verdict = found.judge([mix.highest(part.style) or part.weight for part in sounding])
-        names = dict(zip(found.ids, found.names, strict=True))
+        conflicts = self._overlap(tuple(part.style for part in sounding))
+        verdict = conflicts.judge([mix.highest(part.style) or part.weight for part in sounding])
+        names = dict(zip(conflicts.ids, conflicts.names, strict=True))
         worst, most = verdict.pairs[0], verdict.pairs[-1]
         if worst.fights:
             words = say(
                 "“{first}” and “{second}” pull against each other, most of all in {place}: try taking turns.",
-                first=names[worst.first], second=names[worst.second], place=_place(worst, found.layers),
+                first=names[worst.first], second=names[worst.second], place=_place(worst, conflicts.layers),
             )  # fmt: skip
             return {"words": words, "action": "turns"}
         if most.same_way:

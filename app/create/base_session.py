@@ -209,14 +209,14 @@ class BaseSession:
 
     def effects_key_of(self, source: str) -> str:
         """The key of a base that was open here before, as it then was, to look up effects; empty for another."""
-        keys = [key for known, key in self._places().values() if known == source]
+        keys = [key for place, key in self._places().values() if place == source]
         return keys[-1] if keys else ""
 
     # Called with the lock held
 
     def _open(self, source: str, settings: Settings, cancelled: Callable[[], bool] = lambda: False) -> Base:
-        wanted = (source, settings.device, settings.precision, settings.safety_checker, settings.low_memory)
-        if self._base is None or self._opened_for != wanted:
+        opening = (source, settings.device, settings.precision, settings.safety_checker, settings.low_memory)
+        if self._base is None or self._opened_for != opening:
             from styles.bases.base import open_base
             from styles.bases.vae import use_tiles
             from styles.generation.effect_probe import effects_key
@@ -233,7 +233,7 @@ class BaseSession:
             )
             if settings.low_memory:
                 use_tiles(self._base.vae)
-            self._opened_for, self._patcher = wanted, KeptPatcher()
+            self._opened_for, self._patcher = opening, KeptPatcher()
             places, here = self._places(), (source, effects_key(self._base))
             if places.get(self._base.fingerprint) != here:
                 places.pop(self._base.fingerprint, None)  # the last one comes last
@@ -266,8 +266,11 @@ class BaseSession:
         try:
             places = read_json(self._places_file)
             # Before there were keys, only the source stood there.
-            pairs = {str(known): (at, "") if isinstance(at, str) else at for known, at in places.items()}
-            return {known: (str(source), str(key)) for known, (source, key) in pairs.items()}
+            pairs = {
+                str(used_source): (at, "") if isinstance(at, str) else at
+                for used_source, at in places.items()
+            }
+            return {used_source: (str(source), str(key)) for used_source, (source, key) in pairs.items()}
         except (OSError, ValueError, TypeError, AttributeError):
             return {}
 

@@ -83,15 +83,15 @@ class Blends:
         Raises BadInput for a name that is none, BlendError for no style.
         """
         here = self._here(blend, thorough=True)
-        gone = [NamedStyle(style, told) for style, told in (names or {}).items() if style not in here]
+        gone = [NamedStyle(style, name_of) for style, name_of in (names or {}).items() if style not in here]
         return save_blend(blend, name, [*here.values(), *gone], self.folder)
 
     def bring(self, file: Path) -> SavedBlend:
         """Bring a blend's file in, as it is; raises BlendError for one that is none, or is here already."""
         saved = load_blend(file)
-        for known in self.all()[0]:
-            if known.blend == saved.blend:
-                raise BlendError("{file} is here already, as “{name}”.", file=file.name, name=known.name)
+        for present in self.all()[0]:
+            if present.blend == saved.blend:
+                raise BlendError("{file} is here already, as “{name}”.", file=file.name, name=present.name)
         return load_blend(write_new(self.folder, saved.name, SUFFIX, file.read_bytes()))
 
     def export(self, name: str, folder: Path) -> Path:
@@ -108,13 +108,13 @@ class Blends:
     def facts(self, saved: SavedBlend) -> dict[str, Any]:
         """All that a blend says, as plain JSON values, with the ids of the styles that are missing."""
         here = {style: card.name for style, card in self._here(saved.blend, thorough=False).items()}
-        told = {style.id: asdict(style) for style in saved.styles}
+        facts = {style.id: asdict(style) for style in saved.styles}
         names = {style: {"name": name} for style, name in here.items()}  # as they are called here
         return {
             "name": saved.name,
             "mode": saved.blend.mode,
             "styles": [
-                told.get(part.style, {}) | names.get(part.style, {}) | part.to_json() | {"id": part.style}
+                facts.get(part.style, {}) | names.get(part.style, {}) | part.to_json() | {"id": part.style}
                 for part in saved.blend.parts
             ],
             "missing": [style.id for style in saved.missing(here)],
@@ -144,18 +144,18 @@ class Blends:
 
     def _path(self, name: str) -> Path:
         paths = saved_blends(self.folder)
-        wanted = name.strip()
+        stem = name.strip()
         for path in (
-            *(path for path in paths if path.stem == wanted),
-            *(path for path in paths if path.stem.casefold() == wanted.casefold()),
+            *(path for path in paths if path.stem == stem),
+            *(path for path in paths if path.stem.casefold() == stem.casefold()),
         ):
             return path
         names = [path.stem for path in paths]
-        near = difflib.get_close_matches(wanted, names, n=3, cutoff=0.5) or names[:8]
+        near = difflib.get_close_matches(stem, names, n=3, cutoff=0.5) or names[:8]
         shown = " or ".join(f"“{one}”" for one in near)
         raise BlendError(
             "There is no blend “{name}”.",
             "There is {shown}." if near else "No blend has been kept yet.",
-            name=clean_text(wanted, 80),
+            name=clean_text(stem, 80),
             shown=shown,
         )

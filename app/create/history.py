@@ -52,14 +52,14 @@ class History:
 
     def page(self, start: int = 0, count: int = PAGE) -> tuple[list[Kept], int]:
         """The pictures from place `start` on, the newest first, and how many there are in all."""
-        found = []
+        pictures = []
         for path in self.home.pictures.glob("[!.]*.png"):  # one with a dot is still being written
             try:
-                found.append((path.stat().st_mtime_ns, path.name, path))
+                pictures.append((path.stat().st_mtime_ns, path.name, path))
             except OSError:
                 continue  # deleted since
-        found.sort(reverse=True)
-        return [_kept(path) for _, _, path in found[start : start + count]], len(found)
+        pictures.sort(reverse=True)
+        return [_kept(path) for _, _, path in pictures[start : start + count]], len(pictures)
 
     def picture(self, name: str) -> Path:
         """The file of that name in the folder; raises BadInput for what is none of its pictures."""

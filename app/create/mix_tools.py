@@ -61,12 +61,12 @@ class MixTools:
             effects = effects_of(base, styles, self.home, cancelled)
             name = base.name
         blend, _ = weighed(mix.blend, sorted(mix.strengths), effects, mix.names)
-        asked = budget(blend, effects)
+        total = budget(blend, effects)
         fitted = balanced(blend, effects)
-        told = []
+        strengths = []
         for part in blend.parts:
             effect = effects[part.style]
-            told.append(
+            strengths.append(
                 {
                     "name": mix.names[part.style],
                     "id": part.style,
@@ -79,7 +79,7 @@ class MixTools:
                 }
             )
         return {
-            "base": name, "styles": told, "total": asked.total, "limit": asked.limit, "burns": asked.burns,
+            "base": name, "styles": strengths, "total": total.total, "limit": total.limit, "burns": total.burns,
         }  # fmt: skip
 
     def conflicts(self, order: MixOrder) -> dict[str, Any]:
@@ -91,8 +91,8 @@ class MixTools:
         from styles.mixing.conflict import overlap
 
         heard = {part.style for part in sounding}
-        found = overlap([style for style in self.base_session.styles.open(mix.ids) if style.id in heard])
-        facts = found.judge([_strongest(part) for part in sounding], mix.blend.mode).to_json()
+        conflicts = overlap([style for style in self.base_session.styles.open(mix.ids) if style.id in heard])
+        facts = conflicts.judge([_strongest(part) for part in sounding], mix.blend.mode).to_json()
         for pair in facts["pairs"]:
             pair["names"] = [mix.names[pair["first"]], mix.names[pair["second"]]]
         return facts
@@ -181,8 +181,8 @@ def bake_plan(
     from styles.mixing.bake import BakePlan
 
     chosen = method.strip().lower() or ("exact" if rank is None else "squeezed")
-    wanted = {"density": density, "seed": seed}
-    given = {key: value for key, value in wanted.items() if value is not None}
+    numbers = {"density": density, "seed": seed}
+    given = {key: value for key, value in numbers.items() if value is not None}
     if given and chosen not in ("ties", "dare"):
         raise BlendError(
             "A {other} says nothing about a bake that is {method}.",

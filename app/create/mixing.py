@@ -106,11 +106,11 @@ def effects_of(
 
     Raises WrongFamilyError, BlendError for a style that the base can't carry, Cancelled.
     """
-    known = Effects(home)
+    stored = Effects(home)
     from styles.generation.effect_probe import effects_key, walk
 
     key = effects_key(base)
-    effects = known.known(key)
+    effects = stored.known(key)
     missing = [style for style in styles if style.id not in effects]
     if missing:
         from styles.mixing.layer_matching import check_family, fitting
@@ -121,7 +121,7 @@ def effects_of(
         probe = walk(base, cancelled=cancelled)
         for style in missing:
             effects[style.id] = probe.effect(style, cancelled)
-            known.add(key, {style.id: effects[style.id]})  # kept, if the next one is stopped
+            stored.add(key, {style.id: effects[style.id]})  # kept, if the next one is stopped
     return {style.id: effects[style.id] for style in styles}
 
 
@@ -147,16 +147,16 @@ def weighed(
 
 def within_budget(mix: Mix, blend: Blend, effects: Mapping[str, Effect]) -> tuple[Blend, list[str]]:
     """The blend, scaled back where that is wished, and what is to be said about its budget."""
-    asked = budget(blend, effects)
-    if not asked.burns:
+    total = budget(blend, effects)
+    if not total.burns:
         return blend, []
     if mix.balance:
         blend = balanced(blend, effects)
         weights = ", ".join(f"{mix.names[part.style]} {part.weight:.3g}" for part in blend.sounding)
-        return blend, [f"Scaled back from {asked.total:.2g} to a strength of {MOST:g} in all: {weights}."]
-    unknown = " (styles that were not measured are taken for usual ones)" if asked.unknown else ""
+        return blend, [f"Scaled back from {total.total:.2g} to a strength of {MOST:g} in all: {weights}."]
+    unknown = " (styles that were not measured are taken for usual ones)" if total.unknown else ""
     return blend, [
-        f"This mix has a strength of {asked.total:.2g} in all{unknown}; above {asked.limit:g} a picture will probably "
+        f"This mix has a strength of {total.total:.2g} in all{unknown}; above {total.limit:g} a picture will probably "
         "burn. Balance scales it back."
     ]
 

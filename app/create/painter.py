@@ -222,13 +222,13 @@ class Painter:
     # In the painter's thread
 
     def _paint(self, number: int, order: PictureOrder, pause_training: bool) -> None:
-        with self._turn, ExitStack() as kept:
+        with self._turn, ExitStack() as stack:
             if not self._is_wanted(number):
                 return
             try:
                 folder = None
                 if self._canvas.kind == DRAFT:
-                    folder = Path(kept.enter_context(tempfile.TemporaryDirectory(prefix="atelier-draft-")))
+                    folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="atelier-draft-")))
                 wish = order if folder is None else draft_of(order)
                 rendering = self.studio.render(wish, folder, pause_training=pause_training)
                 with self._changed:

@@ -37,8 +37,8 @@ class StyleCache:
         self._open = {}
 
     def _current(self, style_id: str) -> tuple[Traces, Style] | None:
-        kept = self._open.get(style_id)
-        return kept if kept and kept[0] and kept[0] == _traces(kept[1].card.path) else None
+        cached = self._open.get(style_id)
+        return cached if cached and cached[0] and cached[0] == _traces(cached[1].card.path) else None
 
     def _read(self, style_id: str) -> tuple[Traces, Style]:
         before = time.time()

@@ -48,9 +48,9 @@ def import_rows(one: ImportCard) -> dict[str, str]:
     """What such a card says, line by line; what it does not say is empty."""
     assert one.card is not None
     rows = card_rows(one.card)
-    known = "as its layers show" if one.proven else "as far as it says itself: its layers don't show it"
+    proof = "as its layers show" if one.proven else "as far as it says itself: its layers don't show it"
     changes = [f"{count} layer{'s' * (count != 1)} of {part}" for part, count in one.changes]
-    return rows | {"For": f"{rows['For']}, {known}", "Layers": ", ".join(changes), "File": str(one.file)}
+    return rows | {"For": f"{rows['For']}, {proof}", "Layers": ", ".join(changes), "File": str(one.file)}
 
 
 def card_words(card: StyleCard, mark: Note | None = None) -> str:

@@ -140,9 +140,9 @@ def import_card(number: int, one: ImportCard, reason: str) -> str:
         body = f'<h3>{escape(one.file.name)}</h3><p class="problem">{escape(reason)}</p>'
         return _offered(number, "", body, _button("leave", say("Put away"), one.file.name))
     card = one.card
-    known = say("its layers show it") if one.proven else say("it says so, its layers don't show it")
+    proof = say("its layers show it") if one.proven else say("it says so, its layers don't show it")
     rows = {
-        say("Made for"): f"{translated(FAMILY_NAMES.get(card.family, card.family))} ({known})",
+        say("Made for"): f"{translated(FAMILY_NAMES.get(card.family, card.family))} ({proof})",
         say("Changes"): ", ".join(say_count(count, *LAYER_WORDS[part]) for part, count in one.changes),
         say("Kind"): say("{kind}, rank {rank}, strength {strength}", kind=card.kind, rank=card.rank,
                          strength=f"{card.strength:g}"),
@@ -156,14 +156,14 @@ def import_card(number: int, one: ImportCard, reason: str) -> str:
     if reason:
         body = f'<h3>{escape(card.name)}</h3><p class="problem">{escape(reason)}</p>{table}'
         return _offered(number, style_picture(card), body, _button("leave", say("Put away"), card.name))
-    asked = _button("bring", say("Import"), card.name) + _button("leave", say("Leave it"), card.name)
-    return _offered(number, style_picture(card), f"<h3>{escape(card.name)}</h3>{table}", asked)
+    buttons = _button("bring", say("Import"), card.name) + _button("leave", say("Leave it"), card.name)
+    return _offered(number, style_picture(card), f"<h3>{escape(card.name)}</h3>{table}", buttons)
 
 
-def _offered(number: int, picture: str, body: str, asked: str) -> str:
+def _offered(number: int, picture: str, body: str, buttons: str) -> str:
     return (
         f'<li class="offered" data-number="{number}">{picture}<div class="told">{body}'
-        f'<div class="asked">{asked}</div></div></li>'
+        f'<div class="asked">{buttons}</div></div></li>'
     )
 
 

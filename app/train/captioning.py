@@ -48,8 +48,8 @@ class Captioning:
             raise JobError(
                 "The artworks are being described already.", "Wait until that is done, or stop it."
             )
-        found = [one for one in self.available(again=True) if name in ("", one.name)]
-        if not found:
+        matches = [one for one in self.available(again=True) if name in ("", one.name)]
+        if not matches:
             raise BadInput(
                 "There is no captioning model on this machine.", "Write the captions, or leave them."
             )
@@ -58,7 +58,7 @@ class Captioning:
         if not pictures:
             raise BadInput("Every artwork has a caption.", "Remove those that are to be written anew.")
         self._process = answering_process(
-            "training.artworks.captioner", str(found[0].folder), *map(str, pictures)
+            "training.artworks.captioner", str(matches[0].folder), *map(str, pictures)
         )
         self.progress = Described(True, 0, len(pictures))
         self._thread = threading.Thread(
@@ -81,10 +81,10 @@ class Captioning:
         try:
             with process.stdout:
                 for line in process.stdout:
-                    told = json.loads(line)
-                    problem = str(told.get("error", ""))
+                    answer = json.loads(line)
+                    problem = str(answer.get("error", ""))
                     if not problem:
-                        self.draft.caption_missing(Path(told["picture"]).name, told["caption"])
+                        self.draft.caption_missing(Path(answer["picture"]).name, answer["caption"])
                         self.progress = replace(self.progress, done=self.progress.done + 1)
         except (AtelierError, OSError, ValueError, KeyError) as error:
             process.kill()

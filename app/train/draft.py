@@ -106,8 +106,8 @@ class Draft:
         """The pictures in natural order."""
         if not self.artworks_folder.is_dir():
             return []
-        found = (path for path in self.artworks_folder.iterdir() if path.suffix != ".txt")
-        return in_natural_order(path for path in found if path.name[0] != "." and os.path.isfile(path))
+        files = (path for path in self.artworks_folder.iterdir() if path.suffix != ".txt")
+        return in_natural_order(path for path in files if path.name[0] != "." and os.path.isfile(path))
 
     def add(self, files: Iterable[Path], grid: Grid) -> Iterator[Added]:
         """Copy a folder's pictures and captions in, telling after each how far it is; what can't be read is refused."""
@@ -134,7 +134,7 @@ class Draft:
 
     def _add_picture(self, path: Path, grid: Grid, stems: dict[str, str], done: Added) -> Added:
         here = self.paths()
-        twin = next((known for known in here if _same(known, path)), None)
+        twin = next((artwork for artwork in here if _same(artwork, path)), None)
         if twin is not None:
             stems |= dict.fromkeys((path.name, path.stem), twin.stem)
             return replace(done, known=done.known + 1)
@@ -148,9 +148,9 @@ class Draft:
         with self._change():
             self.artworks_folder.mkdir(parents=True, exist_ok=True)
             # A caption belongs to a stem, so two pictures may not share one.
-            taken = {known.stem.casefold() for known in here}
+            used_names = {artwork.stem.casefold() for artwork in here}
             stem, number = suggested_name(path.stem), 1
-            while (stem if number == 1 else f"{stem} {number}").casefold() in taken:
+            while (stem if number == 1 else f"{stem} {number}").casefold() in used_names:
                 number += 1
             stem = stem if number == 1 else f"{stem} {number}"
             target = unused_name(self.artworks_folder, stem, path.suffix.lower())
@@ -166,7 +166,7 @@ class Draft:
         for path in self.paths():
             with suppress(PictureError):
                 seen.append((path, *self._look_of(path, grid)))
-        found = remarks([look for _, look, _ in seen], grid.resolution_px, grid.multiple_px)
+        remarks_of = remarks([look for _, look, _ in seen], grid.resolution_px, grid.multiple_px)
         return [
             DraftArtwork(
                 path.name,
@@ -176,7 +176,7 @@ class Draft:
                 said,
                 thumb,
             )
-            for (path, look, thumb), said in zip(seen, found, strict=True)
+            for (path, look, thumb), said in zip(seen, remarks_of, strict=True)
         ]
 
     def remove(self, name: str) -> None:
@@ -259,8 +259,8 @@ class Draft:
         with self._change():
             file = self._undo / "captions.json"
             try:
-                kept = json.loads(read_text(file))
-                captions: dict[str, str] = {str(name): str(text) for name, text in kept.items()}
+                removed = json.loads(read_text(file))
+                captions: dict[str, str] = {str(name): str(text) for name, text in removed.items()}
             except (OSError, ValueError, AttributeError, RecursionError):
                 captions = {}  # the pictures can be brought back without them
             self.artworks_folder.mkdir(parents=True, exist_ok=True)
@@ -283,10 +283,10 @@ class Draft:
     def form(self) -> dict[str, Any]:
         """The choices as they were last made; empty where none were, or they can't be read."""
         try:
-            kept = read_json(self.folder / "form.json")
+            form = read_json(self.folder / "form.json")
         except (OSError, ValueError):
             return {}
-        return kept if isinstance(kept, dict) else {}
+        return form if isinstance(form, dict) else {}
 
     def remember(self, form: dict[str, Any]) -> None:
         """Keep the choices."""
@@ -297,21 +297,21 @@ class Draft:
     # What was seen of the pictures
 
     def _path(self, name: str) -> Path:
-        found = next((path for path in self.paths() if path.name == name), None)
-        if found is None:
+        match = next((path for path in self.paths() if path.name == name), None)
+        if match is None:
             raise BadInput(
                 "There is no artwork “{name}” here.", "It was removed, perhaps.", name=clean_text(name, 80)
             )
-        return found
+        return match
 
     def _look_of(self, path: Path, grid: Grid) -> tuple[PictureCheck, bytes]:
         try:
-            kept = read_json(self._looks / f"{path.name}.json")
-            if kept["key"] != _key(path, grid):
+            stored = read_json(self._looks / f"{path.name}.json")
+            if stored["key"] != _key(path, grid):
                 raise ValueError
-            sharpness = math.nan if kept["sharpness"] is None else float(kept["sharpness"])
-            width, height = kept["size_px"]
-            look = PictureCheck((int(width), int(height)), sharpness, int(kept["hash"], 16))
+            sharpness = math.nan if stored["sharpness"] is None else float(stored["sharpness"])
+            width, height = stored["size_px"]
+            look = PictureCheck((int(width), int(height)), sharpness, int(stored["hash"], 16))
             return look, read_bytes(self._looks / f"{path.name}.jpg", LARGEST_THUMB)
         except (OSError, ValueError, KeyError, TypeError):
             look, thumb = _looked_at(path, grid)
@@ -319,13 +319,13 @@ class Draft:
             return look, thumb
 
     def _keep_look(self, name: str, grid: Grid, look: PictureCheck, thumb: bytes) -> None:
-        kept = asdict(look) | {
+        stored = asdict(look) | {
             "key": _key(self.artworks_folder / name, grid),
             "hash": f"{look.hash:x}",
             "sharpness": None if math.isnan(look.sharpness) else look.sharpness,
         }
         write_bytes(self._looks / f"{name}.jpg", thumb)
-        write_text(self._looks / f"{name}.json", json.dumps(kept))
+        write_text(self._looks / f"{name}.json", json.dumps(stored))
 
 
 def _key(path: Path, grid: Grid) -> list[int]:

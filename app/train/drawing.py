@@ -30,18 +30,18 @@ LARGEST_PX = 512  # of a preview on the page
 
 
 def progress_card(
-    progress: Progress, title: str = "", asked: str | None = None, notes: Sequence[str] = ()
+    progress: Progress, title: str = "", request: str | None = None, notes: Sequence[str] = ()
 ) -> str:
     """A training at a glance: phase, step, time left, loss, warnings; `asked` is a request not yet followed."""
     phase = translated(progress.phase)
-    if asked == "pause":
+    if request == "pause":
         phase = say("Pausing: what is learnt so far is being saved")
-    elif asked == "stop":
+    elif request == "stop":
         phase = say("Stopping: the style is being made from what is learnt so far")
     numbers = []
     if progress.steps:
         numbers.append(say("Step {step} of {steps} in all", step=progress.step, steps=progress.steps))
-    if progress.seconds_left is not None and not progress.ended and not asked:
+    if progress.seconds_left is not None and not progress.ended and not request:
         numbers.append(say("about {time} left", time=words_for_seconds(progress.seconds_left)))
     elif progress.ended and progress.seconds:
         numbers.append(say("{time} of training", time=words_for_seconds(progress.seconds)))
@@ -56,10 +56,10 @@ def progress_card(
     ]
     if progress.failed:
         log = progress.failed.log
-        told = f"{translated(progress.failed.message)} {translated(progress.failed.hint)}".strip()
-        if log and log not in told:
-            told += " " + say("The details are in {file}.", file=log)
-        parts.append(f'<div class="failure">{escape(told)}</div>')
+        problem = f"{translated(progress.failed.message)} {translated(progress.failed.hint)}".strip()
+        if log and log not in problem:
+            problem += " " + say("The details are in {file}.", file=log)
+        parts.append(f'<div class="failure">{escape(problem)}</div>')
     parts += [
         f'<div class="warning">{escape(translated(one))}</div>' for one in (*progress.warnings[-3:], *notes)
     ]
@@ -84,11 +84,13 @@ def loss_curve(losses: Sequence[tuple[int, float]], steps: int) -> str:
             f"{1000 * step / last_step:.1f},{96 - 92 * (loss - low) / spread:.1f}" for step, loss in values
         )
 
-    told = say("Loss, smoothed: {now}. It need not fall far; trust the pictures.", now=f"{smooth[-1][1]:.3f}")
+    caption = say(
+        "Loss, smoothed: {now}. It need not fall far; trust the pictures.", now=f"{smooth[-1][1]:.3f}"
+    )
     return (
         f'<svg viewBox="0 0 1000 100" preserveAspectRatio="none" role="img" aria-label="{escape(say("Loss over the steps"))}">'
         f'<polyline class="raw" points="{points(losses)}"/><polyline class="line" points="{points(smooth)}"/></svg>'
-        f'<div class="axis"><span>{escape(told)}</span><span>{last_step}</span></div>'
+        f'<div class="axis"><span>{escape(caption)}</span><span>{last_step}</span></div>'
     )
 
 
@@ -104,30 +106,30 @@ def no_training() -> str:
 
 
 def film(
-    job: Job, previews: Sequence[PreviewReady], choices: Sequence[int] = (), kept: int | None = None
+    job: Job, previews: Sequence[PreviewReady], choices: Sequence[int] = (), chosen: int | None = None
 ) -> str:
     """The previews in columns, one for each step from 0 on, all from the same seeds.
 
     With `choices` a column of such a step has a button that makes the style from it; `kept` is the step that it is of.
     """
-    columns = [_column(job, preview, preview.step in choices, preview.step == kept) for preview in previews]
-    if kept is not None and choices and kept not in {preview.step for preview in previews}:
-        columns.append(_column(job, PreviewReady(kept, (), ()), True, True))
+    columns = [_column(job, preview, preview.step in choices, preview.step == chosen) for preview in previews]
+    if chosen is not None and choices and chosen not in {preview.step for preview in previews}:
+        columns.append(_column(job, PreviewReady(chosen, (), ()), True, True))
     if not columns:
         return ""
     prompts = ", ".join(f"“{prompt}”" for prompt in previews[-1].prompts) if previews else ""
-    told = say(
+    caption = say(
         "Each column has the same seeds, so that only the style differs. Prompts: {prompts}.", prompts=prompts
     )
     if len(choices) > 1:
-        told = say("Which one do you like best? The style is made from it.") + " " + told
+        caption = say("Which one do you like best? The style is made from it.") + " " + caption
     return (
         f'<div class="film" role="region" tabindex="0" aria-label="{escape(say("Previews"))}">{"".join(columns)}</div>'
-        f'<p class="film-said">{escape(told)}</p>'
+        f'<p class="film-said">{escape(caption)}</p>'
     )
 
 
-def _column(job: Job, preview: PreviewReady, choosable: bool, kept: bool) -> str:
+def _column(job: Job, preview: PreviewReady, choosable: bool, chosen: bool) -> str:
     label = say("before") if preview.step == 0 else say("step {step}", step=preview.step)
     pictures = "".join(
         _preview(job, path, f"{label}: {prompt}")
@@ -135,12 +137,12 @@ def _column(job: Job, preview: PreviewReady, choosable: bool, kept: bool) -> str
     )
     pictures = pictures or f'<span class="none">{escape(say("no preview"))}</span>'
     foot = ""
-    if kept:
+    if chosen:
         foot = f'<span class="kept">{escape(say("kept"))}</span>'
     elif choosable:
         words = escape(say("Keep the style of step {step}", step=preview.step))
         foot = f'<button type="button" data-do="keep" data-step="{preview.step}" aria-label="{words}">{escape(say("Keep this"))}</button>'
-    return f'<figure class="{"kept" if kept else ""}"><figcaption>{escape(label)}</figcaption>{pictures}{foot}</figure>'
+    return f'<figure class="{"kept" if chosen else ""}"><figcaption>{escape(label)}</figcaption>{pictures}{foot}</figure>'
 
 
 def _preview(job: Job, path: str, label: str) -> str:
@@ -179,7 +181,7 @@ def queue_list(waiting: Sequence[Job], held: bool) -> str:
 
 def _waiting(job: Job, place: int, count: int) -> str:
     name = job.name
-    asked = (
+    sentence = (
         ("sooner", "↑", say("{name} sooner", name=name), place == 0),
         ("later", "↓", say("{name} later", name=name), place == count - 1),
         ("leave", "×", say("Take {name} out of the queue", name=name), False),
@@ -187,7 +189,7 @@ def _waiting(job: Job, place: int, count: int) -> str:
     buttons = "".join(
         f'<button type="button" data-do="{do}" data-job="{escape(job.folder.name)}" aria-label="{escape(words)}" '
         f'title="{escape(words)}"{" disabled" if off else ""}>{sign}</button>'
-        for do, sign, words, off in asked
+        for do, sign, words, off in sentence
     )
     return f"<li><span>{escape(name)}</span>{buttons}</li>"
 

@@ -49,9 +49,9 @@ class Measuring:
         key = _key(plan, device)
         with self._asking:
             self._collect()
-            known = self._known().get(key)
-            if known is not None:
-                return Measured("measured", known)
+            trial = self._known().get(key)
+            if trial is not None:
+                return Measured("measured", trial)
             if key in self._failed:
                 return Measured("failed", problem=self._failed[key])
             if busy:
@@ -95,12 +95,12 @@ class Measuring:
         said, _ = process.communicate()  # a line: it never fills the pipe
         key, self._process, self._key = self._key, None, ""
         try:
-            told = json.loads(said)
-            if "error" in told:
-                self._failed[key] = str(told["error"])
+            answer = json.loads(said)
+            if "error" in answer:
+                self._failed[key] = str(answer["error"])
             else:
-                known = {name: asdict(trial) for name, trial in self._known().items()}
-                write_cache(self._file, json.dumps(known | {key: asdict(Trial(**told))}, indent=1))
+                trials = {name: asdict(trial) for name, trial in self._known().items()}
+                write_cache(self._file, json.dumps(trials | {key: asdict(Trial(**answer))}, indent=1))
         except (ValueError, TypeError):
             self._failed[key] = f"The trial ended without a word (exit code {process.returncode})."
 
@@ -112,8 +112,8 @@ class Measuring:
 
     def _known(self) -> dict[str, Trial]:
         try:
-            kept: dict[str, dict[str, Any]] = read_json(self._file)
-            trials = {key: Trial(**trial) for key, trial in kept.items()}
+            stored: dict[str, dict[str, Any]] = read_json(self._file)
+            trials = {key: Trial(**trial) for key, trial in stored.items()}
             return {key: trial for key, trial in trials.items() if has_its_types(trial)}
         except (OSError, ValueError, TypeError, AttributeError):
             return {}

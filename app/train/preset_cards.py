@@ -18,9 +18,9 @@ PRESETS = (
 
 def preset_choices(measured: Measured | None = None, costs: Sequence[Cost] = ()) -> list[tuple[str, str]]:
     """(what the card says, in lines; the preset) of each preset."""
-    known = {cost.preset: cost for cost in costs}
+    cost_of = {cost.preset: cost for cost in costs}
     return [
-        ("\n".join([say(title), say(purpose), _cost(known.get(name), measured)]), name)
+        ("\n".join([say(title), say(purpose), _cost(cost_of.get(name), measured)]), name)
         for name, title, purpose in PRESETS
     ]
 

@@ -71,10 +71,10 @@ class Progress:
             case Warned():
                 return replace(self, warnings=(*self.warnings, f"{event.message} {event.hint}".strip()))
             case StepDone():
-                kept = tuple(point for point in self.losses if point[0] < event.step)
+                losses = tuple(point for point in self.losses if point[0] < event.step)
                 return replace(
                     going, phase="Training", step=event.step, steps=event.steps, seconds=event.seconds,
-                    seconds_left=event.seconds_left, losses=(*kept, (event.step, event.loss)),
+                    seconds_left=event.seconds_left, losses=(*losses, (event.step, event.loss)),
                 )  # fmt: skip
             case PreviewReady():
                 kept_previews = tuple(preview for preview in self.previews if preview.step < event.step)
@@ -82,11 +82,15 @@ class Progress:
             case CheckpointSaved():
                 return self
             case RolledBack():
-                told = f"Went back from step {event.step} to {event.to_step}: {event.reason}"
-                kept = tuple(point for point in self.losses if point[0] <= event.to_step)
+                note = f"Went back from step {event.step} to {event.to_step}: {event.reason}"
+                losses = tuple(point for point in self.losses if point[0] <= event.to_step)
                 furthest = max(self.furthest, event.step)
                 return replace(
-                    self, step=event.to_step, furthest=furthest, losses=kept, warnings=(*self.warnings, told)
+                    self,
+                    step=event.to_step,
+                    furthest=furthest,
+                    losses=losses,
+                    warnings=(*self.warnings, note),
                 )
             case Paused():
                 return replace(self, paused=True, phase="Paused", step=event.step, seconds_left=None)

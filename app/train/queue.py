@@ -143,8 +143,8 @@ class TrainingQueue:
 
     def _read_and_judge(self) -> tuple[tuple[list[str], bool], JobError | None]:
         try:
-            kept = read_json(self._file)
-            ids, held = (kept.get(key) if isinstance(kept, dict) else None for key in ("waiting", "held"))
+            stored = read_json(self._file)
+            ids, held = (stored.get(key) if isinstance(stored, dict) else None for key in ("waiting", "held"))
             if not isinstance(held, bool) or not isinstance(ids, list):
                 raise ValueError("it holds no queue")
             # A name and no path: only what lies among the jobs can wait.

@@ -169,14 +169,16 @@ class Trainings:
     def job(self, job_id: str) -> Job:
         """The job whose folder has this name, or the only one whose name contains it; raises BadInput."""
         jobs = jobs_in(self.home.jobs)
-        found = [job for job in jobs if job.folder.name == job_id]
-        found = found or [job for job in jobs if job_id and job_id.casefold() in job.folder.name.casefold()]
-        if len(found) != 1:
-            why = "There is no training" if not found else f"There are {len(found)} trainings"
+        matches = [job for job in jobs if job.folder.name == job_id]
+        matches = matches or [
+            job for job in jobs if job_id and job_id.casefold() in job.folder.name.casefold()
+        ]
+        if len(matches) != 1:
+            why = "There is no training" if not matches else f"There are {len(matches)} trainings"
             raise BadInput(
                 "{reason} “{job_id}”.", "`launch.py jobs list` shows them all.", reason=why, job_id=job_id
             )
-        return found[0]
+        return matches[0]
 
     def state(self, job: Job) -> State:
         """How a job stands, also in the moment between starting its trainer and the trainer's taking hold."""

@@ -15,10 +15,10 @@ from app.window.server.answers import QUIET, answering
 
 def problems_notice(studio: Studio) -> Callable[[list[Any]], None]:
     """Lay out the notice; what is returned looks at the moments that it is given."""
-    told = answering(studio, "looking at your data folder")
+    answered = answering(studio, "looking at your data folder")
     notice = gr.HTML(visible=False, elem_id="problems")
 
-    @told
+    @answered
     def look() -> Any:
         drawn = problems_drawn(studio)
         return gr.update(value=drawn, visible=bool(drawn))

@@ -42,7 +42,7 @@ def tour_strip() -> Tour:
 
 def connect_tour(tour: Tour, studio: Studio, page: gr.Blocks, rooms: gr.Tabs, news: News) -> None:
     """Let its buttons do what they say; look.css shows it in the Train and the Create room only."""
-    told = answering(studio, "showing the tour")
+    answered = answering(studio, "showing the tour")
 
     seen = gr.State([])  # the steps that are drawn
 
@@ -50,18 +50,18 @@ def connect_tour(tour: Tour, studio: Studio, page: gr.Blocks, rooms: gr.Tabs, ne
         left = gr.update(visible=not all(step.done for step in now))
         return [now, left, steps_drawn(now), gr.update(visible=not now[0].done), left]
 
-    @told
+    @answered
     def look() -> list[Any]:
         if studio.settings.tour_seen:
             return [gr.update(visible=False), *[gr.skip()] * len(pieces)]
         return [gr.update(visible=True), *drawn(steps(studio))]
 
-    @told
+    @answered
     def follow(before: list[Step]) -> list[Any]:
         now = steps(studio)
         return [gr.skip()] * len(pieces) if now == before else drawn(now)
 
-    @told
+    @answered
     def put_away() -> Any:
         studio.change_settings(tour_seen=True)
         return gr.update(visible=False)
@@ -73,5 +73,5 @@ def connect_tour(tour: Tour, studio: Studio, page: gr.Blocks, rooms: gr.Tabs, ne
     tour.put_away.click(put_away, None, tour.strip, **QUIET)
     tour.to_create.click(lambda: gr.Tabs(selected="create"), None, rooms, **QUIET)
     # The page finds the artworks, the name and the preset in the draft when it loads, in the Train room.
-    tour.lay_out.click(told(lambda: lay_out_bundled(studio)), None, None, show_progress="minimal",
+    tour.lay_out.click(answered(lambda: lay_out_bundled(studio)), None, None, show_progress="minimal",
                        api_visibility="private").success(None, None, None, js=RELOAD)  # fmt: skip

@@ -45,16 +45,16 @@ def fetch_base(
     with _telling(hub_id):
         info = HfApi(endpoint=endpoint).model_info(hub_id, files_metadata=True)
         sizes = {file.rfilename: int(file.size or 0) for file in info.siblings or ()}
-        wanted = wanted_files(sizes)
-        if not any(name.startswith("unet/") and name.endswith(".safetensors") for name in wanted):
+        files = wanted_files(sizes)
+        if not any(name.startswith("unet/") and name.endswith(".safetensors") for name in files):
             raise BaseError(
                 "{hub_id} has no UNet as safetensors, and pickled weights are not opened.",
                 "Choose a base in diffusers layout with safetensors.",
                 hub_id=hub_id,
             )
-        total, done = sum(sizes[name] for name in wanted) or 1, 0
+        total, done = sum(sizes[name] for name in files) or 1, 0
         # The index comes last: a folder without it is not yet a base.
-        for name in sorted(wanted, key=lambda name: (name == "model_index.json", name)):
+        for name in sorted(files, key=lambda name: (name == "model_index.json", name)):
             meter = _meter(progress, f"Fetching {hub_id}: {name}", done, total)
             with telling(folder / name):
                 hf_hub_download(

@@ -158,11 +158,11 @@ def weight_files(folder: Path, part: str) -> tuple[tuple[Path, ...], str | None]
     Raises BaseError where the part has only pickled weights, or none.
     """
     stem = "diffusion_pytorch_model" if part in ("unet", "vae") else "model"
-    found = sorted(file for file in (folder / part).glob(f"{stem}*.safetensors") if os.path.isfile(file))
+    files = sorted(file for file in (folder / part).glob(f"{stem}*.safetensors") if os.path.isfile(file))
     plain = [
-        file for file in found if file.name == f"{stem}.safetensors" or file.name.startswith(f"{stem}-0")
+        file for file in files if file.name == f"{stem}.safetensors" or file.name.startswith(f"{stem}-0")
     ]
-    half = [file for file in found if ".fp16" in file.name]
+    half = [file for file in files if ".fp16" in file.name]
     if plain:
         return tuple(plain), None
     if half:

@@ -21,8 +21,8 @@ def check_loaded(model: Any, info: Mapping[str, Any], name: str, part: str) -> N
     `info` is what `from_pretrained` tells with `output_loading_info`.
     """
     parameters = {key for key, _ in model.named_parameters()}
-    told = [*info.get("missing_keys", ()), *info.get("mismatched_keys", ())]
-    keys = [key if isinstance(key, str) else key[0] for key in told]
+    wrong_keys = [*info.get("missing_keys", ()), *info.get("mismatched_keys", ())]
+    keys = [key if isinstance(key, str) else key[0] for key in wrong_keys]
     missing = sorted(key for key in keys if key in parameters)
     if missing:
         raise BaseError(

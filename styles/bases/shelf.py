@@ -87,8 +87,8 @@ class BaseShelf:
         """Return the starter, the artist's own bases, then the recommended ones that are not here."""
         state = self._read()
         entries = [self._entry("starter", str(STARTER), state)]
-        for name, kept in self._own(state).items():
-            entries.append(self._entry(name, kept["source"], state, kept.get("prediction_type")))
+        for name, stored in self._own(state).items():
+            entries.append(self._entry(name, stored["source"], state, stored.get("prediction_type")))
         here = {entry.name for entry in entries}
         for base in RECOMMENDED:
             if base.hub_id not in here:
@@ -211,15 +211,15 @@ class BaseShelf:
             return self._entry(name, str(STARTER), state)
         own = self._own(state)
         if name not in own:  # a Hub id goes by its last part, too, where only one base ends so
-            ending = [known for known in own if known.rpartition("/")[2] == name]
+            ending = [candidate for candidate in own if candidate.rpartition("/")[2] == name]
             name = ending[0] if len(ending) == 1 else name
         if name not in own:
-            known = ", ".join(["starter", *own])
+            names = ", ".join(["starter", *own])
             raise BaseError(
                 "There is no base “{name}” here.",
                 "Here are: {allowed}. Add others with `bases add`.",
                 name=name,
-                allowed=known,
+                allowed=names,
             )
         return self._entry(name, own[name]["source"], state, own[name].get("prediction_type"))
 
@@ -240,10 +240,10 @@ class BaseShelf:
 
     def _own(self, state: dict[str, Any]) -> dict[str, dict[str, Any]]:
         own = dict(state["bases"])
-        known = {kept["source"] for kept in own.values()}
+        sources = {stored["source"] for stored in own.values()}
         for path in sorted(self.home.bases.glob("*")):
             by_hand = path.suffix.lower() == ".safetensors" or os.path.lexists(path / "model_index.json")
-            if by_hand and not path.name.startswith(".") and str(path) not in known:
+            if by_hand and not path.name.startswith(".") and str(path) not in sources:
                 own.setdefault(plain_name(path), {"source": str(path)})
         return own
 
@@ -299,7 +299,7 @@ class BaseShelf:
         bases, in_use = (state.get(key) if isinstance(state, dict) else None for key in ("bases", "in_use"))
         if not isinstance(bases, dict) or not isinstance(in_use, str):
             return empty, self._damaged("it is no list of bases")
-        whole = {name: kept for name, kept in bases.items() if _is_kept(kept)}
+        whole = {name: stored for name, stored in bases.items() if _is_kept(stored)}
         odd = next((name for name in bases if name not in whole), None)
         problem = None if odd is None else self._damaged(f"at “{clean_text(odd, 80)}”")
         return {"in_use": in_use, "bases": whole}, problem
@@ -318,12 +318,12 @@ class BaseShelf:
         write_text(self._file, json.dumps(state, indent=2))
 
 
-def _is_kept(kept: Any) -> bool:
+def _is_kept(stored: Any) -> bool:
     """Whether a value of the list says where a base is."""
     return (
-        isinstance(kept, dict)
-        and isinstance(kept.get("source"), str)
-        and isinstance(kept.get("prediction_type"), str | None)
+        isinstance(stored, dict)
+        and isinstance(stored.get("source"), str)
+        and isinstance(stored.get("prediction_type"), str | None)
     )
 
 

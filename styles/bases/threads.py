@@ -81,14 +81,14 @@ def use(threads: int) -> None:
 
 
 def _seconds(run: Callable[[], object]) -> float:
-    taken = []
+    seconds = []
     for _ in range(3):
         start = time.perf_counter()
         run()
-        taken.append(time.perf_counter() - start)
-        if taken[-1] > ENOUGH_SECONDS:
+        seconds.append(time.perf_counter() - start)
+        if seconds[-1] > ENOUGH_SECONDS:
             break
-    return min(taken)
+    return min(seconds)
 
 
 @dataclass

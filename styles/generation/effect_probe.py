@@ -158,7 +158,7 @@ def _walk(base: Base, prompts: Sequence[str], seed: int, places: int, cancelled:
     shape = (base.latent_channels, side, side)
     latents = torch.stack([torch.randn(shape, generator=generator) for generator in generators])
     latents = latents.to(base.device) * scheduler.init_noise_sigma
-    found = []
+    effects = []
     for timestep in scheduler.timesteps:
         if cancelled():
             raise Cancelled("Stopped while measuring how strong a style is.")
@@ -166,9 +166,9 @@ def _walk(base: Base, prompts: Sequence[str], seed: int, places: int, cancelled:
         on_device = timestep.to(base.device)
         prediction = _predict(base, inputs, on_device, states, cancelled)
         signal = float(scheduler.alphas_cumprod[int(timestep)]) ** 0.5
-        found.append(ProbePoint(on_device, inputs, prediction, _share(base, latents, prediction, signal)))
+        effects.append(ProbePoint(on_device, inputs, prediction, _share(base, latents, prediction, signal)))
         latents = scheduler.step(prediction, timestep, latents).prev_sample
-    return Probe(base, tuple(prompts), states, tuple(found[1:]))
+    return Probe(base, tuple(prompts), states, tuple(effects[1:]))
 
 
 @torch.no_grad()

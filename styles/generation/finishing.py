@@ -89,8 +89,8 @@ def _unsafe(base: Base, image: Image.Image) -> bool:
 
     inputs = base.feature_extractor([image], return_tensors="pt").pixel_values
     pixels = numpy.asarray(image, dtype=numpy.float32)[None] / 255
-    _, found = base.safety_checker(images=[*pixels], clip_input=inputs.to(base.device, base.dtype))
-    return bool(found[0])
+    _, flagged = base.safety_checker(images=[*pixels], clip_input=inputs.to(base.device, base.dtype))
+    return bool(flagged[0])
 
 
 def _notes(base: Base, order: Order, index: int) -> tuple[str, ...]:

@@ -123,12 +123,12 @@ def fitted_size(
     if width_px and height_px:
         return width_px, height_px
     if width_px:
-        wanted = (float(width_px), width_px / shape)
+        wished = (float(width_px), width_px / shape)
     elif height_px:
-        wanted = (height_px * shape, float(height_px))
+        wished = (height_px * shape, float(height_px))
     else:
-        wanted = (native_px * math.sqrt(shape), native_px / math.sqrt(shape))
-    rounded = [max(multiple_px, round(side / multiple_px) * multiple_px) for side in wanted]
+        wished = (native_px * math.sqrt(shape), native_px / math.sqrt(shape))
+    rounded = [max(multiple_px, round(side / multiple_px) * multiple_px) for side in wished]
     return width_px or rounded[0], height_px or rounded[1]
 
 

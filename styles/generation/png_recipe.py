@@ -170,12 +170,12 @@ def _sampler(settings: dict[str, str], notes: list[str]) -> str:
 
 
 def _tags(prompt: str, hashes: str, notes: list[str]) -> tuple[Blend, tuple[tuple[str, str], ...]]:
-    told = (pair.partition(":") for pair in hashes.split(","))
-    known = {name.strip(): style.strip() for name, _, style in told if style.strip()}
+    pairs = (pair.partition(":") for pair in hashes.split(","))
+    styles = {name.strip(): style.strip() for name, _, style in pairs if style.strip()}
     parts: dict[str, BlendPart] = {}
     names: dict[str, str] = {}
     for name, weight in TAG.findall(prompt)[:100]:
-        style = known.get(name, name)
+        style = styles.get(name, name)
         try:
             part = BlendPart(style, float(weight))
         except (ValueError, BlendError):

@@ -41,13 +41,13 @@ def captioners(home: Home, hub_cache: Path | None = None) -> list[Captioner]:
     `hub_cache` is that cache, None for the one of this machine.
     """
     own = home.root / "captioners"
-    found = [Captioner(folder.name, folder) for folder in sorted(_folders(own)) if is_captioner(folder)]
+    models = [Captioner(folder.name, folder) for folder in sorted(_folders(own)) if is_captioner(folder)]
     for model in sorted(_folders(hub_cache or _hub_cache(), "models--*")):
         name = model.name.removeprefix("models--").replace("--", "/")
         snapshots = [snapshot for snapshot in _folders(model / "snapshots") if is_captioner(snapshot)]
         if snapshots:
-            found.append(Captioner(name, max(snapshots, key=lambda folder: folder.stat().st_mtime)))
-    return found
+            models.append(Captioner(name, max(snapshots, key=lambda folder: folder.stat().st_mtime)))
+    return models
 
 
 def is_captioner(folder: Path) -> bool:

@@ -74,7 +74,7 @@ def collect(paths: Iterable[Path | str]) -> list[Path]:
     A file named directly is kept whatever its ending. Raises PictureError where nothing is found or a folder can't
     be read.
     """
-    found: dict[Path, None] = {}
+    files: dict[Path, None] = {}
     for path in map(Path, paths):
         try:
             kind = path.stat().st_mode
@@ -89,26 +89,26 @@ def collect(paths: Iterable[Path | str]) -> list[Path]:
                 reason=reason,
             ) from error
         if stat.S_ISDIR(kind):
-            found.update(dict.fromkeys(_pictures_in(path)))
+            files.update(dict.fromkeys(_pictures_in(path)))
         elif stat.S_ISREG(kind):
-            found[path] = None
+            files[path] = None
         else:
             raise PictureError(
                 "{path} is not there.", "Check the path; it may be mistyped or on another disk.", path=path
             )
-    if not found:
+    if not files:
         raise PictureError(
             "There are no pictures to learn from.",
             "Give one or more picture files (JPEG, PNG, WebP, TIFF, BMP, HEIC, PSD), or a folder that holds some.",
         )
-    if len(found) > MOST_ARTWORKS:
+    if len(files) > MOST_ARTWORKS:
         raise PictureError(
             "There are {count} pictures.",
             "At most {most_artworks}; 5 to 30 are usual.",
-            count=len(found),
+            count=len(files),
             most_artworks=MOST_ARTWORKS,
         )
-    return list(found)
+    return list(files)
 
 
 def _pictures_in(folder: Path) -> list[Path]:
@@ -123,8 +123,10 @@ def _pictures_in(folder: Path) -> list[Path]:
     files = []
     for where, folders, names in os.walk(folder, onerror=refuse):
         folders[:] = sorted((name for name in folders if not name.startswith(".")), key=_natural)
-        kept = (name for name in names if Path(name).suffix.lower() in SUFFIXES and not name.startswith("."))
-        paths = (Path(where) / name for name in sorted(kept, key=_natural))
+        pictures = (
+            name for name in names if Path(name).suffix.lower() in SUFFIXES and not name.startswith(".")
+        )
+        paths = (Path(where) / name for name in sorted(pictures, key=_natural))
         files += [path for path in paths if path.is_file()]  # a pipe of that name would never end
     return files
 

@@ -106,16 +106,16 @@ def remarks(looks: Sequence[PictureCheck], resolution_px: int, multiple_px: int)
 
 
 def _of_one(look: PictureCheck, frame: Framing) -> list[Remark]:
-    found = []
+    remarks = []
     left, top, right, bottom = frame.box
     enlarged = frame.bucket_px[0] / max(1.0, (right - left) * look.size_px[0])
     if enlarged > ENLARGED:
-        found.append(Remark("small", enlarged))
+        remarks.append(Remark("small", enlarged))
     elif look.sharpness < SOFT:  # a small one is soft by itself, and one word is enough
-        found.append(Remark("soft", look.sharpness))
+        remarks.append(Remark("soft", look.sharpness))
     if frame.lost > LOST:
-        found.append(Remark("cut", frame.lost, sides=right - left < bottom - top))
-    return found
+        remarks.append(Remark("cut", frame.lost, sides=right - left < bottom - top))
+    return remarks
 
 
 def _twin(other: int | None) -> list[Remark]:
@@ -165,13 +165,13 @@ def picture_hash(image: Image) -> int:
 
 def near_twins(hashes: Sequence[int]) -> dict[int, int]:
     """Return, for each picture that resembles an earlier one, the place of that earlier one."""
-    found: dict[int, int] = {}
+    twins: dict[int, int] = {}
     for place, here in enumerate(hashes):
         for earlier in range(place):
             if (here ^ hashes[earlier]).bit_count() <= TWIN_BITS:
-                found[place] = earlier
+                twins[place] = earlier
                 break
-    return found
+    return twins
 
 
 def _grey_at(image: Image, resolution_px: int) -> np.ndarray:

@@ -92,13 +92,13 @@ def _convolution(inputs: int, outputs: int, stride: int = 1) -> nn.Sequential:
 def read(reader: Reader, pictures: np.ndarray) -> dict[str, list[str]]:
     """The names that the reader gives to pictures (N, H, W, 3) uint8, square and of any size, for each of PARTS."""
     device = next(reader.parameters()).device
-    found: dict[str, list[str]] = {part: [] for part in PARTS}
+    labels: dict[str, list[str]] = {part: [] for part in PARTS}
     for first in range(0, len(pictures), 64):
         small = to_input(pictures[first : first + 64])
         answers = reader(torch.from_numpy(small).to(device).permute(0, 3, 1, 2).float() / 127.5 - 1)
         for (part, names), logits in zip(PARTS.items(), answers, strict=True):
-            found[part] += [names[row] for row in logits.argmax(1).tolist()]
-    return found
+            labels[part] += [names[row] for row in logits.argmax(1).tolist()]
+    return labels
 
 
 def to_input(pictures: np.ndarray) -> np.ndarray:
@@ -115,9 +115,9 @@ def to_input(pictures: np.ndarray) -> np.ndarray:
     return ((quarters + 2) // 4).astype(np.uint8)
 
 
-def share_right(found: Sequence[str], truth: Sequence[str]) -> float:
+def share_right(answers: Sequence[str], truth: Sequence[str]) -> float:
     """The share of answers that are right; with no truth at all, nothing is right."""
-    return sum(a == b for a, b in zip(found, truth, strict=True)) / max(1, len(truth))
+    return sum(a == b for a, b in zip(answers, truth, strict=True)) / max(1, len(truth))
 
 
 # --- what it learns from ---------------------------------------------------------------------------------
@@ -249,18 +249,18 @@ def accuracy(reader: Reader, plan: ReaderPlan) -> dict[str, dict[str, float]]:
     result: dict[str, dict[str, float]] = {}
     subjects: dict[str, list[bool]] = {hand: [] for hand in PARTS["hand"]}
     for group, drawn in groups.items():
-        found = read(reader, np.stack([picture for _, _, picture in drawn]))
+        answers = read(reader, np.stack([picture for _, _, picture in drawn]))
         truth = [_row(scene.told, scene.background, hand) for scene, hand, _ in drawn]
         result[group] = {}
         for part, name in enumerate(PARTS):
             pairs = [
                 (answer, PARTS[name][row[part]])
-                for answer, row in zip(found[name], truth, strict=True)
+                for answer, row in zip(answers[name], truth, strict=True)
                 if row[part] != UNKNOWN
             ]
             if pairs:
                 result[group][name] = share_right([a for a, _ in pairs], [b for _, b in pairs])
-        for answer, (scene, hand, _) in zip(found["subject"], drawn, strict=True):
+        for answer, (scene, hand, _) in zip(answers["subject"], drawn, strict=True):
             subjects[hand].append(answer == scene.subjects[0].subject)
     result["subject in hand"] = {hand: float(np.mean(right)) for hand, right in subjects.items() if right}
     return result

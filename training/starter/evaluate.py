@@ -106,17 +106,17 @@ def paint(
 
 def _examine_singles(base: Base, reader: Reader, plan: PaintPlan, grid: Path) -> dict:
     """Single subjects in combinations of subject, colour, background and hand that were never trained."""
-    asked: list[tuple[Scene, str, str]] = [sample(number, exam=True) for number in range(plan.count)]
-    painted = paint(base, [text for _, _, text in asked], list(range(plan.count)), plan)
-    contact_sheet(painted[:64], [text for _, _, text in asked[:64]], columns=8).save(grid)
-    found = read(reader, painted)
+    samples: list[tuple[Scene, str, str]] = [sample(number, exam=True) for number in range(plan.count)]
+    painted = paint(base, [text for _, _, text in samples], list(range(plan.count)), plan)
+    contact_sheet(painted[:64], [text for _, _, text in samples[:64]], columns=8).save(grid)
+    answers = read(reader, painted)
     truth = {
-        "subject": [scene.subjects[0].subject for scene, _, _ in asked],
-        "colour": [scene.subjects[0].colour for scene, _, _ in asked],
-        "background": [scene.background for scene, _, _ in asked],
-        "hand": [hand for _, hand, _ in asked],
+        "subject": [scene.subjects[0].subject for scene, _, _ in samples],
+        "colour": [scene.subjects[0].colour for scene, _, _ in samples],
+        "background": [scene.background for scene, _, _ in samples],
+        "hand": [hand for _, hand, _ in samples],
     }
-    right = {part: [a == b for a, b in zip(found[part], truth[part], strict=True)] for part in PARTS}
+    right = {part: [a == b for a, b in zip(answers[part], truth[part], strict=True)] for part in PARTS}
     result: dict = {part: _mean(right[part]) for part in PARTS}
     result["hands"] = {}
     for hand in HANDS:
@@ -126,7 +126,7 @@ def _examine_singles(base: Base, reader: Reader, plan: PaintPlan, grid: Path) ->
                 part: _mean([right[part][row] for row in rows]) for part in PARTS
             }
     mistakes = {
-        part: Counter(f"{b} read as {a}" for a, b in zip(found[part], truth[part], strict=True) if a != b)
+        part: Counter(f"{b} read as {a}" for a, b in zip(answers[part], truth[part], strict=True) if a != b)
         for part in PARTS
     }
     result["commonest mistakes"] = {part: counts.most_common(8) for part, counts in mistakes.items()}
@@ -135,16 +135,16 @@ def _examine_singles(base: Base, reader: Reader, plan: PaintPlan, grid: Path) ->
 
 def _examine_pairs(base: Base, reader: Reader, plan: PaintPlan) -> dict:
     """Two subjects side by side, read in the left and the right half; beside it how well true drawings are read."""
-    asked = [sample(_PAIR_NUMBERS + number, exam=True, pair_share=1.0) for number in range(plan.pairs)]
-    if not asked:
+    samples = [sample(_PAIR_NUMBERS + number, exam=True, pair_share=1.0) for number in range(plan.pairs)]
+    if not samples:
         return {}
-    painted = paint(base, [text for _, _, text in asked], list(range(plan.pairs)), plan)
+    painted = paint(base, [text for _, _, text in samples], list(range(plan.pairs)), plan)
     drawn = np.stack(
-        [draw(scene, hand, _PAIR_NUMBERS + number) for number, (scene, hand, _) in enumerate(asked)]
+        [draw(scene, hand, _PAIR_NUMBERS + number) for number, (scene, hand, _) in enumerate(samples)]
     )
     return {
-        "painted": _read_pairs(reader, painted, [scene for scene, _, _ in asked]),
-        "drawn": _read_pairs(reader, drawn, [scene for scene, _, _ in asked]),
+        "painted": _read_pairs(reader, painted, [scene for scene, _, _ in samples]),
+        "drawn": _read_pairs(reader, drawn, [scene for scene, _, _ in samples]),
     }
 
 
@@ -154,11 +154,11 @@ def _read_pairs(reader: Reader, pictures: np.ndarray, scenes: list[Scene]) -> di
     subject, colour, both, swapped = [], [], [], []
     for row, scene in enumerate(scenes):
         names = [placed.subject for placed in scene.subjects]
-        found = [side[row][0] for side in sides]
-        subject += [a == b for a, b in zip(found, names, strict=True)]
+        answers = [side[row][0] for side in sides]
+        subject += [a == b for a, b in zip(answers, names, strict=True)]
         colour += [side[row][1] == placed.colour for side, placed in zip(sides, scene.subjects, strict=True)]
-        both.append(found == names)
-        swapped.append(found == names[::-1])
+        both.append(answers == names)
+        swapped.append(answers == names[::-1])
     return {
         "subject": _mean(subject),
         "colour": _mean(colour),
@@ -181,8 +181,8 @@ def _read_half(reader: Reader, pictures: np.ndarray, left: int) -> list[tuple[st
     colours = torch.stack([colour for _, colour in readings])
     surest = subjects.amax(2).argmax(0)  # (N,)
     rows = torch.arange(len(pictures))
-    found = zip(subjects[surest, rows].argmax(1), colours[surest, rows].argmax(1), strict=True)
-    return [(PARTS["subject"][subject], PARTS["colour"][colour]) for subject, colour in found]
+    pairs = zip(subjects[surest, rows].argmax(1), colours[surest, rows].argmax(1), strict=True)
+    return [(PARTS["subject"][subject], PARTS["colour"][colour]) for subject, colour in pairs]
 
 
 # --- does the autoencoder keep what it sees? -------------------------------------------------------------
@@ -295,11 +295,14 @@ def _report(result: dict) -> None:
         print(f"  {hand:27} {shares(row)}  of {row['pictures']}")
     for kind, row in result["pairs"].items():
         print(f"two subjects, {kind:15} " + "  ".join(f"{name} {share:.1%}" for name, share in row.items()))
-    kept = result["autoencoder"]
-    rows = {"mean": kept["mean"], f"worst hand, {kept['worst hand']['hand']}": kept["worst hand"]}
-    rows |= kept["held out"]
-    if "own pictures" in kept:
-        rows["own pictures"] = kept["own pictures"]["mean"]
+    autoencoder = result["autoencoder"]
+    rows = {
+        "mean": autoencoder["mean"],
+        f"worst hand, {autoencoder['worst hand']['hand']}": autoencoder["worst hand"],
+    }
+    rows |= autoencoder["held out"]
+    if "own pictures" in autoencoder:
+        rows["own pictures"] = autoencoder["own pictures"]["mean"]
     for name, row in rows.items():
         print(f"autoencoder: {name:24} {row['psnr_db']:.2f} dB  SSIM {row['ssim']:.3f}")
     print(f"one picture takes {result['seconds for one picture']} s")

@@ -134,8 +134,8 @@ def _work(rank: int, workers: int, state: Path, plan: BuildPlan, device: torch.d
         loss = ((predicted - target).square() * weights).mean()
         if lesson.seen or lesson.named:
             guess = signal * noisy - spread * predicted
-            told = subjects[rows] * ~dropped.view(-1, 1)
-            loss = loss + _unlike(reader, guess, clean, told, signal.flatten(), lesson)
+            subjects_shown = subjects[rows] * ~dropped.view(-1, 1)
+            loss = loss + _unlike(reader, guess, clean, subjects_shown, signal.flatten(), lesson)
         optimizer.zero_grad(set_to_none=True)
         loss.backward()
         nn.utils.clip_grad_norm_(unet.parameters(), 1.0)
@@ -158,7 +158,7 @@ def _optimizer(unet: nn.Module, plan: BuildPlan) -> torch.optim.Optimizer:
 
 
 def _unlike(
-    reader: ShapeReader, guess: Tensor, clean: Tensor, told: Tensor, signal: Tensor, lesson: Lesson
+    reader: ShapeReader, guess: Tensor, clean: Tensor, subjects_shown: Tensor, signal: Tensor, lesson: Lesson
 ) -> Tensor:
     """How unlike the drawing the guess (B, 8, 16, 16) is to the reader, counted by how much there is to guess from."""
     seen = reader.see(guess)
@@ -168,7 +168,7 @@ def _unlike(
         (guessed - drawn).square().mean((1, 2, 3)) / drawn.square().mean()
         for guessed, drawn in zip(seen, true, strict=True)
     ]
-    named = F.cross_entropy(reader.name(seen), told, reduction="none")
+    named = F.cross_entropy(reader.name(seen), subjects_shown, reduction="none")
     together = lesson.seen * torch.stack(away).mean(0) * signal + lesson.named * named * signal.sqrt()
     return together.mean()
 

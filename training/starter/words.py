@@ -45,8 +45,8 @@ class WordReader(nn.Module):
 def _labels(drawn: Drawn) -> list[int]:
     first, second = drawn.subjects[0], drawn.subjects[1] if len(drawn.subjects) > 1 else (None, None)
     hand = drawn.hand if drawn.hand in HANDS else None
-    told = (*first, drawn.background, hand, *second, *TONES.get(drawn.hand, (None, None, None)))
-    return [answers.index(answer) for answers, answer in zip(_QUESTIONS, told, strict=True)]
+    labels = (*first, drawn.background, hand, *second, *TONES.get(drawn.hand, (None, None, None)))
+    return [answers.index(answer) for answers, answer in zip(_QUESTIONS, labels, strict=True)]
 
 
 def train_words(state: Path, plan: BuildPlan, device: torch.device) -> tuple[Any, Any]:

@@ -19,20 +19,20 @@ Question = Callable[[dict[str, Any]], dict[str, Any]]
 
 def blend_questions(studio: Studio) -> list[Question]:
     """What the script create/blends.js asks; the names are its words for them. They raise our errors."""
-    kept = studio.blends
+    blends_of_home = studio.blends
 
     def blends(about: dict[str, Any]) -> dict[str, Any]:
-        found, refused = kept.all()
-        shown = [{"name": saved.name, "words": in_words(studio, saved)} for saved in found]
+        readable, refused = blends_of_home.all()
+        shown = [{"name": saved.name, "words": in_words(studio, saved)} for saved in readable]
         return {"blends": shown, "refused": [one.reason for one in refused]}
 
     def keep_blend(about: dict[str, Any]) -> dict[str, Any]:
         mix = MixForm.from_json(about["mix"])
         names = {row.style: row.name for row in mix.rows}
-        return {"name": kept.save(str(about["name"]), mix.blend, names).stem}
+        return {"name": blends_of_home.save(str(about["name"]), mix.blend, names).stem}
 
     def take_blend(about: dict[str, Any]) -> dict[str, Any]:
-        saved = kept.find(str(about["name"]))
+        saved = blends_of_home.find(str(about["name"]))
         blend = saved.blend
         if len(blend.parts) > MOST_ROWS:
             raise BadInput(
@@ -46,17 +46,17 @@ def blend_questions(studio: Studio) -> list[Question]:
 
     def share_blend(about: dict[str, Any]) -> dict[str, Any]:
         with tempfile.TemporaryDirectory() as folder:
-            file = kept.export(str(about["name"]), Path(folder))
+            file = blends_of_home.export(str(about["name"]), Path(folder))
             return {"file": file.name, "text": file.read_text(encoding="utf-8")}
 
     def bring_blend(about: dict[str, Any]) -> dict[str, Any]:
         with tempfile.TemporaryDirectory() as folder:
             file = Path(folder) / (suggested_name(Path(str(about["file"])).stem) + SUFFIX)
             file.write_bytes(str(about["text"]).encode("utf-8")[: LARGEST + 1])
-            return {"name": kept.bring(file).name}
+            return {"name": blends_of_home.bring(file).name}
 
     def discard_blend(about: dict[str, Any]) -> dict[str, Any]:
-        kept.delete(str(about["name"]))
+        blends_of_home.delete(str(about["name"]))
         return {}
 
     return [blends, keep_blend, take_blend, share_blend, bring_blend, discard_blend]

@@ -27,7 +27,7 @@ def arrivals_door(studio: Studio, page: gr.Blocks, tab: gr.Tab, version: gr.Stat
 
     `version` counts the library's changes, `said` is where the room answers.
     """
-    told = answering(studio, "looking at styles to be imported")
+    answered = answering(studio, "looking at styles to be imported")
     arrivals = Arrivals(studio.library)
     zone = gr.HTML(_zone(), js_on_load=DOOR_JS, elem_id="door", elem_classes="bare")
     with gr.Column(visible=False, elem_classes="section") as waiting:
@@ -48,7 +48,7 @@ def arrivals_door(studio: Studio, page: gr.Blocks, tab: gr.Tab, version: gr.Stat
             gr.update(visible=good > 1), gr.update(visible=len(cards) > 1),
         ]  # fmt: skip
 
-    @told
+    @answered
     def arrive(event: gr.EventData) -> Iterator[list[Any]]:
         files = [(uploaded(one["path"]), str(one["name"])) for one in event.files]
         for name in event.lost:
@@ -69,22 +69,22 @@ def arrivals_door(studio: Studio, page: gr.Blocks, tab: gr.Tab, version: gr.Stat
             return as_markdown(say("{name} is in the library.", name=report.styles[0].name))
         return say("{count} styles are in the library.", count=len(report.styles)) if report.styles else ""
 
-    @told
+    @answered
     def bring(version: int, event: gr.EventData) -> list[Any]:
         report = arrivals.bring(int(event.number))
         return [*now(), words_of(report), version + 1]
 
-    @told
+    @answered
     def bring_them(version: int) -> list[Any]:
         report = arrivals.bring_all()
         return [*now(), words_of(report), version + 1]
 
-    @told
+    @answered
     def leave(event: gr.EventData) -> list[Any]:
         arrivals.leave(int(event.number))
         return [*now(), ""]
 
-    @told
+    @answered
     def leave_them() -> list[Any]:
         arrivals.leave()
         return [*now(), ""]
@@ -94,7 +94,7 @@ def arrivals_door(studio: Studio, page: gr.Blocks, tab: gr.Tab, version: gr.Stat
     offered.leave(leave, None, [*shown, said], **QUIET)
     bring_all.click(bring_them, version, [*shown, said, version], **QUIET)
     leave_all.click(leave_them, None, [*shown, said], **QUIET)
-    tab.select(told(now), None, shown, **QUIET)
+    tab.select(answered(now), None, shown, **QUIET)
 
 
 def _zone() -> str:

@@ -24,7 +24,7 @@ RANKS = ((unsaid("exact"), 0), ("8", 8), ("16", 16), ("32", 32))
 
 def baking(studio: Studio, page: gr.Blocks, tab: gr.Tab, version: gr.State) -> None:
     """Lay out the bakery and connect it; `version` counts the library's changes."""
-    told = answering(studio, "baking styles")
+    answered = answering(studio, "baking styles")
     library = studio.library
     with gr.Accordion(say("Bake styles into one"), open=False):
         gr.Markdown(
@@ -59,34 +59,34 @@ def baking(studio: Studio, page: gr.Blocks, tab: gr.Tab, version: gr.State) -> N
     stops = Stops()
 
     def cards_of(handles: Sequence[str]) -> list[StyleCard]:
-        found = []
+        cards = []
         for handle in handles:
             with suppress(UnknownStyleError, StyleFileError):  # deleted since the page offered it
-                found.append(library.find(handle))
-        return found
+                cards.append(library.find(handle))
+        return cards
 
-    @told
+    @answered
     def offer(handles: list[str] | None) -> Any:
         choices = [(card.name, library.handle(card)) for card in library.cards()]
         here = {handle for _, handle in choices}
         return gr.update(choices=choices, value=[handle for handle in handles or [] if handle in here])
 
-    @told
+    @answered
     def arrange(handles: list[str] | None, before: list[str], *now: float) -> list[Any]:
         cards = cards_of(handles or [])[:MOST_BAKED]
-        here, kept = [library.handle(card) for card in cards], dict(zip(before, now, strict=False))
+        here, weights = [library.handle(card) for card in cards], dict(zip(before, now, strict=False))
         sliders = [
-            gr.update(visible=True, label=card.name, value=kept.get(handle, card.suggested_weight))
+            gr.update(visible=True, label=card.name, value=weights.get(handle, card.suggested_weight))
             for card, handle in zip(cards, here, strict=True)
         ]
         hidden = [gr.update(visible=False)] * (MOST_BAKED - len(cards))
         return [*sliders, *hidden, gr.update(visible=False), here]
 
-    @told
+    @answered
     def bake_it(request: gr.Request, now: int, *values: Any) -> Iterator[list[Any]]:
         yield from baked(studio, stops, str(request.session_hash), now, *values, agreed=False)
 
-    @told
+    @answered
     def bake_anyway(request: gr.Request, now: int, *values: Any) -> Iterator[list[Any]]:
         yield from baked(studio, stops, str(request.session_hash), now, *values, agreed=True)
 
@@ -122,8 +122,8 @@ def baked(
     plan = bake_plan(name, rank=rank or None)
     parts = zip(handles, weights, strict=False)
     order = MixOrder(styles=tuple(StyleOrder(handle, weight) for handle, weight in parts))
-    if not agreed and (told := studio.mix_tools.forbidden(order)):
-        words = "\n\n".join(as_markdown(translated(sentence)) for sentence in told)
+    if not agreed and (obstacle := studio.mix_tools.forbidden(order)):
+        words = "\n\n".join(as_markdown(translated(sentence)) for sentence in obstacle)
         yield [gr.update(visible=True), words, "", now, gr.skip()]
         return
     with stops.begun(page) as cancelled:

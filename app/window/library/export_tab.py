@@ -26,7 +26,7 @@ def export_tab(studio: Studio, open_style: OpenStyle, export: gr.Button, exporte
 
     `exported` stands outside, as a tab that has not been opened has nothing that could be clicked.
     """
-    told = answering(studio, "exporting a style")
+    answered = answering(studio, "exporting a style")
     library = studio.library
     with gr.Tab(say("Share")) as tab:
         with gr.Row():
@@ -51,7 +51,7 @@ def export_tab(studio: Studio, open_style: OpenStyle, export: gr.Button, exporte
         sharing = Sharing(**dict.fromkeys(share, True))
         return ExportOrder(form, sides, sharing, captions=captions, words_apart=apart)
 
-    @told
+    @answered
     def look(handle: str, *values: Any) -> list[Any]:
         if not handle:
             return [gr.skip()] * 3
@@ -65,7 +65,7 @@ def export_tab(studio: Studio, open_style: OpenStyle, export: gr.Button, exporte
             words += " " + say("No captions are known of it.")
         return [words, seen_list(rows), gr.update(visible=bool(style.embeddings) and order.form == "file")]
 
-    @told
+    @answered
     def hand_out(handle: str, *values: Any) -> list[str]:
         style = library.open(handle)
         done = export_style(style, new_export(), order_of(style.id, *values))

@@ -39,7 +39,7 @@ SHELF_JS = script("library/shelf")
 
 def library_room(studio: Studio, page: gr.Blocks, tab: gr.Tab) -> None:
     """Lay out the room and connect it."""
-    told = answering(studio, "looking after the library")
+    answered = answering(studio, "looking after the library")
     library = studio.library
     version, chosen, deleted = gr.State(0), gr.State(""), gr.State("")
     with gr.Row(elem_classes="row-tight answer-row"):
@@ -77,48 +77,48 @@ def library_room(studio: Studio, page: gr.Blocks, tab: gr.Tab) -> None:
         style_page(studio, open_style)
     drawn = [count, tiles, more, lost, unreadable, trash]
 
-    @told
+    @answered
     def draw(words: str, order: str, base: str, most: int) -> list[Any]:
         marks = library.marks()
         look = library.look(words or "", family=base, newest=order != "name")
-        found = look.entries
+        entries = look.entries
         if order == "favourites":
-            found = sorted(found, key=lambda entry: not marks.get(entry.id, Note()).favourite)
-        listed = [_tile(studio, card, marks) for card in cards_of(found[:most])]
+            entries = sorted(entries, key=lambda entry: not marks.get(entry.id, Note()).favourite)
+        listed = [_tile(studio, card, marks) for card in cards_of(entries[:most])]
         names = library.trashed()
         return [
-            _count(len(found), bool(words or base)), f'<ul class="shelf">{"".join(listed)}</ul>' if listed else "",
-            gr.update(visible=len(found) > most),
+            _count(len(entries), bool(words or base)), f'<ul class="shelf">{"".join(listed)}</ul>' if listed else "",
+            gr.update(visible=len(entries) > most),
             gr.update(value=vanished_list(look.vanished), visible=bool(look.vanished)),
             _unreadable(look.unreadable),
             gr.update(choices=names, value=next(iter(names), None)),
         ]  # fmt: skip
 
-    @told
+    @answered
     def open_it(event: gr.EventData) -> list[Any]:
         return [*opened(event.style), "", gr.update(visible=False)]
 
-    @told
+    @answered
     def star(now: int, event: gr.EventData) -> int:
         library.mark(event.style, favourite=bool(event.on))
         return now + 1
 
-    @told
+    @answered
     def bring_back(name: str | None, now: int) -> list[Any]:
         if not name:
             raise BadInput("The trash is empty.")
         card = library.restore(name)
         return [as_markdown(say("{name} is back.", name=card.name)), gr.update(visible=False), now + 1]
 
-    @told
+    @answered
     def forget_them(now: int) -> int:
         library.forget_vanished()
         return now + 1
 
-    asked = [search, sort, family, shown]
+    query = [search, sort, family, shown]
     visits = [tab.select, version.change, shown.change]
-    gr.on([*visits, sort.change, family.change], draw, asked, drawn, **QUIET)
-    search.change(draw, asked, drawn, trigger_mode="always_last", **QUIET)
+    gr.on([*visits, sort.change, family.change], draw, query, drawn, **QUIET)
+    search.change(draw, query, drawn, trigger_mode="always_last", **QUIET)
     more.click(lambda most: most + SHOWN_TILES, shown, shown, **QUIET)
     tiles.opened(open_it, None, [*open_style.places, said, undo], **QUIET)
     tiles.starred(star, version, version, **QUIET)
@@ -133,9 +133,9 @@ def _tile(studio: Studio, card: StyleCard, marks: dict[str, Note]) -> str:
     return style_tile(pictured, studio.library.handle(card), mark.favourite, mark.tags)
 
 
-def _count(found: int, narrowed: bool) -> str:
-    if found:
-        return say_count(found, "1 style", "{count} styles")
+def _count(count: int, narrowed: bool) -> str:
+    if count:
+        return say_count(count, "1 style", "{count} styles")
     return say("No style matches.") if narrowed else say("No style here yet. Train one, or import one.")
 
 

@@ -28,7 +28,7 @@ LICENCES = ("CC0-1.0", "CC-BY-4.0", "CC-BY-SA-4.0", "CC-BY-NC-4.0", "CC-BY-ND-4.
 
 def style_page(studio: Studio, open_style: OpenStyle) -> None:
     """Lay out the page inside the column that is being built, and connect it."""
-    told = answering(studio, "looking after a style")
+    answered = answering(studio, "looking after a style")
     library = studio.library
     back = gr.Button(say("All styles"), size="sm", elem_classes="back")
     with gr.Row(equal_height=False):
@@ -91,7 +91,7 @@ def style_page(studio: Studio, open_style: OpenStyle) -> None:
     fields = [name, *card_fields, own_tags, note]
     shown = [head, favourite, paint, fixed, *fields, facts, report]
 
-    @told
+    @answered
     def fill(handle: str) -> list[Any]:
         if not handle:
             return [gr.skip()] * len(shown)
@@ -110,34 +110,36 @@ def style_page(studio: Studio, open_style: OpenStyle) -> None:
             gr.update(visible=False),
         ]  # fmt: skip
 
-    @told
+    @answered
     def glance(handle: str) -> list[Any]:
         """What a change of the library may have changed; what is typed and not saved yet stays."""
         head_now, favourite_now, paint_now, *_, facts_now, _ = fill(handle)
         return [head_now, favourite_now, paint_now, facts_now]
 
-    @told
+    @answered
     def keep(handle: str, version: int, *values: Any) -> list[Any]:
         card = library.find(handle)
-        wanted = dict(zip(("name", *CARD), values, strict=False))
-        wanted["tags"] = _listed(wanted["tags"])
-        wanted["suggested_weight"] = 1.0 if wanted["suggested_weight"] is None else wanted["suggested_weight"]
+        card_changes = dict(zip(("name", *CARD), values, strict=False))
+        card_changes["tags"] = _listed(card_changes["tags"])
+        card_changes["suggested_weight"] = (
+            1.0 if card_changes["suggested_weight"] is None else card_changes["suggested_weight"]
+        )
         library.mark(handle, tags=_listed(values[-2]), note=values[-1] or "")
         if not handle.startswith(BUNDLED):
-            texts = {field: "" if wanted[field] is None else wanted[field] for field in CARD}
+            texts = {field: "" if card_changes[field] is None else card_changes[field] for field in CARD}
             changes = {field: value for field, value in texts.items() if value != getattr(card, field)}
             if changes:
                 library.edit(handle, **changes)
-            if wanted["name"] != card.name:
-                card = library.rename(handle, wanted["name"])
+            if card_changes["name"] != card.name:
+                card = library.rename(handle, card_changes["name"])
         return [as_markdown(say("{name} is saved.", name=card.name)), version + 1, library.handle(card)]
 
-    @told
+    @answered
     def star(handle: str, on: bool, version: int) -> int:
         library.mark(handle, favourite=on)
         return version + 1
 
-    @told
+    @answered
     def throw_away(handle: str, version: int) -> list[Any]:
         name = library.find(handle).name
         library.delete(handle)
@@ -150,13 +152,13 @@ def style_page(studio: Studio, open_style: OpenStyle) -> None:
             version + 1,
         ]
 
-    @told
+    @answered
     def paint_it(handle: str, version: int) -> Iterator[list[Any]]:
         yield [say("Painting a picture for its card."), gr.skip()]
         card = studio.picture_card(handle)
         yield [as_markdown(say("{name} has a picture now.", name=card.name)), version + 1]
 
-    @told
+    @answered
     def look_at_file(handle: str) -> Any:
         path = library.find(handle).path
         return gr.update(value=verified_words(verify(Path(path or ""))), visible=True)

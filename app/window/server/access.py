@@ -86,14 +86,14 @@ class Access:
 
     def _shows_key(self, scope: Any) -> bool:
         """Whether the key is in the header or in the cookie."""
-        wanted = cookie_name(self.key)
+        own_cookie = cookie_name(self.key)
         for name, value in scope["headers"]:
             text = value.decode("latin-1")
             if name == HEADER.encode("ascii") and same(text.strip(), self.key):
                 return True
             if name == b"cookie":
                 pairs = (part.strip().partition("=") for part in text.split(";"))
-                if any(one == wanted and same(given, self.key) for one, _, given in pairs):
+                if any(one == own_cookie and same(given, self.key) for one, _, given in pairs):
                     return True
         return False
 
@@ -127,13 +127,13 @@ class Access:
             await refuse(scope, send, title, words, status=status, headers=(wait,))
             return
         words = say("It was chosen in the settings of Atelier, on the computer where it runs.")
-        asked = (b"www-authenticate", b'Basic realm="Atelier", charset="UTF-8"')
-        await refuse(scope, send, title, words, status=HTTPStatus.UNAUTHORIZED, headers=(asked,))
+        header = (b"www-authenticate", b'Basic realm="Atelier", charset="UTF-8"')
+        await refuse(scope, send, title, words, status=HTTPStatus.UNAUTHORIZED, headers=(header,))
 
 
-def same(given: str, wanted: str) -> bool:
+def same(given: str, secret: str) -> bool:
     """Compare two texts in a time that says nothing of where they differ."""
-    return hmac.compare_digest(given.encode("utf-8", "replace"), wanted.encode("utf-8"))
+    return hmac.compare_digest(given.encode("utf-8", "replace"), secret.encode("utf-8"))
 
 
 def cookie_name(key: str) -> str:

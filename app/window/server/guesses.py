@@ -32,9 +32,9 @@ class Guesses:
     """Compares passwords with the kept one, `kept` as `app.password` has it; `log` is told of each wrong one."""
 
     def __init__(
-        self, kept: str, log: Callable[[str], object], clock: Callable[[], float] = time.monotonic
+        self, stored: str, log: Callable[[str], object], clock: Callable[[], float] = time.monotonic
     ) -> None:
-        self.kept = kept
+        self.kept = stored
         self.log = log
         self.clock = clock
         self.tries: OrderedDict[str, Tries] = OrderedDict()

@@ -80,19 +80,19 @@ def own_names() -> list[str]:
 
 def own_addresses() -> list[str]:
     """The addresses (IPv4) of this machine in its networks, the one it would use to get out first."""
-    found = []
+    addresses = []
     with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as probe:
         try:
             probe.connect(("192.0.2.1", 9))  # an address for documentation; nothing is sent
-            found.append(str(probe.getsockname()[0]))
+            addresses.append(str(probe.getsockname()[0]))
         except OSError:
             pass  # in no network
     try:
-        told = socket.getaddrinfo(socket.gethostname(), None, socket.AF_INET)
-        found += [str(address[4][0]) for address in told]
+        answers = socket.getaddrinfo(socket.gethostname(), None, socket.AF_INET)
+        addresses += [str(address[4][0]) for address in answers]
     except OSError:
         pass  # a machine whose name nobody knows
-    return [address for address in dict.fromkeys(found) if not ipaddress.ip_address(address).is_loopback]
+    return [address for address in dict.fromkeys(addresses) if not ipaddress.ip_address(address).is_loopback]
 
 
 class Headers:
@@ -134,9 +134,9 @@ class SpokenPage:
             if message.get("more_body"):
                 return
             page = in_language(bytes(body))
-            kept = [(name, value) for name, value in start[0]["headers"] if name != b"content-length"]
+            headers = [(name, value) for name, value in start[0]["headers"] if name != b"content-length"]
             length = (b"content-length", str(len(page)).encode("ascii"))
-            await send(start[0] | {"headers": [*kept, length]})
+            await send(start[0] | {"headers": [*headers, length]})
             await send({"type": "http.response.body", "body": page})
 
         await self.app(scope, receive, rewritten)
@@ -145,6 +145,6 @@ class SpokenPage:
 def in_language(page: bytes) -> bytes:
     """The page with our language for a screen reader, and for gradio, which asks the browser for it; and loading.js."""
     ours = language()
-    told = f"<script>Object.defineProperty(navigator,'language',{{get:()=>'{ours}'}});{script('loading')}</script>"
+    script_tag = f"<script>Object.defineProperty(navigator,'language',{{get:()=>'{ours}'}});{script('loading')}</script>"
     page = page.replace(b'lang="en"', f'lang="{ours}"'.encode("ascii"), 1)
-    return page.replace(b"<head>", b"<head>" + told.encode("ascii"), 1)
+    return page.replace(b"<head>", b"<head>" + script_tag.encode("ascii"), 1)

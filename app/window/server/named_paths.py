@@ -56,22 +56,22 @@ def whole_path(text: str) -> Path:
     return path
 
 
-def base_named(studio: Studio, wanted: str) -> str:
+def base_named(studio: Studio, base: str) -> str:
     """A base to paint with or train on; raises BadInput."""
-    name = wanted.strip()
+    name = base.strip()
     if name and not asks_here():
         listed = {name for entry in studio.shelf.list() for name in (entry.name, entry.source)}
         if name not in listed:
             raise _not_listed(name)
-    return wanted
+    return base
 
 
-def base_to_add(wanted: str) -> str:
+def base_to_add(base: str) -> str:
     """A base to put on the list: another device may fetch one from the Hub, and name no path; raises BadInput."""
-    name = wanted.strip()
+    name = base.strip()
     if not asks_here() and (not HUB_ID.fullmatch(name) or Path(name).exists()):
         raise _not_listed(name)
-    return wanted
+    return base
 
 
 def _not_listed(name: str) -> BadInput:

@@ -176,15 +176,15 @@ def _tell_launcher(studio: Studio, port: int) -> None:
         print(say_error(error), file=sys.stderr, flush=True)
 
 
-def _free_port(wanted: int | None, address: str) -> int:
-    if wanted is not None:
-        if not _is_free(wanted, address):
+def _free_port(chosen: int | None, address: str) -> int:
+    if chosen is not None:
+        if not _is_free(chosen, address):
             raise BadInput(
                 "Port {port} is in use by another program.",
                 "Choose another --port, or none: a free one is found.",
-                port=wanted,
+                port=chosen,
             )
-        return wanted
+        return chosen
     for port in range(FIRST_PORT, FIRST_PORT + PORTS_TRIED):
         if _is_free(port, address):
             return port

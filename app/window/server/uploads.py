@@ -30,10 +30,10 @@ UNUSED_SECONDS = 86400  # what is older goes where there is no room else
 
 def uploaded(path: object) -> Path:
     """A path that a page names, which must be one of its uploads; raises BadInput."""
-    found = Path(str(path)).resolve()
-    if not found.is_relative_to(Path(get_upload_folder()).resolve()) or not found.is_file():
+    file = Path(str(path)).resolve()
+    if not file.is_relative_to(Path(get_upload_folder()).resolve()) or not file.is_file():
         raise BadInput("This file was not uploaded.", "Drop it again.")
-    return found
+    return file
 
 
 class Room:

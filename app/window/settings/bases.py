@@ -31,7 +31,7 @@ TITLES = {
 
 def bases_section(studio: Studio, tab: gr.Tab) -> gr.State:
     """Lay out the shelf and the ways to add to it; returns a count of its changes."""
-    told = answering(studio, "adding a base")
+    answered = answering(studio, "adding a base")
     version, listed = gr.State(0), gr.State("")
     gr.Markdown(
         say(
@@ -70,7 +70,7 @@ def bases_section(studio: Studio, tab: gr.Tab) -> gr.State:
         # Not while the page loads: Gradio adds the buttons' handlers to the ones that it goes through for other answers.
         # And only when there is another list: a click on a button of the drawing before would be lost.
         @gr.render(inputs=[listed], triggers=[listed.change], show_progress="hidden")
-        @told
+        @answered
         def draw(now: str) -> None:
             for entry in studio.shelf.list():
                 with gr.Column(min_width=260, elem_classes="card"):
@@ -84,7 +84,7 @@ def bases_section(studio: Studio, tab: gr.Tab) -> gr.State:
                 say("Get it ({size} GB)", size=f"{entry.size_gb:g}"), variant="primary", size="sm"
             )
 
-            @told
+            @answered
             def fetched(now: int, progress: gr.Progress = gr.Progress()) -> list[Any]:  # noqa: B008
                 return get(name, "", now, progress)
 
@@ -93,10 +93,10 @@ def bases_section(studio: Studio, tab: gr.Tab) -> gr.State:
         with gr.Row(elem_classes="row-tight"):
             if not entry.in_use and not entry.problem:
                 use = gr.Button(say("Use it"), size="sm")
-                use.click(told(lambda now: taken(name, now)), version, [said, version], **QUIET)
+                use.click(answered(lambda now: taken(name, now)), version, [said, version], **QUIET)
             if name != "starter":
                 drop = gr.Button(say("Remove"), size="sm", variant="stop")
-                drop.click(told(lambda now: dropped(name, now)), version, [said, version], **QUIET)
+                drop.click(answered(lambda now: dropped(name, now)), version, [said, version], **QUIET)
 
     def taken(name: str, now: int) -> list[Any]:
         studio.shelf.use(name)
@@ -108,7 +108,7 @@ def bases_section(studio: Studio, tab: gr.Tab) -> gr.State:
                     "are.", name=name)  # fmt: skip
         return [as_markdown(words), now + 1]
 
-    @told
+    @answered
     def add_one(
         wanted: str,
         type_told: str,
@@ -117,7 +117,7 @@ def bases_section(studio: Studio, tab: gr.Tab) -> gr.State:
     ) -> list[Any]:
         return [*get(wanted or "", type_told, now, progress), ""]
 
-    gr.on([tab.select, version.change], told(lambda: str(studio.shelf.list())), None, listed, **QUIET)
+    gr.on([tab.select, version.change], answered(lambda: str(studio.shelf.list())), None, listed, **QUIET)
     gr.on([add.click, source.submit], add_one, [source, predicts, version], [said, version, source],
           api_visibility="private")  # fmt: skip
     return version
@@ -162,11 +162,9 @@ def badge_words(entry: BaseEntry) -> str:
 
 def licence_line(entry: BaseEntry) -> str:
     """The licence with a link to its words, where it is known."""
-    known = next((base for base in RECOMMENDED if base.hub_id == entry.name), None)
-    if known is None:
+    recommended = next((base for base in RECOMMENDED if base.hub_id == entry.name), None)
+    if recommended is None:
         return ""
-    link = (
-        f'<a href="{escape(known.licence_url)}" target="_blank" rel="noreferrer">{escape(known.licence)}</a>'
-    )
-    told = say("Licence") if entry.installed else say("By getting it you accept its licence")
-    return f"<p>{escape(told)}: {link}</p>"
+    link = f'<a href="{escape(recommended.licence_url)}" target="_blank" rel="noreferrer">{escape(recommended.licence)}</a>'
+    label = say("Licence") if entry.installed else say("By getting it you accept its licence")
+    return f"<p>{escape(label)}: {link}</p>"

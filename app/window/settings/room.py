@@ -43,7 +43,7 @@ def settings_room(studio: Studio, page: gr.Blocks, tab: gr.Tab) -> gr.State:
 
 def machine_section(studio: Studio, tab: gr.Tab) -> None:
     """What there is, in plain words, and what of it to use."""
-    told = answering(studio, "looking at the machine")
+    answered = answering(studio, "looking at the machine")
     settings = studio.settings
     with gr.Row(equal_height=False):
         with gr.Column(min_width=340, elem_classes="card"):
@@ -78,16 +78,16 @@ def machine_section(studio: Studio, tab: gr.Tab) -> None:
                     list(PRECISIONS), value=settings.precision, label=say("Precision of painting"),
                     info=say("auto: the fastest one that the device has; fp32 where pictures come out black"),
                 )  # fmt: skip
-            kept = gr.Markdown("", elem_classes="said")
+            outcome = gr.Markdown("", elem_classes="said")
 
-    @told
+    @answered
     def look() -> list[Any]:
         machine, now = look_at(studio), studio.settings
         lines = "\n".join(f"- {as_markdown(line)}" for line in machine.words())
         kept_now = [now.low_memory, now.idle_work, now.safety_checker, now.device, now.precision]
         return [lines, facts_table(machine.rows()), *kept_now]
 
-    @told
+    @answered
     def change(low_memory: bool, idle_work: bool, checker: bool, wanted: str, exactness: str) -> str:
         studio.change_settings(
             low_memory=low_memory, idle_work=idle_work, safety_checker=checker, device=wanted, precision=exactness
@@ -96,12 +96,12 @@ def machine_section(studio: Studio, tab: gr.Tab) -> None:
 
     switches = [low, idle, safety, device, precision]
     gr.on([tab.select, again.click], look, None, [words, numbers, *switches], **ASKED)
-    gr.on([switch.input for switch in switches], change, switches, kept, **QUIET)
+    gr.on([switch.input for switch in switches], change, switches, outcome, **QUIET)
 
 
 def files_section(studio: Studio, tab: gr.Tab) -> None:
     """Where everything lies, how much room it takes, and what can go."""
-    told = answering(studio, "looking after the disk")
+    answered = answering(studio, "looking after the disk")
     with gr.Row(equal_height=False):
         with gr.Column(min_width=340, elem_classes="card"):
             gr.Markdown("### " + say("Your data folder"))
@@ -135,7 +135,7 @@ def files_section(studio: Studio, tab: gr.Tab) -> None:
                 with gr.Row(elem_classes="row-tight"):
                     yes = gr.Button(say("Delete for good"), variant="stop")
                     no = gr.Button(say("Keep it"))
-            asked = gr.State("")
+            pending = gr.State("")
 
     def shown() -> list[Any]:
         now = disk_use(studio.home)
@@ -156,23 +156,23 @@ def files_section(studio: Studio, tab: gr.Tab) -> None:
                        size=size_words(now.trash))  # fmt: skip
         return [what, gr.update(visible=True), text, ""]
 
-    @told
+    @answered
     def delete(what: str) -> list[Any]:
         freed = clear_copies(studio.home) if what == "copies" else empty_trash(studio.home)
         words = say("{size} are free again.", size=size_words(freed))
         return [words, gr.update(visible=False), *shown()]
 
     table = [use, tidy, empty]
-    tab.select(told(shown), None, table, **ASKED)
+    tab.select(answered(shown), None, table, **ASKED)
     for button, what in ((tidy, "copies"), (empty, "trash")):
-        button.click(told(lambda what=what: ask(what)), None, [asked, sure, question, said], **QUIET)
-    yes.click(delete, asked, [said, sure, *table], **ASKED)
+        button.click(answered(lambda what=what: ask(what)), None, [pending, sure, question, said], **QUIET)
+    yes.click(delete, pending, [said, sure, *table], **ASKED)
     no.click(lambda: gr.update(visible=False), None, sure, **QUIET)
 
 
 def access_section(studio: Studio, page: gr.Blocks) -> None:
     """Which language is spoken, and who else may use the window."""
-    told = answering(studio, "changing the settings")
+    answered = answering(studio, "changing the settings")
     settings = studio.settings
     with gr.Row(equal_height=False):
         with gr.Column(min_width=340, elem_classes="card"):
@@ -201,21 +201,21 @@ def access_section(studio: Studio, page: gr.Blocks) -> None:
             keep = gr.Button(say("Keep this"), elem_classes="fit")
             door = gr.Markdown("", elem_classes="said")
 
-    @told
-    def speak_from_now(wanted: str) -> str:
-        studio.change_settings(language=wanted)
+    @answered
+    def speak_from_now(language: str) -> str:
+        studio.change_settings(language=language)
         return say("Kept. It is spoken from the next start of Atelier on.")
 
-    @told
-    def change(wanted: bool, typed: str) -> list[Any]:
-        kept = passwords.hashed(typed) if typed else studio.settings.password
-        studio.change_settings(shared=wanted, password=kept)
+    @answered
+    def change(allowed: bool, typed: str) -> list[Any]:
+        stored = passwords.hashed(typed) if typed else studio.settings.password
+        studio.change_settings(shared=allowed, password=stored)
         return [door_words(studio), ""]
 
     language.input(speak_from_now, language, spoken, **QUIET)
     gr.on([keep.click, password.submit], change, [shared, password], [door, password], **ASKED)
 
-    @told
+    @answered
     def as_kept() -> list[Any]:
         now = studio.settings
         return [now.language, now.shared, door_words(studio) if now.shared else ""]
@@ -237,7 +237,7 @@ def door_words(studio: Studio) -> str:
 
 def about_section(studio: Studio, tab: gr.Tab) -> None:
     """What to do when something went wrong, how to update, and what Atelier is made of."""
-    told = answering(studio, "writing the report")
+    answered = answering(studio, "writing the report")
     with gr.Row(equal_height=False):
         with gr.Column(min_width=340, elem_classes="card"):
             gr.Markdown("### " + say("When something went wrong"))
@@ -276,11 +276,11 @@ def about_section(studio: Studio, tab: gr.Tab) -> None:
             with gr.Accordion(say("Built on"), open=False):
                 parts = gr.HTML()
 
-    @told
+    @answered
     def write() -> Any:
         return gr.update(value=report(studio), visible=True)
 
-    @told
+    @answered
     def shown() -> list[Any]:
         newest = newest_log(studio.home)
         words = say("Nothing has gone wrong yet: there is no log.")
@@ -289,7 +289,7 @@ def about_section(studio: Studio, tab: gr.Tab) -> None:
         return [words, facts_table([(escape(name), licence) for name, licence in libraries()])]
 
     make.click(write, None, text, **ASKED)
-    tour.click(told(lambda: bring_back_tour(studio)), None, None, **QUIET).success(
+    tour.click(answered(lambda: bring_back_tour(studio)), None, None, **QUIET).success(
         None, None, None, js=RELOAD
     )
     tab.select(shown, None, [log, parts], **QUIET)

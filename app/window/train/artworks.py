@@ -32,7 +32,7 @@ class Artworks:
 
 def artworks_section(studio: Studio, page: gr.Blocks, tab: gr.Tab, news: News) -> Artworks:
     """Lay out the door, the cards and what is done with all captions, and connect them."""
-    told, draft, captioning = (
+    answered, draft, captioning = (
         answering(studio, "looking at artworks"),
         studio.preparation.draft,
         studio.preparation.captioning,
@@ -69,9 +69,9 @@ def artworks_section(studio: Studio, page: gr.Blocks, tab: gr.Tab, news: News) -
             change(*values)
             return draw()
 
-        return told(handler)
+        return answered(handler)
 
-    @told
+    @answered
     def arrive(event: gr.EventData) -> Iterator[list[Any]]:
         folders = [[uploaded(path) for path in folder] for folder in event.folders]
         given, done, form = [path for folder in folders for path in folder], Added(), form_of(draft.form())
@@ -85,21 +85,21 @@ def artworks_section(studio: Studio, page: gr.Blocks, tab: gr.Tab, news: News) -
             path.unlink(missing_ok=True)
         yield [added_said(done), *draw()]
 
-    @told
+    @answered
     def rewrite(event: gr.EventData) -> tuple[int, Described]:
         draft.caption(event.name, event.text)
         return draft.version, captioning.progress  # the page shows it already
 
-    @told
+    @answered
     def take_out(event: gr.EventData) -> list[Any]:
         draft.remove(event.name)
         return draw()
 
-    @told
-    def look(known: tuple[int, Described]) -> list[Any]:
-        return [gr.skip()] * len(drawn) if known == (draft.version, captioning.progress) else draw()
+    @answered
+    def look(before: tuple[int, Described]) -> list[Any]:
+        return [gr.skip()] * len(drawn) if before == (draft.version, captioning.progress) else draw()
 
-    tab.select(told(draw), None, drawn, **QUIET)
+    tab.select(answered(draw), None, drawn, **QUIET)
     news.add("artworks", lambda: (draft.version, captioning.progress))
     listener("artworks").told(look, seen, drawn, **QUIET)
     door.arrived(arrive, None, [refused, *drawn], **QUIET)
@@ -112,7 +112,7 @@ def artworks_section(studio: Studio, page: gr.Blocks, tab: gr.Tab, news: News) -
     none.click(changing(lambda: draft.caption_all("")), None, drawn, **QUIET)
     describe.click(changing(captioning.start), None, drawn, **QUIET)
     stop.click(changing(captioning.stop), None, drawn, concurrency_limit=None, **QUIET)
-    return Artworks(told(draw), drawn)
+    return Artworks(answered(draw), drawn)
 
 
 def _drawn(studio: Studio) -> list[Any]:

@@ -52,7 +52,7 @@ def watch_section(
     news: News,
 ) -> None:
     """Lay out the running training, its previews, the queue and the list of all, and connect them."""
-    told = answering(studio, "training")
+    answered = answering(studio, "training")
     watch = gr.State(Watch())
     with gr.Column(elem_classes="card watch"):
         card = gr.HTML(no_training())
@@ -67,39 +67,39 @@ def watch_section(
     made = gr.Textbox(visible=False)  # the id of the style to paint with
     shown = [watch, card, strip, pause, stop, resume, create, queue, jobs, start, answer]
 
-    @told
+    @answered
     def look(seen: Watch) -> list[Any]:
         return _look(studio, seen)
 
-    @told
+    @answered
     def show_all() -> list[Any]:
         return _look(studio, Watch())
 
-    @told
+    @answered
     def choose(job_id: str) -> list[Any]:
         return _look(studio, Watch(job_id, chosen=True))
 
-    @told
+    @answered
     def request_pause(seen: Watch) -> list[Any]:
         studio.pause_training(seen.job_id)
         return _look(studio, seen)
 
-    @told
+    @answered
     def request_stop(seen: Watch) -> list[Any]:
         studio.stop_training(seen.job_id)
         return _look(studio, seen)
 
-    @told
+    @answered
     def go_on(seen: Watch) -> list[Any]:
         studio.resume_training(seen.job_id)
         return _look(studio, Watch(seen.job_id))
 
-    @told
+    @answered
     def keep(seen: Watch, event: gr.EventData) -> list[Any]:
         studio.trainings.keep(seen.job_id, int(event.step))
         return _look(studio, seen)
 
-    @told
+    @answered
     def change_queue(seen: Watch, event: gr.EventData) -> list[Any]:
         match event.do:
             case "sooner":
@@ -126,7 +126,7 @@ def watch_section(
     pause.click(request_pause, watch, shown, concurrency_limit=None, **asking)
     stop.click(request_stop, watch, shown, concurrency_limit=None, **asking)
     resume.click(go_on, watch, shown, **asking)
-    create.click(told(lambda seen: seen.progress.finished.style_id), watch, made, **QUIET).success(
+    create.click(answered(lambda seen: seen.progress.finished.style_id), watch, made, **QUIET).success(
         None, made, None, js=PAINT
     )
     strip.asked(keep, watch, shown, **asking)
@@ -183,7 +183,7 @@ def _watched(studio: Studio, seen: Watch) -> tuple[Job | None, Watch]:
         return None, now
     before = seen if seen.job_id == job.folder.name else Watch()
     progress, offset, state = trainings.look(job, before.progress, before.offset)
-    asked = job.requested() if state == "running" else None
+    request = job.requested() if state == "running" else None
     return job, replace(
         now,
         job_id=job.folder.name,
@@ -191,7 +191,7 @@ def _watched(studio: Studio, seen: Watch) -> tuple[Job | None, Watch]:
         offset=offset,
         progress=progress,
         state=state,
-        asked=asked,
+        asked=request,
     )
 
 
@@ -208,8 +208,8 @@ def _strip_and_buttons(job: Job | None, seen: Watch, now: Watch, turned: bool) -
     strip: Any = gr.skip()
     if turned or finished != seen.progress.finished or now.progress.previews != seen.progress.previews:
         offered = choices(job) if job and made and not leaving else []
-        kept = finished.step if finished and made else None
-        strip = film(job, now.progress.previews, offered, kept) if job else ""
+        current = finished.step if finished and made else None
+        strip = film(job, now.progress.previews, offered, current) if job else ""
     if not turned:
         return [strip, *[gr.skip()] * 4]
     running = now.state == "running" and now.asked is None and not leaving
