@@ -9,21 +9,8 @@ from typing import Any
 
 from app.create.mix_orders import MixOrder, SheetOrder, StyleOrder
 from styles.errors import BadInput, BlendError, PromptError
-from styles.generation.recipe import (
-    MAX_GUIDANCE,
-    MAX_PICTURES,
-    MAX_SCALE,
-    MAX_SIDE_PX,
-    MAX_STEPS,
-    MIN_SIDE_PX,
-    SAMPLERS,
-    Recipe,
-)
-from styles.mixing.blend import MAX_SEED
-
-DEFAULT_STEPS = 20
-DEFAULT_SAMPLER = SAMPLERS[0]
-SIDE_STEP_PX = 8
+from styles.generation.recipe import Recipe
+from styles.generation.settings import PassSettings, PictureSettings
 
 
 @dataclass(frozen=True)
@@ -34,103 +21,44 @@ class PictureOrder:
     """
 
     prompt: str
-    negative: str = ""
+    settings: PictureSettings = field(default_factory=PictureSettings)
+    passes: PassSettings = field(default_factory=PassSettings)
+    # A picture to start from.
+    image: Path | None = None
     # (style name or id, weight; None: the one its card suggests)
     weights: tuple[tuple[str, float | None], ...] = ()
-    base: str = ""  # a base's name, folder or file; empty: the one in use
-    seed: int | None = None  # of the first picture, the next ones count up; None: drawn
-    count: int = 1
-    steps: int | None = None
-    guidance: float | None = None
-    sampler: str | None = None
-    width_px: int | None = None
-    height_px: int | None = None
-    add_triggers: bool = True  # put the trigger word of each style with a positive weight into the prompt
-    left_out: frozenset[str] = frozenset()  # ids of styles whose trigger words stay out all the same
+    # Put the trigger word of each style with a positive weight into the prompt, but for the styles of these ids.
+    add_triggers: bool = True
+    left_out: frozenset[str] = frozenset()
     mix: MixOrder = field(default_factory=MixOrder)
-    sheet: SheetOrder | None = None  # several pictures of one seed, that differ by the weights alone
-    image: Path | None = None  # a picture to start from
-    denoise: float | None = None  # 0..1, how far to go from it
-    second_pass: float | None = None  # paint again at so many times the width and height
-    second_denoise: float | None = None  # 0..1, how far the second pass goes from the first
-    agreed: bool = False  # paint it however long it takes; else a size far beyond the base's is asked about
-    bearable: bool = False  # no larger than is painted without being asked about, whatever the size
-    like: Recipe | None = None  # the recipe that it changes, if it does; what it can't keep of that is said
+    # Several pictures of one seed, that differ by the weights alone.
+    sheet: SheetOrder | None = None
+    # Paint it however long it takes; else a size far beyond the base's is asked about.
+    agreed: bool = False
+    # No larger than is painted without being asked about, whatever the size.
+    bearable: bool = False
+    # The recipe that it changes, if it does; what it can't keep of that is said.
+    like: Recipe | None = None
 
     def __post_init__(self) -> None:
-        if "\0" in self.prompt + self.negative:
+        if "\0" in self.prompt + self.settings.negative:
             raise PromptError("The prompt contains a zero byte.", hint="Type the prompt as plain text.")
         if self.weights and self.mix.styles:
             raise BlendError("The styles are given twice.", "Give them once, in the mix or as weights.")
         _ = self.whole_mix  # each weight is checked
-        _check_whole("count", self.count, 1, MAX_PICTURES)
-        _check_whole("steps", self.steps, 1, MAX_STEPS)
-        _check_whole("seed", self.seed, 0, MAX_SEED)
-        if self.sampler is not None and self.sampler not in SAMPLERS:
-            raise BadInput(
-                "There is no sampler “{sampler}”.",
-                hint="Choose one of: {samplers}.",
-                sampler=self.sampler,
-                samplers=", ".join(SAMPLERS),
-            )
-        if self.guidance is not None and not 0 <= self.guidance <= MAX_GUIDANCE:
-            raise BadInput(
-                "The guidance is {guidance}.",
-                hint="It is a number from 0 to {max_guidance:g}.",
-                guidance=self.guidance,
-                max_guidance=MAX_GUIDANCE,
-            )
-        for side, length in (("width", self.width_px), ("height", self.height_px)):
-            _check_whole(side, length, MIN_SIDE_PX, MAX_SIDE_PX)
-            if length is not None and length % SIDE_STEP_PX:
-                raise BadInput(
-                    "The {side} is {length} pixels.",
-                    hint="It must be a multiple of {side_step_px} pixels.",
-                    side=side,
-                    length=length,
-                    side_step_px=SIDE_STEP_PX,
-                )
-        self._check_passes()
-        if self.sheet is not None and self.count > 1:
+        self.passes.check(self.image is not None)
+        if self.sheet is not None and self.settings.count > 1:
             raise BadInput(
                 "A {kind} is made of one seed, not of {count}.",
                 hint="Ask for one after the other.",
                 kind=self.sheet.kind,
-                count=self.count,
+                count=self.settings.count,
             )
         if self.mix.balance and self.sheet is not None and self.sheet.varies:
             raise BadInput(
                 "A {kind} can't be balanced: its weights would not be those that it shows.",
                 hint="Leave the balance away, or lower the weights.",
                 kind=self.sheet.kind,
-            )
-
-    def _check_passes(self) -> None:
-        """Check the picture to start from and the second pass."""
-        if self.denoise is not None and self.image is None:
-            raise BadInput(
-                "There is no picture to start from.", hint="Name one, or leave the denoising away."
-            )
-        if self.second_denoise is not None and self.second_pass is None:
-            raise BadInput("There is no second pass.", hint="Ask for one, or leave its denoising away.")
-        if self.denoise is not None and not 0 <= self.denoise <= 1:
-            raise BadInput(
-                "The denoising is {denoise}.",
-                hint="It is a number from 0, the picture as it is, to 1, next to nothing of it; 0.6 is usual.",
-                denoise=self.denoise,
-            )
-        if self.second_pass is not None and not 1 < self.second_pass <= MAX_SCALE:
-            raise BadInput(
-                "The second pass is {second_pass:g} times the size.",
-                hint="It is a number above 1, at most {max_scale:g}; 1.5 and 2 are usual.",
-                second_pass=self.second_pass,
-                max_scale=MAX_SCALE,
-            )
-        if self.second_denoise is not None and not 0 < self.second_denoise <= 1:
-            raise BadInput(
-                "The denoising of the second pass is {second_denoise}.",
-                hint="It is a number above 0, at most 1; 0.5 is usual.",
-                second_denoise=self.second_denoise,
             )
 
     @property
@@ -174,15 +102,3 @@ class TrainingOrder:
         for name in self.numbers:
             if getattr(self, name, None) is not None:
                 raise BadInput("{name} is given twice.", hint="Give it once.", name=name)
-
-
-def _check_whole(what: str, number: int | None, low: int, high: int) -> None:
-    if number is not None and not low <= number <= high:
-        raise BadInput(
-            "The {what} is {number}.",
-            hint="It is a whole number from {low} to {high}.",
-            what=what,
-            number=number,
-            low=low,
-            high=high,
-        )

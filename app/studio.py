@@ -32,9 +32,11 @@ from styles.formats.style import StyleCard
 from styles.generation.img2img import kept_source, source_path
 from styles.generation.png_recipe import read_recipe
 from styles.generation.recipe import Recipe
+from styles.generation.settings import PassSettings, PictureSettings
 from styles.library.library import Library
 from styles.mixing.blend import Blend
 from styles.storage.home import Home, expanded
+from styles.storage.setting import taken_over
 from training.job import Job
 
 if TYPE_CHECKING:
@@ -123,7 +125,7 @@ class Studio:
 
         While a training fills the accelerator's memory this raises OutOfMemory, or pauses it for the while.
         """
-        source = self.base_source(order.base)
+        source = self.base_source(order.settings.base)
         target = folder or self.home.pictures
         yield from self._beside_training(
             source,
@@ -152,24 +154,37 @@ class Studio:
             pause=False,
         )
 
-    def order_like(self, recipe: Recipe, **changes: Any) -> PictureOrder:
-        """The order that makes a picture like a recipe's, with some of it changed; raises RecipeError."""
-        mix: MixOrder = changes.pop("mix", MixOrder())
+    def order_like(
+        self,
+        recipe: Recipe,
+        wish: PictureOrder,
+        passes: PassSettings | None = None,
+        given: frozenset[str] = frozenset(),
+    ) -> PictureOrder:
+        """A wish completed from the recipe that it changes; of its settings only those `given` by name count.
+
+        Raises BadInput.
+        """
+        mix = wish.mix
         if not mix.start.parts:  # what is asked for changes and completes the picture's own blend
             mix = replace(mix, start=self.base_session.blend_again(recipe))
-        order = PictureOrder(
-            prompt=recipe.prompt, negative=recipe.negative, mix=mix,
-            base=self.source_for(recipe), seed=recipe.seed, steps=recipe.steps, guidance=recipe.guidance,
-            sampler=recipe.sampler, width_px=recipe.width_px, height_px=recipe.height_px,
-            left_out=self.base_session.words_left_out(recipe),
-            second_pass=recipe.second_scale or None, second_denoise=recipe.second_strength or None,
-            like=recipe,
-        )  # fmt: skip
-        if recipe.source and "image" not in changes:
+        settings = PictureSettings.of(recipe, self.source_for(recipe)).sized_as(recipe)
+        image, before = wish.image, PassSettings.of(recipe)
+        if image is not None:
+            before = replace(before, denoise=None)
+        elif recipe.source:
             kept_source(recipe.source, self.home)  # told now if it is gone
-            changes["image"] = source_path(recipe.source, self.home)
-            changes.setdefault("denoise", recipe.source_strength)
-        return replace(order, **changes)
+            image = source_path(recipe.source, self.home)
+        return replace(
+            wish,
+            prompt=wish.prompt or recipe.prompt,
+            settings=taken_over(settings, wish.settings, given),
+            passes=taken_over(before, passes or before, given),
+            image=image,
+            mix=mix,
+            left_out=self.base_session.words_left_out(recipe),
+            like=recipe,
+        )
 
     def source_for(self, recipe: Recipe) -> str:
         """The base to make a recipe's picture with: its own where it is known here, else the one in use."""

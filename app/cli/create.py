@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from dataclasses import replace
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -22,13 +23,14 @@ from app.cli.mix import (
     mix_order,
     names_and_weights,
 )
-from app.cli.options import BaseOption, HomeOption, JsonOption, console_of, open_studio
+from app.cli.options import HomeOption, JsonOption, console_of, given_in, open_studio
 from app.create.mix_orders import SheetOrder
 from app.create.painting import Notice, Painted, Painting, PictureSaved
 from app.orders import PictureOrder
 from styles.errors import BadInput, TooLarge
 from styles.generation.comparison_grids import STRIP_WEIGHTS
 from styles.generation.png_recipe import read_recipe
+from styles.generation.settings import PassSettings, PictureSettings
 from styles.storage.atomic import check_folder
 from styles.storage.home import expanded
 from styles.storage.names import safe_name
@@ -69,27 +71,9 @@ def create(
         bool, typer.Option("--leave-one-out", help="The mix, and again without each style, on a sheet.")
     ] = False,
     image: Annotated[Path | None, typer.Option("--image", help="Start from this picture.")] = None,
-    denoise: Annotated[
-        float | None,
-        typer.Option(
-            help="How far to go from it: 0 leaves it as it is, 1 next to nothing.", show_default="0.6"
-        ),
-    ] = None,
-    second_pass: Annotated[
-        str | None, typer.Option("--second-pass", metavar="1.5x|2x", help="Paint again, larger.")
-    ] = None,
-    second_denoise: Annotated[
-        float | None, typer.Option(help="How far the second pass goes from the first.", show_default="0.5")
-    ] = None,
-    negative: Annotated[str | None, typer.Option(help="What to keep out.")] = None,
-    base: BaseOption = "",
-    seed: Annotated[int | None, typer.Option(help="Seed of the first picture.", show_default="drawn")] = None,
-    count: Annotated[int | None, typer.Option(help="How many pictures.", show_default="1")] = None,
-    steps: Annotated[int | None, typer.Option(help="Denoising steps.", show_default="the base's")] = None,
-    guidance: Annotated[float | None, typer.Option(help="How closely to follow the prompt.")] = None,
-    sampler: Annotated[str | None, typer.Option(help='"dpm++ 2m", "ddim" or "euler a".')] = None,
-    width: Annotated[int | None, typer.Option(help="Width in pixels.", show_default="the base's")] = None,
-    height: Annotated[int | None, typer.Option(help="Height in pixels.", show_default="the base's")] = None,
+    *,
+    passes: PassSettings,
+    settings: PictureSettings,
     out: Annotated[
         Path | None, typer.Option(help="Folder for the pictures.", show_default="the home's")
     ] = None,
@@ -121,29 +105,23 @@ def create(
     if out is not None:
         check_folder(out)
     console, studio = console_of(context), open_studio(context, home)
-    mixed = {
-        "style": style, "blend": blend, "composition": composition, "texture": texture, "mute": mute, "solo": solo,
-        "mode": mode, "in_strength": in_strength, "balance": balance,
-    }  # fmt: skip
-    wanted = {
-        "prompt": prompt, "negative": negative, "base": base or None, "seed": seed, "count": count, "steps": steps,
-        "guidance": guidance, "sampler": sampler, "width_px": width, "height_px": height,
-        "mix": mix_order(studio.blends, **mixed) if any(mixed.values()) else None,  # type: ignore[arg-type]
-        "sheet": sheet, "image": image, "denoise": denoise, "second_pass": _times(second_pass),
-        "second_denoise": second_denoise, "add_triggers": False if plain_prompt else None,
-        "agreed": True if yes else None,
-    }  # fmt: skip
-    chosen: dict[str, Any] = {key: value for key, value in wanted.items() if value is not None}
-    mix = chosen.get("mix")
-    if save_blend is not None and again is None and not (mix and (mix.styles or mix.start.parts)):
+    mix = mix_order(
+        studio.blends, style=style, blend=blend, composition=composition, texture=texture, mute=mute, solo=solo,
+        mode=mode, in_strength=in_strength, balance=balance,
+    )  # fmt: skip
+    if save_blend is not None and again is None and not (mix.styles or mix.start.parts):
         raise BadInput("There is no style in the blend to keep.", hint="Mix some styles first.")
+    wish = PictureOrder(
+        prompt or "", settings, image=image, mix=mix, sheet=sheet, add_triggers=not plain_prompt, agreed=yes
+    )
+    given = given_in(context, PictureSettings, PassSettings)
+    changed = wish != PictureOrder("", settings, agreed=yes) or given - {"base"}
     if again is None:
-        done = _paint(console, studio.create(PictureOrder(**chosen), out))
-    elif set(chosen) - {"base", "agreed"}:
-        recipe = read_recipe(again)
-        done = _paint(console, studio.create(studio.order_like(recipe, **chosen), out))
+        done = _paint(console, studio.create(replace(wish, passes=passes), out))
+    elif changed:
+        done = _paint(console, studio.create(studio.order_like(read_recipe(again), wish, passes, given), out))
     else:
-        done = _paint(console, studio.create_again(again, out, base=base, agreed=yes))
+        done = _paint(console, studio.create_again(again, out, base=settings.base, agreed=yes))
     told = done.facts()
     if save_blend is not None:
         told["blend"] = str(studio.blends.save(save_blend, done.pictures[0].recipe.blend))
@@ -173,18 +151,6 @@ def _sheet(
             raise BadInput("{grid!r} is no grid.", hint="Write it as 3x3, columns first.", grid=grid)
         return SheetOrder("blend map", names, columns=int(columns), rows=int(rows))
     return SheetOrder("leave one out") if leave_one_out else None
-
-
-def _times(text: str | None) -> float | None:
-    """`1.5x` or `2` as a number; raises BadInput."""
-    if text is None:
-        return None
-    try:
-        return float(text.strip().lower().removesuffix("x"))
-    except ValueError as error:
-        raise BadInput(
-            "{text!r} is no size for a second pass.", hint="Write it as 1.5x or 2x.", text=text
-        ) from error
 
 
 def _paint(console: Console, events: Iterable[Any]) -> Painted:

@@ -18,6 +18,7 @@ from app.orders import PictureOrder, TrainingOrder
 from app.studio import Studio
 from app.train.progress import Progress
 from styles.errors import AtelierError, Cancelled, TrainingFailed
+from styles.generation.settings import PictureSettings
 from styles.storage.atomic import replacing, write_text
 
 PROMPTS = (
@@ -126,10 +127,8 @@ def _paint(studio: Studio, plan: DemoPlan, weights: dict[str, float], folder: Pa
     """One picture for each prompt; the seed belongs to the prompt, so that the columns can be compared."""
     pictures = []
     for number, prompt in enumerate(plan.prompts):
-        order = PictureOrder(
-            prompt=prompt, weights=tuple(weights.items()), base=plan.base, seed=FIRST_SEED + number,
-            steps=plan.picture_steps,
-        )  # fmt: skip
+        settings = PictureSettings(base=plan.base, seed=FIRST_SEED + number, steps=plan.picture_steps)
+        order = PictureOrder(prompt, settings, weights=tuple(weights.items()))
         pictures += [event for event in studio.create(order, folder) if isinstance(event, PictureSaved)]
     return pictures
 

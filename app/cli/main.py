@@ -19,11 +19,12 @@ from app.cli.console import open_console
 from app.cli.create import create
 from app.cli.jobs import jobs_commands
 from app.cli.library import styles_commands
-from app.cli.options import BaseOption, HomeOption, JsonOption, console_of, home_folder, open_studio
+from app.cli.options import BaseOption, HomeOption, JsonOption, console_of, home_folder, open_studio, option
 from app.i18n import speak
 from app.log import surprise_message
 from app.orders import TrainingOrder
 from app.settings import Settings
+from app.signatures import spread
 from styles.errors import AtelierError, BadInput, Cancelled, Failure
 from styles.storage.atomic import check_folder
 from styles.storage.home import Home, expanded
@@ -40,7 +41,7 @@ commands = typer.Typer(
 INTERRUPTED = 130  # what typer makes of Ctrl+C
 
 add_mix_commands(styles_commands)
-commands.command("create")(create)
+commands.command("create")(spread(create, option))
 commands.add_typer(styles_commands, name="styles")
 commands.add_typer(blends_commands, name="blends")
 commands.add_typer(bases_commands, name="bases")

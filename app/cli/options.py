@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import os
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, get_args
 
 import typer
 
 from app.cli.console import Console
+from styles.errors import BadInput
 from styles.storage.home import Home, expanded
+from styles.storage.setting import Declared, settings_of
 
 if TYPE_CHECKING:
     from app.studio import Studio
@@ -22,6 +24,39 @@ JsonOption = Annotated[bool, typer.Option("--json", help="Answer with one JSON o
 BaseOption = Annotated[
     str, typer.Option("--base", help="A base's name, folder, file or Hub id.", show_default="the one in use")
 ]
+
+
+def option(declared: Declared) -> Any:
+    """A setting as an option of the command line."""
+    setting, words = declared.setting, [f"--{declared.name.replace('_', '-')}"]
+    shown: dict[str, Any] = {"help": setting.option or setting.help}
+    if setting.unset or setting.slider:
+        shown["show_default"] = setting.unset or f"{setting.usual:g}"
+    if bool in (declared.kind, *get_args(declared.kind)):
+        words = [f"{words[0]}/--no-{words[0].removeprefix('--')}"]
+    if setting.unit == "x":
+        times = [f"{by:g}x" for by in setting.offered]
+        return Annotated[declared.kind, typer.Option(*words, parser=_times, metavar="|".join(times), **shown)]
+    return Annotated[declared.kind, typer.Option(*words, **shown)]
+
+
+def given_in(context: typer.Context, *kinds: type[Any]) -> frozenset[str]:
+    """The settings of these classes that were typed, by the names of their fields."""
+    declared = [one for kind in kinds for one in settings_of(kind).values()]
+    return frozenset(
+        one.field
+        for one in declared
+        if (source := context.get_parameter_source(one.name)) and source.name == "COMMANDLINE"
+    )
+
+
+def _times(text: str) -> float:
+    try:
+        return float(text.strip().lower().removesuffix("x"))
+    except ValueError:
+        raise BadInput(
+            "{text!r} is no size for a second pass.", hint="Write it as 1.5x or 2x.", text=text
+        ) from None
 
 
 def home_folder(folder: Path | None) -> Home:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import math
-import secrets
 import threading
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
@@ -18,13 +17,14 @@ from app.create.mixing import Mix, effects_of, mix_of, sheet_of, sheet_title, we
 from app.create.painting import Notice, PaintingEvent, painted, sheet_painted
 from app.create.style_cache import StyleCache
 from app.create.threads import PaintingThreads
-from app.orders import DEFAULT_SAMPLER, DEFAULT_STEPS, PictureOrder
+from app.orders import PictureOrder
 from app.settings import Settings
 from styles.bases.threads import use
 from styles.errors import BaseError, Cancelled
 from styles.formats.triggers import is_left_out, with_trigger
 from styles.generation.img2img import SourcePicture, keep_source, kept_source
-from styles.generation.recipe import MAX_PIXELS, Recipe
+from styles.generation.recipe import Recipe
+from styles.generation.settings import MAX_PIXELS
 from styles.library.library import Library
 from styles.library.missing import card_of, current
 from styles.mixing.blend import Blend
@@ -40,7 +40,6 @@ if TYPE_CHECKING:
     from styles.generation.generate import CreateRequest
     from styles.mixing.kept_patcher import KeptPatcher
 
-DRAWN_SEEDS = 2**32  # short enough to be typed
 LOOK_SECONDS = 0.2  # how often whoever waits for it asks whether that is still wished
 
 
@@ -345,22 +344,15 @@ def _planned(
 def _request_of(
     order: PictureOrder, blend: Blend, picture: SourcePicture | None, settings: Settings
 ) -> CreateRequest:
-    from styles.generation.generate import CreateRequest, SecondPass
+    from styles.generation.generate import CreateRequest
 
-    seed = secrets.randbelow(DRAWN_SEEDS) if order.seed is None else order.seed
-    wanted: dict[str, Any] = {"batch": 1} if settings.low_memory else {}
-    if order.denoise is not None:
-        wanted["strength"] = order.denoise
-    if order.second_pass is not None:
-        denoise = order.second_denoise or SecondPass.strength
-        wanted["second_pass"] = SecondPass(order.second_pass, denoise)
-    return CreateRequest(
-        prompt=order.prompt, negative=order.negative, blends=(blend,), source=picture,
-        seeds=tuple(seed + number for number in range(order.count)),
-        steps=order.steps or DEFAULT_STEPS, guidance=order.guidance, sampler=order.sampler or DEFAULT_SAMPLER,
-        width_px=order.width_px or 0, height_px=order.height_px or 0, safety_checker=settings.safety_checker,
-        agreed=order.agreed, **wanted,
-    )  # fmt: skip
+    return replace(
+        CreateRequest.of(order.prompt, order.settings, order.passes, picture),
+        blends=(blend,),
+        batch=1 if settings.low_memory else 0,
+        safety_checker=settings.safety_checker,
+        agreed=order.agreed,
+    )
 
 
 def _acting(blends: Sequence[Blend], styles: Sequence[Style]) -> list[tuple[StyleCard, float]]:

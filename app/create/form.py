@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from contextlib import suppress
+from contextlib import nullcontext, suppress
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, get_args
 
 from app.create.base_session import prompt_with_triggers
 from app.create.following import followed, replaced_words
@@ -14,23 +14,26 @@ from app.create.mix_form import MOST_ROWS, MixForm, MixRow
 from app.create.mix_orders import SheetOrder
 from app.create.style_choices import paintable
 from app.i18n import say
-from app.orders import DEFAULT_SAMPLER, DEFAULT_STEPS, PictureOrder
+from app.orders import PictureOrder
 from styles.errors import BadInput, StyleFileError, UnknownStyleError
 from styles.formats.triggers import is_left_out
 from styles.generation.img2img import source_path
 from styles.generation.recipe import Recipe
+from styles.generation.settings import PassSettings, PictureSettings
 from styles.library.missing import missing_style, name_to_show
 from styles.mixing.blend import BlendPart
+from styles.storage.setting import Declared, settings_of
 
 if TYPE_CHECKING:
     from app.studio import Studio
 
 USUAL_SIDE_PX = 512  # of a base that does not tell
 SHAPES = ("square", "portrait", "landscape", "own")
-KINDS: dict[str, type | tuple[type, ...]] = {  # of the plain values of a form
-    "prompt": str, "negative": str, "steps": int, "guidance": str, "sampler": str, "base": str, "image": str,
-    "denoise": (int, float), "second_pass": (int, float), "second_denoise": (int, float),
-}  # fmt: skip
+# By name, those of a picture that have a field of their own.
+PICTURE = {
+    name: one for name, one in settings_of(PictureSettings).items() if one.setting.group or name == "base"
+}
+PASSES = settings_of(PassSettings)
 FIRST_PROMPT = "a red house in a meadow"
 FIRST_STYLES = 2  # that a fresh page begins with
 
@@ -80,54 +83,66 @@ class Paper:
 
 @dataclass(frozen=True)
 class CreateForm:
-    """The whole form; empty texts are decided by the base."""
+    """The whole form: `settings` but for size, number and seed, which the paper says."""
 
     prompt: str = ""
-    negative: str = ""
     mix: MixForm = field(default_factory=MixForm)
     paper: Paper = field(default_factory=Paper)
-    steps: int = DEFAULT_STEPS
-    guidance: str = ""
-    sampler: str = DEFAULT_SAMPLER
-    base: str = ""
-    image: str = ""  # the path of a picture to start from
-    denoise: float = 0.6
-    second_pass: float = 0.0  # times the size; 0: none
-    second_denoise: float = 0.5
+    # The path of a picture to start from.
+    image: str = ""
+    settings: PictureSettings = field(default_factory=PictureSettings)
+    passes: PassSettings = field(default_factory=PassSettings)
 
     @classmethod
-    def from_json(cls, values: Any) -> CreateForm:
-        """Read what a page sends or a browser kept; what can't be used is as on a fresh page."""
+    def from_json(cls, values: Any, *, as_far_as_possible: bool = True) -> CreateForm:
+        """Read what a page sends or a browser kept; what can't be used is as on a fresh page, else raises BadInput."""
         given = values if isinstance(values, Mapping) else {}
-        plain = {
-            name: given[name]
-            for name, kind in KINDS.items()
-            if isinstance(given.get(name), kind) and not isinstance(given[name], bool)
-        }
+        settings, passes = PictureSettings(), PassSettings()
+        for name, one in (PICTURE | PASSES).items():
+            with suppress(BadInput) if as_far_as_possible else nullcontext():
+                if name in given and name in PASSES:
+                    passes = replace(passes, **{name: entered(one, given[name])})
+                elif name in given:
+                    settings = replace(settings, **{name: entered(one, given[name])})
+        prompt, image = given.get("prompt"), given.get("image")
         return cls(
-            mix=MixForm.from_json(given.get("mix")), paper=Paper.from_json(given.get("paper")), **plain
+            prompt if isinstance(prompt, str) else "",
+            MixForm.from_json(given.get("mix")),
+            Paper.from_json(given.get("paper")),
+            image if isinstance(image, str) else "",
+            settings,
+            passes,
         )
 
     def to_json(self) -> dict[str, Any]:
         """What `from_json` reads."""
-        plain = {name: getattr(self, name) for name in KINDS}
-        return plain | {"mix": self.mix.to_json(), "paper": self.paper.to_json()}
+        return {
+            "prompt": self.prompt, "mix": self.mix.to_json(), "paper": self.paper.to_json(), "image": self.image,
+            **{name: entry(one, getattr(self.settings, name)) for name, one in PICTURE.items()},
+            **{name: entry(one, getattr(self.passes, name)) for name, one in PASSES.items()},
+        }  # fmt: skip
 
     def order(self, studio: Studio, sheet: SheetOrder | None = None) -> PictureOrder:
         """What to paint with the styles that are here; raises BadInput for a number that is none."""
-        native = native_side(studio, self.base)
+        native = native_side(studio, self.settings.base)
         width, height = self.paper.size_px(0 if self.image and self.paper.shape == "square" else native)
         here = followed(studio.library, self.mix)
+        settings = replace(
+            self.settings,
+            seed=whole(say("Seed"), self.paper.seed),
+            count=1 if sheet else self.paper.count,
+            width_px=width,
+            height_px=height,
+        )
         return PictureOrder(
-            prompt=self.whole_prompt(studio, sheet), negative=self.negative, base=self.base,
-            mix=replace(here.mix.order, notes=here.notes), sheet=sheet,
-            seed=whole(say("Seed"), self.paper.seed), count=1 if sheet else self.paper.count, steps=self.steps,
-            guidance=real(say("Guidance"), self.guidance), sampler=self.sampler, width_px=width, height_px=height,
+            self.whole_prompt(studio, sheet),
+            settings,
+            self.passes.acting(bool(self.image)),
+            Path(self.image) if self.image else None,
+            mix=replace(here.mix.order, notes=here.notes),
+            sheet=sheet,
             add_triggers=False,
-            image=Path(self.image) if self.image else None, denoise=self.denoise if self.image else None,
-            second_pass=self.second_pass or None,
-            second_denoise=self.second_denoise if self.second_pass else None,
-        )  # fmt: skip
+        )
 
     def sheet(self, studio: Studio, kind: str, style: str = "") -> PictureOrder:
         """A sheet of the mix: a strength strip of one style, a map of all that are not muted, each left out in turn."""
@@ -214,13 +229,15 @@ def recalled(studio: Studio, recipe: Recipe) -> Recalled:
     base = "" if source == studio.base_source("") else source
     if recipe.base not in ("", source, Path(source).name):
         notes.append(say("It was made on {base}, which is not here.", base=recipe.base))
+    passes = PassSettings.of(recipe)
     form = CreateForm(
-        prompt=recipe.prompt, negative=recipe.negative, mix=MixForm(tuple(rows.values()), whole_form.mode),
-        paper=_paper_of(recipe, native_side(studio, base)),
-        steps=recipe.steps, guidance=f"{recipe.guidance:g}", sampler=recipe.sampler, base=base, image=image,
-        denoise=recipe.source_strength if image else CreateForm.denoise, second_pass=recipe.second_scale,
-        second_denoise=recipe.second_strength or CreateForm.second_denoise,
-    )  # fmt: skip
+        recipe.prompt,
+        MixForm(tuple(rows.values()), whole_form.mode),
+        _paper_of(recipe, native_side(studio, base)),
+        image,
+        PictureSettings.of(recipe, base),
+        passes if image else passes.acting(False),
+    )
     return Recalled(_behind_chips(studio, form), tuple(missing), tuple(notes))
 
 
@@ -263,6 +280,28 @@ def native_side(studio: Studio, base: str) -> int:
     source = studio.base_source(base)
     known = (entry for entry in studio.shelf.list() if source in (entry.name, entry.source))
     return next((entry.native_size_px for entry in known), 0)
+
+
+def entered(one: Declared, value: Any) -> Any:
+    """What a field of the form says of a setting, None where it says nothing; raises BadInput."""
+    if is_typed(one):
+        return real(say(one.setting.label), str(value or ""))
+    return (value or None) if one.setting.offered else value
+
+
+def entry(one: Declared, value: Any) -> Any:
+    """What a field of the form holds for a setting."""
+    if is_typed(one):
+        return "" if value is None else f"{value:g}"
+    if one.setting.offered:
+        return value or 0.0
+    return one.setting.usual if value is None else value
+
+
+def is_typed(one: Declared) -> bool:
+    """It is a number in a field of text, where nothing means that the base decides."""
+    setting = one.setting
+    return not setting.slider and not setting.offered and float in get_args(one.kind)
 
 
 def whole(label: str, text: str | None) -> int | None:

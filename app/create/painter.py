@@ -158,9 +158,8 @@ class Painter:
         order = replace(order, agreed=agreed or order.agreed)
         if sensible:
             width_px, height_px = large
-            order = replace(
-                order, width_px=width_px, height_px=height_px, second_pass=None, second_denoise=None
-            )
+            size = replace(order.settings, width_px=width_px, height_px=height_px)
+            order = replace(order, settings=size, passes=order.passes.first)
         self.ask(order, pause_training=pause_training, page=page)
         return order
 
@@ -235,7 +234,7 @@ class Painter:
                     self._rendering = rendering
                     if self._stopped or self._canvas.number != number:
                         rendering.stop()
-                alone = wish.count == 1 and not wish.sheet and not wish.second_pass
+                alone = wish.settings.count == 1 and not wish.sheet and wish.passes == wish.passes.first
                 self._follow(number, rendering, measuring=alone)  # as large as a draft
                 self._end(number, state="done")
             except Cancelled:
@@ -293,8 +292,8 @@ class Painter:
 
 def draft_of(order: PictureOrder) -> PictureOrder:
     """One picture of few steps, at no size that would have to be asked about."""
-    steps = min(DRAFT_STEPS, order.steps or DRAFT_STEPS)
-    return replace(order, steps=steps, count=1, second_pass=None, second_denoise=None, bearable=True)
+    quick = replace(order.settings, steps=min(DRAFT_STEPS, order.settings.steps or DRAFT_STEPS), count=1)
+    return replace(order, settings=quick, passes=order.passes.first, bearable=True)
 
 
 def _png(image: Any) -> str:

@@ -19,7 +19,7 @@ from styles.errors import Cancelled
 from styles.formats.style import Style
 from styles.generation.prompts import encode_prompts
 from styles.generation.request import Order, Run
-from styles.generation.samplers import make_scheduler
+from styles.generation.samplers import SAMPLERS, make_scheduler
 from styles.mixing.model_patcher import ModelPatcher
 from styles.mixing.prompt_words import Vocabulary
 
@@ -94,7 +94,7 @@ def _run(
     scheduler.set_timesteps(run.steps)  # stay on the CPU: indexing them there never waits for the device
     timesteps = scheduler.timesteps.to(base.device)
     latents = _starting_latents(base, run, scheduler, generators, clean).to(base.device)  # (B, C, h, w) fp32
-    noise = {"generator": generators} if sampler == "euler a" else {}
+    noise = {"generator": generators} if SAMPLERS[sampler].ancestral else {}
     for step in range(run.first, run.steps):
         if cancelled():
             raise Cancelled(

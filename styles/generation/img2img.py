@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from styles.errors import PictureError, RecipeError, memory_told
-from styles.generation.recipe import MAX_PIXELS, MAX_SIDE_PX
+from styles.generation.settings import MAX_PIXELS, MAX_SIDE_PX
 from styles.storage.atomic import write_bytes
 from styles.storage.home import Home
 from styles.storage.names import SHA256

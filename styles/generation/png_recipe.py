@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 
 from styles.errors import AtelierError, BlendError, RecipeError
 from styles.generation.recipe import Recipe
+from styles.generation.samplers import DEFAULT_SAMPLER, SAMPLERS
 from styles.mixing.blend import Blend, BlendPart
 from styles.storage.atomic import write_new
 from styles.storage.file_reading import open_file
@@ -25,7 +26,6 @@ OURS, THEIRS = "atelier", "parameters"  # names of the PNG text chunks
 SIGNATURE = b"\x89PNG\r\n\x1a\n"
 LONGEST_TEXT = 256 << 10  # bytes, unpacked; a recipe has about one KiB
 MOST_CHUNKS = 100_000
-SAMPLER_NAMES = {"dpm++ 2m": "DPM++ 2M", "ddim": "DDIM", "euler a": "Euler a"}
 TAG = re.compile(r"<lora:([^:<>]{1,200}):([^:<>]{1,40})(?::[^<>]{0,100})?>")
 FIELD = re.compile(r'\s*([\w][\w \-/]{0,60}):\s*("(?:\\.|[^\\"])*"|[^,]*)(?:,|$)')
 PREFERRED_STEM = 60  # characters of the prompt in a file's name
@@ -90,7 +90,7 @@ def parameters_text(recipe: Recipe) -> str:
         lines.append(f"Negative prompt: {recipe.negative}")
     fields = {
         "Steps": str(recipe.steps),
-        "Sampler": SAMPLER_NAMES.get(recipe.sampler, recipe.sampler),
+        "Sampler": SAMPLERS[recipe.sampler].a1111_name if recipe.sampler in SAMPLERS else recipe.sampler,
         "CFG scale": f"{recipe.guidance:g}",
         "Seed": str(recipe.seed),
         "Size": f"{recipe.width_px}x{recipe.height_px}",
@@ -161,12 +161,12 @@ def parse_parameters(text: str) -> Recipe:
 def _sampler(settings: dict[str, str], notes: list[str]) -> str:
     said = settings.get("Sampler", "")
     plain = said.removesuffix(" Karras")
-    for ours, theirs in SAMPLER_NAMES.items():
-        if plain.lower() == theirs.lower():
+    for ours, row in SAMPLERS.items():
+        if plain.lower() == row.a1111_name.lower():
             return ours
     if said:
         notes.append(f"The picture was made with the sampler “{said}”, which is not here; DPM++ 2M is taken.")
-    return "dpm++ 2m"
+    return DEFAULT_SAMPLER
 
 
 def _tags(prompt: str, hashes: str, notes: list[str]) -> tuple[Blend, tuple[tuple[str, str], ...]]:

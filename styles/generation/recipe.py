@@ -3,28 +3,27 @@
 from __future__ import annotations
 
 import json
-import math
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field, fields
-from typing import Any
+from dataclasses import asdict, field, fields
+from typing import Annotated, Any
+
+from pydantic import InstanceOf
 
 from styles.errors import AtelierError, RecipeError
-from styles.mixing.blend import MAX_SEED, Blend
+from styles.generation.samplers import DEFAULT_SAMPLER
+from styles.generation.settings import MAX_SIDE_PX, MIN_SIDE_PX, Seed, Steps
+from styles.mixing.blend import Blend
 from styles.storage.names import SHA256
+from styles.storage.setting import Setting, settings
 
-# What a picture can be, in one place: recipes, requests and whatever takes a person's wishes ask here.
-SAMPLERS = ("dpm++ 2m", "ddim", "euler a")  # set up in styles.generation.samplers
-MAX_STEPS = 1000
-MAX_GUIDANCE = 100.0
-MAX_PICTURES = 1000  # at once
-MIN_SIDE_PX, MAX_SIDE_PX = 8, 16384
-MAX_SCALE = 4.0  # of a second pass
-MAX_PIXELS = 4096 * 4096  # of one picture
 FORMAT = 1  # of the JSON; a reader ignores keys that it doesn't know
 LATER = ("source", "source_strength", "second_scale", "second_strength", "second_steps", "threads")
+Side = Annotated[
+    int, Setting(low=MIN_SIDE_PX, high=MAX_SIDE_PX, refused="A side of the picture is {value} pixels.")
+]
 
 
-@dataclass(frozen=True)
+@settings(RecipeError)
 class Recipe:
     """One picture's making. Rounding depends on device, dtype, batch shape and versions, so those are kept too."""
 
@@ -33,15 +32,15 @@ class Recipe:
     base: str = ""
     base_fingerprint: str = ""  # sha256 hex; empty where the picture's maker didn't say
     family: str = ""
-    blend: Blend = field(default_factory=Blend)
+    blend: InstanceOf[Blend] = field(default_factory=Blend)
     style_names: tuple[tuple[str, str], ...] = ()  # (style id, name), for people and for other programs
-    seed: int = 0
-    sampler: str = SAMPLERS[0]
-    steps: int = 20
+    seed: Seed = 0
+    sampler: str = DEFAULT_SAMPLER
+    steps: Steps = 20
     guidance: float = 7.5
     guidance_rescale: float = 0.0
-    width_px: int = 512
-    height_px: int = 512
+    width_px: Side = 512
+    height_px: Side = 512
     safety_checker: bool = False  # whether one looked at the picture
     device: str = ""
     dtype: str = ""
@@ -58,38 +57,9 @@ class Recipe:
     threads: int = 0  # of the processor, where it painted; 0: not noted
 
     def __post_init__(self) -> None:
-        numbers = (
-            self.guidance,
-            self.guidance_rescale,
-            self.source_strength,
-            self.second_scale,
-            self.second_strength,
-        )
-        if not all(math.isfinite(number) for number in numbers):
-            raise RecipeError("The recipe has a number that is not finite.", "Use another picture's recipe.")
         if self.source and not SHA256.fullmatch(self.source):
             raise RecipeError(
                 "The recipe names the picture that it started from in no way that can be found."
-            )
-        if not 0 <= self.seed <= MAX_SEED:
-            raise RecipeError(
-                "{seed} is no seed.", "Seeds go from 0 to {max_seed}.", seed=self.seed, max_seed=MAX_SEED
-            )
-        if not 1 <= self.steps <= MAX_STEPS:
-            raise RecipeError(
-                "{steps} is no number of steps.",
-                "Steps go from 1 to {max_steps}.",
-                steps=self.steps,
-                max_steps=MAX_STEPS,
-            )
-        if not all(MIN_SIDE_PX <= side <= MAX_SIDE_PX for side in (self.width_px, self.height_px)):
-            raise RecipeError(
-                "{width_px}x{height_px} is no picture size.",
-                "Sides go from {min_side_px} to {max_side_px} px.",
-                width_px=self.width_px,
-                height_px=self.height_px,
-                min_side_px=MIN_SIDE_PX,
-                max_side_px=MAX_SIDE_PX,
             )
 
     @property
@@ -144,15 +114,8 @@ def _typed(values: Mapping[str, Any]) -> dict[str, Any]:
                 raise ValueError("batch_shape")
         elif known.name == "notes":
             value = tuple(str(note) for note in value)
-        elif known.type == "int":
-            if isinstance(value, bool) or not isinstance(value, int):
-                raise TypeError(known.name)
-        elif known.type == "float":
+        elif isinstance(known.default, float):
             value = float(value)
-        elif known.type == "bool":
-            value = bool(value)
-        elif not isinstance(value, str):
-            raise TypeError(known.name)
         typed[known.name] = value
     if "prompt" not in typed:
         raise KeyError("prompt")

@@ -2,29 +2,40 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from typing import Annotated
+
+from pydantic import InstanceOf
 
 from styles.bases.base import Base
 from styles.errors import BlendError, PromptError, RecipeError
 from styles.formats.style import Style
 from styles.generation.img2img import SourcePicture, first_step, fitted_size
 from styles.generation.prompts import check_prompt
-from styles.generation.recipe import (
-    MAX_GUIDANCE,
+from styles.generation.samplers import DEFAULT_SAMPLER
+from styles.generation.settings import (
     MAX_PICTURES,
     MAX_PIXELS,
-    MAX_SCALE,
     MAX_SIDE_PX,
-    MAX_STEPS,
-    SAMPLERS,
+    Denoise,
+    Guidance,
+    PassSettings,
+    PictureSettings,
+    SamplerName,
+    Scale,
+    SecondDenoise,
+    Seed,
+    Steps,
 )
-from styles.mixing.blend import MAX_SEED, Blend, BlendPart
+from styles.mixing.blend import Blend, BlendPart
 from styles.mixing.prompt_words import Vocabulary, check_words, vocabulary
+from styles.storage.setting import Setting, settings
+
+GuidanceRescale = Annotated[float, Setting(low=0, high=1, refused="The guidance rescale is {value}.")]
 
 
-@dataclass(frozen=True)
+@settings(RecipeError)
 class SecondPass:
     """Finishing at a larger size: the latents enlarged, noised by `strength` and denoised again under the same blend.
 
@@ -32,34 +43,19 @@ class SecondPass:
     the share `strength` is done; 0: as many as the first pass.
     """
 
-    scale: float = 2.0
-    strength: float = 0.5
-    steps: int = 0
+    scale: Scale = 2.0
+    strength: SecondDenoise = 0.5
+    steps: Annotated[int, Setting(low=0, high=1000, refused="The number of steps is {value}.")] = 0
 
-    def __post_init__(self) -> None:
-        if not 1 < self.scale <= MAX_SCALE:
-            raise RecipeError(
-                "A second pass at {scale:g} times the size can't be done.",
-                "Choose more than 1, at most {max_scale:g}; 2 is usual.",
-                scale=self.scale,
-                max_scale=MAX_SCALE,
-            )
-        if not 0 < self.strength <= 1:
-            raise RecipeError(
-                "A second pass of strength {strength:g} can't be done.",
-                "Choose more than 0, at most 1; 0.5 is usual.",
-                strength=self.strength,
-            )
-        if not 0 <= self.steps <= MAX_STEPS:
-            raise RecipeError(
-                "{steps} steps can't be done.",
-                "Choose 1 to {max_steps}.",
-                steps=self.steps,
-                max_steps=MAX_STEPS,
-            )
+    @classmethod
+    def of(cls, passes: PassSettings) -> SecondPass | None:
+        """The second pass that is wished, if one is."""
+        if passes.second_pass is None:
+            return None
+        return cls(passes.second_pass, passes.second_denoise or cls.strength)
 
 
-@dataclass(frozen=True)
+@settings(RecipeError)
 class CreateRequest:
     """What to paint: one picture for each seed.
 
@@ -73,20 +69,22 @@ class CreateRequest:
 
     prompt: str | tuple[str, ...]
     negative: str = ""
-    weights: tuple[tuple[float, ...], ...] = ()
-    seeds: tuple[int, ...] = (0,)
-    steps: int = 20
-    guidance: float | None = None  # 1 and below: none, and half the work
-    guidance_rescale: float | None = None  # 0..1, arXiv 2305.08891
-    sampler: str = SAMPLERS[0]
+    weights: Annotated[tuple[tuple[float, ...], ...], Setting(refused="A weight is {value}.")] = ()
+    seeds: tuple[Seed, ...] = (0,)
+    steps: Steps = 20
+    # 1 and below: none, and half the work.
+    guidance: Guidance | None = None
+    # arXiv 2305.08891
+    guidance_rescale: GuidanceRescale | None = None
+    sampler: SamplerName = DEFAULT_SAMPLER
     width_px: int = 0
     height_px: int = 0
     batch: int = 0
     only: int | None = None
     safety_checker: bool = True
-    blends: tuple[Blend, ...] = ()
-    source: SourcePicture | None = field(default=None, repr=False)
-    strength: float = 0.6
+    blends: tuple[InstanceOf[Blend], ...] = ()
+    source: InstanceOf[SourcePicture] | None = field(default=None, repr=False)
+    strength: Denoise = 0.6
     second_pass: SecondPass | None = None
     together: bool = False
     agreed: bool = False  # however long it takes
@@ -99,44 +97,6 @@ class CreateRequest:
                 "Ask for 1 to {max_pictures}.",
                 count=count,
                 max_pictures=MAX_PICTURES,
-            )
-        for seed in self.seeds:
-            if not 0 <= seed <= MAX_SEED:
-                raise RecipeError(
-                    "{seed} is no seed.", "Seeds go from 0 to {max_seed}.", seed=seed, max_seed=MAX_SEED
-                )
-        if not 1 <= self.steps <= MAX_STEPS:
-            raise RecipeError(
-                "{steps} steps can't be done.",
-                "Choose 1 to {max_steps}; 20 to 30 is usual.",
-                steps=self.steps,
-                max_steps=MAX_STEPS,
-            )
-        if self.guidance is not None and not 0 <= self.guidance <= MAX_GUIDANCE:
-            raise RecipeError(
-                "A guidance of {guidance} can't be used.",
-                "Choose 0 to {max_guidance:g}; 7.5 is usual.",
-                guidance=self.guidance,
-                max_guidance=MAX_GUIDANCE,
-            )
-        if self.guidance_rescale is not None and not 0 <= self.guidance_rescale <= 1:
-            raise RecipeError(
-                "A guidance rescale of {guidance_rescale} can't be used.",
-                "Choose 0 to 1.",
-                guidance_rescale=self.guidance_rescale,
-            )
-        if self.sampler not in SAMPLERS:
-            raise RecipeError(
-                "“{sampler}” is no sampler here.",
-                "Choose one of: {samplers}.",
-                sampler=self.sampler,
-                samplers=", ".join(SAMPLERS),
-            )
-        if not 0 <= self.strength <= 1:
-            raise RecipeError(
-                "A strength of {strength} can't be used.",
-                "Choose 0, the picture as it is, to 1, next to nothing of it; 0.6 is usual.",
-                strength=self.strength,
             )
         if self.only is not None and self.only not in range(count):
             raise RecipeError(
@@ -166,8 +126,6 @@ class CreateRequest:
             raise BlendError(
                 "There are {count} blends for {pictures} pictures.", count=len(self.blends), pictures=count
             )
-        if not all(math.isfinite(weight) for row in self.weights for weight in row):
-            raise BlendError("A weight is not a finite number.", "Give a number such as 0.7 for each style.")
         modes = {blend.mode for blend in self.blends}
         if len(modes) > 1:
             raise BlendError(
@@ -175,6 +133,25 @@ class CreateRequest:
                 "Ask for them one after the other.",
                 modes=", ".join(sorted(modes)),
             )
+
+    @classmethod
+    def of(
+        cls, prompt: str, wished: PictureSettings, passes: PassSettings, source: SourcePicture | None = None
+    ) -> CreateRequest:
+        """What a person wishes, as a request."""
+        return cls(
+            prompt=prompt,
+            negative=wished.negative,
+            seeds=wished.seeds(),
+            steps=wished.steps or cls.steps,
+            guidance=wished.guidance,
+            sampler=wished.sampler or cls.sampler,
+            width_px=wished.width_px or 0,
+            height_px=wished.height_px or 0,
+            source=source,
+            strength=cls.strength if passes.denoise is None else passes.denoise,
+            second_pass=SecondPass.of(passes),
+        )
 
     @property
     def prompts(self) -> tuple[str, ...]:

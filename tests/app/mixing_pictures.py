@@ -18,6 +18,7 @@ from app.create.mix_tools import bake_plan
 from app.create.painting import Painted
 from app.orders import PictureOrder
 from app.studio import Studio
+from styles.generation.settings import PictureSettings
 from styles.mixing.blend import MODES
 from styles.storage.home import Home
 
@@ -65,7 +66,8 @@ class Easel:
 
     def paint(self, mix: MixOrder, prompt: str = "", **more: object) -> list[Image.Image]:
         """The picture, or all pictures of a sheet."""
-        order = PictureOrder(prompt=prompt or self.prompts[0], seed=self.seed, mix=mix, **more)  # type: ignore[arg-type]
+        settings = PictureSettings(seed=self.seed)
+        order = PictureOrder(prompt or self.prompts[0], settings, mix=mix, **more)  # type: ignore[arg-type]
         done = Painted()
         for event in self.studio.create(order, self.studio.home.pictures / "mixing"):
             done.take(event)

@@ -21,6 +21,7 @@ from app.bundled import bundled_hands
 from app.first_steps import lay_out_bundled
 from app.orders import PictureOrder, TrainingOrder
 from app.studio import Studio
+from styles.generation.settings import PictureSettings
 from styles.storage.home import Home
 from tests.app.browsing import PATIENCE_MS, open_browser
 from tests.app.conftest import window_over
@@ -98,7 +99,9 @@ def shown_home(given: Path | None, steps: int) -> Iterator[Path]:
         for _ in studio.follow(studio.start_training(order)):
             pass
         for seed, (prompt, weights) in enumerate(PAINTED, start=1):
-            for _ in studio.create(PictureOrder(prompt, weights=tuple(weights.items()), seed=seed)):
+            for _ in studio.create(
+                PictureOrder(prompt, PictureSettings(seed=seed), weights=tuple(weights.items()))
+            ):
                 pass
         lay_out_bundled(studio)
         studio.change_settings(tour_seen=True)

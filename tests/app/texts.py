@@ -100,13 +100,26 @@ def printed_texts() -> list[Text]:
     return found
 
 
+def declared_texts(*packages: str) -> list[Text]:
+    """Every text of a Setting that a form shows."""
+    found = []
+    for name, module in modules(*packages):
+        for node in ast.walk(module):
+            if isinstance(node, ast.Call) and isinstance(node.func, ast.Name) and node.func.id == "Setting":
+                named = {keyword.arg: keyword.value for keyword in node.keywords}
+                given = [*node.args, *(named[one] for one in ("label", "help", "unset") if one in named)]
+                found += [Text(words, f"{name}:{node.lineno}") for one in given for words in texts_of(one)]
+    return found
+
+
 def noted_texts(*packages: str) -> list[Text]:
     """Every whole sentence that is put together for the artist without being an error: notes, warnings, reasons."""
     found = []
     for name, module in modules(*packages):
         aside = set()  # docstrings, and what stands inside an f-string
         for node in ast.walk(module):
-            if isinstance(node, ast.Expr):
+            # And what only the command line shows.
+            if isinstance(node, ast.Expr) or (isinstance(node, ast.keyword) and node.arg == "option"):
                 aside.add(id(node.value))
             if isinstance(node, ast.JoinedStr):
                 aside |= {id(inner) for value in node.values for inner in ast.walk(value)}
@@ -164,6 +177,7 @@ def lacking(language: str) -> dict[str, str]:
     """Each text without a translation, and where it stands."""
     known = catalogue(language)
     below = [*raised_texts("app", "training", "styles"), *printed_texts(), *noted_texts("training", "styles")]
+    below += declared_texts("app", "training", "styles")
     below = [Text(nameless(text.words), text.where) for text in below]
     told = [text for text in below if text.words not in COMPOSED | UNSAID]
     return {text.words: text.where for text in [*said_texts(), *told] if text.words not in known}

@@ -154,11 +154,12 @@ def painting_steps(scratch: Path) -> Iterator[float]:
     from app.create.painting import Painting
     from app.orders import PictureOrder
     from app.studio import Studio
+    from styles.generation.settings import PictureSettings
     from styles.storage.home import Home
 
     studio, start = Studio(Home(scratch / "home")), time.monotonic()
     while True:
-        for event in studio.create(PictureOrder(prompt="a red house in a meadow", seed=1, count=2)):
+        for event in studio.create(PictureOrder("a red house in a meadow", PictureSettings(seed=1, count=2))):
             if isinstance(event, Painting):
                 if event.step > 1:
                     yield time.monotonic() - start

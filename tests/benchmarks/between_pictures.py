@@ -22,6 +22,7 @@ from app.create.mix_orders import MixOrder, StyleOrder
 from app.create.style_cache import SETTLED_SECONDS
 from app.orders import PictureOrder
 from app.studio import Studio
+from styles.generation.settings import PictureSettings
 from styles.storage.home import Home
 from tests.benchmarks.pairs import spread_of
 from tests.styles.making import random_style
@@ -54,7 +55,9 @@ class Painter:
             vars(self.base).pop("carried", None)
         names = tuple(StyleOrder(f"Style {number}", 0.5) for number in range(styles))
         order = PictureOrder(
-            "a house", mix=MixOrder(names), seed=1, steps=1, guidance=1.0, width_px=32, height_px=32
+            "a house",
+            PictureSettings(seed=1, steps=1, guidance=1.0, width_px=32, height_px=32),
+            mix=MixOrder(names),
         )
         self.began, start = 0.0, time.perf_counter()
         list(self.studio.create(order, self.folder))

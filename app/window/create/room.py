@@ -11,21 +11,29 @@ from typing import Any
 import gradio as gr
 from gradio.utils import get_upload_folder
 
-from app.create.form import CreateForm, Paper, first_form, kept_form, recalled, recalled_words
+from app.create.form import (
+    PASSES,
+    PICTURE,
+    CreateForm,
+    Paper,
+    first_form,
+    kept_form,
+    recalled,
+    recalled_words,
+)
 from app.create.history import History
 from app.create.painter import ASKED, DRAFT, LIVE, Painter
 from app.i18n import say, say_error
 from app.studio import Studio
 from app.window.create.pieces import mix_piece, paper_piece, stage_piece
+from app.window.fields import field_of, shown
 from app.window.server.answers import QUIET, answering
 from app.window.server.named_paths import base_named
 from app.window.server.news import News
 from app.window.server.uploads import uploaded
 from styles.errors import AtelierError
 from styles.generation.png_recipe import read_recipe
-from styles.generation.recipe import SAMPLERS
 
-MOST_STEPS = 100
 AT_ONCE: dict[str, Any] = QUIET | {"queue": False}
 # Where a browser keeps the form: this tab for a reload, the last one for a new tab.
 KEPT = "atelier.create"
@@ -86,23 +94,10 @@ def form_fields(studio: Studio) -> tuple[dict[str, Any], gr.Accordion]:
             label=say("Picture to start from"), type="filepath", format="png", image_mode=None,
             sources=["upload", "clipboard"], height=200, elem_classes="source",
         )  # fmt: skip
-        fields["denoise"] = gr.Slider(
-            0, 1, step=0.05, label=say("How far to go from it"),
-            info=say("0 leaves it as it is, 1 leaves next to nothing of it."),
-        )  # fmt: skip
+        fields |= {name: field_of(one) for name, one in PASSES.items() if not one.setting.group}
     with gr.Accordion(say("More settings"), open=False):
-        fields["negative"] = gr.Textbox(label=say("Keep out"), info=say("What must not be in the picture."))
-        fields["steps"] = gr.Slider(1, MOST_STEPS, step=1, label=say("Steps"))
-        fields["guidance"] = gr.Textbox(
-            label=say("Guidance"), info=say("How closely to follow the prompt."), placeholder=say("the base's"),
-            max_lines=1,
-        )  # fmt: skip
-        fields["sampler"] = gr.Dropdown(list(SAMPLERS), label=say("Sampler"))
-        fields["second_pass"] = gr.Dropdown(
-            second_passes(0.0), label=say("Second pass at a larger size"),
-            info=say("For final work: the picture is enlarged and painted over."),
-        )  # fmt: skip
-        fields["second_denoise"] = gr.Slider(0.01, 1, step=0.01, label=say("How far the second pass goes"))
+        more = (PICTURE | PASSES).items()
+        fields |= {name: field_of(one) for name, one in more if one.setting.group}
         fields["base"] = gr.Dropdown(
             bases(studio), label=say("Base to paint with"), allow_custom_value=True, filterable=True
         )
@@ -113,8 +108,9 @@ def _connect_painting(studio: Studio, painter: Painter, fields: dict[str, Any], 
     inputs = set(fields.values())
 
     def form_of(values: dict[Any, Any]) -> CreateForm:
-        form = CreateForm.from_json({name: values[field] for name, field in fields.items()})
-        base_named(studio, form.base)
+        given = {name: values[field] for name, field in fields.items()}
+        form = CreateForm.from_json(given, as_far_as_possible=False)
+        base_named(studio, form.settings.base)
         return form
 
     def asking(kind: str) -> Any:
@@ -134,7 +130,7 @@ def _connect_painting(studio: Studio, painter: Painter, fields: dict[str, Any], 
     def ask_sensible(values: Any, event: gr.EventData) -> list[Any]:
         with painter.telling(event.page):
             order = painter.ask_again(sensible=True, page=event.page)
-            width, height = str(order.width_px), str(order.height_px)
+            width, height = str(order.settings.width_px), str(order.settings.height_px)
             paper = replace(Paper.from_json(values), shape="own", width=width, height=height)
             return [paper.to_json(), 0.0]
         return [gr.skip(), gr.skip()]
@@ -190,14 +186,8 @@ def _connect_recall(
 def filled(form: CreateForm, fields: dict[str, Any]) -> list[Any]:
     """What the fields show of a form."""
     values = form.to_json() | {"image": form.image or None}
-    values["second_pass"] = gr.update(value=form.second_pass, choices=second_passes(form.second_pass))
-    values["steps"] = gr.update(value=form.steps, maximum=max(MOST_STEPS, form.steps))
+    values |= {name: shown(one, values[name]) for name, one in (PICTURE | PASSES).items()}
     return [values[name] for name in fields]
-
-
-def second_passes(by: float) -> list[tuple[str, float]]:
-    """How much larger a second pass may paint: what is usual, and what a recipe asks for."""
-    return [(say("none"), 0.0), *((f"{times:g} ×", times) for times in sorted({1.5, 2.0, by} - {0.0}))]
 
 
 def beside(**told: str) -> dict[str, Any]:

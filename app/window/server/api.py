@@ -8,10 +8,12 @@ import gradio as gr
 
 from app.library.cards import card_facts, export_facts, mark_facts, verified_facts
 from app.orders import TrainingOrder
+from app.signatures import spread
 from app.studio import Studio
 from app.window.server.answers import answering
-from app.window.server.api_mix import add_mix_endpoints, painted, picture_order
+from app.window.server.api_mix import MixArguments, add_mix_endpoints, painted, picture_order
 from app.window.server.named_paths import base_named, file_named, folder_named
+from styles.generation.settings import PassSettings, PictureSettings
 from styles.library.export import ExportOrder
 from styles.library.verify import verify
 
@@ -21,31 +23,15 @@ def add_endpoints(studio: Studio) -> None:
     told = answering(studio, "answering a script")
 
     @told
+    @spread
     def create(
         prompt: str,
         weights: dict[str, float | None] | None = None,
-        negative: str = "",
-        base: str = "",
-        seed: int | None = None,
-        count: int = 1,
-        steps: int | None = None,
-        guidance: float | None = None,
-        sampler: str | None = None,
-        width: int | None = None,
-        height: int | None = None,
-        schedules: dict[str, list[list[float]]] | None = None,
-        composition: dict[str, float] | None = None,
-        texture: dict[str, float] | None = None,
-        mute: list[str] | None = None,
-        solo: list[str] | None = None,
-        mode: str | None = None,
-        in_strength: bool = False,
-        balance: bool = False,
-        blend: str = "",
+        *,
+        settings: PictureSettings,
+        mix: MixArguments,
         image: str = "",
-        denoise: float | None = None,
-        second_pass: float | None = None,
-        second_denoise: float | None = None,
+        passes: PassSettings,
         agreed: bool = False,
     ) -> dict[str, Any]:
         """Paint pictures with a blend, given as {style name: weight}; their paths and seeds.
@@ -54,12 +40,8 @@ def add_endpoints(studio: Studio) -> None:
         `agreed` paints a size far beyond the base's, however long it takes.
         """
         order = picture_order(
-            studio, prompt=prompt, weights=weights, negative=negative, base=base, seed=seed, count=count, steps=steps,
-            guidance=guidance, sampler=sampler, width=width, height=height, schedules=schedules,
-            composition=composition, texture=texture, mute=mute, solo=solo, mode=mode, in_strength=in_strength,
-            balance=balance, blend=blend, image=image, denoise=denoise, second_pass=second_pass,
-            second_denoise=second_denoise, agreed=agreed,
-        )  # fmt: skip
+            studio, prompt, weights, settings=settings, mix=mix, image=image, passes=passes, agreed=agreed
+        )
         return painted(studio, order)
 
     @told

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import inspect
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any
 
@@ -14,10 +14,60 @@ from app.create.mix_tools import bake_plan
 from app.create.painting import Painted
 from app.library.cards import card_facts
 from app.orders import PictureOrder
+from app.signatures import spread
 from app.studio import Studio
 from app.window.server.answers import answering
 from app.window.server.named_paths import base_named, file_named, folder_named
 from styles.errors import BadInput, BlendError, TooLarge
+from styles.generation.settings import PassSettings, PictureSettings
+from styles.storage.setting import settings
+
+Weights = dict[str, float | None] | None
+
+
+@settings(BlendError, "{name} is {value}.")
+class MixArguments:
+    """What a script can say of a mix besides its weights; styles are called by name.
+
+    A schedule's points are [share of the steps, weight]; `blend` is the name of a saved blend to begin with.
+    """
+
+    schedules: dict[str, list[list[float]]] | None = None
+    composition: dict[str, float] | None = None
+    texture: dict[str, float] | None = None
+    mute: list[str] | None = None
+    solo: list[str] | None = None
+    mode: str | None = None
+    in_strength: bool = False
+    balance: bool = False
+    blend: str = ""
+
+    def order(self, studio: Studio, weights: Weights) -> MixOrder:
+        """The same as an order, with weights as {style: number}; raises BlendError, BadInput."""
+        scheduled = self.schedules or {}
+        twice = [name for name in scheduled if name in (weights or {})]
+        if twice:
+            raise BlendError(
+                "“{name}” has a weight and a schedule.",
+                "A schedule's points are weights: give only one of the two.",
+                name=twice[0],
+            )
+        styles = [StyleOrder(name, _number(name, weight)) for name, weight in (weights or {}).items()]
+        styles += [
+            StyleOrder(name, schedule=tuple(map(tuple, points)))  # type: ignore[arg-type]
+            for name, points in scheduled.items()
+        ]
+        return replace(
+            studio.blends.started(self.blend) if self.blend else MixOrder(),
+            styles=tuple(styles),
+            composition=tuple((self.composition or {}).items()),
+            texture=tuple((self.texture or {}).items()),
+            mute=tuple(self.mute or ()),
+            solo=tuple(self.solo or ()),
+            mode=self.mode,
+            in_strength=self.in_strength,
+            balance=self.balance,
+        )
 
 
 def add_mix_endpoints(studio: Studio) -> None:
@@ -29,7 +79,7 @@ def add_mix_endpoints(studio: Studio) -> None:
         """One style at several weights, same seed; `picture` holds the arguments of create by name."""
         given = tuple(_number(style, weight) or 0.0 for weight in weights or STRIP_WEIGHTS)
         sheet = SheetOrder("strength strip", (style,), given)
-        return painted(studio, order_from(studio, picture, sheet))
+        return painted(studio, sheet_of(studio, picture, sheet))
 
     @told
     def blend_map(
@@ -41,36 +91,34 @@ def add_mix_endpoints(studio: Studio) -> None:
     ) -> dict[str, Any]:
         """Two to four styles over a grid, same seed; `picture` holds the arguments of create by name."""
         sheet = SheetOrder("blend map", tuple(styles), columns=columns, rows=rows, strongest=strongest)
-        return painted(studio, order_from(studio, picture, sheet))
+        return painted(studio, sheet_of(studio, picture, sheet))
 
     @told
     def leave_one_out(picture: dict[str, Any]) -> dict[str, Any]:
         """The mix, and again without each of its styles; `picture` holds the arguments of create by name."""
-        return painted(studio, order_from(studio, picture, SheetOrder("leave one out")))
+        return painted(studio, sheet_of(studio, picture, SheetOrder("leave one out")))
 
     @told
     def strength(
-        weights: dict[str, float | None] | None = None,
+        weights: Weights = None,
         base: str = "",
         in_strength: bool = False,
         blend: str = "",
         mode: str | None = None,
     ) -> dict[str, Any]:
         """How strong styles are on a base, the budget of the mix, and its weights when balanced."""
-        mix = mix_from(studio, weights=weights, in_strength=in_strength, blend=blend, mode=mode)
+        mix = MixArguments(in_strength=in_strength, blend=blend, mode=mode).order(studio, weights)
         return studio.strengths(mix, base_named(studio, base))
 
     @told
-    def conflicts(
-        weights: dict[str, float | None] | None = None, blend: str = "", mode: str | None = None
-    ) -> dict[str, Any]:
+    def conflicts(weights: Weights = None, blend: str = "", mode: str | None = None) -> dict[str, Any]:
         """Which styles of a mix fight, and where; nothing is painted."""
-        return studio.mix_tools.conflicts(mix_from(studio, weights=weights, blend=blend, mode=mode))
+        return studio.mix_tools.conflicts(MixArguments(blend=blend, mode=mode).order(studio, weights))
 
     @told
     def bake(
         name: str,
-        weights: dict[str, float | None] | None = None,
+        weights: Weights = None,
         composition: dict[str, float] | None = None,
         texture: dict[str, float] | None = None,
         in_strength: bool = False,
@@ -91,10 +139,9 @@ def add_mix_endpoints(studio: Studio) -> None:
         `agreed` bakes it though a licence forbids to share the result.
         """
         plan = bake_plan(name, method, rank, density=density, seed=seed, author=author, licence=licence)
-        mix = mix_from(
-            studio, weights=weights, composition=composition, texture=texture, in_strength=in_strength,
-            balance=balance, blend=blend, mode=mode,
-        )  # fmt: skip
+        mix = MixArguments(
+            composition=composition, texture=texture, in_strength=in_strength, balance=balance, blend=blend, mode=mode
+        ).order(studio, weights)  # fmt: skip
         forbidden = studio.mix_tools.forbidden(mix)
         if forbidden and not agreed:
             raise BadInput(
@@ -113,26 +160,11 @@ def add_mix_endpoints(studio: Studio) -> None:
         return studio.blends.facts(studio.blends.find(name))
 
     @told
-    def blends_save(
-        name: str,
-        weights: dict[str, float | None] | None = None,
-        schedules: dict[str, list[list[float]]] | None = None,
-        composition: dict[str, float] | None = None,
-        texture: dict[str, float] | None = None,
-        mute: list[str] | None = None,
-        solo: list[str] | None = None,
-        mode: str | None = None,
-        in_strength: bool = False,
-        balance: bool = False,
-        blend: str = "",
-        base: str = "",
-    ) -> str:
+    @spread
+    def blends_save(name: str, weights: Weights = None, *, mix: MixArguments, base: str = "") -> str:
         """Keep a mix under a name; its file."""
-        mix = mix_from(
-            studio, weights=weights, schedules=schedules, composition=composition, texture=texture, mute=mute,
-            solo=solo, mode=mode, in_strength=in_strength, balance=balance, blend=blend,
-        )  # fmt: skip
-        return str(studio.blends.save(name, studio.mix(mix, base_named(studio, base))))
+        blend = studio.mix(mix.order(studio, weights), base_named(studio, base))
+        return str(studio.blends.save(name, blend))
 
     @told
     def blends_export(name: str, folder: str) -> str:
@@ -157,51 +189,30 @@ def add_mix_endpoints(studio: Studio) -> None:
 
 def picture_order(
     studio: Studio,
-    sheet: SheetOrder | None = None,
-    *,
     prompt: str,
-    weights: dict[str, float | None] | None = None,
-    negative: str = "",
-    base: str = "",
-    seed: int | None = None,
-    count: int = 1,
-    steps: int | None = None,
-    guidance: float | None = None,
-    sampler: str | None = None,
-    width: int | None = None,
-    height: int | None = None,
-    schedules: dict[str, list[list[float]]] | None = None,
-    composition: dict[str, float] | None = None,
-    texture: dict[str, float] | None = None,
-    mute: list[str] | None = None,
-    solo: list[str] | None = None,
-    mode: str | None = None,
-    in_strength: bool = False,
-    balance: bool = False,
-    blend: str = "",
+    weights: Weights = None,
+    *,
+    settings: PictureSettings,
+    mix: MixArguments,
     image: str = "",
-    denoise: float | None = None,
-    second_pass: float | None = None,
-    second_denoise: float | None = None,
+    passes: PassSettings,
     agreed: bool = False,
 ) -> PictureOrder:
     """The order of a script; raises BadInput."""
-    mix = mix_from(
-        studio, weights=weights, schedules=schedules, composition=composition, texture=texture, mute=mute, solo=solo,
-        mode=mode, in_strength=in_strength, balance=balance, blend=blend,
-    )  # fmt: skip
     return PictureOrder(
-        prompt=prompt, negative=negative, base=base_named(studio, base), seed=seed, count=count, steps=steps, guidance=guidance,
-        sampler=sampler, width_px=width, height_px=height, mix=mix, sheet=sheet,
-        image=file_named(image) if image else None, denoise=denoise, second_pass=second_pass,
-        second_denoise=second_denoise, agreed=agreed,
-    )  # fmt: skip
+        prompt,
+        replace(settings, base=base_named(studio, settings.base)),
+        passes,
+        file_named(image) if image else None,
+        mix=mix.order(studio, weights),
+        agreed=agreed,
+    )
 
 
-def order_from(studio: Studio, picture: Mapping[str, Any], sheet: SheetOrder) -> PictureOrder:
+def sheet_of(studio: Studio, picture: Mapping[str, Any], sheet: SheetOrder) -> PictureOrder:
     """The order of a sheet, from create's arguments by name; raises BadInput for one that create does not have."""
-    signature = inspect.signature(picture_order).parameters.values()
-    known = [one.name for one in signature if one.kind is one.KEYWORD_ONLY]
+    order = spread(picture_order)
+    _, *known = inspect.signature(order).parameters
     odd = [name for name in picture if name not in known]
     if odd:
         raise BadInput(
@@ -209,43 +220,7 @@ def order_from(studio: Studio, picture: Mapping[str, Any], sheet: SheetOrder) ->
         )
     if "prompt" not in picture:
         raise BadInput("There is no prompt.", "Say in the picture's “prompt” what to paint.")
-    return picture_order(studio, sheet, **picture)
-
-
-def mix_from(
-    studio: Studio,
-    *,
-    weights: Mapping[str, float | None] | None = None,
-    schedules: Mapping[str, Iterable[Iterable[float]]] | None = None,
-    composition: Mapping[str, float] | None = None,
-    texture: Mapping[str, float] | None = None,
-    mute: Iterable[str] | None = None,
-    solo: Iterable[str] | None = None,
-    mode: str | None = None,
-    in_strength: bool = False,
-    balance: bool = False,
-    blend: str = "",
-) -> MixOrder:
-    """A mix given as {style: number}; a schedule's points are [share of the steps, weight]. Raises BadInput."""
-    scheduled = schedules or {}
-    twice = [name for name in scheduled if name in (weights or {})]
-    if twice:
-        raise BlendError(
-            "“{name}” has a weight and a schedule.",
-            "A schedule's points are weights: give only one of the two.",
-            name=twice[0],
-        )
-    styles = [StyleOrder(name, _number(name, weight)) for name, weight in (weights or {}).items()]
-    styles += [StyleOrder(name, schedule=points) for name, points in scheduled.items()]  # type: ignore[arg-type]
-    knobs = {
-        knob: tuple((name, _number(name, value) or 0.0) for name, value in (values or {}).items())
-        for knob, values in (("composition", composition), ("texture", texture))
-    }
-    return replace(
-        studio.blends.started(blend) if blend else MixOrder(), styles=tuple(styles),
-        composition=knobs["composition"], texture=knobs["texture"], mute=tuple(mute or ()), solo=tuple(solo or ()),
-        mode=mode, in_strength=in_strength, balance=balance,
-    )  # fmt: skip
+    return replace(order(studio, **picture), sheet=sheet)
 
 
 def painted(studio: Studio, order: PictureOrder) -> dict[str, Any]:

@@ -13,6 +13,7 @@ import pytest
 from app.orders import PictureOrder, TrainingOrder
 from app.studio import Studio
 from styles.errors import JobError
+from styles.generation.settings import PictureSettings
 from styles.storage.home import Home
 from tests.app.conftest import Atelier
 from training.job import Job
@@ -62,7 +63,9 @@ def test_a_painting_in_the_background_can_be_stopped(tmp_path: Path, tiny_base: 
     from styles.errors import Cancelled
 
     studio = Studio(Home(tmp_path / "home"))
-    rendering = studio.render(PictureOrder("a house", base=str(tiny_base), steps=200, seed=1))
+    rendering = studio.render(
+        PictureOrder("a house", PictureSettings(base=str(tiny_base), steps=200, seed=1))
+    )
     events = rendering.events()
     next(events)
     studio.stop_rendering()
@@ -70,7 +73,7 @@ def test_a_painting_in_the_background_can_be_stopped(tmp_path: Path, tiny_base: 
         list(events)
     assert studio.recent_pictures(9) == []
     # The base is free again for the next one.
-    made = list(studio.create(PictureOrder("a house", base=str(tiny_base), steps=1, seed=1)))
+    made = list(studio.create(PictureOrder("a house", PictureSettings(base=str(tiny_base), steps=1, seed=1))))
     assert len(studio.recent_pictures(9)) == 1 and made
 
 

@@ -165,6 +165,6 @@ def test_words_of_styles_that_come_to_a_recipe_on_the_command_line(studio: Studi
         assert order.add_triggers
         return {part.style for part in order.mix.start.parts if part.style not in order.left_out}
 
-    order = studio.order_like(quiet, mix=MixOrder(solo=("Oil",)))
+    order = studio.order_like(quiet, PictureOrder("", mix=MixOrder(solo=("Oil",))))
     assert worded(order) == {oil.style}, "what was silent comes with its word, what was left out without"
-    assert studio.order_like(replace(quiet, prompt="ink, a boat")).left_out == frozenset()
+    assert studio.order_like(replace(quiet, prompt="ink, a boat"), PictureOrder("")).left_out == frozenset()

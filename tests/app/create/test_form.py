@@ -16,6 +16,7 @@ from app.studio import Studio
 from styles.errors import BadInput
 from styles.generation.png_recipe import read_recipe
 from styles.generation.recipe import Recipe
+from styles.generation.settings import PassSettings, PictureSettings
 from styles.mixing.blend import Blend, BlendPart
 from styles.storage.home import Home
 from tests.app.mixing import home_for_mixing
@@ -78,13 +79,16 @@ def test_chips_say_which_trigger_words_go_into_the_prompt(studio: Studio) -> Non
     mix = mix_of(studio, Ink=0.7, Oil=0.0, Anti=-1)
     form = CreateForm("  a boat ", mix=mix, paper=Paper(seed="7"))
     order = form.order(studio)
-    assert order.prompt == "ink, a boat" and order.add_triggers is False and order.seed == 7
+    assert order.prompt == "ink, a boat" and order.add_triggers is False and order.settings.seed == 7
     silent = MixForm((replace(mix.rows[0], word=False), *mix.rows[1:]))
     assert replace(form, mix=silent).order(studio).prompt == "a boat"
     strip = SheetOrder("strength strip", (mix.rows[1].style,))
     assert form.order(studio, strip).prompt == "ink, oil, a boat"
+    typed = form.to_json() | {"guidance": "a lot", "second_denoise": 2}
     with pytest.raises(BadInput, match="Guidance"):
-        replace(form, guidance="a lot").order(studio)
+        CreateForm.from_json(typed, as_far_as_possible=False)
+    kept = CreateForm.from_json(typed | {"steps": "many"})
+    assert (kept.settings.guidance, kept.settings.steps, kept.passes.second_denoise) == (None, None, None)
 
 
 def test_a_recipe_comes_back_into_the_form_and_out_again(studio: Studio) -> None:
@@ -102,9 +106,11 @@ def test_a_recipe_comes_back_into_the_form_and_out_again(studio: Studio) -> None
     assert done.missing == () and done.form.paper.locked
     assert done.form.prompt == "a boat", "its chip says the trigger word"
     order = done.form.order(studio)
-    told = (order.prompt, order.negative, order.seed, order.steps, order.sampler, order.guidance)
-    assert told == ("oil, a boat", "fog", 2**62 + 1, 9, "euler a", 4.5)
-    assert (order.width_px, order.height_px, order.second_pass, order.second_denoise) == (96, 64, 1.5, 0.4)
+    base = order.settings.base
+    assert order.prompt == "oil, a boat"
+    assert order.settings == PictureSettings("fog", base, 2**62 + 1, 1, 9, 4.5, "euler a", 96, 64)
+    assert order.passes == PassSettings(None, 1.5, 0.4)
+    assert CreateForm.from_json(done.form.to_json()).order(studio) == order, "as it was kept"
     assert order.mix.start == blend
     assert all(row.word for row in done.form.mix.rows), "nobody has left the word of the muted one out"
 

@@ -6,6 +6,7 @@ import io
 import threading
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 from PIL import Image
@@ -19,13 +20,20 @@ from styles.bases.shelf import BaseShelf
 from styles.errors import Cancelled, JobError
 from styles.generation import cost
 from styles.generation.png_recipe import read_recipe
+from styles.generation.settings import PassSettings, PictureSettings
 from styles.storage.home import Home
 from tests.styles.painting import style_for
 from tests.tiny import tiny_base_folder
 
 PATIENCE_SECONDS = 300
-ORDER = PictureOrder("a house", steps=1, seed=5, width_px=32, height_px=32)
-LONG = replace(ORDER, steps=1000, seed=6)
+ORDER = PictureOrder("a house", PictureSettings(steps=1, seed=5, width_px=32, height_px=32))
+
+
+def changed(order: PictureOrder, **settings: Any) -> PictureOrder:
+    return replace(order, settings=replace(order.settings, **settings))
+
+
+LONG = changed(ORDER, steps=1000, seed=6)
 
 
 @pytest.fixture
@@ -59,7 +67,10 @@ def kept(painter: Painter) -> list[Path]:
 
 
 def test_a_draft_has_few_steps_and_is_kept_nowhere(painter: Painter) -> None:
-    canvas = ended(painter, painter.ask(replace(LONG, count=3, second_pass=2.0), DRAFT).number)
+    canvas = ended(
+        painter,
+        painter.ask(replace(changed(LONG, count=3), passes=PassSettings(second_pass=2.0)), DRAFT).number,
+    )
     assert canvas.state == "done" and canvas.problem == ""
     (picture,) = canvas.pictures
     assert picture.path == "" and picture.data.startswith(b"\x89PNG") and kept(painter) == []
@@ -68,7 +79,7 @@ def test_a_draft_has_few_steps_and_is_kept_nowhere(painter: Painter) -> None:
 
     canvas = ended(painter, painter.ask(ORDER, LIVE).number)
     assert [Path(one.path) for one in canvas.pictures] == kept(painter)
-    assert read_recipe(kept(painter)[0]).steps == ORDER.steps
+    assert read_recipe(kept(painter)[0]).steps == ORDER.settings.steps
 
 
 def test_moving_on_gives_up_the_old_draft_and_the_picture_behind_it(painter: Painter) -> None:
@@ -78,11 +89,11 @@ def test_moving_on_gives_up_the_old_draft_and_the_picture_behind_it(painter: Pai
     last = painter.ask(ORDER, DRAFT)
     canvas = ended(painter, last.number)
     assert last.number == first.number + 2 and canvas.number == last.number and canvas.state == "done"
-    assert canvas.pictures[0].seed == ORDER.seed and kept(painter) == []
+    assert canvas.pictures[0].seed == ORDER.settings.seed and kept(painter) == []
 
 
 def test_what_the_artist_asked_for_is_finished_before_a_slider_is_heard(painter: Painter) -> None:
-    asked = painter.ask(replace(LONG, steps=40))
+    asked = painter.ask(changed(LONG, steps=40))
     with pytest.raises(JobError, match="Another picture"):
         painter.ask(ORDER)
     assert painter.ask(LONG, DRAFT) == painter.ask(ORDER, LIVE) == painter.look(-1)[1]
@@ -92,12 +103,12 @@ def test_what_the_artist_asked_for_is_finished_before_a_slider_is_heard(painter:
 
 
 def test_a_slow_base_keeps_the_picture_on_the_stage_whatever_a_slider_asks(painter: Painter) -> None:
-    ended(painter, painter.ask(replace(ORDER, steps=3, count=2)).number)
+    ended(painter, painter.ask(changed(ORDER, steps=3, count=2)).number)
     painter.longest_draft_seconds = 1e-9
     assert ended(painter, painter.ask(ORDER, DRAFT).number).state == "done", (
         "two at once are no measure for one"
     )
-    asked = painter.ask(replace(LONG, steps=40))
+    asked = painter.ask(changed(LONG, steps=40))
     assert painter.ask(ORDER, LIVE).number == asked.number
     canvas = ended(painter, asked.number)
     for thread in threading.enumerate():
@@ -136,7 +147,7 @@ def test_a_size_that_is_asked_about_is_painted_as_it_was_asked_for_or_smaller(
     monkeypatch.setattr(cost, "flop_per_second", lambda base, cancelled: 1e5)
     style = style_for(open_base(tiny_base, painter.studio.home, device="cpu"), 1)
     painter.studio.library.add(replace(style, card=replace(style.card, name="Ink")))
-    large = replace(ORDER, width_px=256, height_px=128)
+    large = changed(ORDER, width_px=256, height_px=128)
     strip = replace(large, weights=(("Ink", 0.5),), sheet=SheetOrder("strength strip", ("Ink",)))
     canvas = ended(painter, painter.ask(strip).number)
     assert canvas.state == "failed" and canvas.large and canvas.to_json()["large"]
@@ -149,10 +160,10 @@ def test_a_size_that_is_asked_about_is_painted_as_it_was_asked_for_or_smaller(
     with Image.open(io.BytesIO(canvas.pictures[0].data)) as draft:
         assert draft.width == 2 * draft.height and draft.width < 256
 
-    canvas = ended(painter, painter.ask(replace(large, second_pass=2.0)).number)
+    canvas = ended(painter, painter.ask(replace(large, passes=PassSettings(second_pass=2.0))).number)
     order = painter.ask_again(sensible=True)
     canvas = ended(painter, canvas.number + 1)
-    assert canvas.state == "done" and (order.width_px, order.height_px) == draft.size
+    assert canvas.state == "done" and (order.settings.width_px, order.settings.height_px) == draft.size
     with Image.open(canvas.pictures[0].path) as picture:
         assert picture.size == draft.size
 
@@ -163,7 +174,7 @@ def test_what_was_agreed_to_stays_so_when_it_is_asked_for_once_more(
     monkeypatch.setattr(cost, "flop_per_second", lambda base, cancelled: 1e5)
     with monkeypatch.context() as full:
         full.setattr(cost, "free_bytes", lambda device: 1e6)
-        large = replace(ORDER, width_px=256, height_px=128, agreed=True)
+        large = replace(changed(ORDER, width_px=256, height_px=128), agreed=True)
         canvas = ended(painter, painter.ask(large).number)
     assert canvas.state == "failed" and "of memory" in canvas.problem
     painter.ask_again(pause_training=True)
@@ -179,7 +190,7 @@ def test_what_is_stopped_is_in_nobodys_way(painter: Painter) -> None:
 
 
 def test_what_goes_wrong_is_told_to_the_page_that_asked(painter: Painter) -> None:
-    canvas = ended(painter, painter.ask(replace(ORDER, base="nowhere"), page="mine").number)
+    canvas = ended(painter, painter.ask(changed(ORDER, base="nowhere"), page="mine").number)
     mine, other = canvas.to_json("mine"), canvas.to_json("another")
     assert (mine["state"], "nowhere" in mine["problem"]) == ("failed", True)
     assert (other["state"], other["problem"], other["crowded"]) == ("blank", "", False)
@@ -197,7 +208,7 @@ def test_what_goes_wrong_is_told_to_the_page_that_asked(painter: Painter) -> Non
 
 
 def test_a_painting_that_fails_says_what_happened(painter: Painter) -> None:
-    canvas = ended(painter, painter.ask(replace(ORDER, base="nowhere")).number)
+    canvas = ended(painter, painter.ask(changed(ORDER, base="nowhere")).number)
     assert canvas.state == "failed" and "nowhere" in canvas.problem and not canvas.crowded
     assert ended(painter, painter.ask(ORDER).number).state == "done"
 
@@ -208,13 +219,13 @@ def test_the_settings_turn_a_safety_checker_off(painter: Painter, tmp_path: Path
     for wanted in (True, False):
         with studio.base_session.opened(folder, replace(studio.settings, safety_checker=wanted)) as base:
             assert (base.safety_checker is not None) is wanted
-    assert ended(painter, painter.ask(replace(ORDER, base=folder)).number).state == "done"
+    assert ended(painter, painter.ask(changed(ORDER, base=folder)).number).state == "done"
     assert read_recipe(kept(painter)[0]).safety_checker
 
 
 def test_a_base_on_which_a_draft_takes_long_is_left_alone_by_sliders(painter: Painter) -> None:
     painter.longest_draft_seconds = 0.0
-    asked = painter.ask(replace(ORDER, steps=DRAFT_STEPS), DRAFT)  # how long a step takes is not known yet
+    asked = painter.ask(changed(ORDER, steps=DRAFT_STEPS), DRAFT)  # how long a step takes is not known yet
     assert ended(painter, asked.number).state == "done"
     for kind in (DRAFT, LIVE):
         canvas = painter.ask(ORDER, kind)

@@ -17,6 +17,7 @@ from app.create.painting import Notice, PaintingEvent
 from app.orders import PictureOrder, TrainingOrder
 from app.studio import Studio
 from styles.errors import Cancelled, OutOfMemory
+from styles.generation.settings import PictureSettings
 from styles.storage.home import Home
 from tests.app.create.test_painter import ended
 from training.events import Finished, Paused, TrainingEvent
@@ -111,7 +112,7 @@ def test_a_card_that_a_training_fills_is_told_with_a_way_out(
         assert "Pause the training" in told.value.hint
         # The window offers the pause.
         painter = Painter(studio)
-        canvas = ended(painter, painter.ask(PictureOrder("a house", steps=1)).number)
+        canvas = ended(painter, painter.ask(PictureOrder("a house", PictureSettings(steps=1))).number)
         assert canvas.state == "failed" and canvas.crowded and canvas.to_json()["crowded"] is True
 
 

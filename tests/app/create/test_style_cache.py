@@ -17,6 +17,7 @@ from app.studio import Studio
 from styles.errors import UnknownStyleError
 from styles.formats.style import Style, StyleCard, StyleLayer
 from styles.generation.effect_probe import effects_key
+from styles.generation.settings import PictureSettings
 from styles.library.library import Library
 from styles.storage.home import Home
 from tests.app.mixing import home_for_mixing
@@ -88,7 +89,9 @@ def test_pictures_come_out_as_in_a_window_just_opened(
 
     def picture(of: Studio, **weights: float) -> Path:
         styles = tuple(StyleOrder(name, weight) for name, weight in weights.items())
-        order = PictureOrder("a cat", mix=MixOrder(styles), seed=3, steps=2, width_px=32, height_px=32)
+        order = PictureOrder(
+            "a cat", PictureSettings(seed=3, steps=2, width_px=32, height_px=32), mix=MixOrder(styles)
+        )
         (saved,) = (e for e in of.create(order, tmp_path / "out") if isinstance(e, PictureSaved))
         return saved.path
 

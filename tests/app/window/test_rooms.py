@@ -10,12 +10,13 @@ from PIL import Image
 
 from app.create.base_session import prompt_with_triggers
 from app.create.contact_sheet import SheetRow, draw_sheet
-from app.orders import SAMPLERS, PictureOrder
+from app.orders import PictureOrder
 from app.settings import Settings
 from app.train.progress import Progress, words_for_seconds
 from app.train.trainings import suggested_trigger
 from styles.errors import BadInput, BlendError, SettingsError
 from styles.formats.style import StyleCard
+from styles.generation.settings import PictureSettings
 from styles.library.import_card import ImportCard
 from styles.library.library import Vanished
 from styles.library.privacy_report import PrivacyEntry
@@ -72,16 +73,10 @@ def test_orders_are_checked_before_anything_loads() -> None:
         {"sampler": "magic"},
     ):
         with pytest.raises(BadInput):
-            PictureOrder("a house", **odd)
+            PictureSettings(**odd)
     for weight in (float("nan"), float("inf"), 99.0):
         with pytest.raises(BlendError):
             PictureOrder("a house", weights=(("Rings", weight),))
-
-
-def test_samplers_are_those_of_styles() -> None:
-    from styles.generation.samplers import SAMPLERS as KNOWN
-
-    assert SAMPLERS == KNOWN
 
 
 def test_trigger_words_are_added_once_and_only_for_positive_weights() -> None:

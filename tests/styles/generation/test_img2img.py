@@ -216,9 +216,9 @@ def test_a_source_that_is_not_here_or_changed_is_said(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("changes", "said"),
     [
-        ({"strength": -0.1}, "strength of -0.1"),
-        ({"strength": 1.1}, "strength of 1.1"),
-        ({"strength": float("nan")}, "strength of nan"),
+        ({"strength": -0.1}, "denoising is -0.1"),
+        ({"strength": 1.1}, "denoising is 1.1"),
+        ({"strength": float("nan")}, "denoising is nan"),
         ({"width_px": 50}, "width of 50 px"),
         ({"width_px": 2400, "height_px": 2400, "second_pass": SecondPass(2.0)}, "4800x4800 px is more"),
     ],
@@ -232,7 +232,7 @@ def test_bad_requests_are_refused(changes: dict, said: str, bases: dict[str, Bas
     "numbers", [(1.0, 0.5), (4.1, 0.5), (float("nan"), 0.5), (2, 0), (2, 1.1), (2, 0.5, -1), (2, 0.5, 1001)]
 )
 def test_second_passes_that_can_not_be_done_are_refused(numbers: tuple) -> None:
-    with pytest.raises(RecipeError, match="can't be done"):
+    with pytest.raises(RecipeError, match=r"second pass|number of steps"):
         SecondPass(*numbers)
 
 

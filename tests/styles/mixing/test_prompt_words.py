@@ -20,7 +20,7 @@ from styles.formats.textual_inversion import word_file
 from styles.generation.generate import CreateRequest, PictureDone, generate, request_again
 from styles.generation.prompts import cut_words, encode_prompts
 from styles.generation.request import fill_in
-from styles.generation.samplers import SAMPLERS
+from styles.generation.samplers import DEFAULT_SAMPLER
 from styles.mixing.blend import Blend, BlendPart
 from styles.mixing.prompt_words import NO_WORDS, Vocabulary, Word, vocabulary
 from styles.storage.home import Home
@@ -117,7 +117,7 @@ def test_a_words_own_file_means_the_same_in_diffusers(bases: dict[str, Base], tm
         tokenizers=(copy.deepcopy(base.tokenizers[0]),),
         text_encoders=(copy.deepcopy(base.text_encoders[0]),),
     )
-    pipeline = pipeline_of(copies, SAMPLERS[0])
+    pipeline = pipeline_of(copies, DEFAULT_SAMPLER)
     words = {"<s1>": rows(1, seed=1), "<s2>": rows(3, seed=2)}
     for number, (word, vectors) in enumerate(words.items()):
         path = tmp_path / f"{number}.safetensors"
