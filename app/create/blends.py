@@ -27,7 +27,7 @@ from styles.mixing.blend_file import (
 )
 from styles.storage.atomic import write_new
 from styles.storage.home import Home
-from styles.storage.names import clean_text, suggested_name
+from styles.storage.names import clean_text, folded, suggested_name
 
 
 class Blends:
@@ -147,7 +147,7 @@ class Blends:
         stem = name.strip()
         for path in (
             *(path for path in paths if path.stem == stem),
-            *(path for path in paths if path.stem.casefold() == stem.casefold()),
+            *(path for path in paths if folded(path.stem) == folded(stem)),
         ):
             return path
         names = [path.stem for path in paths]

@@ -28,7 +28,7 @@ from styles.errors import BadInput, PictureError
 from styles.storage.atomic import replacing, telling, unused_name, write_bytes, write_text
 from styles.storage.file_reading import open_file, read_bytes, read_json, read_text
 from styles.storage.home import Home
-from styles.storage.names import clean_text, suggested_name
+from styles.storage.names import clean_text, folded, suggested_name
 from training.artworks.captions import LONGEST_CAPTION, caption_of
 from training.artworks.dataset import MOST_ARTWORKS, SUFFIXES, in_natural_order
 from training.artworks.opening import full_size, open_artwork
@@ -148,9 +148,9 @@ class Draft:
         with self._change():
             self.artworks_folder.mkdir(parents=True, exist_ok=True)
             # A caption belongs to a stem, so two pictures may not share one.
-            used_names = {artwork.stem.casefold() for artwork in here}
+            used_names = {folded(artwork.stem) for artwork in here}
             stem, number = suggested_name(path.stem), 1
-            while (stem if number == 1 else f"{stem} {number}").casefold() in used_names:
+            while folded(stem if number == 1 else f"{stem} {number}") in used_names:
                 number += 1
             stem = stem if number == 1 else f"{stem} {number}"
             target = unused_name(self.artworks_folder, stem, path.suffix.lower())

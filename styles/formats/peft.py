@@ -22,7 +22,7 @@ from typing import TYPE_CHECKING, Any
 from styles.errors import StyleFileError
 from styles.formats.alphas import fit_for_fp16
 from styles.formats.patterns import Patterns, Work
-from styles.formats.safetensors_header import Header, open_header, open_style_file
+from styles.formats.safetensors_header import Header, open_header, open_style_file, split_file
 from styles.formats.style import Style, StyleLayer
 from styles.formats.writer import fp16
 from styles.storage.names import clean_text
@@ -285,8 +285,7 @@ def _weights(
 ) -> bytes:
     from safetensors.torch import save
 
-    plain = save(tensors)
-    sha256 = hashlib.sha256(plain[8 + int.from_bytes(plain[:8], "little") :]).hexdigest()
+    sha256 = hashlib.sha256(split_file(save(tensors))[1]).hexdigest()
     adapter = {
         f"{PEFT_ROOT}.{key}": value for key, value in config.items() if key != "base_model_name_or_path"
     }

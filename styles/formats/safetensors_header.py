@@ -14,7 +14,7 @@ import math
 import os
 import struct
 import time
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from io import BufferedIOBase, BufferedReader
@@ -29,6 +29,7 @@ if TYPE_CHECKING:
     from torch import Tensor
 
 LARGEST_FILE = 4 << 30  # bytes
+BLOCK_BYTES = 1 << 20  # read at once
 LARGEST_HEADER = 32 << 20  # bytes; files of other tools can hold every caption of their training in it
 MOST_TENSORS = 20_000
 LONGEST_KEY = 400  # characters; the longest of Stable Diffusion has about 120
@@ -55,6 +56,10 @@ class TensorEntry:
     shape: tuple[int, ...]
     begin: int  # bytes from the start of the tensor section
     end: int
+
+    def to_json(self) -> dict[str, object]:
+        """The entry as a header holds it."""
+        return {"dtype": self.dtype, "shape": list(self.shape), "data_offsets": [self.begin, self.end]}
 
 
 @dataclass(frozen=True)
@@ -140,14 +145,39 @@ def open_style_file(path: Path) -> Iterator[BufferedReader]:
         ) from error
 
 
-def tensor_hash(path: Path, header: Header) -> str:
-    """Return the sha256 of the tensor section, in hex: the identity of a style."""
+def tensor_hash(files: Iterable[tuple[Path, Header]]) -> str:
+    """Return the sha256 of the tensor sections of a style's files, in hex: its identity. Raises StyleFileError."""
     digest = hashlib.sha256()
-    with open_style_file(path) as file:
-        file.seek(header.data_start)
-        while block := file.read(1 << 20):
-            digest.update(block)
+    for path, header in files:
+        with open_style_file(path) as file:
+            file.seek(header.data_start)
+            hash_rest(file, digest)
     return digest.hexdigest()
+
+
+def hash_rest(file: BinaryIO, digest: hashlib._Hash, copy: BinaryIO | None = None) -> None:
+    """Feed a digest with what is left of a file, which is its tensors once its header was read, and write it to `copy`."""
+    while block := file.read(BLOCK_BYTES):
+        digest.update(block)
+        if copy is not None:
+            copy.write(block)
+
+
+def header_bytes(tensors: Mapping[str, object], metadata: Mapping[str, str]) -> bytes:
+    """Return a file up to its tensor section; `tensors` are entries as the format has them, in any order.
+
+    https://github.com/huggingface/safetensors, "Format"; the section starts at a multiple of 8.
+    """
+    text = json.dumps({"__metadata__": metadata} | dict(tensors), ensure_ascii=False, separators=(",", ":"))
+    header = text.encode("utf-8")
+    header += b" " * (-len(header) % 8)
+    return len(header).to_bytes(8, "little") + header
+
+
+def split_file(data: bytes) -> tuple[dict[str, Any], bytes]:
+    """Return the entries of the header and the tensor section of a whole file that was written here."""
+    start = 8 + int.from_bytes(data[:8], "little")
+    return json.loads(data[8:start]), data[start:]
 
 
 def read_tensors(file: BufferedIOBase, header: Header, name: str) -> Iterator[tuple[str, Tensor, bytearray]]:
@@ -262,9 +292,6 @@ def _refused(name: str, reason: str) -> StyleFileError:
         name=name,
         reason=reason,
     )
-
-
-BLOCK_BYTES = 1 << 20
 
 
 class Hashing:

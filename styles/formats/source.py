@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import os
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -12,7 +11,14 @@ from typing import TYPE_CHECKING, BinaryIO
 
 from styles.formats.layer_inspection import Judged, judge
 from styles.formats.peft import Adapter, PeftSettings, open_adapters
-from styles.formats.safetensors_header import Header, TensorEntry, open_header, open_style_file, read_tensors
+from styles.formats.safetensors_header import (
+    Header,
+    TensorEntry,
+    open_header,
+    open_style_file,
+    read_tensors,
+    tensor_hash,
+)
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -57,14 +63,8 @@ class Source:
                     yield adapter.key(name), tensor, data
 
     def sha256(self) -> str:
-        digest = hashlib.sha256()
-        files = [(adapter.file, adapter.header) for adapter in self.adapters] or [(self.path, self.header)]
-        for path, header in files:
-            with open_style_file(path) as file:
-                file.seek(header.data_start)
-                while block := file.read(1 << 20):
-                    digest.update(block)
-        return digest.hexdigest()
+        files = [(adapter.file, adapter.header) for adapter in self.adapters]
+        return tensor_hash(files or [(self.path, self.header)])
 
     @contextmanager
     def alphas(self) -> Iterator[BinaryIO | None]:

@@ -7,7 +7,6 @@ that a style brings along; and a header of at most 1 MiB, as ComfyUI shows no me
 from __future__ import annotations
 
 import hashlib
-import json
 from collections import Counter
 from collections.abc import Mapping
 from dataclasses import replace
@@ -17,6 +16,7 @@ from styles.errors import StyleFileError
 from styles.formats.alphas import even_alphas
 from styles.formats.kohya import ALPHA, DOWN, UP, kohya_name
 from styles.formats.metadata import kohya_metadata, shown_metadata, told
+from styles.formats.safetensors_header import header_bytes, split_file
 from styles.formats.style import FAMILY_OF_WIDTH, Style, StyleLayer
 from styles.formats.textual_inversion import bundled
 
@@ -46,17 +46,15 @@ def style_bytes(style: Style, *, with_date: bool = False, extra: Mapping[str, st
         tensors[name + ALPHA] = half if half.to(torch.float32) == alpha else alpha
     if not tensors:
         raise StyleFileError("A style without layers can't be written.")
-    plain = save(tensors | bundled(style.embeddings))
-    start = 8 + int.from_bytes(plain[:8], "little")
-    entries, section = json.loads(plain[8:start]), plain[start:]
+    entries, section = split_file(save(tensors | bundled(style.embeddings)))
 
     rank = Counter(layer.rank for layer in layers).most_common(1)[0][0]
     card = replace(told(style.card, with_date), family=_family(layers) or style.card.family, rank=rank)
     metadata = kohya_metadata(card, Counter(layer.alpha for layer in layers).most_common(1)[0][0])
     sha256 = hashlib.sha256(section).hexdigest()
-    legacy = _legacy_hash(_header_bytes(entries, metadata), section)
+    legacy = _legacy_hash(header_bytes(entries, metadata), section)
     metadata |= {"sshs_model_hash": sha256, "sshs_legacy_hash": legacy, **shown_metadata(card, sha256)}
-    header = _header_bytes(entries, metadata | dict(extra or {}))
+    header = header_bytes(entries, metadata | dict(extra or {}))
     if len(header) > LARGEST_HEADER_WRITTEN:
         raise StyleFileError(
             "What the card of “{style}” says takes {count} bytes, more than other tools read.",
@@ -89,13 +87,6 @@ def _family(layers: tuple[StyleLayer, ...]) -> str:
         if layer.network == "unet" and layer.path.endswith(("attn2.to_k", "attn2.to_v"))
     }
     return FAMILY_OF_WIDTH.get(widths.pop(), "") if len(widths) == 1 else ""
-
-
-def _header_bytes(entries: dict[str, object], metadata: dict[str, str]) -> bytes:
-    text = json.dumps({"__metadata__": metadata} | entries, ensure_ascii=False, separators=(",", ":"))
-    header = text.encode("utf-8")
-    header += b" " * (-len(header) % 8)  # the tensors start at a multiple of 8
-    return len(header).to_bytes(8, "little") + header
 
 
 def _legacy_hash(header: bytes, section: bytes) -> str:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import json
 import math
 from collections.abc import Iterable, Mapping
 from dataclasses import replace
@@ -12,7 +11,7 @@ from typing import Any
 
 from styles.errors import BadInput, StyleFileError
 from styles.formats.metadata import card_texts, shown_metadata
-from styles.formats.safetensors_header import Header, open_header, tensor_hash
+from styles.formats.safetensors_header import Header, hash_rest, header_bytes, open_header, tensor_hash
 from styles.formats.style import LONGEST_TAG, MOST_TAGS, TEXT_LIMITS, StyleCard
 from styles.formats.style_file import read_card
 from styles.formats.thumbnail import public_thumbnail
@@ -42,12 +41,12 @@ def edit_card(path: Path, changes: Mapping[str, Any]) -> StyleCard:
 
 def _edit_file(file: Path, card: StyleCard, edited: StyleCard, names: set[str]) -> None:
     header = open_header(file)
-    style_id = tensor_hash(file, header)
+    style_id = tensor_hash([(file, header)])
     # What the file said in its own way stays: only what differs between the two cards is written.
     before, after = shown_metadata(card, card.id), shown_metadata(edited, card.id)
     metadata = {key: value for key, value in header.metadata.items() if key not in before or key in after}
     metadata |= {key: value for key, value in after.items() if value != before.get(key)}
-    head = _header_bytes(header, metadata)
+    head = header_bytes({key: entry.to_json() for key, entry in header.tensors.items()}, metadata)
     if len(head) > max(LARGEST_HEADER_WRITTEN, header.data_start):
         raise BadInput(
             "What the card of “{style}” would say takes {count} bytes, more than other tools read.",
@@ -140,33 +139,20 @@ def _tags(values: Any) -> tuple[str, ...]:
     return tags
 
 
-def _header_bytes(header: Header, metadata: dict[str, str]) -> bytes:
-    entries: dict[str, Any] = {"__metadata__": metadata}
-    for key, entry in header.tensors.items():
-        entries[key] = {
-            "dtype": entry.dtype, "shape": list(entry.shape), "data_offsets": [entry.begin, entry.end]
-        }  # fmt: skip
-    text = json.dumps(entries, ensure_ascii=False, separators=(",", ":")).encode("utf-8")
-    text += b" " * (-len(text) % 8)  # the tensors start at a multiple of 8
-    return len(text).to_bytes(8, "little") + text
-
-
 def _written(file: Path, header: Header, head: bytes, temporary: Path) -> str:
     """Write the new header and the old tensors, and return the sha256 of these."""
     digest = hashlib.sha256()
     with file.open("rb") as source, temporary.open("wb") as target:
         target.write(head)
         source.seek(header.data_start)
-        while block := source.read(1 << 20):
-            digest.update(block)
-            target.write(block)
+        hash_rest(source, digest, target)
     return digest.hexdigest()
 
 
 def _check(written: Path, header: Header, style_id: str, edited: StyleCard, names: set[str]) -> None:
     """Read the new file back before it takes the place of the old one."""
     written_header = open_header(written)
-    if written_header.tensors != header.tensors or tensor_hash(written, written_header) != style_id:
+    if written_header.tensors != header.tensors or tensor_hash([(written, written_header)]) != style_id:
         raise StyleFileError(
             "The new file of “{style}” does not read back.",
             "Look whether the disk is sound.",

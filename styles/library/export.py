@@ -35,7 +35,7 @@ from styles.library.privacy_report import (
     shown_files,
 )
 from styles.storage import atomic
-from styles.storage.names import tag_name
+from styles.storage.names import folded, tag_name
 
 FORMS = ("file", "peft")
 SUFFIX = ".safetensors"
@@ -269,11 +269,11 @@ def _header_of(source: Path) -> Header:
 
 def _free_name(folder: Path, name: str, order: ExportOrder) -> str:
     """The name, or with a number, under which none of an export's files stands in the folder."""
-    names = {entry.name.casefold() for entry in folder.iterdir()} if folder.is_dir() else set()
+    names = {folded(entry.name) for entry in folder.iterdir()} if folder.is_dir() else set()
     endings = [SUFFIX if order.form == "file" else ""] + [".json", ".png"] * order.side_files
     endings += [] if order.holds_words else [WORDS]
     number, free = 1, name
-    while any((free + ending).casefold() in names for ending in endings):
+    while any(folded(free + ending) in names for ending in endings):
         number += 1
         free = f"{name}-{number}"
     return free

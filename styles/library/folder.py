@@ -6,7 +6,6 @@ import errno
 import filecmp
 import os
 import shutil
-import unicodedata
 from collections.abc import Container, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -17,6 +16,7 @@ from filelock import FileLock, Timeout
 from styles.errors import Failure
 from styles.storage import atomic
 from styles.storage.file_reading import LARGEST_JSON, read_bytes
+from styles.storage.names import folded
 
 SUFFIX = ".safetensors"
 # A style as a folder, as PEFT writes it: these two in the folder itself, or in one for each network below it.
@@ -162,11 +162,6 @@ def _leads_on(entry: os.DirEntry[str], root: Path, linked: set[str]) -> bool:
         return False
     linked.add(real)
     return True
-
-
-def folded(name: str) -> str:
-    """Return what two names have in common that are one file on some system."""
-    return unicodedata.normalize("NFC", name).casefold()
 
 
 def free_path(folder: Path, name: str, used_names: Container[str], suffix: str = SUFFIX) -> Path:

@@ -10,12 +10,12 @@ from styles.errors import BadInput, StyleFileError, UnknownStyleError
 from styles.formats.style import StyleCard
 from styles.formats.style_file import read_card
 from styles.library.catalogue import Catalogue
-from styles.library.folder import folded, name_of
+from styles.library.folder import name_of
 from styles.library.listing import BUNDLED, Entry, Vanished
 from styles.library.search import named, not_found, with_id
 from styles.library.side_files import side_thumbnail
 from styles.library.trash import Hidden
-from styles.storage.names import clean_text
+from styles.storage.names import clean_text, folded
 
 
 class Holdings:
@@ -70,7 +70,7 @@ class Holdings:
         if match := named(query, entries) or with_id(query, entries, self._catalogue, thorough=True):
             return match
         if query:
-            self._explain(query.casefold())
+            self._explain(folded(query))
         raise not_found(query, [entry.name for entry in entries])
 
     def twin(self, style_id: str, likeness: tuple[int, str]) -> StyleCard | None:
@@ -119,14 +119,14 @@ class Holdings:
     def _explain(self, query: str) -> None:
         """Raise UnknownStyleError for a style that was here, or is but can't be read."""
         for entry in self._catalogue.seen():
-            if not entry.readable and query == entry.name.casefold():
+            if not entry.readable and query == folded(entry.name):
                 raise UnknownStyleError(
                     "“{style}” can't be used: {problem}",
                     style=clean_text(entry.name, 80),
                     problem=entry.row.problem,
                 )
         for lost in self.vanished():
-            if query in (lost.name.casefold(), lost.id):
+            if query in (folded(lost.name), lost.id):
                 raise UnknownStyleError(
                     "“{style}” has vanished: {file} was missed on {missed}.",
                     "Put the file back, or import the style again.",

@@ -11,12 +11,12 @@ from styles.errors import AtelierError, StyleFileError
 from styles.formats.reader import judged_at
 from styles.formats.style import StyleCard
 from styles.formats.style_file import Judged, read_style
-from styles.library.folder import SUFFIX, folded, free_path, name_of
+from styles.library.folder import SUFFIX, free_path, name_of
 from styles.library.header_cache import likeness_of
 from styles.library.importer import ImportSource, sources
 from styles.library.library import Library
 from styles.library.side_files import side_thumbnail, with_side_text
-from styles.storage.names import suggested_name
+from styles.storage.names import folded, suggested_name
 
 PARTS = ("cross-attention", "self-attention", "the text encoder", "other parts")
 

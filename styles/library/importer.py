@@ -7,18 +7,19 @@ from __future__ import annotations
 
 import hashlib
 import os
+import shutil
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
 
 from styles.errors import AtelierError, StyleFileError
+from styles.formats.safetensors_header import hash_rest
 from styles.formats.style import StyleCard
 from styles.formats.style_file import read_style
 from styles.library.catalogue import Catalogue
 from styles.library.folder import (
     SUFFIX,
     TEXT_ENDING,
-    folded,
     free_path,
     is_peft,
     locked,
@@ -34,7 +35,7 @@ from styles.library.side_files import LARGEST_TEXT, side_thumbnail
 from styles.library.trash import Hidden
 from styles.storage import atomic
 from styles.storage.file_reading import open_file, read_bytes
-from styles.storage.names import suggested_name
+from styles.storage.names import folded, suggested_name
 
 PICKLED = (".pt", ".ckpt", ".bin", ".pth")
 TAKEN_AT_ONCE = 64  # files that are copied before the library is locked
@@ -216,10 +217,9 @@ def _copied(source: Path, target: Path) -> str:
             if part in weights:
                 start = old.read(8)
                 new.write(start + old.read(int.from_bytes(start, "little")))
-            while block := old.read(1 << 20):
-                new.write(block)
-                if part in weights:
-                    digest.update(block)
+                hash_rest(old, digest, new)
+            else:
+                shutil.copyfileobj(old, new)
             new.flush()
             os.fsync(new.fileno())
     return digest.hexdigest()

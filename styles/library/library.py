@@ -16,7 +16,7 @@ from styles.formats.style_file import read_style, write_style
 from styles.library.catalogue import Catalogue
 from styles.library.edit import checked, edit_card
 from styles.library.export import Exported, ExportOrder, export_style
-from styles.library.folder import SUFFIX, folded, free_path, locked, move, name_of
+from styles.library.folder import SUFFIX, free_path, locked, move, name_of
 from styles.library.holdings import Holdings
 from styles.library.importer import Importer, ImportReport
 from styles.library.index import Index
@@ -26,7 +26,7 @@ from styles.library.search import chosen, not_found, with_id
 from styles.library.side_files import without_picture
 from styles.library.trash import Hidden, Trash
 from styles.storage.home import Home
-from styles.storage.names import SHA256, safe_name
+from styles.storage.names import SHA256, folded, safe_name
 
 __all__ = ["ImportReport", "Library", "Listing", "Note", "Refused", "Vanished"]
 

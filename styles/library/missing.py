@@ -6,11 +6,10 @@ from dataclasses import dataclass
 
 from styles.errors import AtelierError, UnknownStyleError
 from styles.formats.style import TEXT_LIMITS, StyleCard
-from styles.library.folder import folded
 from styles.library.library import Library
 from styles.library.search import SHORT_ID
 from styles.library.trash import Trash
-from styles.storage.names import SHA256, clean_text
+from styles.storage.names import SHA256, clean_text, folded
 
 
 @dataclass(frozen=True)

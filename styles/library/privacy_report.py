@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from styles.formats.metadata import CARD_KEY
+from styles.formats.safetensors_header import split_file
 from styles.formats.textual_inversion import words_among
 from styles.storage.names import clean_text
 
@@ -87,12 +88,11 @@ def shown_files(files: Mapping[str, bytes]) -> tuple[PrivacyEntry, ...]:
     for path, data in files.items():
         rows.append(_row(path, "file name", path, "card"))
         if path.endswith(".safetensors"):
-            length = int.from_bytes(data[:8], "little")
-            header = json.loads(data[8 : 8 + length])
+            header, section = split_file(data)
             rows.extend(shown_metadata_of(header.pop("__metadata__", {}), path))
             if words := words_among(header):
                 rows.append(_row(path, "words", ", ".join(words), "card"))
-            size = f"{len(header)} tensors, {(len(data) - 8 - length) / 1e6:.1f} MB: the style itself"
+            size = f"{len(header)} tensors, {len(section) / 1e6:.1f} MB: the style itself"
             rows.append(_row(path, "tensors", size, "file"))
         elif path.endswith(".json"):
             values = json.loads(data)

@@ -11,7 +11,7 @@ from styles.library.folder import SUFFIX
 from styles.library.index import MARKS, is_in
 from styles.library.listing import Entry
 from styles.library.notes import Note
-from styles.storage.names import SHA256, clean_text
+from styles.storage.names import SHA256, clean_text, folded
 
 SHORTEST_ID = 8  # digits
 SHORT_ID = 12  # that tell styles apart on a screen
@@ -71,7 +71,7 @@ def named(query: str, entries: Sequence[Entry]) -> Entry | None:
         [entry for entry in entries if entry.place.where == query],
         [entry for entry in entries if "/" in query and entry.place.where == query + SUFFIX],
         [entry for entry in entries if entry.name == query],
-        [entry for entry in entries if entry.name.casefold() == query.casefold()],
+        [entry for entry in entries if folded(entry.name) == folded(query)],
     ):
         if not alike:
             continue
@@ -116,8 +116,8 @@ def with_id(query: str, entries: Sequence[Entry], catalogue: Catalogue, thorough
 
 def not_found(query: str, names: Sequence[str], kind: str = "style") -> UnknownStyleError:
     """Return the error for a name that nothing has, with names that are near."""
-    folded = {name.casefold(): name for name in names}
-    near = [folded[name] for name in difflib.get_close_matches(query.casefold(), folded, n=3, cutoff=0.5)]
+    by_folded = {folded(name): name for name in names}
+    near = [by_folded[name] for name in difflib.get_close_matches(folded(query), by_folded, n=3, cutoff=0.5)]
     near += [name for name in names if query and query.casefold() in name.casefold() and name not in near]
     if near:
         hint = f"Did you mean {' or '.join(f'“{name}”' for name in near[:3])}?"

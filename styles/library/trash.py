@@ -17,6 +17,7 @@ from styles.library.folder import SUFFIX, is_peft, move, name_of, weights_of
 from styles.library.header_cache import beginning_of
 from styles.storage import atomic
 from styles.storage.file_reading import read_json
+from styles.storage.names import folded
 
 # `~` is in no style's name, so the name can be told from the time; a person can read both.
 MARK = "~"
@@ -61,7 +62,7 @@ class Trash:
 
     def latest(self, name: str) -> Trashed | None:
         """Return the style of that name, in any case, that was deleted last."""
-        return next((one for one in self.all() if one.name.casefold() == name.strip().casefold()), None)
+        return next((one for one in self.all() if folded(one.name) == folded(name.strip())), None)
 
     def with_id(self, style_id: str) -> Trashed | None:
         """Return the style of that id that was deleted last; what claims no id is hashed."""

@@ -6,13 +6,13 @@ import re
 import secrets
 import shutil
 import time
-import unicodedata
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from datetime import UTC, datetime
 from pathlib import Path
 
 from styles.errors import AtelierError, BadInput, DiskFullError, Failure
+from styles.storage.names import folded
 
 IN_THE_WAY = {errno.EISDIR, errno.ENOTDIR, errno.EEXIST, errno.ELOOP}
 # What `unfinished` names, with the number of the process that writes it.
@@ -226,13 +226,9 @@ def unused_name(folder: Path, stem: str, suffix: str) -> Path:
 
     Names that differ only in case or in Unicode form count as the same, as they do on Windows and macOS.
     """
-    used_names = {_folded(entry.name) for entry in folder.iterdir()} if folder.is_dir() else set()
+    used_names = {folded(entry.name) for entry in folder.iterdir()} if folder.is_dir() else set()
     number, name = 1, f"{stem}{suffix}"
-    while _folded(name) in used_names:
+    while folded(name) in used_names:
         number += 1
         name = f"{stem} {number}{suffix}"
     return folder / name
-
-
-def _folded(name: str) -> str:
-    return unicodedata.normalize("NFC", name).casefold()

@@ -112,3 +112,8 @@ def _why_not(name: str) -> str:
 
 def _allowed(character: str) -> bool:
     return unicodedata.category(character)[0] in "LNM" or character in " _-.()'&+"
+
+
+def folded(name: str) -> str:
+    """Return what two names have in common that are one file on some system."""
+    return unicodedata.normalize("NFC", name).casefold()

@@ -151,9 +151,9 @@ def test_a_full_disk_or_a_change_meanwhile_leaves_the_file(
 
     from styles.library import edit
 
-    original = edit._header_bytes
+    original = edit.header_bytes
     with monkeypatch.context() as patched:
-        patched.setattr(edit, "_header_bytes", meddle)
+        patched.setattr(edit, "header_bytes", meddle)
         with pytest.raises(StyleFileError, match="meanwhile"):
             library.edit("Plain", author="Ada")
     assert path.read_bytes() == style_bytes(99)
