@@ -19,7 +19,7 @@ HELP = """\
 Atelier: train a style from a handful of pictures, mix styles with sliders, share them as small files.
 
   python launch.py                                open Atelier in the browser (sets itself up the first time)
-  python launch.py setup                          only set up
+  python launch.py setup   [--newest]             only set up; with --newest, packages newer than those tested
   python launch.py demo    [--out DIR]            train two styles, mix them, draw one sheet that shows it
   python launch.py train   NAME PICTURE...        train a style from pictures or folders of pictures
   python launch.py create  PROMPT [--style NAME=WEIGHT]...
@@ -31,7 +31,8 @@ Atelier: train a style from a handful of pictures, mix styles with sliders, shar
   python launch.py bases   list | add | use | remove
                                                   choose the Stable Diffusion that styles are trained on
   python launch.py jobs                           look after trainings that run or have run
-  python launch.py test    [PYTEST OPTIONS]       run Atelier's own tests
+  python launch.py test    [--fast] [PYTEST OPTIONS]
+                                                  run Atelier's own tests, or those without browser and training
 
 Options:
   --home DIR      where your styles and pictures live (else ATELIER_HOME, else the folder Atelier in your home)
@@ -49,6 +50,7 @@ TAKES_VALUE = ("--home", "--port")
 PATIENCE_SECONDS = 120  # for a window that is open and does not answer
 # Two files of tests at once: half of the time a test waits for a trainer or a page in another process.
 PYTEST = ("-m", "pytest", "-q", "-n", "2", "--dist", "loadfile", "--no-loadscope-reorder")
+FAST = ("-m", "not slow")  # tests/conftest.py says which are
 
 
 def version_refusal(version: Any, implementation: str = "cpython", free_threaded: bool = False) -> str | None:
@@ -132,6 +134,8 @@ def pytest_options(argv: list[str]) -> list[str]:
             skip = True
         elif argument == "test" and not found:
             found = True
+        elif argument == "--fast":
+            kept += FAST
         elif argument not in ("--no-browser", "--window") and argument.split("=")[0] not in TAKES_VALUE:
             kept.append(argument)
     return kept
@@ -327,7 +331,8 @@ def hand_over_to_venv(root: Path, argv: list[str], command: str | None, wants_he
         if wants_help:
             python = venv_python(root)
         else:
-            python = set_up(root, say, with_tests=command == "test", again=command == "setup")
+            newest = "--newest" in argv if command == "setup" else None
+            python = set_up(root, say, with_tests=command == "test", again=command == "setup", newest=newest)
     except SetupProblem as problem:
         say(str(problem))
         return 1

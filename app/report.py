@@ -99,11 +99,12 @@ def libraries() -> list[tuple[str, str]]:
             told = metadata(name).json
         except PackageNotFoundError:
             continue
-        rows.append((f"{told['name']} {told['version']}", _licence(told)))
+        rows.append((f"{told['name']} {told['version']}", licence_of(told) or say("in its package")))
     return rows
 
 
-def _licence(told: Mapping[str, Any]) -> str:
+def licence_of(told: Mapping[str, Any]) -> str:
+    """The licence that a package's metadata state, as short as they do; empty where they leave it to a file."""
     text = told.get("license_expression") or str(told.get("license", "")).strip().split("\n")[0]
     classed = [row.split("::")[-1].strip() for row in told.get("classifier", []) if row.startswith("License")]
-    return text if text and len(text) < 60 else ", ".join(classed) or say("in its package")
+    return text if text and len(text) < 60 else ", ".join(classed)

@@ -9,6 +9,7 @@ import pytest
 from hypothesis import settings
 
 from styles.bases.threads import wait_passively
+from tests.slow import mark_slow
 
 os.environ.setdefault("HF_HUB_OFFLINE", "1")  # no test may depend on the network
 os.environ["LANGUAGE"] = "en"  # the tests read English, whatever the system speaks
@@ -39,6 +40,7 @@ STARTER = REPOSITORY / "styles" / "starter"
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     places = {name: place for place, name in enumerate(LONGEST)}
     items.sort(key=lambda item: places.get(item.path.name, len(LONGEST)))
+    mark_slow(items)
 
 
 @pytest.fixture(scope="session")

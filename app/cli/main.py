@@ -143,7 +143,14 @@ def window(
 
 
 @commands.command()
-def setup(context: typer.Context, home: HomeOption = None, as_json: JsonOption = False) -> None:
+def setup(
+    context: typer.Context,
+    newest: Annotated[
+        bool, typer.Option("--newest", help="Take the newest packages that may work, untested together.")
+    ] = False,
+    home: HomeOption = None,
+    as_json: JsonOption = False,
+) -> None:
     """Only set up: launch.py has installed what is needed by the time that this runs."""
     studio = open_studio(context, home)
     console_of(context).answer(

@@ -51,8 +51,10 @@ def requirement_lines(file: Path) -> tuple[str, ...]:
     return tuple(line for line in lines if line)
 
 
-def pip_install(root: Path, arguments: list[str], names: list[str], say: Say, done: int) -> None:
-    """Run `pip install`; `names` are all requirements in order, of which `done` are installed already."""
+def pip_install(
+    root: Path, arguments: list[str], names: list[str], say: Say, *, done: int, total: int
+) -> None:
+    """Run `pip install` for `names`, after `done` of the `total` requirements of this set-up; raises PipFailed."""
     python = venv_python(root)
     bar = "raw" if _pip_version(python) >= (24, 1) else "off"
     command = [
@@ -63,13 +65,15 @@ def pip_install(root: Path, arguments: list[str], names: list[str], say: Say, do
         "--no-input",
         # A source package would run code of its own while it is built.
         "--only-binary=:all:",
+        # More than half of the time went into compiling modules that nobody imports; Python compiles what is used.
+        "--no-compile",
         "--progress-bar",
         bar,
         *arguments,
     ]
 
     def follow(lines: Iterable[str]) -> None:
-        for words in progress_words(lines, names, done):
+        for words in progress_words(lines, names, done, total):
             say(words)
 
     code, output = run_logged(root, command, follow)
@@ -125,12 +129,12 @@ def run_logged(root: Path, command: list[str], follow: Callable[[Iterable[str]],
     return process.returncode, "".join(output)
 
 
-def progress_words(lines: Iterable[str], names: list[str], done: int) -> Iterator[str]:
+def progress_words(lines: Iterable[str], names: list[str], done: int, total: int) -> Iterator[str]:
     """What pip prints, in plain words: `Fetching diffusers (2 of 14) ...`, large downloads with their percentage.
 
-    `names` are all requirements, of which the first `done` are installed; torch, the first, has a run of its own.
+    `names` are the requirements of this run, before which `done` of the `total` were installed.
     """
-    waiting = names[done:] if done else names[:1]
+    waiting = list(names)
     large, told, number = "", 0, done
     for line in lines:
         text = line.strip()
@@ -143,7 +147,7 @@ def progress_words(lines: Iterable[str], names: list[str], done: int) -> Iterato
                 waiting.remove(name)
                 number += 1
                 if match[1] != "Requirement already satisfied:":
-                    yield f"Fetching {name} ({number} of {len(names)}) ..."
+                    yield f"Fetching {name} ({number} of {total}) ..."
         elif match := re.match(r"Downloading (\S+?)-\d\S* \(([\d.]+) (MB|GB)\)", text):
             size_mb = float(match[2]) * (1000 if match[3] == "GB" else 1)
             large, told = (match[1].rsplit("/")[-1] if size_mb >= LARGE_MB else ""), 0
@@ -156,7 +160,7 @@ def progress_words(lines: Iterable[str], names: list[str], done: int) -> Iterato
                 yield f"  {large}: {told} %"
         elif match := re.match(r"Installing collected packages: (.+)", text):
             count = len(match[1].split(","))
-            what = f"{count} package{'s' * (count > 1)}" if done else f"{names[0]} (1 of {len(names)})"
+            what = f"{names[0]} ({done + 1} of {total})" if len(names) == 1 else f"{count} packages"
             yield f"Installing {what} ..."
 
 
@@ -172,6 +176,11 @@ def words_for_failure(output: str, log: Path) -> str:
         return (
             "The packages could not be downloaded: setting up needs the internet, this once. Check the connection "
             f"(and the proxy, if there is one), then run the same command again: it goes on where it was. {told}"
+        )
+    if "DO NOT MATCH THE HASHES" in output:
+        return (
+            "A package that came is not the one that Atelier was tested with. Run the same command again; if that does "
+            f"not help, `python launch.py setup --newest` takes packages untested. {told}"
         )
     if match := re.search(r"No matching distribution found for (\S+)", output):
         return (

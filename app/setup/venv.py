@@ -1,7 +1,7 @@
 """The first start: makes `.venv` beside launch.py and installs what Atelier needs, told in plain words.
 
-Standard library only. Nothing is installed while the stamp in `.venv`, written last, matches the requirements and
-the choice of torch; a `.venv` without a stamp is half-made and is made again.
+Standard library only. Nothing is installed while the stamp in `.venv`, written last, matches the lock files and the
+choice of torch; a `.venv` without a stamp is half-made and is made again.
 """
 
 from __future__ import annotations
@@ -19,8 +19,10 @@ import tempfile
 import time
 import traceback
 from collections.abc import Iterator
+from dataclasses import dataclass
 from pathlib import Path
 
+from app.setup.lock import LOCKS, RANGES
 from app.setup.pip import (
     PipFailed,
     Say,
@@ -51,21 +53,24 @@ BEGUN = "atelier-made-this"  # written first; without it a .venv is somebody els
 REST_GB = 2.0  # unpacked and downloaded: all requirements but torch
 
 
-def set_up(root: Path, say: Say, *, with_tests: bool = False, again: bool = False) -> Path:
+def set_up(
+    root: Path, say: Say, *, with_tests: bool = False, again: bool = False, newest: bool | None = None
+) -> Path:
     """Make sure that `root/.venv` has everything, and return its Python.
 
-    `with_tests` adds tests/requirements.txt; `again` gives a graphics card that could not be used another chance.
-    Raises SetupProblem.
+    `with_tests` adds what the tests need; `again` gives a graphics card that could not be used another chance;
+    `newest` takes the newest packages that the requirements allow, False those of the lock files, None which of both
+    was taken last. Raises SetupProblem.
     """
     asked = choose_torch(platform.system(), read_nvidia_smi(), read_other_cards())
-    if _is_current(root, asked, with_tests, again):
+    if _is_current(root, asked, with_tests, again, newest):
         if not asked.uses_cuda and read_stamp(root)["torch_installed"].startswith("cu"):
             say(asked.words)
         return venv_python(root)
     with _setup_lock(root, say):
-        if _is_current(root, asked, with_tests, again):  # another setup has just finished
+        if _is_current(root, asked, with_tests, again, newest):  # another setup has just finished
             return venv_python(root)
-        _install_all(root, asked, say, with_tests, again)
+        _install_all(root, asked, say, with_tests, again, newest)
         say("Atelier is set up.")
     return venv_python(root)
 
@@ -89,13 +94,22 @@ def log_surprise(root: Path) -> Path:
     return log
 
 
-def _is_current(root: Path, asked: TorchChoice, with_tests: bool, again: bool) -> bool:
+def _is_current(root: Path, asked: TorchChoice, with_tests: bool, again: bool, newest: bool | None) -> bool:
     stamp = read_stamp(root)
+    taken_newest = bool(stamp.get("newest"))
+    if newest or (newest is False and taken_newest):
+        return False
+    app, tests = _files(root, taken_newest)
     return (
-        stamp.get("requirements") == _digest(root / "requirements.txt")
-        and _torch_fits(stamp, asked, again)
-        and (not with_tests or stamp.get("tests") == _digest(root / "tests" / "requirements.txt"))
+        _torch_fits(stamp, asked, again)
+        and stamp.get("requirements") == _digest(app)
+        and (not with_tests or stamp.get("tests") == _digest(tests))
     )
+
+
+def _files(root: Path, newest: bool) -> list[Path]:
+    """What the app and what its tests are installed from."""
+    return [root / file for file in (RANGES if newest else LOCKS)]
 
 
 def _torch_fits(stamp: dict[str, str], asked: TorchChoice, again: bool) -> bool:
@@ -121,15 +135,19 @@ def _venv_runs(root: Path) -> bool:
     return venv_python(root).exists() and made_from is not None and Path(made_from[1].strip()).is_dir()
 
 
-def _install_all(root: Path, asked: TorchChoice, say: Say, with_tests: bool, again: bool) -> None:
+def _install_all(
+    root: Path, asked: TorchChoice, say: Say, with_tests: bool, again: bool, newest: bool | None
+) -> None:
     stamp = read_stamp(root)
-    files = [root / "requirements.txt"]
-    if with_tests or stamp.get("tests"):
-        files.append(root / "tests" / "requirements.txt")
-    names = ["torch", *(name_of(line) for file in files for line in requirement_lines(file))]
+    newest = bool(stamp.get("newest")) if newest is None else newest
+    count = 2 if with_tests or stamp.get("tests") else 1
+    files = _files(root, newest)[:count]
+    names = [name_of(line) for file in _files(root, True)[:count] for line in requirement_lines(file)]
+    packages = Packages(root, files, names, newest, say)
     wanted = {
         "requirements": _digest(files[0]),
-        "tests": _digest(files[1]) if len(files) > 1 else "",
+        "tests": _digest(files[1]) if count > 1 else "",
+        "newest": "yes" if newest else "",
         "torch_version": TORCH_VERSION,
     }
     if _torch_fits(stamp, asked, again):
@@ -138,7 +156,7 @@ def _install_all(root: Path, asked: TorchChoice, say: Say, with_tests: bool, aga
         # An update that is killed leaves no stamp, so that all is made again; one that fails leaves the old one.
         (root / ".venv" / STAMP).unlink()
         try:
-            _install_files(root, files, names, say)
+            packages.install()
         except SetupProblem:
             _write_stamp(root, stamp)
             raise
@@ -149,16 +167,41 @@ def _install_all(root: Path, asked: TorchChoice, say: Say, with_tests: bool, aga
         # Twice, since pip keeps a copy of what it downloads.
         check_disk(root, asked.disk_gb + 2 * asked.download_gb + REST_GB)
         with _previous_kept(root):
-            installed = _install_torch(root, asked, names, say)
-            _install_files(root, files, names, say)
+            installed = _install_torch(root, asked, packages, say)
+            if newest:
+                packages.install()
         _write_stamp(root, {**wanted, "torch_asked": asked.build, "torch_installed": installed})
 
 
-def _install_files(root: Path, files: list[Path], names: list[str], say: Say) -> None:
-    arguments = [f"torch=={TORCH_VERSION}"]  # named again, so that no requirement may replace it
-    for file in files:
-        arguments += ["-r", str(file)]
-    pip_install(root, arguments, names, say, done=1)
+@dataclass(frozen=True)
+class Packages:
+    """All that is installed beside torch."""
+
+    root: Path
+    # Lock files, or with `newest` files of requirements.
+    files: list[Path]
+    # Of the requirements; what they need in turn is not counted.
+    names: list[str]
+    newest: bool
+    say: Say
+
+    def install(self) -> None:
+        """Let pip install them; raises PipFailed."""
+        if self.newest:
+            # torch is named again, so that no requirement may replace it.
+            arguments = [f"torch=={TORCH_VERSION}", "--upgrade", "--upgrade-strategy", "eager"]
+        else:
+            # A lock file names what packages need as well, but for torch, which has a run of its own.
+            arguments = ["--require-hashes", "--no-deps"]
+        for file in self.files:
+            arguments += ["-r", str(file)]
+        done = 1 if self.newest else 0
+        pip_install(self.root, arguments, self.names, self.say, done=done, total=len(self.names) + 1)
+
+    def install_torch(self, arguments: list[str]) -> None:
+        """Let pip install torch, before the newest packages and after those of the lock; raises PipFailed."""
+        done = 0 if self.newest else len(self.names)
+        pip_install(self.root, arguments, ["torch"], self.say, done=done, total=len(self.names) + 1)
 
 
 def _write_stamp(root: Path, stamp: dict[str, str]) -> None:
@@ -192,19 +235,24 @@ def _previous_kept(root: Path) -> Iterator[None]:
     shutil.rmtree(aside, ignore_errors=True)
 
 
-def _install_torch(root: Path, asked: TorchChoice, names: list[str], say: Say) -> str:
-    """Install the best torch that can be had and that calculates on the card; the build that it became."""
+def _install_torch(root: Path, asked: TorchChoice, packages: Packages, say: Say) -> str:
+    """Install the best torch that can be had and that calculates on the card; the build that it became.
+
+    What the lock files name is installed before, so that torch finds what it needs, checked by its hashes.
+    """
     system = platform.system()
     choice: TorchChoice | None = asked
     fresh = False
     while choice is not None:
         if not fresh:  # also after a torch that failed: the libraries of two CUDA versions share folders
             _make_venv(root, say)
+            if not packages.newest:
+                packages.install()
             fresh = True
         choice = _obtainable(root, choice, system, say)
         index = ["--extra-index-url", choice.index_url] if choice.index_url else []
         try:
-            pip_install(root, [choice.requirement, *index], names, say, done=0)
+            packages.install_torch([choice.requirement, *index])
         except PipFailed as failure:
             if choice.index_url is None or "No matching distribution" not in failure.output:
                 raise

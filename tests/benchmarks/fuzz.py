@@ -70,9 +70,14 @@ def tried(kind: str, seed: int, seconds: float, out: Path) -> Found:
 
 def table(command: str, found: list[Found]) -> str:
     """Return the figures as RESULTS.md shows them."""
-    rows = [f"| {one.kind} | {one.tried:,} | {len(one.raw)} | {one.slowest:.1f} s |" for one in found]
-    head = ["| spoiled inputs | tried | raw errors | slowest, processor time |", "|---|---|---|---|"]
-    return "\n".join([f"`{command}`, {date.today().isoformat()}:", "", *head, *rows])
+    state = ["git", "rev-parse", "--short", "HEAD"]
+    commit = subprocess.run(state, cwd=REPOSITORY, capture_output=True, text=True).stdout.strip() or "-"
+    head = "| figure | goal | raw errors | tried | slowest, processor time | date | commit |"
+    rows = [
+        f"| {one.kind} | 0 | {len(one.raw)} | {one.tried:,} | {one.slowest:.1f} s | {date.today()} | {commit} |"
+        for one in found
+    ]
+    return "\n".join([f"By `{command}`:", "", head, "|---|---|---|---|---|---|---|", *rows])
 
 
 def record(figures: str) -> None:

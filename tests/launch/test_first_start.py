@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import importlib.util
 import json
 import os
@@ -15,6 +16,7 @@ from types import SimpleNamespace
 import pytest
 
 from app.setup import venv
+from app.setup.lock import LOCKS, RANGES
 from app.setup.pip import SetupProblem, venv_python
 from app.setup.torch_choice import TORCH_VERSION
 from app.setup.venv import STAMP, read_stamp
@@ -32,7 +34,7 @@ def main(argv):
 TORCH = "class cuda:\n    is_available = staticmethod(lambda: False)\n"
 
 
-def _wheel(folder: Path, name: str, version: str, source: str) -> None:
+def _wheel(folder: Path, name: str, version: str, source: str) -> Path:
     """A package of one module, ready for pip."""
     info = f"{name}-{version}.dist-info"
     files = {
@@ -41,9 +43,11 @@ def _wheel(folder: Path, name: str, version: str, source: str) -> None:
         f"{info}/WHEEL": "Wheel-Version: 1.0\nGenerator: test\nRoot-Is-Purelib: true\nTag: py3-none-any\n",
     }
     record = "".join(f"{path},,\n" for path in [*files, f"{info}/RECORD"])
-    with zipfile.ZipFile(folder / f"{name}-{version}-py3-none-any.whl", "w") as wheel:
+    made = folder / f"{name}-{version}-py3-none-any.whl"
+    with zipfile.ZipFile(made, "w") as wheel:
         for path, text in {**files, f"{info}/RECORD": record}.items():
             wheel.writestr(path, text)
+    return made
 
 
 class Clone:
@@ -77,8 +81,8 @@ class Clone:
         (self.root / "requirements.txt").write_text("brush~=1.0  # to paint\n")
         (self.root / "tests" / "requirements.txt").write_text("pytest~=1.0\n")
         _wheel(self.packages, "torch", TORCH_VERSION, TORCH)
-        _wheel(self.packages, "brush", "1.0", "VERSION = 1")
-        _wheel(self.packages, "pytest", "1.0", "import sys; print('pytest', sys.argv[1:])")
+        self.lock("brush", "1.0", "VERSION = 1")
+        self.lock("pytest", "1.0", "import sys; print('pytest', sys.argv[1:])", LOCKS[1])
         for needed in (
             "diffusers",
             "transformers",
@@ -90,6 +94,12 @@ class Clone:
             "filelock",
         ):
             (self.root / f"{needed}.py").write_text("")  # looked for by name, not installed
+
+    def lock(self, name: str, version: str, source: str, file: str = LOCKS[0]) -> None:
+        """Make this version of a package and state it in a lock file."""
+        made = _wheel(self.packages, name, version, source)
+        digest = hashlib.sha256(made.read_bytes()).hexdigest()
+        (self.root / file).write_text(f"{name}=={version} \\\n    --hash=sha256:{digest}\n")
 
     def run(self, *arguments: str) -> subprocess.CompletedProcess[str]:
         pip = {"PIP_NO_INDEX": "1", "PIP_FIND_LINKS": str(self.packages), "PIP_CONFIG_FILE": os.devnull}
@@ -118,8 +128,8 @@ def clone(tmp_path_factory: pytest.TempPathFactory) -> Clone:
     assert (
         "Setting up Atelier. This happens once and takes a few minutes, longer on a slow connection." in told
     )
-    assert "Installing torch (1 of 2) ..." in told
-    assert "Fetching brush (2 of 2) ..." in told
+    assert "Fetching brush (1 of 2) ..." in told
+    assert "Installing torch (2 of 2) ..." in told
     assert told[-1] == "Atelier is set up."
     return made
 
@@ -142,24 +152,36 @@ def test_the_command_line_gets_help_and_options_as_they_were_typed(clone: Clone)
     assert clone.run("--no-browser", "--port=0").returncode == 2
 
 
-def test_changed_requirements_are_brought_up_to_date_in_place(clone: Clone) -> None:
-    _wheel(clone.packages, "brush", "2.0", "VERSION = 2")
+def test_a_changed_lock_is_followed_in_place(clone: Clone) -> None:
     (clone.root / "requirements.txt").write_text("brush~=2.0\n")
+    clone.lock("brush", "2.0", "VERSION = 2")
     made = (clone.root / ".venv" / "pyvenv.cfg").stat().st_mtime_ns
     assert clone.run("setup").stdout == "['setup'] 2 -1 False\n"
     assert (clone.root / ".venv" / "pyvenv.cfg").stat().st_mtime_ns == made
 
 
 def test_a_refused_update_names_the_log_and_leaves_what_was_there(clone: Clone) -> None:
-    before = read_stamp(clone.root)
-    (clone.root / "requirements.txt").write_text("brush~=3.0\n")
-    refused = clone.run("setup")
-    assert (refused.returncode, refused.stdout) == (1, "")
-    assert "There is no brush~=3.0" in refused.stderr and "setup.log" in refused.stderr
-    assert "Traceback" not in refused.stderr
-    assert read_stamp(clone.root) == before
-    (clone.root / "requirements.txt").write_text("brush~=2.0\n")
+    before, lock = read_stamp(clone.root), clone.root / LOCKS[0]
+    good = lock.read_text()
+    for version, refusal in (
+        ("3.0", "There is no brush==3.0"),
+        ("2.1", "not the one that Atelier was tested"),
+    ):
+        _wheel(clone.packages, "brush", "2.1", "VERSION = 2.1")
+        lock.write_text(f"brush=={version} --hash=sha256:{'0' * 64}\n")
+        refused = clone.run("setup")
+        assert (refused.returncode, refused.stdout) == (1, "")
+        assert refusal in refused.stderr and "setup.log" in refused.stderr
+        assert "Traceback" not in refused.stderr
+        assert read_stamp(clone.root) == before
+    lock.write_text(good)
     assert (clone.run("setup").returncode, clone.run("setup").stderr) == (7, "")
+
+
+def test_newer_packages_come_by_choice_and_go_by_choice(clone: Clone) -> None:
+    assert clone.run("setup", "--newest").stdout == "['setup', '--newest'] 2.1 -1 False\n"
+    assert clone.run("styles").stdout == "['styles'] 2.1 -1 False\n"
+    assert clone.run("setup").stdout == "['setup'] 2 -1 False\n"
 
 
 def test_the_tests_run_from_the_project_with_their_own_requirements(clone: Clone) -> None:
@@ -227,7 +249,7 @@ randn = lambda *shape, dtype: Matrix(1)
 def test_a_disk_that_is_too_small_is_told_before_anything_is_made(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    shutil.copy(ROOT / "requirements.txt", tmp_path)
+    _copy_requirements(tmp_path)
     monkeypatch.setattr(shutil, "disk_usage", lambda folder: SimpleNamespace(free=1.5e9))
     with pytest.raises(SetupProblem, match=r"GB of free disk space and .* has 1\.5 GB"):
         venv.set_up(tmp_path, say=lambda text: None)
@@ -237,7 +259,7 @@ def test_a_disk_that_is_too_small_is_told_before_anything_is_made(
 def test_a_python_without_venv_is_told_what_to_install(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    shutil.copy(ROOT / "requirements.txt", tmp_path)
+    _copy_requirements(tmp_path)
     found = importlib.util.find_spec
     monkeypatch.setattr(
         importlib.util, "find_spec", lambda name: None if name == "ensurepip" else found(name)
@@ -245,6 +267,12 @@ def test_a_python_without_venv_is_told_what_to_install(
     with pytest.raises(SetupProblem, match=r"sudo apt install python3\.\d+-venv"):
         venv.set_up(tmp_path, say=lambda text: None)
     assert not (tmp_path / ".venv").exists()
+
+
+def _copy_requirements(folder: Path) -> None:
+    for file in (RANGES[0], LOCKS[0]):
+        (folder / file).parent.mkdir(parents=True, exist_ok=True)
+        shutil.copy(ROOT / file, folder / file)
 
 
 @pytest.mark.parametrize("text", ["", "[]", '{"requirements": "x"}'])

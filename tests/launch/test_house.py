@@ -70,7 +70,7 @@ def test_rooms_of_styles_import_those_below(room: str) -> None:
 
 
 @pytest.mark.parametrize(
-    "file", ["launch.py", "app/setup/torch_choice.py", "app/setup/pip.py", "app/setup/venv.py"]
+    "file", ["launch.py", *(f"app/setup/{module}.py" for module in ("torch_choice", "pip", "lock", "venv"))]
 )
 def test_setting_up_needs_the_standard_library_only(file: str) -> None:
     allowed = sys.stdlib_module_names | {"app", "styles"}

@@ -24,7 +24,7 @@ def test_pip_is_never_asked_for_a_source_package(tmp_path: Path, monkeypatch: py
 
     monkeypatch.setattr(pip, "venv_python", lambda root: Path(sys.executable))
     monkeypatch.setattr(pip, "run_logged", run_logged)
-    pip.pip_install(tmp_path, ["-r", "requirements.txt"], ["gradio"], print, done=0)
+    pip.pip_install(tmp_path, ["-r", "requirements.txt"], ["gradio"], print, done=0, total=1)
     assert all("--only-binary=:all:" in command for command in asked) and asked
 
 

@@ -81,6 +81,7 @@ def test_each_command_is_in_the_help(command: str) -> None:
         ([], []),
         (["-x", "-k", "test"], ["-x", "-k", "test"]),
         (["--home", "test", "-x"], ["-x"]),
+        (["--fast", "-x"], ["-m", "not slow", "-x"]),
         (["--home=test", "tests/styles", "--port", "1", "--no-browser"], ["tests/styles"]),
     ],
 )
@@ -94,6 +95,12 @@ def test_the_version_is_told_before_setup(tmp_path: Path) -> None:
     answer = _run_bare(tmp_path, "--version")
     assert (answer.returncode, answer.stdout) == (0, f"Atelier {PROJECT['project']['version']}\n")
     assert not (tmp_path / ".venv").exists()
+
+
+def test_the_changelog_tells_of_this_version() -> None:
+    told = (ROOT / ".github" / "CHANGELOG.md").read_text(encoding="utf-8")
+    versions = [line.split("[")[1].split("]")[0] for line in told.splitlines() if line.startswith("## [")]
+    assert versions[:2] == ["Unreleased", PROJECT["project"]["version"]]
 
 
 def test_readme_launcher_and_tools_name_the_same_pythons() -> None:

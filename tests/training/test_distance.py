@@ -27,6 +27,7 @@ def references() -> dict[str, StyleStatistics]:
     return {hand: look(drawn(hand, 1000 * number, 32)) for number, hand in enumerate(hands)}
 
 
+@pytest.mark.slow
 def test_it_names_the_hand_that_drew_a_set(references: dict[str, StyleStatistics]) -> None:
     wrong = []
     for number, hand in enumerate(references):

@@ -5,6 +5,7 @@ import shutil
 from dataclasses import fields
 from pathlib import Path
 
+import pytest
 import torch
 from safetensors.torch import load_file
 
@@ -13,6 +14,8 @@ from styles.bases.shelf import STARTER
 from styles.storage.home import Home
 from training.starter.build import build, further
 from training.starter.stage import BuildPlan
+
+pytestmark = pytest.mark.slow
 
 UNET = "unet/diffusion_pytorch_model.safetensors"
 

@@ -1,0 +1,21 @@
+"""The bill of materials names each package that set-up installs, once, with its licence."""
+
+from __future__ import annotations
+
+import json
+
+from app.setup.bom import bill_of_materials
+from app.setup.lock import LOCKS, locked_packages
+from app.setup.torch_choice import TORCH_VERSION
+from styles.storage.version import version
+from tests.conftest import REPOSITORY
+
+
+def test_the_bill_names_what_is_installed_and_under_which_licence() -> None:
+    bill = json.loads(json.dumps(bill_of_materials()))
+    assert (bill["bomFormat"], bill["metadata"]["component"]["version"]) == ("CycloneDX", version())
+    names = [(component["name"], component["version"]) for component in bill["components"]]
+    locked = [(package.name, package.version) for package in locked_packages(REPOSITORY / LOCKS[0])]
+    assert names == [*locked, ("torch", TORCH_VERSION)] and len(set(names)) == len(names)
+    licences = {component["name"]: component.get("licenses") for component in bill["components"]}
+    assert licences["diffusers"] and licences["torch"] and licences["pi-heif"]
