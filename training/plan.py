@@ -8,11 +8,11 @@ from dataclasses import asdict, dataclass, fields
 from typing import Any
 
 from styles.errors import PlanError
+from styles.families import FAMILIES, STARTER, family_of
 from styles.formats.triggers import with_trigger
 from styles.storage.file_reading import json_of
 from styles.storage.names import clean_text
 
-FAMILIES = ("starter", "sd1", "sd2")
 LONGEST_COMPANION = 1000  # characters, as a caption
 
 
@@ -22,7 +22,7 @@ class TrainingPlan:
 
     name: str  # of the style, and of its file
     base: str = "starter"  # name on the shelf, folder, file or Hub id
-    base_family: str = "starter"  # one of FAMILIES
+    base_family: str = STARTER.id  # of styles.families
     preset: str = "balanced"  # the preset that the numbers came from, for the card
     trigger: str = ""  # word that goes into the captions
     author: str = ""
@@ -78,7 +78,7 @@ class TrainingPlan:
                 )
         if not self.name.strip():
             raise PlanError("The style has no name.", "Give it a name, for example 'inkwash'.")
-        _one_of("base_family", self.base_family, FAMILIES)
+        _check_family(self.base_family)
         _one_of("layers", self.layers, ("cross", "cross+self"))
         for name, low, high in _WHOLE_RANGES:
             _whole(name, getattr(self, name), low, high)
@@ -180,6 +180,17 @@ def _shown(value: object) -> str:
     return clean_text(repr(value), 80)
 
 
+def _check_family(family: str) -> None:
+    if not family_of(family).can_open:
+        able = ", ".join(one.id for one in FAMILIES.values() if one.can_open)
+        raise PlanError(
+            "base_family is {family}, which this version can't train.",
+            "Allowed: {families}, or a base of your own.",
+            family=_shown(family),
+            families=able,
+        )
+
+
 def _one_of(name: str, value: str, allowed: tuple[str, ...]) -> None:
     if value not in allowed:
         raise PlanError(
@@ -230,7 +241,7 @@ COMPANIONS = (
 # SNR, so min-SNR plays no part. One step in 12 teaches the opposite, without which flat pictures grow grain at -1 and
 # come nearer to the artworks; real bases were not measured so, and keep to the usual way.
 #
-# sd1, sd2: others show a few pictures 2,000 to 4,000 times in all (popular notebook: 2,000 steps of 2; Civitai:
+# large: others show a few pictures 2,000 to 4,000 times in all (popular notebook: 2,000 steps of 2; Civitai:
 # 10 epochs of 400 views) at 5e-4 with alpha = rank / 2, which AdamW turns into the same movement of the weights as
 # 2.5e-4 at alpha = rank. They train every attention (and often feed-forward) layer, though; cross-attention alone is
 # 64 layers and 5 % of the weights, which tolerates and needs about twice that: 5e-4. Batch 4 fills a 6 GB card at
@@ -262,7 +273,7 @@ PRESETS: dict[str, dict[str, dict[str, Any]]] = {
         "thorough": _STARTER
         | {"learning_rate": 4.5e-4, "steps": 400, "checkpoint_every": 100, "preview_every": 100},
     },
-    "sd1": {
+    "large": {
         "quick": _LARGE | {"steps": 250, "checkpoint_every": 50, "preview_every": 125},
         "balanced": _LARGE | {"steps": 600, "checkpoint_every": 100, "preview_every": 150},
         "thorough": _LARGE
@@ -270,12 +281,10 @@ PRESETS: dict[str, dict[str, dict[str, Any]]] = {
         | {"checkpoint_every": 100, "preview_every": 375},  # quarters, whose checkpoints are kept
     },
 }
-PRESETS["sd2"] = PRESETS["sd1"]
-
+# By the presets, too.
 PREVIEW_PROMPTS = {
     "starter": ("a red house in a meadow", "a yellow fish on the sea"),
-    "sd1": ("a house by a lake", "portrait of a woman"),
-    "sd2": ("a house by a lake", "portrait of a woman"),
+    "large": ("a house by a lake", "portrait of a woman"),
 }
 
 
@@ -285,12 +294,9 @@ def plan_for(preset: str, family: str, n_artworks: int, **overrides: Any) -> Tra
     `n_artworks` keeps the batch from showing one artwork more than four times in a single step. A changed rank keeps
     the strength alpha / rank of the preset. Raises PlanError.
     """
-    if family == "sdxl":
-        raise PlanError(
-            "Training on SDXL bases is not there yet.", "Use an SD 1.5 or SD 2 base, or the starter."
-        )
-    _one_of("base_family", family, FAMILIES)
-    _one_of("preset", preset, tuple(PRESETS[family]))
+    _check_family(family)
+    presets = family_of(family).presets
+    _one_of("preset", preset, tuple(PRESETS[presets]))
     unknown = set(overrides) - {field.name for field in fields(TrainingPlan)}
     if unknown:
         raise PlanError(
@@ -298,10 +304,10 @@ def plan_for(preset: str, family: str, n_artworks: int, **overrides: Any) -> Tra
             "Look at the names in the plan.",
             unknown=", ".join(sorted(unknown)),
         )
-    values: dict[str, Any] = {**PRESETS[family][preset], "preset": preset, "base_family": family}
+    values: dict[str, Any] = {**PRESETS[presets][preset], "preset": preset, "base_family": family}
     values["batch"] = min(values["batch"], max(1, 4 * n_artworks))
     trigger = str(overrides.get("trigger", ""))
-    values["preview_prompts"] = tuple(with_trigger(prompt, trigger) for prompt in PREVIEW_PROMPTS[family])
+    values["preview_prompts"] = tuple(with_trigger(prompt, trigger) for prompt in PREVIEW_PROMPTS[presets])
     if "rank" in overrides and "alpha" not in overrides and isinstance(overrides["rank"], int):
         values["alpha"] = values["alpha"] / values["rank"] * overrides["rank"]
     if "steps" in overrides and isinstance(overrides["steps"], int) and overrides["steps"] < values["steps"]:

@@ -20,6 +20,7 @@ from typing import TYPE_CHECKING, Any
 
 from styles.bases.threads import fastest, wait_passively
 from styles.errors import AtelierError, is_out_of_memory
+from styles.families import family_of
 from styles.storage.home import Home
 from training.plan import PREVIEW_PROMPTS, TrainingPlan
 
@@ -86,7 +87,7 @@ def _measured(plan: TrainingPlan, home: Home, device: str, began: float, folder:
     opened = time.monotonic()
     picture = folder / "noise.png"
     _noise(plan.resolution_px or base.native_size_px).save(picture)
-    prompts = PREVIEW_PROMPTS[plan.base_family]
+    prompts = PREVIEW_PROMPTS[family_of(plan.base_family).presets]
     plan = replace(
         plan, continue_from="", flip=False, preview_prompts=prompts, companions=(), opposite_every=0
     )

@@ -41,7 +41,7 @@ def bases_add(
     for base in RECOMMENDED:
         if source.strip() == base.hub_id:
             console.say(f"{base.title}, {base.size_gb:g} GB. By fetching it you accept its licence:")
-            console.say(f"{base.licence}, {base.licence_url}")
+            console.say(f"{base.licence.name}, {base.licence.url}")
     entry = open_studio(context, home).shelf.add(
         source,
         progress=lambda text, share: console.step(f"{share:4.0%} {text}"),

@@ -16,7 +16,9 @@ from styles.storage.home import expanded
 Names = Annotated[str, typer.Argument(help="The style's name, or the beginning of its id.")]
 Newest = Annotated[bool, typer.Option("--newest", help="The newest first, instead of by name.")]
 Favourites = Annotated[bool, typer.Option("--favourites", help="Only the favourites.")]
-Family = Annotated[str, typer.Option("--family", help="Only those for a family: starter, sd1, sd2 or sdxl.")]
+Family = Annotated[
+    str, typer.Option("--family", help="Only those for a family: starter, sd1, sd2, sdxl or own.")
+]
 styles_commands = command_group("The library of styles.")
 
 

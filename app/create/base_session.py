@@ -20,7 +20,7 @@ from app.create.threads import PaintingThreads
 from app.orders import PictureOrder
 from app.settings import Settings
 from styles.bases.threads import use
-from styles.errors import BaseError, Cancelled
+from styles.errors import Cancelled
 from styles.formats.triggers import is_left_out, with_trigger
 from styles.generation.img2img import SourcePicture, keep_source, kept_source
 from styles.generation.recipe import Recipe
@@ -370,15 +370,10 @@ def prompt_with_triggers(prompt: str, parts: Iterable[tuple[StyleCard, float]]) 
 
 def base_facts_of(source: str, home: Home) -> tuple[str, str]:
     """(source, family) of a base, read from its files without opening it; raises BaseError."""
-    from styles.bases.inspection import inspect_base
+    from styles.bases.inspection import check_can_open, inspect_base
     from styles.bases.shelf import find_source
 
     path, prediction_type = find_source(source, home)
-    family = inspect_base(path, prediction_type).family
-    if family == "sdxl":
-        raise BaseError(
-            "{source} is a Stable Diffusion XL.",
-            "This version trains on Stable Diffusion 1 and 2.",
-            source=source,
-        )
-    return source, family
+    facts = inspect_base(path, prediction_type)
+    check_can_open(facts)
+    return source, facts.family

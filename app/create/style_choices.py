@@ -25,7 +25,7 @@ def paintable(studio: Studio, base: str = "", words: str = "") -> list[StyleCard
     source = studio.base_source(base)
     family = next((entry.family for entry in studio.shelf.list() if source in (entry.name, entry.source)), "")
     cards = studio.library.search(words, newest=True)
-    return [card for card in cards if not family or card.family in (family, "unknown")]
+    return [card for card in cards if not family or card.may_fit(family)]
 
 
 def choices(studio: Studio, words: str = "", base: str = "", without: Collection[str] = ()) -> dict[str, Any]:

@@ -7,6 +7,7 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 from styles.errors import Cancelled, Failure, WrongFamilyError
+from styles.families import family_of
 from styles.formats.triggers import with_trigger
 from styles.library.folder import locked, name_of
 from styles.library.side_files import has_picture
@@ -33,7 +34,7 @@ def card_picture(
     from training.plan import PREVIEW_PROMPTS
 
     card = style.card
-    if card.family != base.family or base.family not in PREVIEW_PROMPTS:
+    if card.family != base.family:
         raise WrongFamilyError(
             "“{style}” is a {family}; {base} is another base.",
             "Choose a base of its family.",
@@ -42,7 +43,7 @@ def card_picture(
             base=base.name,
         )
     request = CreateRequest(
-        with_trigger(PREVIEW_PROMPTS[base.family][0], card.trigger),
+        with_trigger(PREVIEW_PROMPTS[family_of(base.family).presets][0], card.trigger),
         blends=(Blend((BlendPart(style.id, card.suggested_weight),)),),
         seeds=(SEED,),
         steps=STEPS,

@@ -9,19 +9,13 @@ from html import escape
 from app.drawing import facts_table
 from app.i18n import say, say_count, translated, unsaid
 from app.train.progress import words_for_seconds
+from styles.families import family_of
 from styles.formats.provenance import provenance
-from styles.formats.style import FAMILY_NAMES, StyleCard
+from styles.formats.style import StyleCard
 from styles.library.import_card import ImportCard
 from styles.library.library import Vanished
 from styles.library.privacy_report import KINDS, PRIVATE, PrivacyEntry
 
-BADGES = {
-    "starter": unsaid("Starter"),
-    "sd1": "SD 1",
-    "sd2": "SD 2",
-    "sdxl": "SDXL",
-    "unknown": unsaid("Base unknown"),
-}
 SHOWN_TAGS = 4  # on a tile
 LAYER_WORDS = {
     "cross-attention": (unsaid("1 layer of cross-attention"), unsaid("{count} layers of cross-attention")),
@@ -74,8 +68,7 @@ def style_picture(card: StyleCard) -> str:
 def badges(card: StyleCard) -> str:
     """Which base it is for, and the word that calls it."""
     trigger = f"<code>{escape(card.trigger)}</code>" if card.trigger else ""
-    base = BADGES.get(card.family, card.family)
-    return f'<span class="base">{escape(say(base) if card.family in ("starter", "unknown") else base)}</span>{trigger}'
+    return f'<span class="base">{escape(translated(family_of(card.family).badge))}</span>{trigger}'
 
 
 def style_head(card: StyleCard) -> str:
@@ -89,7 +82,7 @@ def style_head(card: StyleCard) -> str:
 
 def style_facts(card: StyleCard) -> str:
     """How a style was made and where it comes from."""
-    rows = [(say("Made for"), translated(FAMILY_NAMES.get(card.family, card.family)))]
+    rows = [(say("Made for"), translated(family_of(card.family).name))]
     rows += [(say("Kind"), say("{kind}, rank {rank}, strength {strength}", kind=card.kind, rank=card.rank,
                                strength=f"{card.strength:g}"))]  # fmt: skip
     rows += [
@@ -142,7 +135,7 @@ def import_card(number: int, one: ImportCard, reason: str) -> str:
     card = one.card
     proof = say("its layers show it") if one.proven else say("it says so, its layers don't show it")
     rows = {
-        say("Made for"): f"{translated(FAMILY_NAMES.get(card.family, card.family))} ({proof})",
+        say("Made for"): f"{translated(family_of(card.family).name)} ({proof})",
         say("Changes"): ", ".join(say_count(count, *LAYER_WORDS[part]) for part, count in one.changes),
         say("Kind"): say("{kind}, rank {rank}, strength {strength}", kind=card.kind, rank=card.rank,
                          strength=f"{card.strength:g}"),

@@ -12,7 +12,7 @@ from app.orders import TrainingOrder
 from app.train.progress import Progress, words_for_seconds
 from app.train.runner import OUTPUT_NAME, Runner
 from styles.errors import AtelierError, BadInput, JobError, PlanError, WrongFamilyError
-from styles.formats.style import FAMILY_NAMES
+from styles.families import family_of
 from styles.storage.file_reading import changed_ns
 from styles.storage.home import Home, expanded
 from styles.storage.names import clean_text, safe_name
@@ -108,13 +108,13 @@ class Trainings:
         words = {"trigger": order.trigger.strip(), "author": order.author, "licence": order.licence}
         words["rights"] = order.rights
         if begun is not None:
-            if begun.card.family not in ("unknown", family):
+            if not begun.card.may_fit(family):
                 raise WrongFamilyError(
                     "“{style}” is a {family}; the base is {base_family}.",
                     "Go on from it on the base that it is for.",
                     style=begun.name,
                     family=begun.card.made_for,
-                    base_family=FAMILY_NAMES.get(family, family),
+                    base_family=family_of(family).name,
                 )
             given = {"rank": max(layer.rank for layer in begun.layers), "layers": layers_of(begun)} | given
             given["continue_from"] = begun.id

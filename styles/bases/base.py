@@ -12,19 +12,18 @@ from typing import Any
 import torch
 
 from styles.bases.hub import clip_tokenizer_folder
-from styles.bases.inspection import BaseFacts, fingerprint, inspect_base, weight_files
+from styles.bases.inspection import BaseFacts, check_can_open, fingerprint, inspect_base, weight_files
 from styles.bases.latent_preview import LatentPreview, fit_preview, known_preview
 from styles.bases.part_configs import vae_factor
 from styles.bases.parts import check_fit, check_loaded, check_works
 from styles.bases.shelf import STARTER, find_source, plain_name
 from styles.errors import AtelierError, BaseError, Cancelled, OutOfMemory, SettingsError, is_out_of_memory
+from styles.families import family_of
 from styles.storage.file_reading import read_json
 from styles.storage.home import Home
 from styles.storage.names import clean_text
 
 DTYPES = {"fp32": torch.float32, "fp16": torch.float16, "bf16": torch.bfloat16}
-# (guidance, rescale), by tests/benchmarks/learning.py and the starter's exam: more drowns a style, less a subject.
-STARTER_GUIDANCE = (1.75, 0.0)
 
 
 @dataclass(frozen=True, eq=False)
@@ -32,7 +31,7 @@ class Base:
     """A Stable Diffusion whose parts are loaded; every fact comes from its own files."""
 
     name: str
-    family: str  # "starter" | "sd1" | "sd2"
+    family: str  # its id, see styles.families
     unet: Any
     vae: Any
     text_encoders: tuple[Any, ...]
@@ -65,13 +64,9 @@ class Base:
 
     @property
     def default_guidance(self) -> tuple[float, float]:
-        """(guidance, guidance rescale) to start from; rescale after arXiv 2305.08891 for zero-terminal-SNR bases.
-
-        The starter's guidance is low enough to need none.
-        """
-        if self.family == "starter":
-            return STARTER_GUIDANCE
-        return 7.5, 0.7 if self.zero_terminal_snr else 0.0
+        """(guidance, guidance rescale) to start from; rescale after arXiv 2305.08891 for zero-terminal-SNR bases."""
+        family = family_of(self.family)
+        return family.guidance, family.guidance_rescale if self.zero_terminal_snr else 0.0
 
     @cached_property
     def preview(self) -> LatentPreview:
@@ -110,12 +105,7 @@ def open_base(
 
     path, answered = find_source(source, home)
     facts = inspect_base(path, prediction_type or answered, config_folder=config_folder)
-    if facts.family == "sdxl":
-        raise BaseError(
-            "{file} is a Stable Diffusion XL, which this version can't paint or train with yet.",
-            "Use a base of Stable Diffusion 1 or 2.",
-            file=path.name,
-        )
+    check_can_open(facts)
     chosen_device = device_for(device)
     chosen_dtype = _dtype(dtype, chosen_device)
     try:
@@ -266,7 +256,8 @@ def _load_single_file(facts: BaseFacts, tokenizer_folder: Path, dtype: torch.dty
     from transformers import CLIPTokenizer
 
     # SD2 pads with "!" (token 0), SD1 with the end token, as their published tokenizer configs have it.
-    pad = {"pad_token": "!"} if facts.family == "sd2" else {}
+    pad_token = family_of(facts.family).pad_token
+    pad = {"pad_token": pad_token} if pad_token else {}
     tokenizer = CLIPTokenizer.from_pretrained(
         tokenizer_folder, model_max_length=77, local_files_only=True, **pad
     )

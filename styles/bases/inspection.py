@@ -10,8 +10,14 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from styles.bases.part_configs import (
+from styles.bases.architecture import (
     check_channels,
+    check_file,
+    check_folder,
+    family_of_file,
+    family_of_folder,
+)
+from styles.bases.part_configs import (
     check_noise_schedule,
     check_sizes,
     native_size_px,
@@ -19,7 +25,7 @@ from styles.bases.part_configs import (
     vae_factor,
 )
 from styles.errors import BaseError
-from styles.formats.style import FAMILY_OF_WIDTH
+from styles.families import Family, family_of
 from styles.storage.file_reading import json_of, open_file, read_bytes
 from styles.storage.names import clean_text
 
@@ -42,7 +48,7 @@ class BaseFacts:
 
     path: Path
     single_file: bool
-    family: str  # "starter" | "sd1" | "sd2" | "sdxl"
+    family: str  # its id, see styles.families
     prediction_type: str  # "epsilon" | "v_prediction"
     zero_terminal_snr: bool
     native_size_px: int
@@ -220,6 +226,7 @@ def _run_starts(length: int) -> list[int]:
 
 
 def _inspect_folder(folder: Path, asked: str | None) -> BaseFacts:
+    check_folder(folder)
     if not is_here(folder / "model_index.json"):
         raise BaseError(
             "{folder} is not a base: it has no model_index.json.",
@@ -230,7 +237,6 @@ def _inspect_folder(folder: Path, asked: str | None) -> BaseFacts:
         if part in PARTS or is_here(folder / part / "config.json"):
             check_sizes(read_config(folder / part / "config.json"), f"{folder.name}/{part}")
     unet = read_config(folder / "unet" / "config.json")
-    family = _family(unet.get("cross_attention_dim"), folder.name)
     vae = read_config(folder / "vae" / "config.json")
     scheduler = read_config(folder / "scheduler" / "scheduler_config.json")
     check_channels(unet.get("in_channels", 4), vae.get("latent_channels", 4), folder.name)
@@ -247,12 +253,11 @@ def _inspect_folder(folder: Path, asked: str | None) -> BaseFacts:
         )
     _check_asked(asked, prediction_type, folder.name)
     files, _ = weight_files(folder, "unet")
-    for file in files:
-        read_header(file)
+    family = family_of_folder(unet, [read_header(file)[0] for file in files], folder.name)
     return BaseFacts(
         path=folder,
         single_file=False,
-        family=family,
+        family=family.id,
         prediction_type=prediction_type,
         zero_terminal_snr=bool(scheduler.get("rescale_betas_zero_snr", False)),
         native_size_px=native_size_px(unet, vae, folder.name),
@@ -271,14 +276,8 @@ def _inspect_single_file(path: Path, asked: str | None, config_folder: Path | No
         None,
     )  # fmt: skip
     if width is None:
-        if any(name.startswith("lora_") or ".lora" in name for name in header):
-            raise BaseError("{file} is a style, not a base.", "Import it in the library.", file=path.name)
-        raise BaseError(
-            "{file} holds no Stable Diffusion UNet in the original layout.",
-            "Supported are checkpoints of Stable Diffusion 1 and 2 with UNet, VAE and text encoder in one file.",
-            file=path.name,
-        )
-    family = _family(width, path.name)
+        check_file(header, path.name)
+    family = family_of_file(width, path.name)
     for prefixes, part in (((LDM_VAE,), "VAE"), (LDM_TEXT, "text encoder")):
         if not any(name.startswith(prefixes) for name in header):
             raise BaseError(
@@ -291,8 +290,7 @@ def _inspect_single_file(path: Path, asked: str | None, config_folder: Path | No
     check_channels(first["shape"][1] if len(first["shape"]) > 1 else None, 4, path.name)
     prediction_type, zero_snr, notes = _prediction_of_file(path, header, metadata, family, asked)
     if config_folder is None:
-        v_prediction = family == "sd2" and prediction_type == "v_prediction"
-        config_folder = CONFIGS / ("sd2-v" if v_prediction else family)
+        config_folder = CONFIGS / family.config_folder(prediction_type == "v_prediction")
     scheduler = read_config(config_folder / "scheduler" / "scheduler_config.json")
     scheduler |= {"prediction_type": prediction_type, "rescale_betas_zero_snr": zero_snr}
     unet = read_config(config_folder / "unet" / "config.json")
@@ -300,7 +298,7 @@ def _inspect_single_file(path: Path, asked: str | None, config_folder: Path | No
     return BaseFacts(
         path=path,
         single_file=True,
-        family=family,
+        family=family.id,
         prediction_type=prediction_type,
         zero_terminal_snr=zero_snr,
         native_size_px=int(unet["sample_size"]) * vae_factor(vae),
@@ -313,7 +311,7 @@ def _inspect_single_file(path: Path, asked: str | None, config_folder: Path | No
 
 
 def _prediction_of_file(
-    path: Path, header: Mapping[str, Any], metadata: Mapping[str, str], family: str, asked: str | None
+    path: Path, header: Mapping[str, Any], metadata: Mapping[str, str], family: Family, asked: str | None
 ) -> tuple[str, bool, tuple[str, ...]]:
     """Return (prediction type, zero terminal SNR, notes) from what a single file carries, or from the answer.
 
@@ -341,11 +339,12 @@ def _prediction_of_file(
         return proof, zero_snr, ()
     if asked is not None:
         return asked, zero_snr, (f"You said that this base predicts {asked}; the file doesn't say.",)
-    if family == "sd2":
+    if family.says_prediction:
         raise BaseError(
-            "{file} is a Stable Diffusion 2, and the file doesn't say whether it predicts noise or velocity.",
+            "{file} is a {family}, and the file doesn't say whether it predicts noise or velocity.",
             "Say which: v_prediction for those made at 768 px (2.0-v, 2.1), epsilon for those at 512 px (2-base).",
             file=path.name,
+            family=family.name,
         )
     return "epsilon", zero_snr, ("The file doesn't state its prediction type; this family's is epsilon.",)
 
@@ -370,12 +369,13 @@ def _check_asked(asked: str | None, proven: str, name: str) -> None:
         )
 
 
-def _family(width: Any, name: str) -> str:
-    if type(width) is not int or width not in FAMILY_OF_WIDTH:
+def check_can_open(facts: BaseFacts) -> None:
+    """Raise BaseError for a base of a family that is known but can't be opened yet."""
+    family = family_of(facts.family)
+    if not family.can_open:
         raise BaseError(
-            "{name} has a cross-attention width of {width}, which no supported family has.",
-            "Supported are the starter, Stable Diffusion 1 and Stable Diffusion 2.",
-            name=name,
-            width=clean_text(str(width), 40),
+            "{file} is a {family}, which this version can't paint or train with yet.",
+            "Use a base of Stable Diffusion 1 or 2.",
+            file=facts.path.name,
+            family=family.name,
         )
-    return FAMILY_OF_WIDTH[width]

@@ -97,20 +97,3 @@ def check_noise_schedule(scheduler: Mapping[str, Any], name: str) -> None:
 
 def _is_share(value: Any) -> bool:
     return type(value) in (int, float) and 0 < value < 1
-
-
-def check_channels(unet_channels: Any, latent_channels: Any, name: str) -> None:
-    """Raise BaseError where the UNet takes other channels than the VAE has, as one for inpainting does."""
-    if type(unet_channels) is not int or type(latent_channels) is not int:
-        raise BaseError(
-            "{name} is damaged: it does not say how many channels its UNet and its VAE have.", HINT, name=name
-        )
-    if unet_channels != latent_channels:
-        raise BaseError(
-            "{name} is a base for another task: its UNet takes {unet_channels} channels for {latent_channels} of the VAE{value}.",
-            "Use the ordinary text-to-picture version of this base.",
-            name=name,
-            unet_channels=unet_channels,
-            latent_channels=latent_channels,
-            value=" (inpainting)" if unet_channels == 9 else "",
-        )

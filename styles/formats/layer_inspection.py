@@ -12,13 +12,14 @@ from dataclasses import dataclass, field, replace
 from typing import TypeVar
 
 from styles.errors import StyleFileError
+from styles.families import FAMILIES, Family, family_of
 from styles.formats import cloneofsimo, diffusers_keys, kohya
 from styles.formats.layer_keys import LayerKeys
-from styles.formats.layer_tables import LayerSize, families_with, layer_size
+from styles.formats.layer_tables import CrossAttention, LayerSize, families_with, layer_size
 from styles.formats.lycoris import MOST_WORK, ROOM, Written, room_for, work_of, written
+from styles.formats.metadata import claimed_family
 from styles.formats.peft import PeftSettings
 from styles.formats.safetensors_header import Header, TensorEntry
-from styles.formats.style import FAMILY_NAMES, FAMILY_OF_WIDTH
 from styles.formats.textual_inversion import family_of_tokens, token_keys
 from styles.storage.names import clean_text
 
@@ -80,13 +81,13 @@ def _judged(header: Header, name: str, settings: Mapping[str, PeftSettings] | No
         layers = kohya.layer_keys(tensors)
     ways = [_way(layer, header.tensors) for layer in layers]
     _check_ranks(ways)
-    family, families = _family(layers, ways), frozenset[str]()
+    family, families = _family(layers, ways, header.metadata), frozenset[str]()
     if not family:
         families = frozenset(_families(layers, ways, header.tensors, encoders_told=not by_module_path))
         family = next(iter(families)) if len(families) == 1 else ""
     family = _with_words(family, families, family_of_tokens(header, tokens))
-    if family == "sdxl":
-        layers = _with_told_encoders(layers, ways)
+    if len(family_of(family).text_encoders) > 1:
+        layers = _with_told_encoders(layers, ways, family_of(family))
     most = room_for(ways)
     if most == 0:
         raise StyleFileError(
@@ -107,11 +108,11 @@ def _with_words(family: str, families: frozenset[str], words: str) -> str:
     """Return the family that layers and words prove together; `words` is the one that the words are for, if any."""
     possible = {family} if family else families
     if words and possible and words not in possible:
-        names = " or ".join(FAMILY_NAMES[one] for one in FAMILY_NAMES if one in possible)
+        names = " or ".join(one.name for one in map(family_of, sorted(possible)))
         raise StyleFileError(
             "its words are for {family}, its layers for {names}.",
             "No base can use both.",
-            family=FAMILY_NAMES[words],
+            family=family_of(words).name,
             names=names,
         )
     return words or family
@@ -162,25 +163,18 @@ def _check_ranks(ways: Iterable[Written]) -> None:
         )
 
 
-def _family(layers: list[LayerKeys], ways: list[Written]) -> str:
-    """Return the family that the width of the words proves, empty without cross-attention."""
-    widths = {
-        way.flat
-        for layer, way in zip(layers, ways, strict=True)
-        if layer.network == "unet" and layer.path.endswith(("attn2.to_k", "attn2.to_v"))
-    }
-    if len(widths) > 1:
+def _family(layers: list[LayerKeys], ways: list[Written], metadata: Mapping[str, str]) -> str:
+    """Return the family that the layers of cross-attention prove, empty where there are none."""
+    cross = CrossAttention()
+    for layer, way in zip(layers, ways, strict=True):
+        cross.add(layer.network, layer.path, way.flat, way.outputs)
+    if len(cross.words) > 1:
         raise StyleFileError(
-            "it mixes layers for words of {widths} numbers; no base has both.", DAMAGED, widths=sorted(widths)
+            "it mixes layers for words of {widths} numbers; no base has both.",
+            DAMAGED,
+            widths=sorted(cross.words),
         )
-    if widths and not widths <= set(FAMILY_OF_WIDTH):
-        raise StyleFileError(
-            "it is for a base whose words have {width} numbers, which is none that Atelier knows.",
-            "It knows {families}.",
-            width=widths.pop(),
-            families=", ".join(f"{f} ({w})" for w, f in FAMILY_OF_WIDTH.items()),
-        )
-    return FAMILY_OF_WIDTH[widths.pop()] if widths else ""
+    return cross.family(claimed_family(metadata))
 
 
 def _families(
@@ -195,18 +189,20 @@ def _families(
     ends = (".proj_in", ".proj_out")
     downs = [layer.parts["down"] for layer in layers if layer.path.endswith(ends) and "down" in layer.parts]
     if any(len(tensors[down].shape) == 4 for down in downs):
-        found -= {"sd2", "sdxl"}
+        found = {one for one in found if (unet := FAMILIES[one].unet) and not unet.linear}
     return found
 
 
-def _with_told_encoders(layers: list[LayerKeys], ways: list[Written]) -> list[LayerKeys]:
-    """SDXL's text encoders may be written as if there were only one; their widths tell them apart."""
+def _with_told_encoders(layers: list[LayerKeys], ways: list[Written], family: Family) -> list[LayerKeys]:
+    """Several text encoders may be written as if there were only one; their widths tell them apart."""
+    first, *others = family.text_encoders
     taken = {(layer.network, layer.path) for layer in layers}
     found = []
     for layer, of in zip(layers, ways, strict=True):
         if layer.network == "te":
-            second = layer_size("sdxl", "te2", layer.path) == LayerSize(of.inputs, of.outputs)
-            layer = replace(layer, network="te2" if second else "te1")
+            size = LayerSize(of.inputs, of.outputs)
+            fits = (one for one in others if layer_size(family, one.network, layer.path) == size)
+            layer = replace(layer, network=next(fits, first).network)
             if (layer.network, layer.path) in taken:
                 raise StyleFileError(
                     "it holds the layer {network}.{path} twice.",

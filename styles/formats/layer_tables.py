@@ -10,31 +10,9 @@ import re
 from collections.abc import Iterable
 from dataclasses import dataclass
 
+from styles.families import FAMILIES, Family, UNetShape, family_of, family_of_words, own_family
 
-@dataclass(frozen=True)
-class Architecture:
-    """The numbers that the layers of a family's UNet and text encoders follow from."""
-
-    channels: tuple[int, ...]  # of each level, from the top
-    depth: tuple[int, ...]  # transformer layers of each level's attention; 0 where it has none
-    middle: int  # the same of the block in the middle
-    resnets: int  # per level on the way down; one more on the way up
-    words: int  # width of the text states that cross-attention reads
-    encoders: dict[str, tuple[int, int, int]]  # network: (width, width of its MLP, layers)
-    latents: int = 4  # channels
-    added: int = 0  # width of what is embedded beside the time (SDXL)
-
-
-CLIP_L = (768, 3072, 12)
-ARCHITECTURES = {
-    "starter": Architecture((64, 128, 192), (2, 2, 1), 1, 1, 256, {"te": (256, 768, 4)}, latents=8),
-    "sd1": Architecture((320, 640, 1280, 1280), (1, 1, 1, 0), 1, 2, 768, {"te": CLIP_L}),
-    "sd2": Architecture((320, 640, 1280, 1280), (1, 1, 1, 0), 1, 2, 1024, {"te": (1024, 4096, 23)}),
-    "sdxl": Architecture(
-        (320, 640, 1280), (0, 2, 10), 10, 2, 2048, {"te1": CLIP_L, "te2": (1280, 5120, 32)}, added=2816
-    ),
-}
-
+READS_WORDS = (".attn2.to_k", ".attn2.to_v")
 TRANSFORMER = (
     r"attentions\.(\d{1,2})\.(proj_in|proj_out|"
     r"transformer_blocks\.(\d{1,2})\.(attn[12]\.to_(?:q|k|v|out\.0)|ff\.net\.(?:0\.proj|2)))"
@@ -60,6 +38,33 @@ class LayerSize:
     kernel: int = 1
 
 
+class CrossAttention:
+    """The layers that read the words, as they are come upon in a file: what proves its family."""
+
+    def __init__(self) -> None:
+        self.words: set[int] = set()  # widths of the words
+        self._widths: dict[str, int] = {}  # of the layers, by their paths
+
+    def add(self, network: str, path: str, inputs: int, outputs: int) -> None:
+        """Note a layer that turns the words into keys or values; any other is passed over."""
+        if network == "unet" and path.endswith(READS_WORDS):
+            self.words.add(inputs)
+            self._widths[path.rpartition(".")[0]] = outputs
+
+    def family(self, claimed: str = "") -> str:
+        """Return the id of the family that has such layers, empty where none is proven.
+
+        `claimed` is the one that the file names: of a base of somebody's own, of which not all layers may be changed.
+        """
+        if len(self.words) != 1:
+            return ""
+        (words,) = self.words
+        family, own = family_of_words(words), family_of(claimed)
+        if family is not None:
+            return family.id
+        return own.id if own.is_own and own.has(self._widths, words) else own_family(self._widths, words).id
+
+
 def is_layer(network: str, path: str) -> bool:
     """Whether a path may name a layer of such a network, in whatever family."""
     if network != "unet":
@@ -73,24 +78,28 @@ def kernel_of(path: str) -> int:
 
 
 def families_with(layers: Iterable[tuple[str, str, LayerSize]], encoders_told: bool) -> set[str]:
-    """Return the families that have all these layers, (network, path, size), in just these sizes.
+    """Return the ids of the families that have all these layers, (network, path, size), in just these sizes.
 
     Where it isn't told which of several text encoders is meant (`encoders_told`), `te` may be either of SDXL's.
     """
-    found = set(ARCHITECTURES)
+    found = set(FAMILIES)
     for network, path, size in layers:
         networks = ("te", "te1", "te2") if network == "te" and not encoders_told else (network,)
-        found = {one for one in found if any(layer_size(one, meant, path) == size for meant in networks)}
+        found = {
+            one for one in found if any(layer_size(FAMILIES[one], meant, path) == size for meant in networks)
+        }
         if not found:
             break
     return found
 
 
-def layer_size(family: str, network: str, path: str) -> LayerSize | None:
-    """Return the size of a family's layer, None where the family has no such layer."""
-    architecture = ARCHITECTURES[family]
+def layer_size(family: Family, network: str, path: str) -> LayerSize | None:
+    """Return the size of a family's layer, None where the family has no such layer, or only its bases tell."""
     if network != "unet":
-        return _encoder_size(architecture, network, path)
+        return _encoder_size(family, network, path)
+    architecture = family.unet
+    if architecture is None:
+        return None
     first = architecture.channels[0]
     if WHOLE.fullmatch(path):
         return {
@@ -104,10 +113,10 @@ def layer_size(family: str, network: str, path: str) -> LayerSize | None:
             "add_embedding.linear_2": LayerSize(4 * first, 4 * first) if architecture.added else None,
         }[path]
     found = BLOCK.fullmatch(path)
-    return _block_size(architecture, found) if found else None
+    return _block_size(architecture, family.words, found) if found else None
 
 
-def _block_size(a: Architecture, found: re.Match[str]) -> LayerSize | None:
+def _block_size(a: UNetShape, words: int, found: re.Match[str]) -> LayerSize | None:
     way, number, attention, place, layer, inner, resnet, part = found.groups()
     last, block = len(a.channels) - 1, int(number or 0)
     if way == "mid_block":
@@ -125,7 +134,7 @@ def _block_size(a: Architecture, found: re.Match[str]) -> LayerSize | None:
             return None
         inputs = _resnet_inputs(a, level, int(resnet or 0), down)
     if attention is not None:
-        return _transformer_size(width, depth, a.words, place, layer, inner)
+        return _transformer_size(width, depth, words, place, layer, inner)
     if resnet is not None:
         sizes = {
             "conv1": LayerSize(inputs, width, 3),
@@ -138,7 +147,7 @@ def _block_size(a: Architecture, found: re.Match[str]) -> LayerSize | None:
     return LayerSize(width, width, 3) if fits and block < last else None
 
 
-def _resnet_inputs(a: Architecture, level: int, number: int, down: bool) -> int:
+def _resnet_inputs(a: UNetShape, level: int, number: int, down: bool) -> int:
     width = a.channels[level]
     if down:
         return width if number else a.channels[max(level - 1, 0)]
@@ -161,14 +170,14 @@ def _transformer_size(
     return LayerSize(words if inner in ("attn2.to_k", "attn2.to_v") else width, width)
 
 
-def _encoder_size(a: Architecture, network: str, path: str) -> LayerSize | None:
-    found = ENCODER.fullmatch(path)
-    if network not in a.encoders or not found:
+def _encoder_size(family: Family, network: str, path: str) -> LayerSize | None:
+    found, encoder = ENCODER.fullmatch(path), family.encoder(network)
+    if encoder is None or not found:
         return None
-    width, inner, layers = a.encoders[network]
+    width, inner = encoder.width, encoder.inner
     if path == "text_projection":
-        return LayerSize(width, width) if network == "te2" else None
-    if int(found[1]) >= layers:
+        return LayerSize(width, width) if encoder.projects else None
+    if int(found[1]) >= encoder.layers:
         return None
     if found[2] == "mlp.fc1":
         return LayerSize(width, inner)

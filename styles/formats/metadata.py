@@ -12,8 +12,10 @@ import binascii
 import json
 import re
 from collections import Counter
+from collections.abc import Mapping
 from typing import Any
 
+from styles.families import UNKNOWN, family_of, named_family
 from styles.formats.bake_record import BakeRecord
 from styles.formats.style import StyleCard
 from styles.formats.thumbnail import LARGEST, public_thumbnail
@@ -21,13 +23,6 @@ from styles.storage.names import tag_name
 
 CARD_KEY = "atelier_card"
 NAMING_FAMILY = ("ss_base_model_version", "modelspec.architecture")
-KOHYA_VERSIONS = {"sd1": "sd_v1", "sd2": "sd_v2", "sdxl": "sdxl_base_v1-0", "starter": "atelier_starter"}
-ARCHITECTURES = {
-    "sd1": "stable-diffusion-v1",
-    "sd2": "stable-diffusion-v2-512",
-    "sdxl": "stable-diffusion-xl-v1-base",
-    "starter": "atelier-starter",
-}
 # What may be told of a training; anything else (prompts, pictures, folders, times) stays at home.
 TOLD = frozenset(
     [
@@ -95,12 +90,11 @@ def told(card: StyleCard, with_date: bool = False) -> StyleCard:
 
 def kohya_metadata(card: StyleCard, alpha: float) -> dict[str, str]:
     """Return the `ss_*` part."""
-    v_prediction = card.training.get("prediction_type") == "v_prediction"
-    version = KOHYA_VERSIONS.get(card.family, "") + ("_v" if card.family == "sd2" and v_prediction else "")
+    family, v_prediction = family_of(card.family), card.training.get("prediction_type") == "v_prediction"
     side = card.training.get("resolution_px")
     values: dict[str, Any] = {
-        "ss_base_model_version": version,
-        "ss_v2": card.family == "sd2",
+        "ss_base_model_version": family.base_version(v_prediction),
+        "ss_v2": family.kohya_v2,
         "ss_network_module": "networks.lora",
         "ss_network_dim": card.rank,
         "ss_network_alpha": alpha,
@@ -118,10 +112,8 @@ def kohya_metadata(card: StyleCard, alpha: float) -> dict[str, str]:
 
 def shown_metadata(card: StyleCard, tensor_sha256: str) -> dict[str, str]:
     """Return the `modelspec.*` part and our own card."""
-    architecture = ARCHITECTURES.get(card.family, card.family)
     prediction = card.training.get("prediction_type")
-    if card.family == "sd2" and prediction == "v_prediction":
-        architecture = "stable-diffusion-v2-768-v"
+    architecture = family_of(card.family).architecture(prediction == "v_prediction")
     side = card.training.get("resolution_px")
     values: dict[str, Any] = {
         "sai_model_spec": "1.0.1",
@@ -196,15 +188,10 @@ def card_texts(metadata: dict[str, str], stem: str) -> dict[str, Any]:
     return found
 
 
-def claimed_family(metadata: dict[str, str]) -> str:
+def claimed_family(metadata: Mapping[str, str]) -> str:
     """Return the family that the metadata names, or empty; shapes are the better witness."""
-    version, architecture = (metadata.get(key, "") for key in NAMING_FAMILY)
-    for family in ("sdxl", "sd2", "sd1", "starter"):
-        if version.startswith(KOHYA_VERSIONS[family]) or architecture.startswith(
-            ARCHITECTURES[family].removesuffix("-512").removesuffix("-base")
-        ):
-            return family
-    return ""
+    family = named_family(*(metadata.get(key, "") for key in NAMING_FAMILY))
+    return "" if family is UNKNOWN else family.id
 
 
 def _own_card(metadata: dict[str, str]) -> dict[str, Any]:

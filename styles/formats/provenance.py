@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from styles.families import family_of
 from styles.formats.licences import spdx_name, warnings_about
-from styles.formats.style import FAMILY_NAMES, StyleCard
+from styles.formats.style import StyleCard
 
 # What an artist can say of the artworks, offered where a style is trained or its card edited; own words are as good.
 STATEMENTS = (
@@ -30,7 +31,7 @@ def provenance(card: StyleCard) -> tuple[str, ...]:
         sentences.append(f"Of the right to the artworks it says: “{card.rights}”")
     elif not card.bake:
         sentences.append("It doesn't say whose the artworks are.")
-    base = card.base_name or FAMILY_NAMES.get(card.family, card.family)
+    base = card.base_name or family_of(card.family).name
     known_by = f" (fingerprint {card.base_fingerprint[:12]})" if card.base_fingerprint else ""
     sentences.append(f"Made for {base}{known_by}.")
     if card.bake:

@@ -16,13 +16,14 @@ from pathlib import Path
 from typing import TYPE_CHECKING, BinaryIO
 
 from styles.errors import StyleFileError, memory_told
+from styles.families import UNKNOWN, family_of
 from styles.formats.layer_inspection import Judged, commonest
 from styles.formats.layer_keys import LayerKeys
 from styles.formats.lycoris import Written, change
 from styles.formats.metadata import card_texts, claimed_family
 from styles.formats.safetensors_header import Header, TensorEntry, number_in, read_header, read_tensors
 from styles.formats.source import Source
-from styles.formats.style import FAMILY_NAMES, Style, StyleCard, StyleLayer
+from styles.formats.style import Style, StyleCard, StyleLayer
 from styles.formats.textual_inversion import embeddings
 from styles.storage.names import clean_text
 
@@ -109,14 +110,14 @@ def _card(source: Source, judged: Judged, strength: float, sha256: str) -> Style
     problems = []
     possible = {judged.family} if judged.family else judged.families
     family = (
-        judged.family or (claimed if claimed and (not possible or claimed in possible) else "") or "unknown"
+        judged.family or (claimed if claimed and (not possible or claimed in possible) else "") or UNKNOWN.id
     )
-    names = " and ".join(FAMILY_NAMES[one] for one in FAMILY_NAMES if one in possible)
+    names = " and ".join(one.name for one in map(family_of, sorted(possible)))
     if claimed and possible and claimed not in possible:
-        problems.append(f"It says that it is for {FAMILY_NAMES[claimed]}, but its layers are for {names}.")
-    elif family == "unknown" and possible:
+        problems.append(f"It says that it is for {family_of(claimed).name}, but its layers are for {names}.")
+    elif family == UNKNOWN.id and possible:
         problems.append(f"It doesn't say which base it is for; its layers fit {names} alike.")
-    elif family == "unknown":
+    elif family == UNKNOWN.id:
         problems.append("It doesn't say which base it is for; its layers will tell when it is used.")
     if any(
         layer.alpha is None and layer.told_alpha is None and of.dim

@@ -7,25 +7,17 @@ from dataclasses import dataclass, field, fields
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from styles.families import UNKNOWN, family_of
 from styles.formats.bake_record import BakeRecord
 from styles.storage.names import clean_text
 
 if TYPE_CHECKING:
     from torch import Tensor
 
-# The width of the words that cross-attention reads names the family (design: "Which base is it for?").
-FAMILY_OF_WIDTH = {256: "starter", 768: "sd1", 1024: "sd2", 2048: "sdxl"}
-FAMILY_NAMES = {
-    "starter": "the starter model",
-    "sd1": "Stable Diffusion 1",
-    "sd2": "Stable Diffusion 2",
-    "sdxl": "Stable Diffusion XL",
-    "unknown": "a base that it does not name",
-}
 NETWORKS = ("unet", "te", "te1", "te2")
 TEXT_LIMITS = {  # characters
     "name": 200,
-    "family": 20,
+    "family": 60,
     "id": 64,
     "trigger": 200,
     "author": 200,
@@ -116,9 +108,11 @@ class StyleCard:
     @property
     def made_for(self) -> str:
         """Say in words which base the style is for."""
-        if self.family == "starter":
-            return "practice style for the starter model"
-        return f"style for {FAMILY_NAMES.get(self.family, self.family)}"
+        return family_of(self.family).made_for
+
+    def may_fit(self, family: str) -> bool:
+        """Whether the style is for bases of that family, or doesn't say for which."""
+        return self.family in (family, UNKNOWN.id)
 
     def to_json(self) -> dict[str, Any]:
         """Return the card as plain JSON values, without the thumbnail."""

@@ -16,8 +16,9 @@ from pathlib import PurePath
 from typing import TYPE_CHECKING
 
 from styles.errors import StyleFileError
+from styles.families import FAMILIES
 from styles.formats.safetensors_header import Header
-from styles.formats.style import FAMILY_OF_WIDTH, LONGEST_TAG, MOST_TAGS
+from styles.formats.style import LONGEST_TAG, MOST_TAGS
 from styles.storage.names import clean_text, tag_name
 
 if TYPE_CHECKING:
@@ -29,7 +30,8 @@ BUNDLED_FOR_TWO = re.compile(r"bundle_emb\..+\.clip_[lg]", re.DOTALL)
 ALONE = "emb_params"
 ALONE_FOR_TWO = {"clip_l", "clip_g"}
 MOST_VECTORS = 75  # of one word: CLIP reads 77 places, of which the first and the last are marks
-WIDTHS = {width: family for width, family in FAMILY_OF_WIDTH.items() if family != "sdxl"}  # of a row
+# Of a row, with the family whose only text encoder has such.
+WIDTHS = {one.words: one.id for one in FAMILIES.values() if len(one.text_encoders) == 1}
 LARGEST_NUMBER = 1e4  # CLIP's own rows stay below 1; beyond this half precision would overflow
 MARKS = {"<|startoftext|>", "<|endoftext|>"}  # CLIP's own
 

@@ -15,9 +15,10 @@ from typing import TYPE_CHECKING
 from styles.errors import StyleFileError
 from styles.formats.alphas import even_alphas
 from styles.formats.kohya import ALPHA, DOWN, UP, kohya_name
+from styles.formats.layer_tables import CrossAttention
 from styles.formats.metadata import kohya_metadata, shown_metadata, told
 from styles.formats.safetensors_header import header_bytes, split_file
-from styles.formats.style import FAMILY_OF_WIDTH, Style, StyleLayer
+from styles.formats.style import Style, StyleLayer
 from styles.formats.textual_inversion import bundled
 
 if TYPE_CHECKING:
@@ -49,7 +50,7 @@ def style_bytes(style: Style, *, with_date: bool = False, extra: Mapping[str, st
     entries, section = split_file(save(tensors | bundled(style.embeddings)))
 
     rank = Counter(layer.rank for layer in layers).most_common(1)[0][0]
-    card = replace(told(style.card, with_date), family=_family(layers) or style.card.family, rank=rank)
+    card = replace(told(style.card, with_date), family=_family(layers, style.card.family), rank=rank)
     metadata = kohya_metadata(card, Counter(layer.alpha for layer in layers).most_common(1)[0][0])
     sha256 = hashlib.sha256(section).hexdigest()
     legacy = _legacy_hash(header_bytes(entries, metadata), section)
@@ -79,14 +80,12 @@ def fp16(weight: Tensor, layer: StyleLayer) -> Tensor:
     return half
 
 
-def _family(layers: tuple[StyleLayer, ...]) -> str:
-    """The family that the width of the words proves, empty without cross-attention."""
-    widths = {
-        int(layer.down.shape[1])
-        for layer in layers
-        if layer.network == "unet" and layer.path.endswith(("attn2.to_k", "attn2.to_v"))
-    }
-    return FAMILY_OF_WIDTH.get(widths.pop(), "") if len(widths) == 1 else ""
+def _family(layers: tuple[StyleLayer, ...], claimed: str) -> str:
+    """The family that the layers of cross-attention prove, else the one that the card names."""
+    cross = CrossAttention()
+    for layer in layers:
+        cross.add(layer.network, layer.path, int(layer.down.shape[1]), int(layer.up.shape[0]))
+    return cross.family(claimed) or claimed
 
 
 def _legacy_hash(header: bytes, section: bytes) -> str:

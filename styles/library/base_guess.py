@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping
 
+from styles.families import SD1, SD2, SDXL, UNKNOWN
 from styles.formats.safetensors_header import TensorEntry
 
 NO_TENSOR = TensorEntry("F16", (), 0, 0)
@@ -13,22 +14,22 @@ NO_TENSOR = TensorEntry("F16", (), 0, 0)
 def a1111_family(metadata: Mapping[str, str]) -> str:
     """The base that A1111 1.10 lists it under: whatever has metadata and is no SDXL or SD2 is SD1."""
     if metadata.get("ss_base_model_version", "").startswith("sdxl_"):
-        return "sdxl"
+        return SDXL.id
     if metadata.get("ss_v2") == "True":
-        return "sd2"
-    return "sd1" if metadata else "unknown"
+        return SD2.id
+    return (SD1 if metadata else UNKNOWN).id
 
 
 def forge_family(metadata: Mapping[str, str]) -> str:
     """The base that Forge lists it under: Stable Diffusion 1 only by its `modelspec.architecture`."""
     architecture = metadata.get("modelspec.architecture", "")
     if architecture == "stable-diffusion-xl-v1-base/lora":
-        return "sdxl"
+        return SDXL.id
     if metadata.get("ss_base_model_version", "").startswith("sdxl_"):
-        return "sdxl"
+        return SDXL.id
     if metadata.get("ss_v2") == "True":
-        return "sd2"
-    return "sd1" if architecture == "stable-diffusion-v1/lora" else "unknown"
+        return SD2.id
+    return (SD1 if architecture == "stable-diffusion-v1/lora" else UNKNOWN).id
 
 
 def invoke_family(layers: Mapping[str, Mapping[str, TensorEntry]]) -> str:
@@ -58,6 +59,6 @@ def invoke_family(layers: Mapping[str, Mapping[str, TensorEntry]]) -> str:
                 second = width
             found = found or (first + second if first and second else 0)
         if found:
-            return {768: "sd1", 1024: "sd2", 1280: "sdxl", 2048: "sdxl"}.get(found, "")
+            return {768: SD1.id, 1024: SD2.id, 1280: SDXL.id, 2048: SDXL.id}.get(found, "")
     deep = re.compile(r"lora_unet_.+_transformer_blocks_(\d+)_")
-    return "sdxl" if any((at := deep.match(name)) and int(at[1]) >= 2 for name in layers) else ""
+    return SDXL.id if any((at := deep.match(name)) and int(at[1]) >= 2 for name in layers) else ""

@@ -14,10 +14,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import BinaryIO
 
+from styles import families
+from styles.families import family_of, family_of_words
 from styles.formats.metadata import claimed_family
 from styles.formats.peft import open_adapters
 from styles.formats.safetensors_header import Header, TensorEntry, number_in, open_header, open_style_file
-from styles.formats.style import FAMILY_OF_WIDTH
 from styles.formats.textual_inversion import BUNDLED
 from styles.library.compatibility_rules import TOOLS, CompatibilityCheck, File
 
@@ -115,7 +116,7 @@ def _look(header: Header, start: bytes, name: str, read: Callable[[TensorEntry],
         alphas={stem: alpha for stem, alpha in alphas.items() if alpha is not None},
         odd=tuple(odd),
         words=tuple(words),
-        family=_family(layers, header.metadata),
+        family=family_of(_family(layers, header.metadata)),
     )
 
 
@@ -126,14 +127,19 @@ def _family(layers: Mapping[str, Mapping[str, TensorEntry]], metadata: dict[str,
         if stem.endswith(("attn2_to_k", "attn2_to_v")) and len(parts.get("lora_down.weight", NONE).shape) > 1
     }
     if len(widths) == 1:
-        return FAMILY_OF_WIDTH.get(widths.pop(), "unknown")
+        return _of_words(widths.pop(), metadata)
     if any(stem.startswith(("lora_te1_", "lora_te2_")) for stem in layers):
-        return "sdxl"
+        return families.SDXL.id
     for stem, parts in layers.items():
         if stem.startswith("lora_te_") and stem.endswith("self_attn_q_proj"):
             shape = parts.get("lora_down.weight", NONE).shape
-            return FAMILY_OF_WIDTH.get(shape[1] if len(shape) > 1 else 0, "unknown")
-    return claimed_family(metadata) or "unknown"
+            return _of_words(shape[1] if len(shape) > 1 else 0, metadata)
+    return claimed_family(metadata) or families.UNKNOWN.id
+
+
+def _of_words(width: int, metadata: dict[str, str]) -> str:
+    family, claimed = family_of_words(width), family_of(claimed_family(metadata))
+    return (family or (claimed if claimed.is_own and claimed.words == width else families.UNKNOWN)).id
 
 
 NONE = TensorEntry("F16", (), 0, 0)

@@ -10,8 +10,8 @@ from collections import Counter
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 
+from styles.families import UNKNOWN, Family, family_of
 from styles.formats.safetensors_header import TensorEntry
-from styles.formats.style import FAMILY_NAMES
 from styles.library.base_guess import a1111_family, forge_family, invoke_family
 from styles.storage.names import clean_text
 
@@ -57,7 +57,7 @@ class File:
     alphas: Mapping[str, float]
     odd: tuple[str, ...]  # tensors that belong to no layer in the kohya form, and are no words
     words: tuple[str, ...]  # that it brings along for prompts, as `bundle_emb.<word>.string_to_param.*`
-    family: str
+    family: Family
 
     def having(self, *marks: str) -> list[str]:
         """The layers with a part whose name begins with one of the marks."""
@@ -66,15 +66,15 @@ class File:
 
 def a1111(file: File) -> list[CompatibilityCheck]:
     """AUTOMATIC1111 1.10: names by patterns, what matches nothing is left out without a word."""
-    sdxl = file.family == "sdxl"
-    encoders = rf"lora_te1_text_model_.+|lora_te2_{ENCODER}" if sdxl else rf"lora_te1?_{ENCODER}"
+    two = len(file.family.text_encoders) > 1
+    encoders = rf"lora_te1_text_model_.+|lora_te2_{ENCODER}" if two else rf"lora_te1?_{ENCODER}"
     readable_keys = re.compile(
         r"lora_unet_(?:conv_in|conv_out|time_embedding_linear_[12]|down_blocks_\d+_downsamplers_0_conv"
         r"|(?:down|up)_blocks_\d+_(?:attentions|resnets)_\d+_.+|mid_block_(?:attentions|resnets)_\d+_.+"
-        rf"|up_blocks_{'[1-9]' if sdxl else '[0-9]'}_upsamplers_0_conv)|{ORIGINAL_UNET}|{encoders}"
+        rf"|up_blocks_{'[1-9]' if two else '[0-9]'}_upsamplers_0_conv)|{ORIGINAL_UNET}|{encoders}"
     )
-    whole_attention = "lora_te2_" if sdxl else "lora_te_" if file.family == "sd2" else ""
-    torn = [name for name in _torn_attention(file) if whole_attention and name.startswith(whole_attention)]
+    whole_attention = tuple(f"lora_{one.network}_" for one in file.family.text_encoders if one.open_clip)
+    torn = [name for name in _torn_attention(file) if name.startswith(whole_attention)]
     return [
         *_in_kohya_form(file, "A1111"),
         _base(file, "A1111"),
@@ -145,9 +145,9 @@ def comfyui(file: File) -> list[CompatibilityCheck]:
 
 def invokeai(file: File) -> list[CompatibilityCheck]:
     """InvokeAI 6: it takes the base from the first tensor that tells a width, and files it under that base."""
-    encoders = r"lora_te[12]_.+" if file.family == "sdxl" else r"lora_te_.+"
+    encoders = r"lora_te[12]_.+" if len(file.family.text_encoders) > 1 else r"lora_te_.+"
     readable_keys = re.compile(
-        rf"{DIFFUSERS_UNET}|{encoders}" + (rf"|{ORIGINAL_UNET}" if file.family == "sdxl" else "")
+        rf"{DIFFUSERS_UNET}|{encoders}" + (rf"|{ORIGINAL_UNET}" if file.family.original_block_names else "")
     )
     guess = invoke_family(file.layers)
     checks = [
@@ -156,14 +156,14 @@ def invokeai(file: File) -> list[CompatibilityCheck]:
         CompatibilityCheck("base", bool(guess), "InvokeAI can't tell which base it is for, and refuses it."),
         CompatibilityCheck(
             "same base",
-            not guess or guess == file.family or file.family in ("starter", "unknown"),
-            f"InvokeAI takes it for a style for {FAMILY_NAMES.get(guess, guess)}.",
+            not guess or _is_of(file, guess),
+            f"InvokeAI takes it for a style for {family_of(guess).name}.",
         ),
         _words(file, "InvokeAI"),
         _names(file, "InvokeAI", readable_keys),
         _whole(file, "InvokeAI", "refuses"),
     ]
-    if file.family == "sdxl":
+    if file.family.original_block_names:
         original = [name for name in file.layers if re.match(ORIGINAL_UNET, name)]
         mixed = bool(original) and any(re.match(DIFFUSERS_UNET, name) for name in file.layers)
         strange = [name for name in file.layers if name.startswith("lora_te_")]
@@ -228,7 +228,7 @@ def diffusers(file: File) -> list[CompatibilityCheck]:
         ),
         CompatibilityCheck(
             "block names",
-            not original or file.family == "sdxl",
+            not original or file.family.original_block_names,
             f"diffusers knows the original block names only of SDXL: {_some(original)}.",
         ),
         CompatibilityCheck(
@@ -279,7 +279,9 @@ def _in_kohya_form(file: File, tool: str) -> list[CompatibilityCheck]:
 
 def _base(file: File, tool: str) -> CompatibilityCheck:
     return CompatibilityCheck(
-        "base", file.family != "starter", f"{tool} can't open the starter model, which this style is for."
+        "base",
+        file.family.known_elsewhere,
+        f"{tool} can't open {file.family.name}, which this style is for.",
     )
 
 
@@ -319,16 +321,19 @@ def _tag(file: File, tool: str) -> CompatibilityCheck:
 
 
 def _listed(file: File, tool: str, family: str) -> CompatibilityCheck:
-    name = FAMILY_NAMES.get(family, "an unknown base")
-    says = f"{tool} lists it under {name}, so its card may be hidden; its name in a prompt works."
-    return CompatibilityCheck(
-        "listed", family == file.family or file.family in ("starter", "unknown"), says, "note"
-    )
+    says = f"{tool} lists it under {family_of(family).name}, so its card may be hidden; its name in a prompt works."
+    return CompatibilityCheck("listed", _is_of(file, family), says, "note")
+
+
+def _is_of(file: File, family: str) -> bool:
+    """Whether a program that takes the file for a style of that family is right, as far as can be told."""
+    return family == file.family.id or file.family is UNKNOWN or not file.family.known_elsewhere
 
 
 def _comfy_names(file: File) -> re.Pattern[str]:
-    projection = r"|lora_te[12]_text_projection" if file.family == "sdxl" else ""
-    second = rf"|lora_te2_{ENCODER}" if file.family == "sdxl" else ""
+    two = len(file.family.text_encoders) > 1
+    projection = r"|lora_te[12]_text_projection" if two else ""
+    second = rf"|lora_te2_{ENCODER}" if two else ""
     return re.compile(rf"{DIFFUSERS_UNET}|{ORIGINAL_UNET}|lora_te1?_{ENCODER}{second}{projection}")
 
 

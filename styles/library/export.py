@@ -15,12 +15,13 @@ from pathlib import Path
 
 from styles.bases.hub import HUB_ID
 from styles.errors import BadInput, Failure, StyleFileError
+from styles.families import family_of
 from styles.formats.kohya import kohya_name
 from styles.formats.licences import spdx_name
 from styles.formats.metadata import shown_metadata, told
 from styles.formats.peft import WEIGHTS, peft_files
 from styles.formats.safetensors_header import Header, open_header
-from styles.formats.style import FAMILY_NAMES, Style, StyleCard, StyleLayer
+from styles.formats.style import Style, StyleCard, StyleLayer
 from styles.formats.style_file import read_style
 from styles.formats.textual_inversion import word_files
 from styles.formats.thumbnail import public_thumbnail, thumbnail_png
@@ -40,7 +41,6 @@ from styles.storage.names import folded, tag_name
 FORMS = ("file", "peft")
 SUFFIX = ".safetensors"
 WORDS = "-words"  # ends the name of the folder in which a style's words are, where they are apart
-SD_VERSIONS = {"sd1": "SD1", "sd2": "SD2", "sdxl": "SDXL"}  # the words of A1111's cards
 ROUNDING = 2.0**-10  # relative; fp16 rounds each of two factors by 2^-11 at most
 
 
@@ -228,11 +228,11 @@ def side_text(card: StyleCard) -> bytes:
         f"By {card.author}." if card.author else "",
         f"Licence: {spdx_name(card.licence)}." if card.licence else "",
         card.rights,
-        f"Made for {card.base_name or FAMILY_NAMES.get(card.family, card.family)}.",
+        f"Made for {card.base_name or family_of(card.family).name}.",
     ]
     values = {
         "description": card.description,
-        "sd version": SD_VERSIONS.get(card.family, "Unknown"),
+        "sd version": family_of(card.family).card_version,
         "activation text": card.trigger,
         "preferred weight": card.suggested_weight,
         "negative text": "",

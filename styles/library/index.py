@@ -14,8 +14,9 @@ from dataclasses import MISSING, fields
 from pathlib import Path
 from typing import Any, NamedTuple, TypeVar
 
+from styles.families import family_of
 from styles.formats.bake_record import BakeRecord
-from styles.formats.style import FAMILY_NAMES, StyleCard
+from styles.formats.style import StyleCard
 
 VERSION = 2
 PATIENCE_SECONDS = 5.0  # for another process to finish writing a few hundred rows
@@ -253,7 +254,7 @@ def words_of(card: StyleCard) -> str:
         "trigger": (card.trigger, *card.tokens),
         "author": (card.author,),
         "tag": card.tags,
-        "base": (card.family, FAMILY_NAMES.get(card.family, ""), card.base_name),
+        "base": (card.family, family_of(card.family).name, card.base_name),
     }
     lines = [MARKS[field] + text for field, texts in fields.items() for text in texts if text]
     return "\n".join((*lines, card.made_for, card.description)).casefold()

@@ -6,6 +6,7 @@ import difflib
 from collections.abc import Iterable, Mapping, Sequence
 
 from styles.errors import UnknownStyleError
+from styles.families import family_of
 from styles.library.catalogue import Catalogue
 from styles.library.folder import SUFFIX
 from styles.library.index import MARKS, is_in
@@ -36,7 +37,9 @@ def chosen(
     if terms := _split(words):
         matches = [entry for entry in matches if _matches(entry, marks.get(entry.id), terms)]
     if family:
-        matches = [entry for entry in matches if entry.card and entry.card.family == family]
+        matches = [
+            entry for entry in matches if entry.card and family_of(entry.card.family).is_meant_by(family)
+        ]
     if newest:
         matches.sort(key=lambda entry: entry.card.created if entry.card else "", reverse=True)
         matches.sort(key=lambda entry: entry.bundled)

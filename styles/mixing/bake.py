@@ -15,11 +15,12 @@ import torch
 from torch import Tensor
 
 from styles.errors import BlendError, Cancelled, WrongFamilyError, memory_told
+from styles.families import UNKNOWN, family_of
 from styles.formats.bake_record import BakeRecord, Parent
 from styles.formats.kohya import kohya_name
 from styles.formats.low_rank import Factors, factored, halved, squeezed, stacked
 from styles.formats.provenance import licence_warnings
-from styles.formats.style import FAMILY_NAMES, Style, StyleCard, StyleLayer
+from styles.formats.style import Style, StyleCard, StyleLayer
 from styles.mixing.blend import MAX_SEED, Blend, BlendPart
 from styles.mixing.layer_matching import OpenBase, check_family, inner_blocks
 from styles.storage.names import safe_name
@@ -205,18 +206,18 @@ def _parents(blend: Blend, styles: Sequence[Style]) -> list[tuple[BlendPart, Sty
 
 
 def _family(styles: Sequence[Style]) -> str:
-    families = {style.card.family: style for style in styles if style.card.family != "unknown"}
+    families = {style.card.family: style for style in styles if style.card.family != UNKNOWN.id}
     if len(families) > 1:
         (one, first), (other, second) = list(families.items())[:2]
         raise WrongFamilyError(
             "“{style}” is for {family}, “{other_style}” for {other_family}.",
             "Bake styles of one family only.",
             style=first.name,
-            family=FAMILY_NAMES.get(one, one),
+            family=family_of(one).name,
             other_style=second.name,
-            other_family=FAMILY_NAMES.get(other, other),
+            other_family=family_of(other).name,
         )
-    return next(iter(families), "unknown")
+    return next(iter(families), UNKNOWN.id)
 
 
 def _by_layer(parents: Sequence[tuple[BlendPart, Style]], inner: tuple[str, ...]) -> dict[str, list[_Source]]:

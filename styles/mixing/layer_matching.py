@@ -9,7 +9,8 @@ from typing import Any, Protocol
 from torch import nn
 
 from styles.errors import BlendError, WrongFamilyError
-from styles.formats.style import FAMILY_NAMES, Style, StyleLayer
+from styles.families import family_of
+from styles.formats.style import Style, StyleLayer
 
 # transformers >= 5.6 has CLIPTextModel without this level, its other models with it; files come both ways.
 TEXT_LEVEL = "text_model."
@@ -62,14 +63,14 @@ def check_family(base: OpenBase, styles: Sequence[Style]) -> None:
     for style in styles:
         if keys.count(key_of(style)) > 1:
             raise BlendError("The style “{style}” is in the blend twice.", "Give it once.", style=style.name)
-        if style.card.family not in ("unknown", base.family):
+        if not style.card.may_fit(base.family):
             raise WrongFamilyError(
                 "“{style}” is a {family}; the open base “{base}” is {base_family}.",
                 "Open a base of its family, or choose another style.",
                 style=style.name,
                 family=style.card.made_for,
                 base=base.name,
-                base_family=FAMILY_NAMES.get(base.family, base.family),
+                base_family=family_of(base.family).name,
             )
 
 

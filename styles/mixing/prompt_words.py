@@ -22,7 +22,8 @@ from typing import Any, Protocol
 from torch import Tensor, nn
 
 from styles.errors import PromptError, WrongFamilyError
-from styles.formats.style import FAMILY_NAMES, Style
+from styles.families import family_of
+from styles.formats.style import Style
 from styles.formats.textual_inversion import bare, spelling
 
 SHOWN_ID = 6  # characters of a style's id in a word's long name
@@ -135,7 +136,7 @@ def check_words(base: TextParts, styles: Sequence[Style]) -> None:
                     base=base.name,
                     width=width,
                     family=style.card.made_for,
-                    base_family=FAMILY_NAMES.get(style.card.family, style.card.family),
+                    base_family=family_of(style.card.family).name,
                 )
 
 

@@ -16,7 +16,8 @@ import torch.nn.functional as F
 from PIL import Image
 from torch import Tensor
 
-from styles.bases.base import STARTER_GUIDANCE, Base, open_base
+from styles.bases.base import Base, open_base
+from styles.families import STARTER
 from styles.generation.generate import CreateRequest, PictureDone, generate
 from styles.storage.home import Home
 from training.starter.classifier import PARTS, Reader, held_out_drawing, open_reader, read
@@ -40,8 +41,8 @@ class PaintPlan:
     count: int = 300  # single-subject pictures
     pairs: int = 60  # two-subject pictures
     steps: int = 20
-    guidance: float = STARTER_GUIDANCE[0]
-    guidance_rescale: float = STARTER_GUIDANCE[1]
+    guidance: float = STARTER.guidance
+    guidance_rescale: float = STARTER.guidance_rescale
     sampler: str = "dpm++ 2m"
     batch: int = 16
     drawings_per_hand: int = 8  # through the autoencoder

@@ -11,7 +11,7 @@ import gradio as gr
 
 from app.drawing import as_markdown
 from app.i18n import say, say_count, translated, unsaid
-from app.library.drawing import BADGES, style_tile, vanished_list
+from app.library.drawing import style_tile, vanished_list
 from app.studio import Studio
 from app.window.library.arrivals import arrivals_door
 from app.window.library.baking import baking
@@ -20,6 +20,7 @@ from app.window.library.style_page import style_page
 from app.window.scripts import script
 from app.window.server.answers import QUIET, answering
 from styles.errors import BadInput
+from styles.families import FAMILIES, OWN_BASES, UNKNOWN
 from styles.formats.style import StyleCard
 from styles.library.listing import Refused, cards_of
 from styles.library.notes import Note
@@ -56,7 +57,8 @@ def library_room(studio: Studio, page: gr.Blocks, tab: gr.Tab) -> None:
                 filterable=False, min_width=150,
             )  # fmt: skip
             family = gr.Dropdown(
-                [(say("all bases"), ""), *((say(words), value) for value, words in BADGES.items())],
+                [(say("all bases"), ""), *((translated(one.badge), one.id) for one in FAMILIES.values()),
+                 (say("Own bases"), OWN_BASES), (translated(UNKNOWN.badge), UNKNOWN.id)],
                 value="", label=say("For"), filterable=False, min_width=150,
             )  # fmt: skip
         arrivals_door(studio, page, tab, version, said)

@@ -13,7 +13,7 @@ from app.studio import Studio
 from app.window.server.answers import QUIET, answering
 from app.window.server.named_paths import base_to_add
 from styles.bases.shelf import RECOMMENDED, BaseEntry
-from styles.formats.style import FAMILY_NAMES
+from styles.families import family_of
 
 # What is worth saying of each recommended base, by its Hub id.
 TITLES = {
@@ -131,7 +131,7 @@ def base_card(entry: BaseEntry) -> str:
     badge = (
         f'<span class="pill {entry.state}">{escape(badge_words(entry))}</span>' if badge_words(entry) else ""
     )
-    facts = [translated(FAMILY_NAMES.get(entry.family, entry.family))]
+    facts = [translated(family_of(entry.family).name) if entry.family else ""]
     if entry.native_size_px:
         facts.append(say("{size} pixels", size=entry.native_size_px))
     if entry.size_gb:
@@ -165,6 +165,6 @@ def licence_line(entry: BaseEntry) -> str:
     recommended = next((base for base in RECOMMENDED if base.hub_id == entry.name), None)
     if recommended is None:
         return ""
-    link = f'<a href="{escape(recommended.licence_url)}" target="_blank" rel="noreferrer">{escape(recommended.licence)}</a>'
+    link = f'<a href="{escape(recommended.licence.url)}" target="_blank" rel="noreferrer">{escape(recommended.licence.name)}</a>'
     label = say("Licence") if entry.installed else say("By getting it you accept its licence")
     return f"<p>{escape(label)}: {link}</p>"

@@ -17,7 +17,8 @@ from app.window.server.named_paths import base_named
 from app.window.server.news import News, listener
 from app.window.train.artworks import Artworks
 from styles.errors import AtelierError, BadInput
-from training.plan import FAMILIES, TrainingPlan
+from styles.families import family_of
+from training.plan import TrainingPlan
 
 TYPING_SECONDS = 1.0  # after the last change of the form, what it would take is asked for
 KEEPING_SECONDS = 0.2  # after the last change of the form, it is kept
@@ -253,7 +254,7 @@ def _costs_depend_on(studio: Studio) -> object:
 
 
 def _styles_to_go_on_from(studio: Studio, chosen: str | None) -> Any:
-    cards = [card for card in studio.library.cards() if card.family in FAMILIES]
+    cards = [card for card in studio.library.cards() if family_of(card.family).can_open]
     choices = [(card.name, studio.library.handle(card)) for card in cards]
     kept = chosen if chosen in {handle for _, handle in choices} else ""
     return gr.update(choices=[(say("nothing: a new style"), ""), *choices], value=kept)

@@ -5,8 +5,8 @@ from __future__ import annotations
 import pytest
 import torch
 
+from styles.families import FAMILIES
 from styles.formats.layer_tables import (
-    ARCHITECTURES,
     LayerSize,
     families_with,
     is_layer,
@@ -28,7 +28,7 @@ def real_sizes(family: str) -> dict[tuple[str, str], LayerSize]:
 
 @pytest.fixture(scope="module")
 def sizes() -> dict[str, dict[tuple[str, str], LayerSize]]:
-    return {family: real_sizes(family) for family in ARCHITECTURES}
+    return {family: real_sizes(family) for family in FAMILIES}
 
 
 def test_every_layer_has_its_size_and_no_family_has_another_ones(sizes: dict) -> None:
@@ -37,7 +37,11 @@ def test_every_layer_has_its_size_and_no_family_has_another_ones(sizes: dict) ->
     for family, found in sizes.items():
         for network, path in every:
             assert is_layer(network, path)
-            assert layer_size(family, network, path) == found.get((network, path)), (family, network, path)
+            assert layer_size(FAMILIES[family], network, path) == found.get((network, path)), (
+                family,
+                network,
+                path,
+            )
         for (network, path), size in found.items():
             if network == "unet":
                 assert kernel_of(path) == size.kernel
@@ -85,4 +89,4 @@ def test_no_other_name_is_a_layer() -> None:
         "mid_block.downsamplers.0.conv",
         "mid_block.attentions.1.proj_in",
     ):
-        assert all(layer_size(family, "unet", path) is None for family in ARCHITECTURES), path
+        assert all(layer_size(FAMILIES[family], "unet", path) is None for family in FAMILIES), path

@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 
 from styles.errors import StyleFileError
+from styles.families import family_of
 from styles.formats.layer_inspection import Judged, judge
 from styles.formats.layer_tables import LayerSize, layer_size
 from styles.formats.safetensors_header import Header, TensorEntry
@@ -63,7 +64,7 @@ def kohya(family: str, sgm: bool = False, encoders: bool = True) -> Shapes:
 def leads_to(found: Judged, family: str) -> None:
     """Each layer is one that the family has, in that very size."""
     for layer, of in zip(found.layers, found.written, strict=True):
-        size = layer_size(family, layer.network, layer.path)
+        size = layer_size(family_of(family), layer.network, layer.path)
         assert size == LayerSize(of.inputs, of.outputs, of.kernel[0]), layer
 
 

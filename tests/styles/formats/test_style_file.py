@@ -232,7 +232,9 @@ def test_a_missing_alpha_or_0_is_the_rank(tmp_path: Path, alpha: Any) -> None:
     assert style.layers[0].scale == 1.0 and bool(style.card.problems) == (alpha is None)
 
 
-@pytest.mark.parametrize("width, family", [(256, "starter"), (768, "sd1"), (1024, "sd2"), (2048, "sdxl")])
+@pytest.mark.parametrize(
+    "width, family", [(256, "starter"), (768, "sd1"), (1024, "sd2"), (2048, "sdxl"), (96, "own-64x96-1")]
+)
 def test_the_shape_proves_the_family(tmp_path: Path, width: int, family: str) -> None:
     path = kohya_file(
         tmp_path / "a.safetensors", {"ss_base_model_version": "sd_v1"}, down=torch.randn(4, width)
@@ -336,7 +338,6 @@ def test_text_of_strangers_is_only_text(tmp_path: Path) -> None:
         ({"up": torch.ones(64, 5)}, "don't fit"),
         ({"down": torch.ones(768)}, "don't fit"),
         ({"up": torch.ones(64, 4, 3, 3)}, "don't fit"),
-        ({"down": torch.ones(4, 1280)}, "1280 numbers"),
         ({"down": torch.ones(4, 768).int()}, "I32"),
         ({"alpha": torch.ones(4)}, "not a single number"),
         ({"alpha": torch.tensor(float("nan"))}, "no numbers"),

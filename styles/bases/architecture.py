@@ -1,0 +1,143 @@
+"""Which family a base is of, and by its name what is none: another architecture, another task, a part of a pipeline."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import Any, NoReturn
+
+from styles.errors import BaseError
+from styles.families import Family, family_of_words, own_family
+from styles.formats.layer_keys import OTHER_MODELS
+from styles.storage.file_reading import read_json
+from styles.storage.names import clean_text
+
+# The classes of the parts that make a Stable Diffusion; configs of old versions don't name them.
+CLASSES = {"unet": "UNet2DConditionModel", "vae": "AutoencoderKL"}
+TASKS = {5: "depth", 7: "enlarging", 8: "editing by instructions", 9: "inpainting"}  # by the UNet's channels
+REFINER_WORDS = 1280  # width of what the refiner of Stable Diffusion XL reads
+CONTROL = r"^control_model\.|controlnet_cond_embedding|input_hint_block"
+KEYS = ".attn2.to_k.weight"
+HINT = "Bases are Stable Diffusion 1 and 2, and others that are built alike."
+
+
+def check_folder(folder: Path) -> None:
+    """Raise BaseError, with its name, for a diffusers folder of another architecture or of a part alone."""
+    alone = _class_of(folder / "config.json")
+    if alone and not (folder / "model_index.json").exists():
+        raise BaseError("{folder} is a {kind} alone, which is no base.", HINT, folder=folder.name, kind=alone)
+    kind = _class_of(folder / "model_index.json")
+    parts = {part: _class_of(folder / part / "config.json") for part in CLASSES}
+    if kind.startswith("StableDiffusionXL") and _words_of(folder) == REFINER_WORDS:
+        raise refiner(folder.name)
+    missing = not (folder / "unet").is_dir()
+    if kind and (missing or any(name not in ("", CLASSES[part]) for part, name in parts.items())):
+        raise BaseError(
+            "{folder} is a {kind}, another architecture than Stable Diffusion.",
+            HINT,
+            folder=folder.name,
+            kind=kind,
+        )
+
+
+def check_file(names: Iterable[str], file: str) -> NoReturn:
+    """Raise BaseError for a file without a Stable Diffusion UNet, saying what it is as far as its tensors tell."""
+    names = list(names)
+    if any(name.startswith("lora_") or ".lora" in name for name in names):
+        raise BaseError("{file} is a style, not a base.", "Import it in the library.", file=file)
+    for mark, kind in {CONTROL: "a ControlNet", **OTHER_MODELS}.items():
+        if any(re.search(mark, name) for name in names):
+            raise BaseError(
+                "{file} holds no Stable Diffusion UNet: it is {kind}.", HINT, file=file, kind=kind
+            )
+    raise BaseError(
+        "{file} holds no Stable Diffusion UNet in the original layout.",
+        "Supported are checkpoints of Stable Diffusion 1 and 2 with UNet, VAE and text encoder in one file.",
+        file=file,
+    )
+
+
+def family_of_file(width: int, file: str) -> Family:
+    """Return the family of a single file whose words are so wide; raises BaseError where there is none."""
+    if width == REFINER_WORDS:
+        raise refiner(file)
+    family = family_of_words(width)
+    if family is None:
+        raise BaseError(
+            "{file} has a cross-attention width of {width}, which no known family has.",
+            "Use it as a folder in diffusers layout, whose configs say how it is built.",
+            file=file,
+            width=width,
+        )
+    return family
+
+
+def family_of_folder(unet: Mapping[str, Any], headers: Iterable[Mapping[str, Any]], name: str) -> Family:
+    """Return the family of a folder by its UNet's config and the headers of its weights.
+
+    A width of words that no family has is a family of its own, named by the layers of cross-attention. Raises BaseError.
+    """
+    words = unet.get("cross_attention_dim")
+    if type(words) is int and (family := family_of_words(words)) is not None:
+        return family
+    shapes = {
+        key.removesuffix(".to_k.weight"): entry["shape"]
+        for header in headers
+        for key, entry in header.items()
+        if key.endswith(KEYS) and len(entry["shape"]) == 2
+    }
+    if type(words) is not int or {inputs for _, inputs in shapes.values()} != {words}:
+        raise BaseError(
+            "{name} says that it has a cross-attention width of {width}, which the weights of its UNet don't have.",
+            "Fetch the base again.",
+            name=name,
+            width=clean_text(str(words), 40),
+        )
+    return own_family({path: outputs for path, (outputs, _) in shapes.items()}, words)
+
+
+def check_channels(unet_channels: Any, latent_channels: Any, name: str) -> None:
+    """Raise BaseError, with its task, where the UNet takes other channels than the VAE has."""
+    if type(unet_channels) is not int or type(latent_channels) is not int:
+        raise BaseError(
+            "{name} is damaged: it does not say how many channels its UNet and its VAE have.",
+            "Fetch the base again.",
+            name=name,
+        )
+    if unet_channels != latent_channels:
+        raise BaseError(
+            "{name} is a base for another task: its UNet takes {unet_channels} channels for {latent_channels} of the VAE{value}.",
+            "Use the ordinary text-to-picture version of this base.",
+            name=name,
+            unet_channels=unet_channels,
+            latent_channels=latent_channels,
+            value=f" ({TASKS[unet_channels]})" if unet_channels in TASKS else "",
+        )
+
+
+def refiner(name: str) -> BaseError:
+    """Return what is raised for the refiner of Stable Diffusion XL."""
+    return BaseError(
+        "{name} is the refiner of Stable Diffusion XL, which only finishes pictures of another base.",
+        HINT,
+        name=name,
+    )
+
+
+def _words_of(folder: Path) -> Any:
+    return _config_of(folder / "unet" / "config.json").get("cross_attention_dim")
+
+
+def _class_of(path: Path) -> str:
+    """The class that a config names; empty where it is not there, unreadable or names none."""
+    name = _config_of(path).get("_class_name", "")
+    return clean_text(name, 60) if isinstance(name, str) else ""
+
+
+def _config_of(path: Path) -> dict[str, Any]:
+    try:
+        config = read_json(path)
+    except (OSError, ValueError):
+        return {}
+    return config if isinstance(config, dict) else {}
