@@ -92,10 +92,10 @@ def _is_marks(file: Path) -> bool:
         return True  # then it stays where it is
 
 
-def places(root: Path) -> list[StyleLocation]:
+def places(root: Path, also: tuple[str, ...] = ()) -> list[StyleLocation]:
     """Return all styles in a folder and its subfolders, hidden ones left out; none where there is no such folder.
 
-    A subfolder that can't be looked into is a place of size -1.
+    A subfolder that can't be looked into is a place of size -1. Files that end in one of `also` are among them.
     """
     locations: list[StyleLocation] = []
     linked: set[str] = set()
@@ -120,6 +120,8 @@ def places(root: Path) -> list[StyleLocation]:
                 style = name[: -len(SUFFIX)]
                 text = here.get(style + TEXT_ENDING)
                 locations.append(_place(entry.path, inner + name, style, [entry, text] if text else [entry]))
+            elif also and name.lower().endswith(also) and entry.is_file():
+                locations.append(_place(entry.path, inner + name, name, [entry]))
             elif _is_folder(entry) and inner.count("/") < DEEPEST and _leads_on(entry, root, linked):
                 todo.append((entry.path, f"{inner}{name}/", here.get(name + TEXT_ENDING)))
     return locations

@@ -163,22 +163,12 @@ def sources(paths: Iterable[Path]) -> Iterator[tuple[Path, ImportSource | None]]
         if not os.path.isdir(path) or is_peft(path):  # unlike Path's, this answers without rights, too
             yield path, ImportSource(path)
             continue
-        locations = sorted(places(path), key=lambda place: place.where)
-        pickled = sorted(_pickles(path))
-        if not locations and not pickled:
+        locations = sorted(places(path, also=PICKLED), key=lambda place: place.where)
+        if not locations:
             yield path, None
         for place in locations:
             inner = [suggested_name(part) for part in place.where.split("/")[:-1]]
             yield place.path, ImportSource(place.path, "/".join(inner))
-        for file in pickled:
-            yield file, ImportSource(file)
-
-
-def _pickles(folder: Path) -> Iterator[Path]:
-    """Yield the files in a folder that other tools would take for styles, though not those inside a PEFT folder."""
-    for here, folders, names in os.walk(folder):
-        folders[:] = [name for name in folders if name[0] != "." and not is_peft(Path(here, name))]
-        yield from (Path(here, name) for name in names if name[0] != "." and name.lower().endswith(PICKLED))
 
 
 def take(source: ImportSource, folder: Path) -> Incoming:

@@ -126,7 +126,7 @@ def test_imports_what_can_be_read_and_says_why_not_the_rest(
     assert [card.name for card in report.styles] == ["ok", "fire"]
     assert [card.family for card in report.styles] == ["starter", "sd1"]
     reasons = {entry.file.name: entry.reason for entry in report.refused}
-    assert list(reasons) == ["same.safetensors", "text.safetensors", "pickle.pt", "none.safetensors"]
+    assert list(reasons) == ["pickle.pt", "same.safetensors", "text.safetensors", "none.safetensors"]
     assert "already, as “ok”" in reasons["same.safetensors"] and "run code" in reasons["pickle.pt"]
     assert {path: path.read_bytes() for path in folder.iterdir()} == before
     assert report.styles[1].path.read_bytes() == before[folder / "🔥fire🔥.safetensors"]  # type: ignore[union-attr]
