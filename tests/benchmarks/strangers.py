@@ -12,7 +12,15 @@ from app.password import hashed
 from app.settings import Settings
 from styles.storage.home import Home
 from tests.app.conftest import window_over
-from tests.app.window.strangers import PASSWORD, Shared, every_route, let_in, refused_on, run, strangers
+from tests.app.window.server.strangers import (
+    PASSWORD,
+    Shared,
+    every_route,
+    let_in,
+    refused_on,
+    run,
+    strangers,
+)
 
 
 def main() -> None:

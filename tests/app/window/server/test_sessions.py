@@ -7,14 +7,14 @@ import subprocess
 import sys
 from pathlib import Path
 
-from tests.app.window.coming_often import BOUND, KEPT, MANY
+from tests.app.window.server.coming_often import BOUND, KEPT, MANY
 from tests.conftest import REPOSITORY
 
 
 def test_sessions_are_bounded_and_an_open_page_keeps_its_own(tmp_path: Path) -> None:
     """Of many, the latest stay, with what they hold; a page that is open stays however long ago it asked."""
     told = subprocess.run(
-        [sys.executable, "-m", "tests.app.window.coming_often", str(tmp_path / "home")],
+        [sys.executable, "-m", "tests.app.window.server.coming_often", str(tmp_path / "home")],
         cwd=REPOSITORY,
         capture_output=True,
         text=True,

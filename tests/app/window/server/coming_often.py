@@ -1,6 +1,6 @@
 """A window whose bound on sessions is small, to which many come: run by `test_sessions` in a process of its own.
 
-python -m tests.app.window.coming_often HOME
+python -m tests.app.window.server.coming_often HOME
 """
 
 from __future__ import annotations

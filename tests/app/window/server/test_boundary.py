@@ -23,7 +23,7 @@ from app.window.server.named_paths import whole_path
 from styles.errors import BadInput
 from styles.storage.home import Home
 from tests.app.conftest import window_over
-from tests.app.window.strangers import (
+from tests.app.window.server.strangers import (
     API,
     PASSWORD,
     Shared,

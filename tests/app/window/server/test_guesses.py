@@ -10,7 +10,7 @@ import pytest
 from app.password import hashed
 from app.window.server.access import Access, address_of, from_here
 from app.window.server.guesses import MOST_ADDRESSES, Guesses
-from tests.app.window.strangers import PASSWORD, device, run
+from tests.app.window.server.strangers import PASSWORD, device, run
 
 
 def test_wrong_passwords_cost_their_device_time() -> None:
