@@ -16,7 +16,10 @@ ALWAYS = "test_house.py"
 
 
 def mark_slow(items: Iterable[pytest.Item]) -> None:
-    """Mark each test whose code, fixtures or helpers use a name of `SLOW`; others may bear the marker themselves."""
+    """Mark each test whose code, fixtures or helpers use a name of `SLOW`.
+
+    A test that starts a process through the app, or takes long in another way, bears the marker itself.
+    """
     seen: dict[Any, set[str]] = {}
     for item in items:
         if isinstance(item, pytest.Function) and item.path.name != ALWAYS:

@@ -38,6 +38,7 @@ def test_it_names_the_hand_that_drew_a_set(references: dict[str, StyleStatistics
     assert len(wrong) / (SETS * len(references)) <= 0.05, wrong
 
 
+@pytest.mark.slow
 def test_two_hands_are_about_one_apart(references: dict[str, StyleStatistics]) -> None:
     raw = [d.raw_parts(a, b) for a, b in combinations(references.values(), 2)]
     units = {

@@ -6,6 +6,7 @@ import json
 from collections.abc import Callable
 from pathlib import Path
 
+import pytest
 from PIL import Image
 
 from app.cli.demo import DemoPlan, run_demo
@@ -24,6 +25,7 @@ def test_a_folder_that_is_none_is_told_before_anything_is_trained(
     assert not list((tmp_path / "home" / "jobs").iterdir())
 
 
+@pytest.mark.slow
 def test_the_demo_draws_a_sheet_and_leaves_two_styles(tmp_path: Path, tiny_base: Path) -> None:
     studio = Studio(Home(tmp_path / "home"))
     hands = [draw_artworks(tmp_path / name, 2) for name in ("rings", "hoops")]

@@ -24,6 +24,7 @@ def order(artworks: Path, base: Path, steps: int) -> TrainingOrder:
     return TrainingOrder("Long", (artworks,), base=str(base), steps=steps, resolution_px=64)
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(sys.platform == "win32", reason="kills a process by signal")
 def test_a_killed_training_is_told_as_interrupted_and_goes_on(
     tmp_path: Path, artworks: Path, tiny_base: Path, atelier: Callable[[Path], Atelier]

@@ -31,6 +31,7 @@ def test_train_answers_with_one_json_object_and_a_style_in_the_library(trained: 
     assert "Training" in trained.answer.err, "progress goes to standard error"
 
 
+@pytest.mark.slow
 def test_train_is_told_any_number_of_the_plan(
     tmp_path: Path, artworks: Path, tiny_base: Path, atelier: Callable[[Path], Atelier]
 ) -> None:

@@ -107,6 +107,7 @@ def test_a_base_whose_steps_are_slow_is_left_alone(studio: Studio) -> None:
     assert unpictured(studio) == ["Blue"]
 
 
+@pytest.mark.slow
 def test_it_hashes_and_paints_what_lacks_it(studio: Studio, idle: Idle) -> None:
     file = studio.home.styles / "Blue.safetensors"
     before = file.read_bytes()

@@ -104,6 +104,7 @@ def test_only_captioners_with_safe_weights_are_offered(home: Home, tmp_path: Pat
     assert [one.name for one in captioners(home, cache)] == ["mine", "ada/describes"]
 
 
+@pytest.mark.slow
 def test_what_has_no_caption_is_described_and_what_has_one_is_left(home: Home, draft: Draft) -> None:
     tiny_captioner(home.root / "captioners" / "tiny")
     captioning = Captioning(home, draft)

@@ -20,6 +20,7 @@ def order(artworks: Path, base: Path, **wishes: object) -> TrainingOrder:
     return TrainingOrder("Rings", tuple(sorted(artworks.iterdir())), base=str(base), **wishes)  # type: ignore[arg-type]
 
 
+@pytest.mark.slow
 def test_a_trial_tells_of_all_presets_and_is_made_once(
     tmp_path: Path, artworks: Path, tiny_base: Path
 ) -> None:
