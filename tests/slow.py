@@ -12,7 +12,7 @@ import pytest
 # Another process, a browser, a training, an open base, a picture.
 SLOW = {"subprocess", "multiprocessing", "open_browser", "train", "open_base", "generate", "Painter"}
 # The linters and the types, which the fast tests are for as well.
-ALWAYS = "test_house.py"
+ALWAYS = ("test_house.py", "test_page_scripts.py")
 
 
 def mark_slow(items: Iterable[pytest.Item]) -> None:
@@ -22,7 +22,7 @@ def mark_slow(items: Iterable[pytest.Item]) -> None:
     """
     seen: dict[Any, set[str]] = {}
     for item in items:
-        if isinstance(item, pytest.Function) and item.path.name != ALWAYS:
+        if isinstance(item, pytest.Function) and item.path.name not in ALWAYS:
             # Private in pytest, which has no other way to ask.
             fixtures = item._fixtureinfo.name2fixturedefs.values()
             functions = [item.function, *(fixture.func for several in fixtures for fixture in several)]

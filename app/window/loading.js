@@ -3,14 +3,26 @@
 //   counts is taken away before it is told to stop. So it does not begin.
 // - What is folded out, and a tab that is opened, is given its values again once the next frame comes, over what was typed
 //   meanwhile. It waits for that frame by a promise alone, which is kept at once: before the next key can arrive.
-(() => {
-  const frame = window.requestAnimationFrame.bind(window), counts = /performance\.now\(\)\s*-/;
-  const isPromise = step => step.name === "" && /\{\s*\[native code\]\s*\}$/.test(step);
-  let loaded = false;
-  window.requestAnimationFrame = step => {
-    loaded ||= document.querySelector('[role="tab"]') !== null;
+
+// Whether a step is the resolve function of a promise.
+export const isPromise = (step) => step.name === "" && /\{\s*\[native code\]\s*\}$/.test(step);
+export const countsSeconds = (step) => /performance\.now\(\)\s*-/.test(step);
+
+// `frame` is the browser's requestAnimationFrame; the one to use in its place.
+export function frameForGradio(frame, isLoaded) {
+  return (step) => {
     if (isPromise(step)) step(performance.now());
-    else if (loaded || !counts.test(step)) return frame(step);
+    else if (isLoaded() || !countsSeconds(step)) return frame(step);
     return 0;
   };
-})();
+}
+
+// Put it in the browser's place, before gradio's own scripts.
+export function guardFrames() {
+  let loaded = false;
+  const isLoaded = () => {
+    loaded ||= document.querySelector('[role="tab"]') !== null;
+    return loaded;
+  };
+  window.requestAnimationFrame = frameForGradio(window.requestAnimationFrame.bind(window), isLoaded);
+}

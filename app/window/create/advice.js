@@ -1,50 +1,101 @@
 // What there is to say about the mix (app/create/advice.py), and what can be done about it.
-// Part of the mix's script: see mix.js.
+// `piece` is the MixPiece of mix.js.
 
-let telling = 0;
-function tell() {
-  clearTimeout(telling);
-  telling = setTimeout(async () => {
-    const told = state.rows.length ? await asked(server.advise, { mix: state, base: window.atelierBase ?? "" }) : null;
-    if (told && told.problem) return hints({ hints: [{ words: told.problem, action: "" }], measured: true, total: 0, limit: 1 });
-    advice = told;
-    hints(told);
-    if (told) refreshIfChanged(told.here);
-    if (view.strengths) sliders();
-  }, ADVICE_MS);
-}
+import { el, smallButton } from "../dom.js";
+import { ask, pageId } from "../messages.js";
+import { filled, rounded } from "../words.js";
 
-const ACTIONS = {
-  balance: () => {
-    if (!advice.measured) return measure(ACTIONS.balance);
-    for (const row of state.rows) row.weight = advice.balanced[row.style] ?? row.weight;
-    changed();
-  },
-  turns: () => { state.mode = "take turns"; changed(); },
-};
+const PAUSE_MS = 250;
+// The meter ends at this much of the limit.
+const METER_END = 1.5;
 
-function hints(told) {
-  if (!told) return said.replaceChildren();
-  const share = Math.min(1, told.total / (told.limit * 1.5));
-  const meter = el("div", { class: told.burns ? "meter hot" : "meter" },
-    el("span", { style: `width: ${share * 100}%` }), el("i", {}));
-  const total = filled(told.measured ? words.total : words.about, { total: number(Math.round(told.total * 10) / 10), limit: number(told.limit) });
-  said.replaceChildren(
-    el("div", { class: "total" }, meter, el("span", { class: "quiet" }, total)),
-    ...told.hints.map((hint) => el("p", { class: hint.action ? "warn" : "quiet" }, hint.words, " ",
-      hint.action ? el("button", { type: "button", class: "small", onclick: ACTIONS[hint.action] }, words[hint.action]) : null)),
-  );
-}
+export class MixAdvice {
+  #piece;
+  #server;
+  #timer = 0;
+  #latest = null;
 
-async function measure(then) {
-  const stop = el("button", { type: "button", class: "small", onclick: () => asked(server.stop_measuring, { page: pageId() }) }, words.stop);
-  said.replaceChildren(el("p", { class: "quiet busy" }, words.measuring, " ", stop));
-  const told = await asked(server.measure, { mix: state, base: window.atelierBase ?? "", page: pageId() });
-  if (!told || told.problem) {
-    strengths.checked = view.strengths;
-    return said.replaceChildren(el("p", { class: "bad" }, told ? told.problem : words.no_server));
+  constructor(piece, server) {
+    this.#piece = piece;
+    this.#server = server;
+    this.element = el("div", { class: "advice", role: "status" });
   }
-  advice = told;
-  hints(told);
-  then();
+
+  // How strongly each style acts at a weight of 1, by its id, as far as that is known.
+  get strengths() {
+    return this.#latest?.at_1 ?? {};
+  }
+
+  // Ask soon, once for several changes.
+  tell() {
+    clearTimeout(this.#timer);
+    this.#timer = setTimeout(() => this.#ask(), PAUSE_MS);
+  }
+
+  async #ask() {
+    const mix = this.#piece.mix.value();
+    const answer = mix.rows.length ? await ask(this.#server.advise, { mix, base: window.atelierBase ?? "" }) : null;
+    if (answer?.problem) {
+      const hints = [{ words: answer.problem, action: "" }];
+      return this.#draw({ hints, measured: true, total: 0, limit: 1 });
+    }
+    this.#latest = answer;
+    this.#draw(answer);
+    if (answer) this.#piece.compare(answer.here);
+    if (this.#piece.view.strengths) this.#piece.drawWeights();
+  }
+
+  #draw(advice) {
+    if (!advice) return this.element.replaceChildren();
+    const { words } = this.#piece;
+    const share = Math.min(1, advice.total / (advice.limit * METER_END));
+    const bar = el("span", { style: `width: ${share * 100}%` });
+    const total = rounded(Math.round(advice.total * 10) / 10);
+    const said = filled(advice.measured ? words.total : words.about, { total, limit: rounded(advice.limit) });
+    const hint = ({ words: text, action }) =>
+      el(
+        "p",
+        { class: action ? "warn" : "quiet" },
+        text,
+        " ",
+        action ? smallButton(words[action], () => this.#act(action)) : null,
+      );
+    this.element.replaceChildren(
+      el(
+        "div",
+        { class: "total" },
+        el("div", { class: advice.burns ? "meter hot" : "meter" }, bar, el("i", {})),
+        el("span", { class: "quiet" }, said),
+      ),
+      ...advice.hints.map(hint),
+    );
+  }
+
+  #act(action) {
+    const { mix } = this.#piece;
+    if (action === "balance") {
+      if (!this.#latest.measured) return this.measure(() => this.#act(action));
+      for (const row of mix.rows) row.weight = this.#latest.balanced[row.style] ?? row.weight;
+    } else {
+      mix.mode = "take turns";
+    }
+    this.#piece.changed();
+  }
+
+  // Measure how strong the styles are on this base, then go on.
+  async measure(then) {
+    const { words, mix } = this.#piece;
+    const page = pageId();
+    const stop = smallButton(words.stop, () => ask(this.#server.stop_measuring, { page }));
+    this.element.replaceChildren(el("p", { class: "quiet busy" }, words.measuring, " ", stop));
+    const answer = await ask(this.#server.measure, { mix: mix.value(), base: window.atelierBase ?? "", page });
+    if (!answer || answer.problem) {
+      this.#piece.drawView();
+      const problem = answer ? answer.problem : words.no_server;
+      return this.element.replaceChildren(el("p", { class: "bad" }, problem));
+    }
+    this.#latest = answer;
+    this.#draw(answer);
+    then();
+  }
 }

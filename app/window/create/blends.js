@@ -1,85 +1,141 @@
 // The blends that are kept: this mix under a name, and those of before to take up, to share or to put away.
+// `piece` is the MixPiece of mix.js.
 
-function blendShelf(words, server, mix) {
-  const said = el("p", { role: "status", class: "quiet" }), wrong = el("p", { role: "alert", class: "bad" });
-  const list = el("ul", { class: "blends", "aria-label": words.blends });
-  const name = el("input", {
-    type: "text", class: "grow", "aria-label": words.blend_name, placeholder: words.blend_name,
-    onkeydown: (event) => { if (event.key === "Enter" && !event.ctrlKey) keep(); },
-  });
-  const file = el("input", { type: "file", accept: ".json,application/json", hidden: true, "aria-label": words.blend_bring, onchange: bring });
-  const element = el("details", { class: "kept", ontoggle: () => { if (element.open) refresh(); } },
-    el("summary", {}, words.blends),
-    el("div", { class: "keep" }, name, el("button", { type: "button", class: "small", onclick: keep }, words.blend_keep)),
-    said, wrong, list,
-    el("button", { type: "button", class: "small", onclick: () => file.click() }, words.blend_bring), file);
+import { el, iconButton, smallButton } from "../dom.js";
+import { ask } from "../messages.js";
+import { filled } from "../words.js";
 
-  // The answer to a question, or null once its problem is shown.
-  async function answer(question, about) {
-    wrong.textContent = "";
-    said.textContent = words.blend_busy;
-    const told = await asked(question, about);
-    said.textContent = "";
-    if (told && !told.problem) return told;
-    wrong.textContent = told ? told.problem : words.no_server;
+export class BlendShelf {
+  #piece;
+  #words;
+  #server;
+
+  constructor(piece, server) {
+    const { words } = piece;
+    this.#piece = piece;
+    this.#words = words;
+    this.#server = server;
+    this.status = el("p", { role: "status", class: "quiet" });
+    this.problem = el("p", { role: "alert", class: "bad" });
+    this.list = el("ul", { class: "blends", "aria-label": words.blends });
+    this.name = el("input", {
+      type: "text",
+      class: "grow",
+      "aria-label": words.blend_name,
+      placeholder: words.blend_name,
+      onkeydown: (event) => {
+        if (event.key === "Enter" && !event.ctrlKey) this.#keep();
+      },
+    });
+    this.file = el("input", {
+      type: "file",
+      accept: ".json,application/json",
+      hidden: true,
+      "aria-label": words.blend_bring,
+      onchange: () => this.#bring(),
+    });
+    this.element = el(
+      "details",
+      {
+        class: "kept",
+        ontoggle: () => {
+          if (this.element.open) this.#refresh();
+        },
+      },
+      el("summary", {}, words.blends),
+      el(
+        "div",
+        { class: "keep" },
+        this.name,
+        smallButton(words.blend_keep, () => this.#keep()),
+      ),
+      this.status,
+      this.problem,
+      this.list,
+      smallButton(words.blend_bring, () => this.file.click()),
+      this.file,
+    );
+  }
+
+  // The server's answer, or null once its problem is shown.
+  async #answer(question, about) {
+    this.problem.textContent = "";
+    this.status.textContent = this.#words.blend_busy;
+    const answer = await ask(question, about);
+    this.status.textContent = "";
+    if (answer && !answer.problem) return answer;
+    this.problem.textContent = answer ? answer.problem : this.#words.no_server;
     return null;
   }
 
-  async function refresh() {
-    const told = await asked(server.blends);
-    if (!told || told.problem) return;
-    const rows = told.blends.map((one) => row(one.name, one.words));
-    list.replaceChildren(...rows, ...told.refused.map((reason) => el("li", { class: "bad" }, reason)));
-    if (!list.children.length) list.append(el("li", { class: "quiet" }, words.blend_none));
+  #say(text, places) {
+    this.status.textContent = filled(text, places);
   }
 
-  function row(blend, styles) {
-    return el("li", {},
-      el("button", { type: "button", class: "take", "aria-label": filled(words.blend_take, { name: blend }), onclick: () => take(blend) },
-        el("strong", {}, blend), el("span", { class: "quiet" }, styles)),
-      iconButton("share", filled(words.blend_share, { name: blend }), () => share(blend)),
-      iconButton("remove", filled(words.blend_discard, { name: blend }), () => discard(blend)));
+  async #refresh() {
+    const answer = await ask(this.#server.blends);
+    if (!answer || answer.problem) return;
+    const rows = answer.blends.map((blend) => this.#row(blend.name, blend.words));
+    this.list.replaceChildren(...rows, ...answer.refused.map((reason) => el("li", { class: "bad" }, reason)));
+    if (!this.list.children.length) this.list.append(el("li", { class: "quiet" }, this.#words.blend_none));
   }
 
-  async function keep() {
-    const told = await answer(server.keep_blend, { name: name.value, mix: mix.now() });
-    if (!told) return;
-    name.value = "";
-    await refresh();
-    said.textContent = filled(words.blend_kept, told);
+  #row(name, styles) {
+    const words = this.#words;
+    const label = filled(words.blend_take, { name });
+    return el(
+      "li",
+      {},
+      el(
+        "button",
+        { type: "button", class: "take", "aria-label": label, onclick: () => this.#take(name) },
+        el("strong", {}, name),
+        el("span", { class: "quiet" }, styles),
+      ),
+      iconButton("share", filled(words.blend_share, { name }), () => this.#share(name)),
+      iconButton("remove", filled(words.blend_discard, { name }), () => this.#discard(name)),
+    );
   }
 
-  async function take(blend) {
-    const told = await answer(server.take_blend, { name: blend });
-    if (!told) return;
-    await mix.put(told.mix);
-    said.textContent = filled(words.blend_taken, { name: blend });
+  async #keep() {
+    const about = { name: this.name.value, mix: this.#piece.mix.value() };
+    const answer = await this.#answer(this.#server.keep_blend, about);
+    if (!answer) return;
+    this.name.value = "";
+    await this.#refresh();
+    this.#say(this.#words.blend_kept, answer);
   }
 
-  async function share(blend) {
-    const told = await answer(server.share_blend, { name: blend });
-    if (!told) return;
-    const link = el("a", { href: URL.createObjectURL(new Blob([told.text], { type: "application/json" })), download: told.file });
+  async #take(name) {
+    const answer = await this.#answer(this.#server.take_blend, { name });
+    if (!answer) return;
+    await this.#piece.takeBlend(answer.mix);
+    this.#say(this.#words.blend_taken, { name });
+  }
+
+  async #share(name) {
+    const answer = await this.#answer(this.#server.share_blend, { name });
+    if (!answer) return;
+    const file = new Blob([answer.text], { type: "application/json" });
+    const link = el("a", { href: URL.createObjectURL(file), download: answer.file });
     link.click();
     URL.revokeObjectURL(link.href);
   }
 
-  async function bring() {
-    const [given] = file.files;
-    if (!given) return;
-    const told = await answer(server.bring_blend, { file: given.name, text: await given.text() });
-    file.value = "";
-    if (!told) return;
-    await refresh();
-    said.textContent = filled(words.blend_brought, told);
+  async #bring() {
+    const [file] = this.file.files;
+    if (!file) return;
+    const answer = await this.#answer(this.#server.bring_blend, { file: file.name, text: await file.text() });
+    this.file.value = "";
+    if (!answer) return;
+    await this.#refresh();
+    this.#say(this.#words.blend_brought, answer);
   }
 
-  async function discard(blend) {
-    if (!await answer(server.discard_blend, { name: blend })) return;
-    await refresh();
-    said.textContent = filled(words.discarded, { name: blend });
-    name.focus();
+  async #discard(name) {
+    if (!(await this.#answer(this.#server.discard_blend, { name }))) return;
+    await this.#refresh();
+    this.#say(this.#words.discarded, { name });
+    this.name.focus();
   }
-
-  return element;
 }

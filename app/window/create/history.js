@@ -1,71 +1,116 @@
 // The pictures that are kept: small ones to choose from, and of the chosen one how it was made.
 
-function history(words, server, stage) {
-  let items = [], total = 0, chosen = "";
-  const recipe = el("div", { class: "recipe" });
-  const list = el("ul", { class: "pictures" });
-  const heading = el("h2", {}, words.pictures);
-  const older = el("button", { type: "button", class: "small", hidden: true, onclick: () => load(items.length) }, words.older);
-  const file = el("input", {
-    type: "file", accept: ".png,image/png", hidden: true, "aria-label": words.restore, onchange: () => stage.bring(file.files[0]).then(() => { file.value = ""; }),
-  });
-  const restore = el("button", { type: "button", class: "small", title: words.restore_help, onclick: () => file.click() }, words.restore);
-  const element = el("section", { class: "history", "aria-label": words.pictures }, recipe, el("div", { class: "history-head" }, heading, restore, file), list, older);
+import { el, smallButton } from "../dom.js";
+import { ask } from "../messages.js";
+import { filled } from "../words.js";
 
-  async function load(start) {
-    const told = await asked(server.history, { start });
-    if (!told || told.problem) return;
-    items = start ? [...items, ...told.pictures.filter((one) => !items.some((item) => item.name === one.name))] : told.pictures;
-    total = told.total;
-    draw();
+// The pictures that are listed once a page of them has come: the first one replaces all, a later one goes on.
+export function listed(pictures, start, page) {
+  if (!start) return page;
+  const names = new Set(pictures.map((picture) => picture.name));
+  return [...pictures, ...page.filter((picture) => !names.has(picture.name))];
+}
+
+export class History {
+  #stage;
+  #server;
+  #pictures = [];
+  #total = 0;
+  #chosen = "";
+
+  // `stage` is the StagePiece of stage.js.
+  constructor(stage, server) {
+    const { words } = stage;
+    this.#stage = stage;
+    this.#server = server;
+    this.recipe = el("div", { class: "recipe" });
+    this.list = el("ul", { class: "pictures" });
+    this.older = smallButton(words.older, () => this.#load(this.#pictures.length), { hidden: true });
+    this.file = el("input", {
+      type: "file",
+      accept: ".png,image/png",
+      hidden: true,
+      "aria-label": words.restore,
+      onchange: async () => {
+        await stage.bring(this.file.files[0]);
+        this.file.value = "";
+      },
+    });
+    const restore = smallButton(words.restore, () => this.file.click(), { title: words.restore_help });
+    const head = el("div", { class: "history-head" }, el("h2", {}, words.pictures), restore, this.file);
+    const about = { class: "history", "aria-label": words.pictures };
+    this.element = el("section", about, this.recipe, head, this.list, this.older);
+  }
+
+  async #load(start) {
+    const answer = await ask(this.#server.history, { start });
+    if (!answer || answer.problem) return;
+    this.#pictures = listed(this.#pictures, start, answer.pictures);
+    this.#total = answer.total;
+    this.#draw();
   }
 
   // The newest pictures; the first of `paths`, or on a fresh page the newest, is described.
-  async function refresh(paths) {
-    await load(0);
-    const wanted = paths === undefined ? items[0] : items.find((item) => paths.includes(item.path));
-    if (wanted) describe(wanted);
-    if (paths === undefined && items[0]) stage.show(items[0]);
+  async refresh(paths) {
+    await this.#load(0);
+    const [newest] = this.#pictures;
+    const described = paths ? this.#pictures.find(({ path }) => paths.includes(path)) : newest;
+    if (described) this.#describe(described);
+    if (!paths && newest) this.#stage.showPicture(newest);
   }
 
-  function draw() {
-    older.hidden = items.length >= total;
-    list.replaceChildren(...items.map((item) => el("li", {},
-      el("button", { type: "button", "aria-label": item.title, "aria-pressed": String(item.name === chosen), title: item.title, onclick: () => choose(item.path) },
-        el("img", { src: stage.fileUrl(item.path), alt: "", loading: "lazy", decoding: "async" })))));
-    if (!items.length) list.append(el("li", { class: "quiet none" }, words.no_pictures));
+  choose(path) {
+    const picture = this.#pictures.find((one) => one.path === path);
+    if (!picture) return;
+    this.#stage.showPicture(picture);
+    this.#describe(picture);
   }
 
-  function choose(path) {
-    const item = items.find((one) => one.path === path);
-    if (!item) return;
-    stage.show(item);
-    describe(item);
+  #draw() {
+    this.older.hidden = this.#pictures.length >= this.#total;
+    this.list.replaceChildren(...this.#pictures.map((picture) => el("li", {}, this.#tile(picture))));
+    if (!this.#pictures.length) this.list.append(el("li", { class: "quiet none" }, this.#stage.words.no_pictures));
   }
 
-  function describe(item) {
-    chosen = item.name;
-    for (const button of list.querySelectorAll("button")) button.setAttribute("aria-pressed", "false");
-    list.querySelectorAll("button")[items.indexOf(item)]?.setAttribute("aria-pressed", "true");
-    const act = (what) => () => { stage.say(words.taking); stage.trigger(what, { name: item.name }); };
-    recipe.replaceChildren(
-      el("h3", {}, item.title),
-      ...item.words.map((line) => el("p", { class: "quiet" }, line)),
-      el("div", { class: "acts" },
-        item.words.length ? el("button", { type: "button", class: "small", onclick: act("recall") }, words.recall) : null,
-        el("button", { type: "button", class: "small", onclick: act("begin") }, words.begin),
-        el("a", { class: "small", href: stage.fileUrl(item.path), download: item.name }, words.download),
-        el("button", { type: "button", class: "small", onclick: () => discard(item) }, words.discard)),
+  #tile({ name, title, path }) {
+    const about = {
+      type: "button",
+      "aria-label": title,
+      "aria-pressed": String(name === this.#chosen),
+      title,
+      onclick: () => this.choose(path),
+    };
+    const image = { src: this.#stage.fileUrl(path), alt: "", loading: "lazy", decoding: "async" };
+    return el("button", about, el("img", image));
+  }
+
+  #describe(picture) {
+    const stage = this.#stage;
+    const { words } = stage;
+    this.#chosen = picture.name;
+    for (const [place, button] of [...this.list.querySelectorAll("button")].entries())
+      button.setAttribute("aria-pressed", String(this.#pictures[place] === picture));
+    const act = (label, what) => smallButton(label, () => stage.act(what, picture.name));
+    const copy = { class: "small", href: stage.fileUrl(picture.path), download: picture.name };
+    this.recipe.replaceChildren(
+      el("h3", {}, picture.title),
+      ...picture.words.map((line) => el("p", { class: "quiet" }, line)),
+      el(
+        "div",
+        { class: "acts" },
+        picture.words.length ? act(words.recall, "recall") : null,
+        act(words.begin, "begin"),
+        el("a", copy, words.download),
+        smallButton(words.discard, () => this.#discard(picture)),
+      ),
     );
   }
 
-  async function discard(item) {
-    const told = await asked(server.discard, { name: item.name });
-    stage.say(told ? told.problem ?? filled(words.discarded, { name: item.name }) : words.no_server);
-    recipe.replaceChildren();
-    await refresh(told && !told.problem ? undefined : []);
+  async #discard({ name }) {
+    const { words } = this.#stage;
+    const answer = await ask(this.#server.discard, { name });
+    this.#stage.say(answer ? (answer.problem ?? filled(words.discarded, { name })) : words.no_server);
+    this.recipe.replaceChildren();
+    await this.refresh(answer && !answer.problem ? undefined : []);
   }
-
-  refresh();
-  return { element, refresh, choose };
 }

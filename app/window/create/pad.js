@@ -1,108 +1,149 @@
-// The blend pad: two styles on a line, three in a triangle, four in a square; the nearer to a style, the more of it.
+// The blend pad: the nearer its dot to a style, the more of it.
 
-const CORNERS = {
-  2: [[0, 1], [1, 1]],
-  3: [[0.5, 0], [0, 1], [1, 1]],
-  4: [[0, 0], [1, 0], [0, 1], [1, 1]],
-};
+import { el } from "../dom.js";
+import { cornersOf, edgeOf, fitsPad, placeOf, sharesOf, weightsAt } from "./pad_geometry.js";
 
-// The shares of the styles at a place, each 0 to 1, one in all.
-function sharesAt(x, y, count) {
-  if (count === 2) return [1 - x, x];
-  if (count === 4) return [(1 - x) * (1 - y), x * (1 - y), (1 - x) * y, x * y];
-  const right = x - 0.5 * (1 - y); // barycentric; y is the distance from the top
-  const shares = [1 - y, y - right, right].map((share) => Math.max(0, share)); // back into the triangle
-  const all = shares[0] + shares[1] + shares[2];
-  return shares.map((share) => share / all);
-}
+const WIDTH = 260;
+const MARGIN = 22;
+const KEY_STEP = 0.05;
+const LONGEST_NAME = 15; // letters
 
-// The place where the styles have these shares; of four styles the nearest one.
-function placeOf(shares) {
-  const corners = CORNERS[shares.length];
-  return [0, 1].map((axis) => shares.reduce((sum, share, corner) => sum + share * corners[corner][axis], 0));
-}
+export class BlendPad {
+  #words;
+  #put;
+  #rows = [];
+  #place = [0.5, 0.5];
+  #sum = 1;
+  #held = false;
 
-function blendPad(words, put) {
-  const WIDTH = 260, MARGIN = 22, KEY_STEP = 0.05, LONGEST = 15; // of a name, in letters
-  let rows = [], place = [0.5, 0.5], all = 1, held = false;
-  const ground = el("svg:g", {}), puck = el("svg:circle", { r: 11, class: "puck" });
-  const drawn = el("svg:svg", {
-    class: "pad", tabindex: "0", role: "slider", "aria-label": words.pad, "aria-valuemin": "0", "aria-valuemax": "100",
-    onpointerdown: (event) => { held = true; drawn.setPointerCapture(event.pointerId); drag(event, false); },
-    onpointermove: (event) => { if (held) drag(event, false); },
-    onpointerup: (event) => { if (held) { held = false; drag(event, true); } },
-    onpointercancel: () => { held = false; },
-    onkeydown: keyed,
-  }, ground, puck);
-  const note = el("p", { class: "quiet" });
-  const element = el("div", { class: "pad-box" }, drawn, note);
-
-  const height = () => (rows.length === 2 ? 66 : 200);
-  const seen = ([x, y]) => [MARGIN + x * (WIDTH - 2 * MARGIN), MARGIN + y * (height() - 2 * MARGIN)];
-
-  function go(x, y, done) {
-    const clipped = [Math.min(1, Math.max(0, x)), Math.min(1, Math.max(0, y))];
-    const shares = sharesAt(...clipped, rows.length);
-    place = placeOf(shares);
-    held = held && !done;
-    put(Object.fromEntries(rows.map((row, corner) => [row.style, Math.round(all * shares[corner] * 1000) / 1000])), done);
-    draw(shares);
-  }
-
-  function drag(event, done) {
-    const box = drawn.getBoundingClientRect();
-    const x = ((event.clientX - box.left) / box.width) * WIDTH, y = ((event.clientY - box.top) / box.height) * height();
-    go((x - MARGIN) / (WIDTH - 2 * MARGIN), (y - MARGIN) / (height() - 2 * MARGIN), done);
-  }
-
-  function keyed(event) {
-    const step = { ArrowLeft: [-1, 0], ArrowRight: [1, 0], ArrowUp: [0, -1], ArrowDown: [0, 1] }[event.key];
-    if (!step) return;
-    event.preventDefault();
-    go(place[0] + step[0] * KEY_STEP, place[1] + step[1] * KEY_STEP, true);
-  }
-
-  function draw(shares) {
-    const [x, y] = seen(place);
-    puck.setAttribute("cx", x);
-    puck.setAttribute("cy", y);
-    drawn.setAttribute("aria-valuenow", String(Math.round(100 * shares[0])));
-    drawn.setAttribute("aria-valuetext", rows.map((row, corner) => `${row.name} ${Math.round(100 * shares[corner])} %`).join(", "));
-  }
-
-  function frame() {
-    const corners = CORNERS[rows.length].map(seen);
-    const outline = rows.length === 4 ? [0, 1, 3, 2] : [...corners.keys()];
-    ground.replaceChildren(
-      el("svg:polygon", { points: outline.map((corner) => corners[corner].join(",")).join(" ") }),
-      ...corners.map(([x, y], corner) => el("svg:g", {},
-        el("svg:circle", { cx: x, cy: y, r: 4, class: "corner" }),
-        el("svg:text", {
-          x: Math.min(Math.max(x, 4), WIDTH - 4), y: rows.length === 2 ? y - 16 : y < height() / 2 ? y - 9 : y + 17,
-          "text-anchor": x < WIDTH / 3 ? "start" : x > (WIDTH * 2) / 3 ? "end" : "middle",
-        }, rows[corner].name.length > LONGEST ? `${rows[corner].name.slice(0, LONGEST - 1)}…` : rows[corner].name))),
+  // `put(weights, isDone)` is told of new weights by the style's id.
+  constructor(words, put) {
+    this.#words = words;
+    this.#put = put;
+    this.ground = el("svg:g", {});
+    this.puck = el("svg:circle", { r: 11, class: "puck" });
+    this.drawing = el(
+      "svg:svg",
+      {
+        class: "pad",
+        tabindex: "0",
+        role: "slider",
+        "aria-label": words.pad,
+        "aria-valuemin": "0",
+        "aria-valuemax": "100",
+        onpointerdown: (event) => {
+          this.#held = true;
+          this.drawing.setPointerCapture(event.pointerId);
+          this.#drag(event, false);
+        },
+        onpointermove: (event) => {
+          if (this.#held) this.#drag(event, false);
+        },
+        onpointerup: (event) => {
+          if (this.#held) this.#drag(event, true);
+        },
+        onpointercancel: () => {
+          this.#held = false;
+        },
+        onkeydown: (event) => this.#pressed(event),
+      },
+      this.ground,
+      this.puck,
     );
-    drawn.setAttribute("viewBox", `0 0 ${WIDTH} ${height()}`);
+    this.note = el("p", { class: "quiet" });
+    this.element = el("div", { class: "pad-box" }, this.drawing, this.note);
   }
 
   // Show the styles that are heard; while the puck is held, it is the puck that says where it is.
-  function show(now) {
-    const same = now.length === rows.length && now.every((row, corner) => row.style === rows[corner].style && row.name === rows[corner].name);
-    rows = now;
-    element.hidden = rows.length < 2;
-    const fits = rows.length >= 2 && rows.length <= 4;
-    drawn.toggleAttribute("hidden", !fits);
-    drawn.style.display = fits ? "" : "none";
-    note.textContent = fits ? words.pad_help : words.pad_many;
+  show(rows) {
+    const isSame =
+      rows.length === this.#rows.length &&
+      rows.every((row, corner) => row.style === this.#rows[corner].style && row.name === this.#rows[corner].name);
+    const fits = fitsPad(rows.length);
+    this.#rows = rows;
+    this.element.hidden = rows.length < 2;
+    this.drawing.toggleAttribute("hidden", !fits);
+    this.drawing.style.display = fits ? "" : "none";
+    this.note.textContent = fits ? this.#words.pad_help : this.#words.pad_many;
     if (!fits) return;
-    if (!same || !ground.childNodes.length) frame();
-    if (held) return;
-    const weights = rows.map((row) => Math.max(0, row.weight)), sum = weights.reduce((one, other) => one + other, 0);
-    if (sum > 0) all = sum;
-    const shares = weights.map((weight) => (sum > 0 ? weight / sum : 1 / rows.length));
-    place = placeOf(shares);
-    draw(shares);
+    if (!isSame || !this.ground.childNodes.length) this.#drawGround();
+    if (this.#held) return;
+    const { shares, sum } = sharesOf(rows.map((row) => row.weight));
+    if (sum > 0) this.#sum = sum;
+    this.#drawPuck(shares);
   }
 
-  return { element, show };
+  get #height() {
+    return this.#rows.length === 2 ? 66 : 200;
+  }
+
+  // A place of the drawing, for one in the box of 1 by 1.
+  #drawn([x, y]) {
+    return [MARGIN + x * (WIDTH - 2 * MARGIN), MARGIN + y * (this.#height - 2 * MARGIN)];
+  }
+
+  #go(x, y, isDone) {
+    const { shares, weights } = weightsAt(x, y, this.#rows.length, this.#sum);
+    this.#held &&= !isDone;
+    this.#place = placeOf(shares);
+    this.#put(Object.fromEntries(this.#rows.map((row, corner) => [row.style, weights[corner]])), isDone);
+    this.#drawPuck(shares);
+  }
+
+  #drag(event, isDone) {
+    const box = this.drawing.getBoundingClientRect();
+    const x = ((event.clientX - box.left) / box.width) * WIDTH;
+    const y = ((event.clientY - box.top) / box.height) * this.#height;
+    this.#go((x - MARGIN) / (WIDTH - 2 * MARGIN), (y - MARGIN) / (this.#height - 2 * MARGIN), isDone);
+  }
+
+  #pressed(event) {
+    const step = { ArrowLeft: [-1, 0], ArrowRight: [1, 0], ArrowUp: [0, -1], ArrowDown: [0, 1] }[event.key];
+    if (!step) return;
+    event.preventDefault();
+    const [x, y] = this.#place;
+    this.#go(x + step[0] * KEY_STEP, y + step[1] * KEY_STEP, true);
+  }
+
+  #drawPuck(shares) {
+    this.#place = placeOf(shares);
+    const [x, y] = this.#drawn(this.#place);
+    const percent = shares.map((share) => Math.round(100 * share));
+    this.puck.setAttribute("cx", x);
+    this.puck.setAttribute("cy", y);
+    this.drawing.setAttribute("aria-valuenow", String(percent[0]));
+    const spoken = this.#rows.map((row, corner) => `${row.name} ${percent[corner]} %`);
+    this.drawing.setAttribute("aria-valuetext", spoken.join(", "));
+  }
+
+  #drawGround() {
+    const corners = cornersOf(this.#rows.length).map((corner) => this.#drawn(corner));
+    const edge = edgeOf(corners.length).map((corner) => corners[corner].join(","));
+    const corner = (place, number) =>
+      el(
+        "svg:g",
+        {},
+        el("svg:circle", { cx: place[0], cy: place[1], r: 4, class: "corner" }),
+        this.#label(place, number),
+      );
+    this.ground.replaceChildren(el("svg:polygon", { points: edge.join(" ") }), ...corners.map(corner));
+    this.drawing.setAttribute("viewBox", `0 0 ${WIDTH} ${this.#height}`);
+  }
+
+  #label([x, y], corner) {
+    const { name } = this.#rows[corner];
+    const above = this.#rows.length === 2 ? y - 16 : y - 9;
+    const isBelow = this.#rows.length > 2 && y >= this.#height / 2;
+    const about = {
+      x: Math.min(Math.max(x, 4), WIDTH - 4),
+      y: isBelow ? y + 17 : above,
+      "text-anchor": anchorAt(x),
+    };
+    return el("svg:text", about, name.length > LONGEST_NAME ? `${name.slice(0, LONGEST_NAME - 1)}…` : name);
+  }
+}
+
+function anchorAt(x) {
+  if (x < WIDTH / 3) return "start";
+  return x > (WIDTH * 2) / 3 ? "end" : "middle";
 }

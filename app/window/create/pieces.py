@@ -22,7 +22,7 @@ from app.log import surprise_message
 from app.studio import Studio
 from app.window.create.blends import blend_questions
 from app.window.create.words import mix_words, paper_words, stage_words
-from app.window.scripts import script
+from app.window.scripts import mount
 from app.window.server.named_paths import base_named
 from app.window.server.stops import Stops
 from styles.errors import AtelierError
@@ -31,12 +31,12 @@ MOST_AT_ONCE = 16  # pictures
 LONGEST_LOOK_SECONDS = 5.0  # longer, and the window's end would wait for it
 
 
-def piece(value: Any, scripts: str, **about: Any) -> gr.HTML:
-    """A part of the page that its scripts draw."""
+def piece(value: Any, script: str, **about: Any) -> gr.HTML:
+    """A part of the page that its script draws."""
     return gr.HTML(
         value,
         html_template="<div></div>",
-        js_on_load=scripts,
+        js_on_load=script,
         apply_default_css=False,
         padding=False,
         **about,
@@ -77,7 +77,7 @@ def mix_piece(studio: Studio) -> gr.HTML:
         return {}
 
     return piece(
-        MixForm().to_json(), script("create/dom", "create/search", "create/pad", "create/knobs", "create/advice", "create/blends", "create/mix"), words=mix_words(), most_rows=MOST_ROWS,
+        MixForm().to_json(), mount("create/mix", "moved", "released", "sheet"), words=mix_words(), most_rows=MOST_ROWS,
         server_functions=[styles, style, restore, advise, measure, stop_measuring, *map(told, blend_questions(studio))], elem_id="create-mix",
     )  # fmt: skip
 
@@ -86,7 +86,7 @@ def paper_piece() -> gr.HTML:
     """Shape, number and seed; its value is what Paper reads."""
     return piece(
         None,
-        script("create/dom", "create/paper"),
+        mount("create/paper"),
         words=paper_words(),
         most=MOST_AT_ONCE,
         elem_id="create-paper",
@@ -119,7 +119,7 @@ def stage_piece(studio: Studio, painter: Painter) -> gr.HTML:
         return {}
 
     return piece(
-        None, script("create/dom", "create/history", "create/stage"), words=stage_words(), server_functions=[look, stop, history, discard],
+        None, mount("create/stage", "paint", "anyway", "pause", "sensible", "brought", "recall", "begin"), words=stage_words(), server_functions=[look, stop, history, discard],
         elem_id="create-stage",
     )  # fmt: skip
 

@@ -1,231 +1,343 @@
-// The stage: what is being painted, and the pictures that are there. The server's canvas is the truth (app/create/painter.py);
-// this only looks at it, so that a reload or a second tab sees the same.
+// The stage: what is being painted, and the pictures that are there. The server's canvas is the truth: this only looks at
+// it, so that a reload or a second tab sees the same.
 
-const { words } = props;
-const LONG_LOOK = 4, IDLE_MS = 2500, RESTING_MS = 60000;
-let seen = -1, canvas = { state: "blank", number: 0, pictures: [] }, doneWith = -1, wake = () => {};
-let newer = false; // there is news of the canvas since it was last looked at
-let dismissed = -1; // the number of a painting whose problem may be mended: another base, another room and back
-let askedAt = 0; // when a picture was asked for, until the painter tells of it
+import { el, smallButton } from "../dom.js";
+import { announce, ask, pageId } from "../messages.js";
+import { filled } from "../words.js";
+import * as canvases from "./canvas.js";
+import { History } from "./history.js";
 
-const shown = el("div", { class: "canvas" });
-const badge = el("span", { class: "badge", hidden: true }, words.draft);
-const bar = el("div", { class: "bar", role: "progressbar", "aria-label": words.progress, "aria-valuemin": "0", "aria-valuemax": "100" }, el("span", {}));
-const said = el("p", { class: "state", role: "status" });
-const notes = el("ul", { class: "quiet notes" });
-const wrong = el("div", { class: "wrong", role: "alert", hidden: true });
-const below = el("div", { class: "below" }, wrong, notes); // the pictures that are kept come after them
-const goes = el("span", {}, words.go);
-const go = el("button", { type: "button", class: "go", title: words.go_help, onclick: paint }, goes, el("kbd", {}, "Ctrl ↵"));
-const stop = el("button", { type: "button", class: "stop", disabled: true, title: words.stop_help, onclick: halt }, words.stop, el("kbd", {}, "Esc"));
+const LONG_LOOK_SECONDS = 4;
+const IDLE_MS = 2500;
+const RESTING_MS = 60000;
+const HIDDEN_MS = 500;
 
-const going = () => canvas.state === "preparing" || canvas.state === "painting";
-const stopping = () => canvas.state === "stopping"; // the model has not come to its next block yet
-const inSight = () => element.isConnected && shown.offsetParent !== null;
-const fileUrl = (path) => new URL(`gradio_api/file=${encodeURIComponent(path)}`, document.baseURI).href;
-
-function paint() {
-  if (going() && canvas.kind === "asked") return;
-  below.scrollTop = 0; // what will be said of the picture
-  announce("paint");
-  trigger("paint", { page: pageId() });
-  expect("asked");
+export function mount(page) {
+  const stage = new StagePiece(page);
+  page.element.classList.add("piece", "stage");
+  page.element.replaceChildren(...stage.parts());
+  listen(stage);
+  page.watch("value", () => {
+    // The answer to what a picture was asked for.
+    const { words = "", problem = "" } = page.props.value ?? {};
+    stage.say(words);
+    stage.complain(problem);
+  });
+  stage.history.refresh();
+  stage.follow();
 }
 
-function halt() {
-  if (!going()) return;
-  canvas = { ...canvas, state: "stopping" };
-  show();
-  asked(server.stop);
-}
-
-// A click is answered at once; what the server says follows.
-function expect(kind) {
-  askedAt = Date.now();
-  canvas = { ...canvas, state: "preparing", kind, step: 0, steps: 0, share: 0, previews: [], notices: [], problem: "" };
-  show();
-  wake();
-}
-
-async function follow() {
-  while (element.isConnected) {
-    if (document.hidden || !inSight()) {
-      await pause(500);
-      continue;
+function listen(stage) {
+  document.addEventListener("keydown", (event) => {
+    if (!stage.isInSight || event.defaultPrevented) return;
+    if (event.key === "Enter" && (event.ctrlKey || event.metaKey)) {
+      event.preventDefault();
+      stage.paint();
     }
-    newer = false;
-    const awaited = Date.now() - askedAt < 1000 * LONG_LOOK; // it is on its way to the painter
-    const told = await asked(server.look, { seen, page: pageId(), patience: going() || stopping() || awaited ? LONG_LOOK : 0 });
-    if (told === null || told.problem) {
-      complain(told ? told.problem : words.no_server);
-      await pause(IDLE_MS);
-      seen = -1;
-      continue;
+    if (event.key === "Escape") stage.halt();
+  });
+  document.addEventListener("atelier:news", ({ detail }) => {
+    if (detail.includes("canvas") || detail.includes("server")) stage.lookSoon();
+  });
+  for (const kind of ["atelier:visited", "atelier:base"]) document.addEventListener(kind, () => stage.dismiss());
+  document.addEventListener("atelier:asked", ({ detail }) => {
+    if (detail?.sheet) stage.expect("asked");
+    else stage.expectSoon();
+  });
+  // Anywhere in the room, save where a picture to start from is dropped.
+  for (const kind of ["dragover", "dragleave", "drop"])
+    document.addEventListener(kind, (event) => {
+      if (stage.isInSight && event.dataTransfer.types.includes("Files")) stage.dragged(event);
+    });
+}
+
+class StagePiece {
+  #server;
+  #trigger;
+  #upload;
+  #canvas = canvases.BLANK;
+  #seen = -1;
+  // The number of the last painting that is known to be over.
+  #over = -1;
+  // The number of a painting whose problem may be mended: another base, another room and back.
+  #dismissed = -1;
+  // When a picture was asked for, until the painter tells of it.
+  #askedAt = 0;
+  // There is news of the canvas since it was last looked at.
+  #hasNews = false;
+  #wake = () => {};
+
+  constructor({ element, props, trigger, server, upload }) {
+    const { words } = props;
+    this.root = element;
+    this.words = words;
+    this.#server = server;
+    this.#trigger = trigger;
+    this.#upload = upload;
+    this.shown = el("div", { class: "canvas" }, el("p", { class: "quiet" }, words.empty));
+    this.badge = el("span", { class: "badge", hidden: true }, words.draft);
+    const bounds = { "aria-label": words.progress, "aria-valuemin": "0", "aria-valuemax": "100" };
+    this.bar = el("div", { class: "bar", role: "progressbar", ...bounds }, el("span", {}));
+    this.status = el("p", { class: "state", role: "status" });
+    this.notes = el("ul", { class: "quiet notes" });
+    this.problem = el("div", { class: "wrong", role: "alert", hidden: true });
+    this.goLabel = el("span", {}, words.go);
+    const go = { type: "button", class: "go", title: words.go_help, onclick: () => this.paint() };
+    this.go = el("button", go, this.goLabel, el("kbd", {}, "Ctrl ↵"));
+    const stop = { type: "button", class: "stop", disabled: true, title: words.stop_help, onclick: () => this.halt() };
+    this.stop = el("button", stop, words.stop, el("kbd", {}, "Esc"));
+    this.history = new History(this, server);
+    this.below = el("div", { class: "below" }, this.problem, this.notes, this.history.element);
+  }
+
+  parts() {
+    const scene = el(
+      "div",
+      { class: "scene" },
+      el("div", { class: "do" }, this.go, this.stop),
+      el("div", { class: "easel" }, this.shown, this.badge),
+      this.bar,
+      this.status,
+    );
+    return [scene, this.below];
+  }
+
+  get isInSight() {
+    return this.root.isConnected && this.shown.offsetParent !== null;
+  }
+
+  get #isBusy() {
+    return canvases.isPainting(this.#canvas) || canvases.isStopping(this.#canvas);
+  }
+
+  fileUrl(path) {
+    return new URL(`gradio_api/file=${encodeURIComponent(path)}`, document.baseURI).href;
+  }
+
+  // What the artist does
+
+  paint() {
+    if (canvases.isAskedFor(this.#canvas)) return;
+    // What will be said of the picture is seen.
+    this.below.scrollTop = 0;
+    announce("paint");
+    this.#ask("paint");
+  }
+
+  #ask(what) {
+    this.#trigger(what, { page: pageId() });
+    this.expect("asked");
+  }
+
+  halt() {
+    if (!canvases.isPainting(this.#canvas)) return;
+    this.#canvas = { ...this.#canvas, state: "stopping" };
+    this.#draw();
+    ask(this.#server.stop);
+  }
+
+  // Do something with a kept picture: take its settings, or begin from it.
+  act(what, name) {
+    this.say(this.words.taking);
+    this.#trigger(what, { name });
+  }
+
+  // A PNG that is chosen, or dropped, gives its settings.
+  async bring(file) {
+    if (!file) return;
+    this.say(this.words.taking);
+    try {
+      this.#trigger("brought", { path: (await this.#upload(file)).path });
+    } catch {
+      this.say("");
+      this.complain(this.words.no_server);
+    }
+  }
+
+  dragged(event) {
+    const isMeant = !event.target.closest?.(".source");
+    this.shown.classList.toggle("dropping", isMeant && event.type === "dragover");
+    if (isMeant && event.type === "drop") this.bring(event.dataTransfer.files[0]);
+  }
+
+  // A failure of before says nothing of what is so now.
+  dismiss() {
+    if (this.#canvas.state !== "failed") return;
+    this.#dismissed = this.#canvas.number;
+    this.say("");
+    this.complain("");
+  }
+
+  // What the server says
+
+  // A picture was asked for.
+  expect(kind) {
+    this.#canvas = canvases.expecting(this.#canvas, kind);
+    this.#draw();
+    this.expectSoon();
+  }
+
+  // Something is on its way to the painter.
+  expectSoon() {
+    this.#askedAt = Date.now();
+    this.#wake();
+  }
+
+  lookSoon() {
+    this.#hasNews = true;
+    this.#wake();
+  }
+
+  async follow() {
+    while (this.root.isConnected) {
+      if (document.hidden || !this.isInSight) await this.#pause(HIDDEN_MS);
+      else await this.#look();
+    }
+  }
+
+  async #look() {
+    this.#hasNews = false;
+    const isAwaited = Date.now() - this.#askedAt < 1000 * LONG_LOOK_SECONDS;
+    const patience = this.#isBusy || isAwaited ? LONG_LOOK_SECONDS : 0;
+    const answer = await ask(this.#server.look, { seen: this.#seen, page: pageId(), patience });
+    if (!answer || answer.problem) {
+      this.complain(answer ? answer.problem : this.words.no_server);
+      await this.#pause(IDLE_MS);
+      this.#seen = -1;
+      return;
     }
     // A wish that was refused before it came to the painter changes nothing there: what is true is shown again.
-    if (told.serial !== seen || (askedAt && Date.now() - askedAt > 2000 * LONG_LOOK)) {
-      askedAt = 0;
-      seen = told.serial;
-      canvas = told.canvas;
-      show();
+    const isRefused = this.#askedAt && Date.now() - this.#askedAt > 2000 * LONG_LOOK_SECONDS;
+    if (answer.serial !== this.#seen || isRefused) {
+      this.#askedAt = 0;
+      this.#seen = answer.serial;
+      this.#canvas = answer.canvas;
+      this.#draw();
     }
     // At rest it is told of what the painter begins for another tab.
-    if (!going() && !stopping() && !newer) await pause(askedAt ? IDLE_MS : RESTING_MS);
+    if (!this.#isBusy && !this.#hasNews) await this.#pause(this.#askedAt ? IDLE_MS : RESTING_MS);
+  }
+
+  #pause(milliseconds) {
+    return new Promise((done) => {
+      this.#wake = done;
+      setTimeout(done, milliseconds);
+    });
+  }
+
+  // Drawing
+
+  say(text) {
+    this.status.textContent = text;
+  }
+
+  complain(problem) {
+    if (problem && this.problem.firstChild?.textContent !== problem) this.below.scrollTop = 0;
+    this.problem.hidden = !problem;
+    this.problem.replaceChildren(el("p", {}, problem ?? ""));
+  }
+
+  // A kept picture in place of what was painted last.
+  showPicture({ path, title }) {
+    this.badge.hidden = true;
+    this.#lay([{ src: this.fileUrl(path), alt: title, path }], 0);
+  }
+
+  #draw() {
+    const canvas = this.#canvas;
+    this.#drawProgress(canvas);
+    this.#drawNotices(canvas);
+    this.#drawPictures(canvas);
+    if (canvases.isOver(canvas) && canvas.number !== this.#over) {
+      this.#over = canvas.number;
+      if (!canvases.isDraft(canvas)) this.history.refresh(canvas.pictures.map((picture) => picture.path));
+    }
+  }
+
+  #drawProgress(canvas) {
+    const isAskedFor = canvases.isAskedFor(canvas);
+    const percent = 100 * (canvas.share ?? 0);
+    this.goLabel.textContent = isAskedFor ? this.words.busy : this.words.go;
+    this.go.setAttribute("aria-disabled", String(isAskedFor));
+    this.stop.disabled = !canvases.isPainting(canvas);
+    this.bar.classList.toggle("on", this.#isBusy);
+    this.bar.classList.toggle("unsure", canvas.state === "preparing" || canvases.isStopping(canvas));
+    this.bar.setAttribute("aria-valuenow", String(Math.round(percent)));
+    this.bar.firstChild.style.width = `${percent}%`;
+  }
+
+  #drawNotices(canvas) {
+    const isDismissed = canvas.number === this.#dismissed;
+    const notices = canvas.state === "resting" ? [] : (canvas.notices ?? []);
+    this.say(canvases.stateWords(canvas, this.words));
+    this.notes.replaceChildren(...notices.map((notice) => el("li", {}, notice)));
+    this.complain(isDismissed ? "" : canvas.problem);
+    if (isDismissed) return;
+    const offers = [...(canvas.large ? ["sensible", "anyway"] : []), ...(canvas.crowded ? ["pause"] : [])];
+    // What failed is asked for once more in another way.
+    this.problem.append(...offers.map((how) => smallButton(this.words[how], () => this.#ask(how))));
+  }
+
+  #drawPictures(canvas) {
+    const hasPicture = this.shown.querySelector("img") !== null;
+    const previews = canvases.previewsOf(canvas, hasPicture).map((src) => this.#preview(src));
+    if (previews.length) this.#lay(previews, 0);
+    else if (canvas.state === "preparing" && !hasPicture)
+      this.shown.replaceChildren(el("p", { class: "quiet" }, this.words.preparing));
+    const pictures = canvases.picturesOf(canvas).map((picture, place) => this.#picture(canvas, picture, place));
+    const growing = canvases.isPainting(canvas) ? (canvas.previews ?? []) : [];
+    if (pictures.length) this.#lay([...pictures, ...growing.map((src) => this.#preview(src))], canvas.columns);
+    this.badge.hidden = !(canvases.isDraft(canvas) && canvas.pictures?.length);
+  }
+
+  #preview(src) {
+    return { src, alt: this.words.growing, small: true };
+  }
+
+  #picture(canvas, { data, path, seed }, place) {
+    const label = canvas.labels?.[place] ?? "";
+    const alt = canvases.isDraft(canvas) ? this.words.draft : filled(this.words.picture, { seed });
+    return { src: data || this.fileUrl(path), path, label, alt: label || alt };
+  }
+
+  // Pictures side by side, in so many columns, or where that is 0 in as many as make them largest.
+  #lay(items, columns) {
+    this.#share(items.length, columns || Math.ceil(Math.sqrt(items.length)));
+    this.shown.classList.toggle("many", items.length > 1);
+    const [before] = this.shown.children;
+    if (items.length === 1 && before?.tagName === "IMG" && this.shown.children.length === 1) {
+      // One picture after another in the same place: the next is there before the last is gone.
+      const [{ src, alt, small }] = items;
+      Object.assign(before, { src, alt, className: small ? "growing" : "" });
+    } else {
+      this.shown.replaceChildren(...items.map((item) => this.#tile(item, items.length > 1)));
+    }
+    if (!columns && items.length > 1) this.#fit(items.length);
+  }
+
+  #tile({ src, alt, path, label, small }, isOneOfMany) {
+    const image = el("img", { src, alt, class: small ? "growing" : null });
+    if (!isOneOfMany) return image;
+    const about = { type: "button", "aria-label": alt, onclick: () => this.history.choose(path) };
+    const inside = path ? el("button", about, image) : image;
+    return el("figure", {}, inside, label ? el("figcaption", { title: label }, label) : null);
+  }
+
+  async #fit(count) {
+    const first = this.shown.querySelector("img");
+    try {
+      await first.decode();
+    } catch {
+      // It was replaced meanwhile, or can't be shown.
+      return;
+    }
+    const width = this.shown.clientWidth;
+    const height = Number.parseFloat(getComputedStyle(this.shown).maxHeight) || width;
+    this.#share(count, canvases.acrossFor(count, first, { width, height }));
+  }
+
+  #share(count, across) {
+    this.shown.style.setProperty("--across", across);
+    this.shown.style.setProperty("--rows", Math.ceil(count / across));
   }
 }
-
-const pause = (milliseconds) => new Promise((done) => { wake = done; setTimeout(done, milliseconds); });
-
-function show() {
-  const draft = canvas.kind === "draft";
-  const busy = going() && canvas.kind === "asked";
-  goes.textContent = busy ? words.busy : words.go;
-  go.setAttribute("aria-disabled", String(busy));
-  stop.disabled = !going();
-  bar.classList.toggle("on", going() || stopping());
-  bar.classList.toggle("unsure", canvas.state === "preparing" || stopping());
-  bar.setAttribute("aria-valuenow", String(Math.round(100 * (canvas.share ?? 0))));
-  bar.firstChild.style.width = `${100 * (canvas.share ?? 0)}%`;
-  said.textContent = stateWords();
-  notes.replaceChildren(...(canvas.state === "resting" ? [] : canvas.notices ?? []).map((notice) => el("li", {}, notice)));
-  complain(canvas.number === dismissed ? "" : canvas.problem);
-  if (canvas.large) ["sensible", "anyway"].forEach(offer);
-  if (canvas.crowded) offer("pause");
-  // While a picture grows out of noise, the one before says more: the old one stays until the new one is better.
-  const early = !draft && canvas.kind === "live" && canvas.share < 0.5 && shown.querySelector("img");
-  if (going() && canvas.previews?.length && !early) lay(canvas.previews.map((src) => ({ src, alt: words.growing, small: true })), 0);
-  if (canvas.state === "preparing" && !shown.querySelector("img")) shown.replaceChildren(el("p", { class: "quiet" }, words.preparing));
-  if (canvas.pictures?.length && (!going() || canvas.kind !== "live")) finished(draft);
-  badge.hidden = !(draft && canvas.pictures?.length);
-  if (!going() && !stopping() && canvas.number !== doneWith && canvas.state !== "blank") {
-    doneWith = canvas.number;
-    if (!draft) pictures.refresh(canvas.pictures.map((one) => one.path));
-  }
-}
-
-// What failed is asked for once more in another way.
-function offer(how) {
-  if (canvas.number === dismissed) return;
-  const again = () => { trigger(how, { page: pageId() }); expect("asked"); };
-  wrong.append(el("button", { type: "button", class: "small", onclick: again }, words[how]));
-}
-
-function complain(problem) {
-  if (problem && wrong.firstChild?.textContent !== problem) below.scrollTop = 0;
-  wrong.hidden = !problem;
-  wrong.replaceChildren(el("p", {}, problem ?? ""));
-}
-
-function finished(draft) {
-  const all = canvas.pictures.map((one, place) => ({
-    src: one.data || fileUrl(one.path), path: one.path, label: canvas.labels?.[place] ?? "",
-    alt: canvas.labels?.[place] || (draft ? words.draft : filled(words.picture, { seed: one.seed })),
-  }));
-  const growing = going() ? canvas.previews.map((src) => ({ src, alt: words.growing, small: true })) : [];
-  lay([...all, ...growing], canvas.columns);
-}
-
-function lay(items, columns) {
-  share(items.length, columns || Math.ceil(Math.sqrt(items.length)));
-  shown.classList.toggle("many", items.length > 1);
-  const tiles = items.map((item) => {
-    const image = el("img", { src: item.src, alt: item.alt, class: item.small ? "growing" : null });
-    if (items.length === 1) return image;
-    const inside = item.path ? el("button", { type: "button", "aria-label": item.alt, onclick: () => pictures.choose(item.path) }, image) : image;
-    return el("figure", {}, inside, item.label ? el("figcaption", { title: item.label }, item.label) : null);
-  });
-  // One picture after another in the same place: the next is there before the last is gone.
-  const [before] = shown.children;
-  if (tiles.length === 1 && before?.tagName === "IMG" && shown.children.length === 1) {
-    Object.assign(before, { src: items[0].src, alt: items[0].alt, className: items[0].small ? "growing" : "" });
-  } else shown.replaceChildren(...tiles);
-  const first = shown.querySelector("img");
-  if (!columns && items.length > 1) first.decode().then(() => share(items.length, fitting(items.length, first)), () => {});
-}
-
-function share(count, across) {
-  shown.style.setProperty("--across", across);
-  shown.style.setProperty("--rows", Math.ceil(count / across));
-}
-
-// How many pictures of this shape side by side makes them largest.
-function fitting(count, { naturalWidth, naturalHeight }) {
-  const width = shown.clientWidth, height = parseFloat(getComputedStyle(shown).maxHeight) || width;
-  const size = (across) => Math.min(width / across / naturalWidth, height / Math.ceil(count / across) / naturalHeight);
-  return [...Array(count).keys()].map((place) => place + 1).reduce((best, across) => (size(across) > size(best) * 1.001 ? across : best), 1);
-}
-
-function stateWords() {
-  const places = { step: canvas.step, steps: canvas.steps };
-  switch (canvas.state) {
-    case "preparing": return words.preparing;
-    case "stopping": return words.stopping;
-    case "painting": return filled(canvas.kind === "draft" ? words.draft_step : words.step, places);
-    case "done": return canvas.kind === "draft" ? words.draft_done : words.done;
-    case "stopped": return words.stopped;
-    case "failed": return words.failed;
-    case "resting": return canvas.notices?.[0] ?? "";
-  }
-  return "";
-}
-
-document.addEventListener("keydown", (event) => {
-  if (!inSight() || event.defaultPrevented) return;
-  if (event.key === "Enter" && (event.ctrlKey || event.metaKey)) { event.preventDefault(); paint(); }
-  if (event.key === "Escape") halt();
-});
-document.addEventListener("atelier:news", (event) => {
-  if (event.detail.some((subject) => ["canvas", "server"].includes(subject))) { newer = true; wake(); }
-});
-for (const what of ["atelier:visited", "atelier:base"]) document.addEventListener(what, () => {
-  if (canvas.state !== "failed") return;
-  dismissed = canvas.number;
-  said.textContent = "";
-  complain("");
-});
-document.addEventListener("atelier:asked", (event) => {
-  if (event.detail?.sheet) return expect("asked");
-  askedAt = Date.now();
-  wake();
-});
-
-const pictures = history(words, server, {
-  trigger, fileUrl, bring,
-  show: (item) => { badge.hidden = true; lay([{ src: fileUrl(item.path), alt: item.title, path: item.path }], 0); },
-  say: (text) => { said.textContent = text; },
-});
-below.append(pictures.element);
-watch("value", () => {
-  const { words: told = "", problem = "" } = props.value ?? {}; // the answer to what a picture was asked for
-  said.textContent = told;
-  complain(problem);
-});
-
-// A PNG that is chosen, or dropped, gives its settings.
-async function bring(file) {
-  if (!file) return;
-  said.textContent = words.taking;
-  try {
-    trigger("brought", { path: (await upload(file)).path });
-  } catch (error) {
-    said.textContent = "";
-    complain(words.no_server);
-  }
-}
-
-// Anywhere in the room, save where a picture to start from is dropped.
-function dropped(event) {
-  if (!inSight() || ![...event.dataTransfer.types].includes("Files")) return;
-  const meant = !event.target.closest?.(".source");
-  shown.classList.toggle("dropping", meant && event.type === "dragover");
-  if (meant && event.type === "drop") bring(event.dataTransfer.files[0]);
-}
-for (const kind of ["dragover", "dragleave", "drop"]) document.addEventListener(kind, dropped);
-
-element.classList.add("piece", "stage");
-element.replaceChildren(
-  el("div", { class: "scene" }, el("div", { class: "do" }, go, stop), el("div", { class: "easel" }, shown, badge), bar, said),
-  below,
-);
-shown.append(el("p", { class: "quiet" }, words.empty));
-follow();

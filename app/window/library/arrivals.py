@@ -14,12 +14,10 @@ from app.i18n import say, say_count, translated
 from app.library.arrivals import Arrivals
 from app.library.drawing import import_card
 from app.studio import Studio
-from app.window.scripts import script
+from app.window.scripts import mount
 from app.window.server.answers import QUIET, answering, warn
 from app.window.server.uploads import uploaded
 from styles.library.library import ImportReport
-
-DOOR_JS, OFFERS_JS = script("library/door"), script("library/offers")
 
 
 def arrivals_door(studio: Studio, page: gr.Blocks, tab: gr.Tab, version: gr.State, said: gr.Markdown) -> None:
@@ -29,10 +27,12 @@ def arrivals_door(studio: Studio, page: gr.Blocks, tab: gr.Tab, version: gr.Stat
     """
     answered = answering(studio, "looking at styles to be imported")
     arrivals = Arrivals(studio.library)
-    zone = gr.HTML(_zone(), js_on_load=DOOR_JS, elem_id="door", elem_classes="bare")
+    zone = gr.HTML(_zone(), js_on_load=mount("library/door", "arrived"), elem_id="door", elem_classes="bare")
     with gr.Column(visible=False, elem_classes="section") as waiting:
         heading = gr.Markdown()
-        offered = gr.HTML(js_on_load=OFFERS_JS, elem_id="offered", elem_classes="bare")
+        offered = gr.HTML(
+            js_on_load=mount("library/offers", "bring", "leave"), elem_id="offered", elem_classes="bare"
+        )
         with gr.Row(elem_classes="row-tight"):
             bring_all = gr.Button(say("Import all"), variant="primary", scale=0, min_width=160)
             leave_all = gr.Button(say("Leave all"), scale=0, min_width=160)

@@ -1,50 +1,55 @@
-// Takes in files and folders with the paths that they had: gradio's own field forgets in which folder a file lay.
-const zone = element.querySelector('.zone'), said = element.querySelector('.zone-said');
-const words = zone.dataset, stem = path => path.replace(/(\.preview)?\.[^.\/]*$/, '');
-async function walk(entry, above, found, lost) {
-  const path = above + entry.name;
-  try {
-    if (entry.isFile) { found.push([await new Promise((good, bad) => entry.file(good, bad)), path]); return; }
-    const reader = entry.createReader();
-    for (;;) {
-      const some = await new Promise((good, bad) => reader.readEntries(good, bad));
-      if (!some.length) return;
-      for (const one of some) await walk(one, path + '/', found, lost);
-    }
-  } catch (error) { lost.push(path); }
+// The door of the Library: what is dropped or chosen there is sent with the path that it had.
+
+import { connectInputs, filesOfDrop, sendAll } from "../dropped_files.js";
+import { filledInTurn } from "../words.js";
+
+const STYLE = /\.safetensors$/i;
+const PEFT_CONFIG = /(^|\/)adapter_config\.json$/;
+const stemOf = (path) => path.replace(/(\.preview)?\.[^./]*$/, "");
+
+// Of a folder only what belongs to styles; what was dropped by itself may be refused with its reason.
+export function filesOfStyles(files) {
+  const paths = files.map(({ path }) => path);
+  const styles = new Set(paths.filter((path) => STYLE.test(path)).map(stemOf));
+  const peftFolders = new Set(
+    paths.filter((path) => PEFT_CONFIG.test(path)).map((path) => path.replace(/\/?[^/]*$/, "")),
+  );
+  const belongs = (path) =>
+    !path.includes("/") ||
+    PEFT_CONFIG.test(path) ||
+    STYLE.test(path) ||
+    styles.has(stemOf(path)) ||
+    peftFolders.has(stemOf(path));
+  return files.filter(({ path }) => belongs(path));
 }
-async function send(found, lost = []) {
-  const styles = new Set(found.map(([, path]) => path).filter(path => /\.safetensors$/i.test(path)).map(stem));
-  const folders = new Set(found.map(([, path]) => path).filter(path => /(^|\/)adapter_config\.json$/.test(path))
-    .map(path => path.replace(/[^\/]*$/, '').replace(/\/$/, '')));
-  // Of a folder only what belongs to styles; what was dropped by itself may be refused with its reason.
-  const wanted = found.filter(([, path]) => !path.includes('/') || /(^|\/)adapter_config\.json$/.test(path)
-    || /\.safetensors$/i.test(path) || styles.has(stem(path)) || folders.has(stem(path)));
-  const files = [];
-  for (const [file, path] of wanted) {
-    said.textContent = words.sending.replace('{}', files.length + 1).replace('{}', wanted.length);
-    try { files.push({path: (await upload(file)).path, name: path}); } catch (error) {
-      if (/^HTTP 507/.test(error.message)) break; // there is no room, as the page has said, for the rest neither
-      lost.push(path);
-    }
+
+export function mount({ element, trigger, upload }) {
+  const zone = element.querySelector(".zone");
+  const status = element.querySelector(".zone-said");
+  const words = zone.dataset;
+
+  async function send({ files, unread }) {
+    const chosen = filesOfStyles(files);
+    const { sent, failed } = await sendAll(chosen, upload, (number) => {
+      status.textContent = filledInTurn(words.sending, number, chosen.length);
+    });
+    const lost = [...unread, ...failed].map(({ path }) => path);
+    status.textContent = chosen.length || lost.length ? "" : words.nothing;
+    if (sent.length || lost.length)
+      trigger("arrived", { files: sent.map(({ stored, path }) => ({ path: stored, name: path })), lost });
   }
-  said.textContent = wanted.length || lost.length ? '' : words.nothing;
-  if (files.length || lost.length) trigger('arrived', {files, lost});
-}
-zone.addEventListener('dragover', event => { event.preventDefault(); zone.classList.add('over'); });
-zone.addEventListener('dragleave', event => { if (!zone.contains(event.relatedTarget)) zone.classList.remove('over'); });
-zone.addEventListener('drop', async event => {
-  event.preventDefault(); zone.classList.remove('over');
-  const found = [], lost = [];
-  const entries = [...event.dataTransfer.items].map(item => item.webkitGetAsEntry()).filter(Boolean);
-  for (const entry of entries) await walk(entry, '', found, lost);
-  await send(found, lost);
-});
-for (const input of element.querySelectorAll('input')) {
-  input.addEventListener('change', async () => {
-    const found = [...input.files].map(file => [file, file.webkitRelativePath || file.name]);
-    input.value = '';
-    await send(found);
+
+  zone.addEventListener("dragover", (event) => {
+    event.preventDefault();
+    zone.classList.add("over");
   });
-  element.querySelector('button[data-for=' + input.dataset.name + ']').addEventListener('click', () => input.click());
+  zone.addEventListener("dragleave", (event) => {
+    if (!zone.contains(event.relatedTarget)) zone.classList.remove("over");
+  });
+  zone.addEventListener("drop", async (event) => {
+    event.preventDefault();
+    zone.classList.remove("over");
+    await send(await filesOfDrop(event.dataTransfer));
+  });
+  connectInputs(element, (files) => send({ files, unread: [] }));
 }

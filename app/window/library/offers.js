@@ -1,10 +1,16 @@
 // The answers to the cards of what waits to be imported.
-let answered = false;
-element.addEventListener('click', event => {
-  const button = event.target.closest('[data-do]');
-  if (!button) return;
-  const data = {number: Number(button.closest('[data-number]').dataset.number)};
-  answered = true;
-  if (button.dataset.do === 'bring') trigger('bring', data); else trigger('leave', data);
-});
-watch('value', () => { if (answered) element.querySelector('button')?.focus(); answered = false; });
+
+export function mount({ element, trigger, watch }) {
+  let isAnswered = false;
+  element.addEventListener("click", ({ target }) => {
+    const button = target.closest("[data-do]");
+    if (!button) return;
+    isAnswered = true;
+    const number = Number(button.closest("[data-number]").dataset.number);
+    trigger(button.dataset.do === "bring" ? "bring" : "leave", { number });
+  });
+  watch("value", () => {
+    if (isAnswered) element.querySelector("button")?.focus();
+    isAnswered = false;
+  });
+}

@@ -17,7 +17,7 @@ from app.window.library.arrivals import arrivals_door
 from app.window.library.baking import baking
 from app.window.library.open_style import OpenStyle, opened
 from app.window.library.style_page import style_page
-from app.window.scripts import script
+from app.window.scripts import mount
 from app.window.server.answers import QUIET, answering
 from styles.errors import BadInput
 from styles.families import FAMILIES, OWN_BASES, UNKNOWN
@@ -32,10 +32,6 @@ SORTS = (
     (unsaid("Newest first"), "newest"),
     (unsaid("Favourites first"), "favourites"),
 )
-LOST_JS = (
-    "element.addEventListener('click', event => { if (event.target.closest('button')) trigger('forget'); });"
-)
-SHELF_JS = script("library/shelf")
 
 
 def library_room(studio: Studio, page: gr.Blocks, tab: gr.Tab) -> None:
@@ -62,9 +58,11 @@ def library_room(studio: Studio, page: gr.Blocks, tab: gr.Tab) -> None:
                 value="", label=say("For"), filterable=False, min_width=150,
             )  # fmt: skip
         arrivals_door(studio, page, tab, version, said)
-        lost = gr.HTML(js_on_load=LOST_JS, visible=False, elem_classes="bare")
+        lost = gr.HTML(js_on_load=mount("library/vanished", "forget"), visible=False, elem_classes="bare")
         count = gr.Markdown("", elem_classes="quiet")
-        tiles = gr.HTML(js_on_load=SHELF_JS, elem_id="shelf", elem_classes="bare")
+        tiles = gr.HTML(
+            js_on_load=mount("library/shelf", "starred", "opened"), elem_id="shelf", elem_classes="bare"
+        )
         shown = gr.State(SHOWN_TILES)
         more = gr.Button(say("Show more"), visible=False)
         unreadable = gr.HTML(elem_classes="bare")

@@ -1,8 +1,11 @@
 // A tile opens its style; its star marks it.
-element.addEventListener('click', event => {
-  const button = event.target.closest('[data-do]');
-  if (!button) return;
-  const data = {style: button.closest('[data-style]').dataset.style};
-  if (button.dataset.do === 'star') trigger('starred', {...data, on: button.getAttribute('aria-pressed') !== 'true'});
-  else trigger('opened', data);
-});
+
+export function mount({ element, trigger }) {
+  element.addEventListener("click", ({ target }) => {
+    const button = target.closest("[data-do]");
+    if (!button) return;
+    const { style } = button.closest("[data-style]").dataset;
+    if (button.dataset.do === "star") trigger("starred", { style, on: button.getAttribute("aria-pressed") !== "true" });
+    else trigger("opened", { style });
+  });
+}

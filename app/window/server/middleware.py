@@ -13,7 +13,7 @@ from starlette.middleware import Middleware
 from starlette.middleware.trustedhost import TrustedHostMiddleware
 
 from app.i18n import language
-from app.window.scripts import script
+from app.window.scripts import head
 from app.window.server.access import Access, KeyAddress
 from app.window.server.origin import OwnOrigin
 from app.window.server.routes import KnownRoutes
@@ -143,8 +143,10 @@ class SpokenPage:
 
 
 def in_language(page: bytes) -> bytes:
-    """The page with our language for a screen reader, and for gradio, which asks the browser for it; and loading.js."""
+    """The page with our language for a screen reader, and for gradio, which asks the browser for it; and our scripts."""
     ours = language()
-    script_tag = f"<script>Object.defineProperty(navigator,'language',{{get:()=>'{ours}'}});{script('loading')}</script>"
+    script_tags = (
+        f"<script>Object.defineProperty(navigator,'language',{{get:()=>'{ours}'}});</script>{head()}"
+    )
     page = page.replace(b'lang="en"', f'lang="{ours}"'.encode("ascii"), 1)
-    return page.replace(b"<head>", b"<head>" + script_tag.encode("ascii"), 1)
+    return page.replace(b"<head>", b"<head>" + script_tags.encode("ascii"), 1)

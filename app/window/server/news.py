@@ -17,7 +17,7 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse
 from starlette.routing import Route
 
-from app.window.scripts import script
+from app.window.scripts import mount
 
 PATH = "/news"
 FRESH_SECONDS = 0.4  # for so long one look serves all pages
@@ -59,7 +59,7 @@ def _version(state: object) -> str:
 
 def reporter() -> gr.HTML:
     """The part of the page that asks, and tells all others by an event of the document."""
-    return gr.HTML("", js_on_load=script("server/news"), elem_id="news", visible="hidden")
+    return gr.HTML("", js_on_load=mount("server/news", "beat"), elem_id="news", visible="hidden")
 
 
 def listener(*subjects: str, wait_seconds: float = 0.0, everywhere: bool = False) -> Any:
@@ -69,4 +69,4 @@ def listener(*subjects: str, wait_seconds: float = 0.0, everywhere: bool = False
     `everywhere` tells it also while another room is looked at.
     """
     about = {"subjects": list(subjects), "wait_ms": round(1000 * wait_seconds), "everywhere": everywhere}
-    return gr.HTML("", js_on_load=script("server/news_listener"), visible="hidden", **about)
+    return gr.HTML("", js_on_load=mount("server/news_listener", "told"), visible="hidden", **about)

@@ -9,6 +9,7 @@ import gradio as gr
 import gradio.processing_utils
 
 from app.i18n import say
+from app.window.scripts import PATH as SCRIPTS
 from app.window.server.news import PATH as NEWS
 from app.window.server.refusal import refuse
 
@@ -37,8 +38,8 @@ ROUTES: dict[str, tuple[str, ...]] = {
     f"{API}/upload": ("POST",),
     f"{API}/upload_progress": ("GET",),
 }
-# What gradio's own scripts, styles and signs lie under, and the sign of life of a page.
-FOLDERS = ("/assets/", "/static/", f"{API}/heartbeat/")
+# What our scripts and gradio's own, its styles and signs lie under, and the sign of life of a page.
+FOLDERS = (SCRIPTS, "/assets/", "/static/", f"{API}/heartbeat/")
 # A whole path on this machine: not an address of the web, nor another machine's folder (\\\\name on Windows).
 WHOLE_PATH = re.compile(r"/(?![/\\])|[A-Za-z]:[/\\]")
 # The only files that a browser may show by themselves: what can run no script.

@@ -20,6 +20,7 @@ from app.key import address, home_key, open_page, running_file
 from app.log import write_note
 from app.studio import Studio
 from app.temporary import private_folder
+from app.window import scripts
 from app.window.look import SIGN, css, theme
 from app.window.page import build
 from app.window.server.middleware import EVERYWHERE, HERE, around, is_guarded
@@ -64,7 +65,7 @@ def serve(studio: Studio, port: int | None = None, open_browser: bool = True, na
                     share=False, ssr_mode=False, pwa=True, favicon_path=SIGN, enable_monitoring=False, mcp_server=False,
                     strict_cors=True, run_history=False, max_file_size=LARGEST_UPLOAD, show_error=False,
                     footer_links=[], allowed_paths=[str(studio.home.pictures.absolute())], theme=theme(), css=css(),
-                    app_kwargs=guard | {"routes": [news.route()]},
+                    app_kwargs=guard | {"routes": [news.route(), scripts.route()]},
                     _frontend=False,  # gradio would look for its page as somebody who has no key
                 )  # fmt: skip
             _tell_launcher(studio, chosen)

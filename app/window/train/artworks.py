@@ -16,7 +16,7 @@ from app.train.artwork_cards import added_said, artwork_cards, artworks_door, ar
 from app.train.captioning import Described
 from app.train.draft import Added
 from app.train.form import form_of, resolution_of, trigger_of
-from app.window.scripts import script
+from app.window.scripts import mount
 from app.window.server.answers import QUIET, answering
 from app.window.server.news import News, listener
 from app.window.server.uploads import uploaded
@@ -39,13 +39,13 @@ def artworks_section(studio: Studio, page: gr.Blocks, tab: gr.Tab, news: News) -
     )
     # What this page has drawn: the draft's version, and how far describing is.
     seen = gr.State((0, Described()))
-    door = gr.HTML(artworks_door(), js_on_load=script("train/door"), elem_id="train-door")
+    door = gr.HTML(artworks_door(), js_on_load=mount("train/door", "arrived"), elem_id="train-door")
     with gr.Row(elem_classes="row-tight middle"):
         said = gr.Markdown(artworks_said([]), elem_classes="quiet grow")
         undo = gr.Button(say("Undo"), size="sm", elem_classes="fit", visible=False)
         clear = gr.Button(say("Take all out"), size="sm", elem_classes="fit", visible=False)
     refused = gr.HTML(elem_classes="refused")
-    cards = gr.HTML(js_on_load=script("train/cards"), elem_id="train-artworks")
+    cards = gr.HTML(js_on_load=mount("train/cards", "caption", "taken_out"), elem_id="train-artworks")
     with gr.Accordion(say("All captions at once"), open=False, visible=False) as together:
         with gr.Row(elem_classes="row-tight", equal_height=False):
             find = gr.Textbox(label=say("Find"), max_lines=1, min_width=120)

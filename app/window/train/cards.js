@@ -1,11 +1,15 @@
 // The cards of the artworks: a caption is kept when one leaves its field, a cross takes the artwork out.
-element.addEventListener('change', event => {
-  const name = event.target.closest('[data-name]')?.dataset.name;
-  if (!name) return;
-  event.target.setAttribute('value', event.target.value);  // what the next drawing of the page compares with
-  trigger('caption', {name, text: event.target.value});
-});
-element.addEventListener('click', event => {
-  const cross = event.target.closest('.leave');
-  if (cross) trigger('taken_out', {name: cross.closest('[data-name]').dataset.name});
-});
+
+export function mount({ element, trigger }) {
+  element.addEventListener("change", ({ target }) => {
+    const name = target.closest("[data-name]")?.dataset.name;
+    if (!name) return;
+    // What the next drawing of the page compares with.
+    target.setAttribute("value", target.value);
+    trigger("caption", { name, text: target.value });
+  });
+  element.addEventListener("click", ({ target }) => {
+    const cross = target.closest(".leave");
+    if (cross) trigger("taken_out", { name: cross.closest("[data-name]").dataset.name });
+  });
+}

@@ -1,78 +1,71 @@
 // The door for artworks: files and folders that are dropped anywhere in the room, pasted or chosen.
-const zone = element.querySelector('.zone'), said = element.querySelector('.zone-said'), words = zone.dataset;
-const endings = new Set(words.endings.split(' '));
-const wanted = file => endings.has((file.name.match(/\.[^.]*$/) || [''])[0].toLowerCase()) || file.type.startsWith('image/');
-const here = () => zone.offsetParent !== null;
-const within = (path) => path.slice(0, path.lastIndexOf('/') + 1);
-const folders = new WeakMap(); // of files that were dropped; those that were chosen tell it themselves
-const folderOf = file => folders.get(file) ?? within(file.webkitRelativePath);
 
-async function walk(entry, found) { // to how many files or folders could not be read
-  let unread = 0;
-  try {
-    if (entry.isFile) {
-      const file = await new Promise((good, bad) => entry.file(good, bad));
-      folders.set(file, within(entry.fullPath));
-      found.push(file);
-      return 0;
-    }
-    const reader = entry.createReader();
-    for (;;) {
-      const some = await new Promise((good, bad) => reader.readEntries(good, bad));
-      if (!some.length) return unread;
-      for (const one of some) if (!one.name.startsWith('.')) unread += await walk(one, found);
-    }
-  } catch (error) { console.warn(entry.fullPath, error); return unread + 1; }
+import { connectInputs, filesOfDrop, folderOf, sendAll } from "../dropped_files.js";
+import { filledInTurn } from "../words.js";
+
+// Whether a file may be an artwork or its caption, by the ending of its name or by what the browser takes it for.
+export function isArtwork({ name, type }, endings) {
+  return endings.has((name.match(/\.[^.]*$/) ?? [""])[0].toLowerCase()) || type.startsWith("image/");
 }
 
-async function send(found, unread = 0) {
-  const chosen = found.filter(wanted), sent = new Map(); // by folder: a caption belongs to the picture beside it
-  let count = 0;
-  for (const file of chosen) {
-    said.textContent = words.sending.replace('{}', count + 1).replace('{}', chosen.length);
-    try {
-      const {path} = await upload(file), folder = folderOf(file);
-      sent.set(folder, [...(sent.get(folder) ?? []), path]);
-      count += 1;
-    } catch (error) {
-      console.warn(file.name, error);
-      if (/^HTTP 507/.test(error.message)) break; // there is no room, as the page has said, for the rest neither
-    }
+// The paths on the server, together where they lay in one folder: a caption belongs to the picture beside it.
+export function byFolder(sent) {
+  const folders = new Map();
+  for (const { path, stored } of sent) {
+    const folder = folderOf(path);
+    folders.set(folder, [...(folders.get(folder) ?? []), stored]);
   }
-  said.textContent = unread || count < chosen.length ? words.lost : chosen.length ? '' : words.nothing;
-  if (count) trigger('arrived', {folders: [...sent.values()]});
+  return [...folders.values()];
 }
 
-const carriesFiles = event => here() && [...(event.dataTransfer?.types || [])].includes('Files');
-const room = new AbortController();
-function listen(name, react) {
-  document.addEventListener(name, event => element.isConnected ? react(event) : room.abort(), {signal: room.signal});
-}
-// In whatever room: a file that is dropped where nothing takes it would replace the page.
-for (const name of ['dragover', 'drop']) {
-  listen(name, event => { if ([...(event.dataTransfer?.types || [])].includes('Files')) event.preventDefault(); });
-}
-// The whole room takes them, not a small zone alone.
-listen('dragover', event => { if (carriesFiles(event)) { event.preventDefault(); zone.classList.add('over'); } });
-listen('dragleave', event => { if (!event.relatedTarget) zone.classList.remove('over'); });
-listen('drop', async event => {
-  zone.classList.remove('over');
-  if (!carriesFiles(event)) return;
-  event.preventDefault();
-  const entries = [...event.dataTransfer.items].map(item => item.webkitGetAsEntry()).filter(Boolean), found = [];
-  let unread = 0;
-  for (const entry of entries) unread += await walk(entry, found);
-  await send(found, unread);
-});
-listen('paste', event => {
-  const files = [...(event.clipboardData?.files || [])];
-  if (here() && files.length) { event.preventDefault(); send(files); }
-});
-for (const input of element.querySelectorAll('input')) {
-  input.addEventListener('change', async () => {
-    const found = [...input.files];
-    input.value = '';
-    await send(found);
+const hasFiles = (transfer) => [...(transfer?.types ?? [])].includes("Files");
+
+export function mount({ element, trigger, upload }) {
+  const zone = element.querySelector(".zone");
+  const status = element.querySelector(".zone-said");
+  const words = zone.dataset;
+  const endings = new Set(words.endings.split(" "));
+  const isHere = () => zone.offsetParent !== null;
+
+  async function send({ files, unread }) {
+    const chosen = files.filter(({ file }) => isArtwork(file, endings));
+    for (const { path, error } of unread) console.warn(path, error);
+    const { sent } = await sendAll(chosen, upload, (number) => {
+      status.textContent = filledInTurn(words.sending, number, chosen.length);
+    });
+    const isLost = unread.length > 0 || sent.length < chosen.length;
+    status.textContent = isLost ? words.lost : chosen.length ? "" : words.nothing;
+    if (sent.length) trigger("arrived", { folders: byFolder(sent) });
+  }
+
+  const shown = new AbortController();
+  function listen(name, react) {
+    const listener = (event) => (element.isConnected ? react(event) : shown.abort());
+    document.addEventListener(name, listener, { signal: shown.signal });
+  }
+
+  // In whatever room: a file that is dropped where nothing takes it would replace the page.
+  for (const name of ["dragover", "drop"])
+    listen(name, (event) => {
+      if (hasFiles(event.dataTransfer)) event.preventDefault();
+    });
+  // The whole room takes them, not a small zone alone.
+  listen("dragover", (event) => {
+    if (isHere() && hasFiles(event.dataTransfer)) zone.classList.add("over");
   });
-  element.querySelector(`button[data-for=${input.dataset.name}]`).addEventListener('click', () => input.click());
+  listen("dragleave", (event) => {
+    if (!event.relatedTarget) zone.classList.remove("over");
+  });
+  listen("drop", async (event) => {
+    zone.classList.remove("over");
+    if (!isHere() || !hasFiles(event.dataTransfer)) return;
+    await send(await filesOfDrop(event.dataTransfer, (entry) => !entry.name.startsWith(".")));
+  });
+  listen("paste", (event) => {
+    const files = [...(event.clipboardData?.files ?? [])];
+    if (!isHere() || !files.length) return;
+    event.preventDefault();
+    send({ files: files.map((file) => ({ file, path: file.name })), unread: [] });
+  });
+  connectInputs(element, (files) => send({ files, unread: [] }));
 }

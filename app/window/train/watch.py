@@ -12,7 +12,7 @@ from app.studio import Studio
 from app.train.drawing import film, job_words, no_training, progress_card, queue_list
 from app.train.progress import Progress
 from app.train.trainings import can_resume, notes_on
-from app.window.scripts import script
+from app.window.scripts import mount
 from app.window.server.answers import QUIET, answering
 from app.window.server.news import News, listener
 from styles.errors import BadInput
@@ -61,8 +61,8 @@ def watch_section(
             stop = gr.Button(say("Stop and keep"), size="sm", min_width=110, visible=False)
             resume = gr.Button(say("Resume"), size="sm", min_width=110, visible=False)
             create = gr.Button(say("Paint with it"), variant="primary", size="sm", visible=False)
-        strip = gr.HTML(js_on_load=script("train/asked"))
-    queue = gr.HTML(js_on_load=script("train/asked"))
+        strip = gr.HTML(js_on_load=mount("train/buttons", "asked"))
+    queue = gr.HTML(js_on_load=mount("train/buttons", "asked"))
     jobs = gr.Dropdown([], label=say("All trainings"), visible=False, filterable=False)
     made = gr.Textbox(visible=False)  # the id of the style to paint with
     shown = [watch, card, strip, pause, stop, resume, create, queue, jobs, start, answer]
