@@ -11,6 +11,7 @@ from app.create.mix_orders import MixOrder, SheetOrder, StyleOrder
 from styles.errors import BadInput, BlendError, PromptError
 from styles.generation.recipe import Recipe
 from styles.generation.settings import PassSettings, PictureSettings
+from training.plan import TrainingSettings
 
 
 @dataclass(frozen=True)
@@ -78,16 +79,7 @@ class TrainingOrder:
     base: str = ""  # a base's name, folder or file; empty: the one in use
     preset: str = "balanced"
     trigger: str = ""
-    steps: int | None = None
-    rank: int | None = None
-    seed: int | None = None
-    resolution_px: int | None = None
-    layers: str | None = None  # "cross" or "cross+self"
-    learning_rate: float | None = None
-    batch: int | None = None
-    gradient_accumulation: int | None = None
-    gradient_checkpointing: bool | None = None
-    flip: bool | None = None
+    settings: TrainingSettings = field(default_factory=TrainingSettings)
     author: str = ""
     licence: str = ""
     rights: str = ""  # a statement of the right to the artworks
@@ -100,5 +92,5 @@ class TrainingOrder:
                 "There are no artworks to learn from.", hint="Give some pictures or a folder of them."
             )
         for name in self.numbers:
-            if getattr(self, name, None) is not None:
+            if getattr(self.settings, name, None) is not None:
                 raise BadInput("{name} is given twice.", hint="Give it once.", name=name)

@@ -3,22 +3,120 @@
 from __future__ import annotations
 
 import json
-import math
-from dataclasses import asdict, dataclass, fields
-from typing import Any
+from dataclasses import asdict, fields
+from typing import Annotated, Any
 
 from styles.errors import PlanError
 from styles.families import FAMILIES, STARTER, family_of
 from styles.formats.triggers import with_trigger
 from styles.storage.file_reading import json_of
 from styles.storage.names import clean_text
+from styles.storage.setting import Setting, settings
 
 LONGEST_COMPANION = 1000  # characters, as a caption
+# The parts of the settings under Advanced.
+LENGTH, MEMORY, FINER, PREVIEWS = "Length", "Memory", "Finer points", "Previews"
 
 
-@dataclass(frozen=True)
+Steps = Annotated[
+    int,
+    Setting(
+        "Steps of training", "How often the style is corrected. Too many copy the artworks.",
+        option="Training steps.", unset="the preset's", low=1, high=100_000, group=LENGTH,
+    ),
+]  # fmt: skip
+LearningRate = Annotated[
+    float,
+    Setting(
+        "Learning rate, 0 to 0.1", "How large each correction is. Halve it if the pictures fall apart.",
+        option="Learning rate at its highest.", unset="the preset's", above=0, high=0.1, group=LENGTH,
+    ),
+]  # fmt: skip
+Rank = Annotated[
+    int,
+    Setting(
+        "Rank, 1 to 128", "How much the style can hold. More makes a larger file.", option="Rank of the style.",
+        unset="the preset's", low=1, high=128, group=LENGTH,
+    ),
+]  # fmt: skip
+# "cross": attn2 only; "cross+self": attn1 too.
+Layers = Annotated[
+    str,
+    Setting(
+        "Layers to train",
+        "Cross-attention follows the words; with self-attention it follows the artworks more closely.",
+        option="cross, or cross+self attention.", unset="cross", choices=("cross", "cross+self"), group=LENGTH,
+    ),
+]  # fmt: skip
+Seed = Annotated[
+    int,
+    Setting(
+        "Training seed", "The same seed gives the same style again.", option="Seed of the training.", low=0,
+        high=2**63 - 1, group=LENGTH,
+    ),
+]  # fmt: skip
+Batch = Annotated[
+    int,
+    Setting(
+        "Batch in pictures", "How many are looked at together. More is steadier and takes more memory.",
+        option="Pictures per forward pass.", unset="the preset's", low=1, high=64, group=MEMORY,
+    ),
+]  # fmt: skip
+Accumulation = Annotated[
+    int,
+    Setting(
+        "Gradient accumulation in batches",
+        "Batches to one step: as steady as a large batch, without its memory.", name="accumulate",
+        option="Forward passes per step: less memory.", unset="1", low=1, high=64, group=MEMORY,
+    ),
+]  # fmt: skip
+# 0 is the base's own.
+Resolution = Annotated[
+    int,
+    Setting(
+        "Resolution in pixels", "Side of the square whose area every artwork gets; the base's own is best.",
+        name="resolution", option="Side of the training pictures in pixels.", unset="the base's", low=0, high=2048,
+        group=MEMORY,
+    ),
+]  # fmt: skip
+Checkpointing = Annotated[
+    bool,
+    Setting(
+        "Gradient checkpointing", "Much less memory, a third slower.", name="checkpointing",
+        option="Less memory, but slower.", unset="no", group=MEMORY,
+    ),
+]  # fmt: skip
+Flip = Annotated[
+    bool,
+    Setting(
+        "Show the artworks mirrored, too", "Not with lettering or signatures.",
+        option="Show the artworks mirrored, too; not with lettering.", unset="the preset's", group=FINER,
+    ),
+]  # fmt: skip
+
+
+@settings(PlanError)
+class TrainingSettings:
+    """The numbers of a plan that have an option of their own; None: the preset decides."""
+
+    steps: Steps | None = None
+    rank: Rank | None = None
+    seed: Seed | None = None
+    resolution_px: Resolution | None = None
+    layers: Layers | None = None
+    learning_rate: LearningRate | None = None
+    batch: Batch | None = None
+    gradient_accumulation: Accumulation | None = None
+    gradient_checkpointing: Checkpointing | None = None
+    flip: Flip | None = None
+
+
+@settings(PlanError)
 class TrainingPlan:
-    """One training run, checked on construction (raises PlanError with the value and the allowed range)."""
+    """One training run, checked on construction (raises PlanError with the value and the allowed range).
+
+    What has a label can be set under Advanced, in this order.
+    """
 
     name: str  # of the style, and of its file
     base: str = "starter"  # name on the shelf, folder, file or Hub id
@@ -30,75 +128,141 @@ class TrainingPlan:
     rights: str = ""  # a statement of the right to the artworks
     continue_from: str = ""  # id or name of a finished style whose weights the run starts from
 
-    layers: str = "cross"  # "cross": attn2 only; "cross+self": attn1 too
-    rank: int = 8  # 1..128
-    alpha: float = 8.0  # > 0; the style's strength is alpha / rank
-    learning_rate: float = 1e-3  # 0 < rate <= 0.1, at the top of the schedule
-    weight_decay: float = 0.01  # 0..1, AdamW's
-    steps: int = 200  # optimizer steps, 1..100000
-    batch: int = 8  # pictures per forward pass, 1..64
-    gradient_accumulation: int = 1  # forward passes per optimizer step, 1..64
-    warmup_fraction: float = 0.05  # 0..0.5 of all steps, then a cosine down to `final_rate_fraction`
-    final_rate_fraction: float = 0.0  # 0..1 of learning_rate at the last step
-    opposite_every: int = 0  # steps between two that teach the opposite at weight -1, 0..100000; 0 = none
-    companions: tuple[str, ...] = ()  # at most 64; one at a time beside the trigger of an uncaptioned artwork
-    caption_dropout: float = 0.1  # 0..1, share of pictures shown without their caption
-    min_snr_gamma: float | None = 5.0  # > 0, or None for the plain loss; unused with zero terminal SNR
-    noise_offset: float = 0.05  # 0..0.5; used on noise-predicting bases only
-    grad_clip: float = 1.0  # > 0, largest norm of all gradients together
-    gradient_checkpointing: bool = False  # less memory, about a third slower
-    flip: bool = False  # show mirrored artworks too; wrong for lettering and signatures
-    resolution_px: int = 0  # side of the square whose area every artwork gets, 0 = the base's native size
-    seed: int = 0  # 0..2**63-1
+    # Optimizer steps.
+    steps: Steps = 200
+    # At the top of the schedule.
+    learning_rate: LearningRate = 1e-3
+    rank: Rank = 8
+    alpha: Annotated[
+        float,
+        Setting(
+            "Alpha", "The style's strength is alpha divided by rank; usually both are equal.", above=0, high=1024,
+            group=LENGTH,
+        ),
+    ] = 8.0  # fmt: skip
+    layers: Layers = "cross"
+    seed: Seed = 0
 
-    report_every: int = 5  # steps between two readings of the loss
-    checkpoint_every: int = 100  # steps
-    preview_every: int = 100  # steps; 0 = no previews
-    preview_prompts: tuple[str, ...] = ()  # at most 8; () = no previews
-    preview_seed: int = 1  # 0..2**63-1, first preview's; the next one's is one more
-    preview_steps: int = 12  # denoising steps, 1..100
+    # Pictures per forward pass, and forward passes per optimizer step.
+    batch: Batch = 8
+    gradient_accumulation: Accumulation = 1
+    resolution_px: Resolution = 0
+    gradient_checkpointing: Checkpointing = False
+
+    flip: Flip = False
+    # Steps between two that teach the opposite at weight -1; 0: none.
+    opposite_every: Annotated[
+        int,
+        Setting(
+            "An opposite step every so many steps",
+            "Teaches the slider to take away below 0 what it adds above; 0 for none.", low=0, high=100_000,
+            group=FINER,
+        ),
+    ] = 0  # fmt: skip
+    # At most 64; one at a time beside the trigger of an uncaptioned artwork.
+    companions: Annotated[
+        tuple[str, ...],
+        Setting(
+            "Words beside the trigger, a line for each",
+            "For artworks without a caption: one line, drawn anew each time; “off” for none.", group=FINER,
+        ),
+    ] = ()  # fmt: skip
+    caption_dropout: Annotated[
+        float,
+        Setting(
+            "Caption dropout, 0 to 1", "Share of pictures shown without their caption.", low=0, high=1,
+            group=FINER,
+        ),
+    ] = 0.1  # fmt: skip
+    noise_offset: Annotated[
+        float,
+        Setting(
+            "Noise offset, 0 to 0.5", "Teaches very dark and very light pictures; only bases that predict noise.",
+            low=0, high=0.5, group=FINER,
+        ),
+    ] = 0.05  # fmt: skip
+    # Unused with zero terminal SNR.
+    min_snr_gamma: Annotated[
+        float | None,
+        Setting(
+            "Min-SNR gamma", "Weighs light and heavy noise alike; “off” for the plain loss.", low=0.01, high=1000,
+            group=FINER,
+        ),
+    ] = 5.0  # fmt: skip
+    # Then a cosine down to `final_rate_fraction` of `learning_rate`.
+    warmup_fraction: Annotated[
+        float,
+        Setting(
+            "Warm-up, 0 to 0.5 of all steps", "How long the learning rate rises before it falls.", low=0, high=0.5,
+            group=FINER,
+        ),
+    ] = 0.05  # fmt: skip
+    final_rate_fraction: Annotated[
+        float,
+        Setting(
+            "Last learning rate, 0 to 1 of the highest", "Where the learning rate ends.", low=0, high=1,
+            group=FINER,
+        ),
+    ] = 0.0  # fmt: skip
+    # AdamW's.
+    weight_decay: Annotated[
+        float,
+        Setting("Weight decay, 0 to 1", "Pulls the style back towards nothing.", low=0, high=1, group=FINER),
+    ] = 0.01
+    # Largest norm of all gradients together.
+    grad_clip: Annotated[
+        float,
+        Setting(
+            "Gradient clipping, norm", "The largest correction that is let through.", above=0, high=1000,
+            group=FINER,
+        ),
+    ] = 1.0  # fmt: skip
+
+    preview_prompts: Annotated[
+        tuple[str, ...],
+        Setting(
+            "Preview prompts, one on each line",
+            "At most 8; each costs time at every preview.",
+            group=PREVIEWS,
+        ),
+    ] = ()
+    preview_every: Annotated[
+        int, Setting("Previews every so many steps", "0 for none.", low=0, high=100_000, group=PREVIEWS)
+    ] = 100
+    preview_steps: Annotated[
+        int, Setting("Denoising steps of a preview", "1 to 100.", low=1, high=100, group=PREVIEWS)
+    ] = 12
+    preview_seed: Annotated[
+        int,
+        Setting(
+            "Seed of the first preview", "The next prompt has the next seed.", low=0, high=2**63 - 1,
+            group=PREVIEWS,
+        ),
+    ] = 1  # fmt: skip
+    checkpoint_every: Annotated[
+        int,
+        Setting(
+            "Checkpoints every so many steps", "What a power cut can cost at most.", low=1, high=100_000,
+            group=PREVIEWS,
+        ),
+    ] = 100  # fmt: skip
+    report_every: Annotated[
+        int,
+        Setting(
+            "Loss read every so many steps", "Reading it waits for the device.", low=1, high=1000, group=PREVIEWS
+        ),
+    ] = 5  # fmt: skip
 
     def __post_init__(self) -> None:
-        for field in fields(self):
-            value = getattr(self, field.name)
-            if isinstance(value, float) and not math.isfinite(value):
-                raise PlanError(
-                    "{name} is {value}, which is not a number.",
-                    "Give a finite number.",
-                    name=field.name,
-                    value=value,
-                )
-            kind = {"str": str, "bool": bool}.get(str(field.type))
-            if kind and not isinstance(value, kind):
-                raise PlanError(
-                    "{name} is {value}.",
-                    "Give a text, or true or false.",
-                    name=field.name,
-                    value=_shown(value),
-                )
         if not self.name.strip():
             raise PlanError("The style has no name.", "Give it a name, for example 'inkwash'.")
         _check_family(self.base_family)
-        _one_of("layers", self.layers, ("cross", "cross+self"))
-        for name, low, high in _WHOLE_RANGES:
-            _whole(name, getattr(self, name), low, high)
-        for name, least, most in _REAL_RANGES:
-            _real(name, getattr(self, name), least, most)
-        for name in ("alpha", "learning_rate", "grad_clip"):
-            if getattr(self, name) <= 0:
-                raise PlanError(
-                    "{name} is {value}.", "It must be above 0.", name=name, value=getattr(self, name)
-                )
-        if self.min_snr_gamma is not None:
-            _real("min_snr_gamma", self.min_snr_gamma, 0.01, 1000.0)
         if self.resolution_px and (self.resolution_px < 64 or self.resolution_px > 2048):
             raise PlanError(
                 "resolution_px is {resolution_px}.",
                 "Allowed: 64 to 2048, or 0 for the base's own.",
                 resolution_px=self.resolution_px,
             )
-        if not all(isinstance(text, str) for text in (*self.preview_prompts, *self.companions)):
-            raise PlanError("A preview prompt or a companion is not a text.", "Give it as text.")
         if len(self.companions) > 64:
             raise PlanError("There are {count} companions.", "At most 64.", count=len(self.companions))
         if any(len(text) > LONGEST_COMPANION for text in self.companions):
@@ -150,32 +314,6 @@ class TrainingPlan:
             raise PlanError("The job's plan is damaged.", "Start the training anew.") from error
 
 
-_WHOLE_RANGES = (
-    ("rank", 1, 128),
-    ("steps", 1, 100_000),
-    ("batch", 1, 64),
-    ("gradient_accumulation", 1, 64),
-    ("opposite_every", 0, 100_000),
-    ("resolution_px", 0, 2048),
-    ("seed", 0, 2**63 - 1),
-    ("report_every", 1, 1000),
-    ("checkpoint_every", 1, 100_000),
-    ("preview_every", 0, 100_000),
-    ("preview_seed", 0, 2**63 - 1),
-    ("preview_steps", 1, 100),
-)
-_REAL_RANGES = (
-    ("alpha", 0.0, 1024.0),
-    ("learning_rate", 0.0, 0.1),
-    ("weight_decay", 0.0, 1.0),
-    ("warmup_fraction", 0.0, 0.5),
-    ("final_rate_fraction", 0.0, 1.0),
-    ("caption_dropout", 0.0, 1.0),
-    ("noise_offset", 0.0, 0.5),
-    ("grad_clip", 0.0, 1000.0),
-)
-
-
 def _shown(value: object) -> str:
     return clean_text(repr(value), 80)
 
@@ -199,30 +337,6 @@ def _one_of(name: str, value: str, allowed: tuple[str, ...]) -> None:
             name=name,
             value=_shown(value),
             allowed=", ".join(allowed),
-        )
-
-
-def _whole(name: str, value: object, low: int, high: int) -> None:
-    if isinstance(value, bool) or not isinstance(value, int) or not low <= value <= high:
-        raise PlanError(
-            "{name} is {value}.",
-            "Allowed: whole numbers from {low} to {high}.",
-            name=name,
-            value=_shown(value),
-            low=low,
-            high=high,
-        )
-
-
-def _real(name: str, value: object, low: float, high: float) -> None:
-    if isinstance(value, bool) or not isinstance(value, int | float) or not low <= value <= high:
-        raise PlanError(
-            "{name} is {value}.",
-            "Allowed: {low:g} to {high:g}.",
-            name=name,
-            value=_shown(value),
-            low=low,
-            high=high,
         )
 
 

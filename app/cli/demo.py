@@ -20,6 +20,7 @@ from app.train.progress import Progress
 from styles.errors import AtelierError, Cancelled, TrainingFailed
 from styles.generation.settings import PictureSettings
 from styles.storage.atomic import replacing, write_text
+from training.plan import TrainingSettings
 
 PROMPTS = (
     "a green tree in the snow",
@@ -88,8 +89,8 @@ def _train(
 ) -> dict[str, Any]:
     say(f"Training {hand.name}")
     order = TrainingOrder(
-        name="demo " + hand.name.replace("_", " "), pictures=(hand,), base=plan.base, preset="quick", steps=plan.steps,
-        resolution_px=plan.resolution_px, seed=0,
+        name="demo " + hand.name.replace("_", " "), pictures=(hand,), base=plan.base, preset="quick",
+        settings=TrainingSettings(steps=plan.steps, resolution_px=plan.resolution_px, seed=0),
     )  # fmt: skip
     progress = Progress()
     said = 0.0

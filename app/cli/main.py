@@ -28,6 +28,7 @@ from app.signatures import spread
 from styles.errors import AtelierError, BadInput, Cancelled, Failure
 from styles.storage.atomic import check_folder
 from styles.storage.home import Home, expanded
+from training.plan import TrainingSettings
 
 commands = typer.Typer(
     name="launch.py",
@@ -158,7 +159,6 @@ def setup(
     )
 
 
-@commands.command()
 def train(
     context: typer.Context,
     name: Annotated[str, typer.Argument(help="What the style is called.")],
@@ -168,38 +168,8 @@ def train(
     trigger: Annotated[
         str, typer.Option(help="The word that calls the style.", show_default="made from NAME")
     ] = "",
-    steps: Annotated[int | None, typer.Option(help="Training steps.", show_default="the preset's")] = None,
-    rank: Annotated[int | None, typer.Option(help="Rank of the style.", show_default="the preset's")] = None,
-    seed: Annotated[int | None, typer.Option(help="Seed of the training.")] = None,
-    resolution: Annotated[
-        int | None, typer.Option(help="Side of the training pictures in pixels.", show_default="the base's")
-    ] = None,
-    layers: Annotated[
-        str | None, typer.Option(help="cross, or cross+self attention.", show_default="cross")
-    ] = None,
-    learning_rate: Annotated[
-        float | None, typer.Option(help="Learning rate at its highest.", show_default="the preset's")
-    ] = None,
-    batch: Annotated[
-        int | None, typer.Option(help="Pictures per forward pass.", show_default="the preset's")
-    ] = None,
-    accumulate: Annotated[
-        int | None, typer.Option(help="Forward passes per step: less memory.", show_default="1")
-    ] = None,
-    checkpointing: Annotated[
-        bool | None,
-        typer.Option(
-            "--checkpointing/--no-checkpointing", help="Less memory, but slower.", show_default="no"
-        ),
-    ] = None,
-    flip: Annotated[
-        bool | None,
-        typer.Option(
-            "--flip/--no-flip",
-            help="Show the artworks mirrored, too; not with lettering.",
-            show_default="the preset's",
-        ),
-    ] = None,
+    *,
+    settings: TrainingSettings,
     setting: Annotated[
         list[str] | None,
         typer.Option(
@@ -224,15 +194,16 @@ def train(
     from app.train.form import numbers_from
 
     order = TrainingOrder(
-        name=name, pictures=tuple(pictures), base=base, preset=preset, trigger=trigger, steps=steps, rank=rank,
-        seed=seed, resolution_px=resolution, layers=layers, author=author, licence=licence, continue_from=begun, rights=rights,
-        learning_rate=learning_rate, batch=batch, gradient_accumulation=accumulate, gradient_checkpointing=checkpointing,
-        flip=flip, numbers=numbers_from(setting or ()),
+        name=name, pictures=tuple(pictures), base=base, preset=preset, trigger=trigger, settings=settings,
+        author=author, licence=licence, continue_from=begun, rights=rights, numbers=numbers_from(setting or ()),
     )  # fmt: skip
     console, studio = console_of(context), open_studio(context, home)
     job = studio.start_training(order)
     result = follow_on_console(studio, job, console)
     console.answer(result, f"{result['name']} is ready: {result['style']}")
+
+
+commands.command("train")(spread(train, option))
 
 
 @commands.command()

@@ -116,4 +116,4 @@ def sparing(order: TrainingOrder, settings: Settings) -> TrainingOrder:
     """The order with the memory-saving way of training in the low-memory mode, unless it says otherwise."""
     if not settings.low_memory or "gradient_checkpointing" in numbers_of(order):
         return order
-    return replace(order, gradient_checkpointing=True)
+    return replace(order, settings=replace(order.settings, gradient_checkpointing=True))

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 import time
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 from app.orders import TrainingOrder
@@ -27,11 +27,6 @@ if TYPE_CHECKING:
     from styles.formats.style import Style
 
 LOOK_EVERY_SECONDS = 0.2
-# What an order may say of the plan; the preset says the rest.
-PLANNED = (
-    "steps", "rank", "seed", "resolution_px", "layers", "learning_rate", "batch", "gradient_accumulation",
-    "gradient_checkpointing", "flip",
-)  # fmt: skip
 STATE_WORDS: dict[State, str] = {
     "waiting": "waiting",
     "running": "training",
@@ -273,8 +268,8 @@ def _written(job: Job) -> tuple[str, int, int]:
 
 def numbers_of(order: TrainingOrder) -> dict[str, Any]:
     """What an order says of the plan's numbers."""
-    named = {name: getattr(order, name) for name in PLANNED}
-    return {name: value for name, value in named.items() if value is not None} | dict(order.numbers)
+    given = {name: value for name, value in asdict(order.settings).items() if value is not None}
+    return given | dict(order.numbers)
 
 
 def can_resume(state: State, progress: Progress) -> bool:

@@ -25,6 +25,7 @@ from styles.generation.settings import PictureSettings
 from styles.storage.home import Home
 from tests.app.browsing import PATIENCE_MS, open_browser
 from tests.app.conftest import window_over
+from training.plan import TrainingSettings
 
 PICTURES = Path(__file__).parents[2] / ".github" / "pictures"
 SIZES_PX = {"desk": (1280, 800), "tablet": (820, 1180)}
@@ -95,7 +96,9 @@ def shown_home(given: Path | None, steps: int) -> Iterator[Path]:
         home = Path(folder) / "Atelier"
         studio = Studio(Home(home))
         artworks = tuple(sorted(bundled_hands()[0].glob("*.png")))
-        order = TrainingOrder("My first style", artworks, preset="quick", steps=steps)
+        order = TrainingOrder(
+            "My first style", artworks, preset="quick", settings=TrainingSettings(steps=steps)
+        )
         for _ in studio.follow(studio.start_training(order)):
             pass
         for seed, (prompt, weights) in enumerate(PAINTED, start=1):

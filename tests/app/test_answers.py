@@ -22,6 +22,7 @@ from styles.generation.recipe import Recipe
 from styles.mixing.blend import Blend, BlendPart
 from styles.storage.home import Home
 from training.events import Finished
+from training.plan import TrainingSettings
 
 
 @pytest.fixture
@@ -70,7 +71,7 @@ def test_what_start_answered_goes_once_it_is_true_no_more(studio: Studio, tmp_pa
     Image.new("RGB", (80, 80), "teal").save(tmp_path / "one.png")
     first, second = (
         studio.trainings.prepare(
-            TrainingOrder(name=name, pictures=(tmp_path / "one.png",), steps=1),
+            TrainingOrder(name=name, pictures=(tmp_path / "one.png",), settings=TrainingSettings(steps=1)),
             lambda: ("nowhere", "starter"),
         )
         for name in ("Rings", "Dots")

@@ -11,8 +11,9 @@ import pytest
 from app import i18n
 from app.i18n import nameless, places, say, say_count, say_error, speak, system_language, translated
 from styles.errors import BadInput
+from styles.storage.setting import settings_of
 from tests.app.texts import lacking
-from training.plan import _REAL_RANGES, _WHOLE_RANGES
+from training.plan import TrainingPlan
 
 # Places that Spanish has no use for, such as “is” or “are”.
 ONLY_ENGLISH = {"{} of the {} styles of “{}” {} not in the library: {}{}.": {"3"}}
@@ -32,8 +33,8 @@ def test_every_text_has_its_spanish() -> None:
 
 
 def test_every_number_of_a_plan_that_may_be_refused_has_its_spanish() -> None:
-    numbers = [*(name for name, *_ in (*_WHOLE_RANGES, *_REAL_RANGES)), "min_snr_gamma", "layers", "preset"]
-    missing = [name for name in numbers if f"{name} is {{}}." not in i18n.catalogue("es")]
+    numbers = [name for name, one in settings_of(TrainingPlan).items() if one.setting.label]
+    missing = [name for name in [*numbers, "preset"] if f"{name} is {{}}." not in i18n.catalogue("es")]
     assert not missing
 
 

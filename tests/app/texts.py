@@ -27,6 +27,8 @@ UNSAID = {
     "Train the style of one job folder.",
     "Describe pictures.",
     "Measure one training step.",
+    "cross",
+    "1",
     "Expected pictures (N, H, W, 3) uint8, got {} {}.",
     "Pictures of {}x{} px are too small to measure.",
 }
@@ -107,7 +109,10 @@ def declared_texts(*packages: str) -> list[Text]:
         for node in ast.walk(module):
             if isinstance(node, ast.Call) and isinstance(node.func, ast.Name) and node.func.id == "Setting":
                 named = {keyword.arg: keyword.value for keyword in node.keywords}
-                given = [*node.args, *(named[one] for one in ("label", "help", "unset") if one in named)]
+                given = [
+                    *node.args,
+                    *(named[one] for one in ("label", "help", "unset", "group") if one in named),
+                ]
                 found += [Text(words, f"{name}:{node.lineno}") for one in given for words in texts_of(one)]
     return found
 

@@ -16,6 +16,7 @@ from app.window.server.named_paths import base_named, file_named, folder_named
 from styles.generation.settings import PassSettings, PictureSettings
 from styles.library.export import ExportOrder
 from styles.library.verify import verify
+from training.plan import TrainingSettings
 
 
 def add_endpoints(studio: Studio) -> None:
@@ -45,22 +46,15 @@ def add_endpoints(studio: Studio) -> None:
         return painted(studio, order)
 
     @told
+    @spread
     def train(
         name: str,
         pictures: list[str],
         preset: str = "balanced",
         base: str = "",
         trigger: str = "",
-        steps: int | None = None,
-        rank: int | None = None,
-        seed: int | None = None,
-        resolution: int | None = None,
-        layers: str | None = None,
-        learning_rate: float | None = None,
-        batch: int | None = None,
-        accumulate: int | None = None,
-        checkpointing: bool | None = None,
-        flip: bool | None = None,
+        *,
+        settings: TrainingSettings,
         author: str = "",
         licence: str = "",
         continue_from: str = "",
@@ -69,9 +63,7 @@ def add_endpoints(studio: Studio) -> None:
         """Start a training from pictures or folders on this machine; the job, which runs on by itself."""
         order = TrainingOrder(
             name=name, pictures=tuple(map(file_named, pictures)), preset=preset, base=base_named(studio, base),
-            trigger=trigger,
-            steps=steps, rank=rank, seed=seed, resolution_px=resolution, layers=layers, learning_rate=learning_rate,
-            batch=batch, gradient_accumulation=accumulate, gradient_checkpointing=checkpointing, flip=flip,
+            trigger=trigger, settings=settings,
             author=author, licence=licence, continue_from=continue_from, rights=rights,
         )  # fmt: skip
         return studio.trainings.card(studio.start_training(order)).facts()

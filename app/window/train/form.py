@@ -8,9 +8,9 @@ from typing import Any
 
 import gradio as gr
 
-from app.i18n import say, say_error
+from app.i18n import say, say_error, unsaid
 from app.studio import Studio
-from app.train.form import FRESH, GROUPS, NUMBERS, Number, form_of, order_of, shown_of, trigger_of
+from app.train.form import FRESH, GROUPS, NUMBERS, form_of, kind_of, order_of, shown_of, trigger_of
 from app.train.preset_cards import costs_said, preset_choices
 from app.window.server.answers import QUIET, answering
 from app.window.server.named_paths import base_named
@@ -18,6 +18,7 @@ from app.window.server.news import News, listener
 from app.window.train.artworks import Artworks
 from styles.errors import AtelierError, BadInput
 from styles.families import family_of
+from styles.storage.setting import Declared
 from training.plan import TrainingPlan
 
 TYPING_SECONDS = 1.0  # after the last change of the form, what it would take is asked for
@@ -26,6 +27,7 @@ KEEPING_SECONDS = 0.2  # after the last change of the form, it is kept
 TOGETHER = "(...values) => [values]"
 TELL_FORM = "() => { document.dispatchEvent(new CustomEvent('atelier:news', {detail: ['form']})); }"
 RESTORED = "() => { document.querySelector('.gradio-container').dataset.train = ''; }"
+WAYS = {"cross": unsaid("Cross-attention"), "cross+self": unsaid("Cross- and self-attention")}
 # A change of these is a change of what the artworks' cards show.
 SHOWN_ON_CARDS = ("name", "trigger", "base", "resolution_px")
 
@@ -63,9 +65,9 @@ def form_section(
             say("What stands in grey is the preset's. Leave a field empty to keep it."), elem_classes="quiet"
         )
         with gr.Tabs(elem_classes="parts"):
-            for title, numbers in GROUPS:
+            for title, names in GROUPS.items():
                 with gr.Tab(say(title)):
-                    _numbers(fields, numbers)
+                    _numbers(fields, names)
             with gr.Tab(say("Base and card")):
                 _rest(fields)
         again = gr.Button(say("Measure again"), size="sm", elem_classes="fit", visible=False)
@@ -74,7 +76,7 @@ def form_section(
         fresh = gr.Button(say("Start over"), size="lg", elem_classes="fit")
     answer = gr.HTML(elem_classes="answer")
     form = list(fields.values())
-    grey = [number.name for number in NUMBERS.values() if number.kind not in ("yes or no", "layers")]
+    grey = [name for name, one in NUMBERS.items() if kind_of(one) not in ("yes or no", "choice")]
 
     def read(values: Any) -> dict[str, Any]:
         return form_of(dict(zip(fields, values if isinstance(values, list) else [], strict=False)))
@@ -173,23 +175,23 @@ def form_section(
     return started, start, answer
 
 
-def _numbers(fields: dict[str, Any], numbers: tuple[Number, ...]) -> None:
+def _numbers(fields: dict[str, Any], names: tuple[str, ...]) -> None:
     """A field for each number, two in a row."""
-    for place in range(0, len(numbers), 2):
+    for place in range(0, len(names), 2):
         with gr.Row(equal_height=False):
-            for number in numbers[place : place + 2]:
-                fields[number.name] = _field(number)
+            for name in names[place : place + 2]:
+                fields[name] = _field(NUMBERS[name])
 
 
-def _field(number: Number) -> Any:
-    about: dict[str, Any] = {"label": say(number.label), "info": say(number.help), "min_width": 200}
-    if number.kind == "yes or no":
+def _field(number: Declared) -> Any:
+    setting, kind = number.setting, kind_of(number)
+    about: dict[str, Any] = {"label": say(setting.label), "info": say(setting.help), "min_width": 200}
+    if kind == "yes or no":
         answers = [(say("the preset's"), ""), (say("yes"), "yes"), (say("no"), "no")]
         return gr.Radio(answers, value="", **about)
-    if number.kind == "layers":
-        ways = [(say("Cross-attention"), "cross"), (say("Cross- and self-attention"), "cross+self")]
-        return gr.Radio(ways, value="cross", **about)
-    lines = {"lines": 2, "max_lines": 8} if number.kind == "prompts" else {"max_lines": 1}
+    if kind == "choice":
+        return gr.Radio([(say(WAYS[way]), way) for way in setting.choices], value=number.default, **about)
+    lines = {"lines": 2, "max_lines": 8} if kind == "lines" else {"max_lines": 1}
     # A text field also for numbers: gradio's own shows a 0 for nothing, and JavaScript rounds seeds above 2**53.
     return gr.Textbox(placeholder=say("the preset's"), **about, **lines)
 

@@ -17,11 +17,13 @@ from styles.generation.settings import PictureSettings
 from styles.storage.home import Home
 from tests.app.conftest import Atelier
 from training.job import Job
-from training.plan import TrainingPlan, plan_for
+from training.plan import TrainingPlan, TrainingSettings, plan_for
 
 
 def order(artworks: Path, base: Path, steps: int) -> TrainingOrder:
-    return TrainingOrder("Long", (artworks,), base=str(base), steps=steps, resolution_px=64)
+    return TrainingOrder(
+        "Long", (artworks,), base=str(base), settings=TrainingSettings(steps=steps, resolution_px=64)
+    )
 
 
 @pytest.mark.slow

@@ -22,6 +22,7 @@ from styles.storage.home import Home
 from tests.app.create.test_painter import ended
 from training.events import Finished, Paused, TrainingEvent
 from training.job import Job
+from training.plan import TrainingSettings
 
 DONE = Notice("painted")
 
@@ -36,7 +37,7 @@ def studio(tmp_path: Path) -> Studio:
 def job(studio: Studio, tmp_path: Path) -> Job:
     """A short training that nobody works on yet."""
     Image.new("RGB", (80, 80), "teal").save(tmp_path / "one.png")
-    order = TrainingOrder(name="Rings", pictures=(tmp_path / "one.png",), steps=1)
+    order = TrainingOrder(name="Rings", pictures=(tmp_path / "one.png",), settings=TrainingSettings(steps=1))
     return studio.trainings.prepare(order, lambda: ("nowhere", "starter"))
 
 

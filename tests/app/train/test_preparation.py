@@ -13,7 +13,7 @@ from app.train.measuring import Measuring
 from app.train.preparation import USUAL_GRID
 from styles.errors import PlanError
 from styles.storage.home import Home
-from training.plan import plan_for
+from training.plan import TrainingSettings, plan_for
 
 
 def order(artworks: Path, base: Path, **wishes: object) -> TrainingOrder:
@@ -39,7 +39,10 @@ def test_a_trial_tells_of_all_presets_and_is_made_once(
 
     # Another start knows it; and as many steps more or less need no second trial.
     later = Studio(Home(tmp_path / "home"))
-    assert later.preparation.costs(order(artworks, tiny_base, steps=7))[0].state == "measured"
+    assert (
+        later.preparation.costs(order(artworks, tiny_base, settings=TrainingSettings(steps=7)))[0].state
+        == "measured"
+    )
     studio.close()
     later.close()
 

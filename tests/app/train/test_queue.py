@@ -17,6 +17,7 @@ from styles.errors import JobError
 from styles.storage.home import Home
 from training.events import Failed, Finished, Paused
 from training.job import Job
+from training.plan import TrainingSettings
 
 
 class Table:
@@ -35,7 +36,7 @@ class Table:
         return TrainingQueue(self.home, self.trainings, lambda job: self.started.append(job.name))
 
     def job(self, name: str) -> Job:
-        order = TrainingOrder(name=name, pictures=(self.picture,), steps=1)
+        order = TrainingOrder(name=name, pictures=(self.picture,), settings=TrainingSettings(steps=1))
         return self.trainings.prepare(order, lambda: ("nowhere", "starter"))
 
     def names(self) -> list[str]:

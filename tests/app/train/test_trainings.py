@@ -15,6 +15,7 @@ from styles.errors import JobError, PictureError
 from styles.storage.home import Home
 from training.events import Finished, PhaseStarted, Warned
 from training.job import Job
+from training.plan import TrainingSettings
 
 
 @pytest.fixture
@@ -51,10 +52,10 @@ def test_a_broken_picture_is_left_out_of_a_folder_and_refused_by_name(
 
 def test_an_order_decides_what_it_names_and_the_preset_the_rest(trainings: Trainings, pictures: Path) -> None:
     preset = ordered(trainings, pictures).plan
-    plan = ordered(
-        trainings, pictures, batch=2, gradient_accumulation=3, gradient_checkpointing=True, flip=False,
-        learning_rate=1e-4,
-    ).plan  # fmt: skip
+    settings = TrainingSettings(
+        batch=2, gradient_accumulation=3, gradient_checkpointing=True, flip=False, learning_rate=1e-4
+    )
+    plan = ordered(trainings, pictures, settings=settings).plan
     assert (plan.batch, plan.gradient_accumulation, plan.learning_rate) == (2, 3, 1e-4)
     assert plan.gradient_checkpointing and preset.flip and not plan.flip
     assert (plan.steps, plan.rank) == (preset.steps, preset.rank)

@@ -36,7 +36,7 @@ from styles.storage.home import Home
 from training.artworks.picture_checks import Remark
 from training.events import Finished, PreviewReady, RolledBack, StepDone
 from training.job import Job
-from training.plan import TrainingPlan, plan_for
+from training.plan import TrainingPlan, TrainingSettings, plan_for
 from training.trial import Trial
 
 EVIL = '<img src=x onerror="alert(1)">'
@@ -109,7 +109,7 @@ def test_the_low_memory_mode_recomputes_unless_the_order_says_otherwise() -> Non
     thrifty = Settings(low_memory=True)
     assert numbers_of(sparing(asked(), thrifty))["gradient_checkpointing"] is True
     assert "gradient_checkpointing" not in numbers_of(sparing(asked(), Settings()))
-    decided = replace(asked(), gradient_checkpointing=False)
+    decided = replace(asked(), settings=TrainingSettings(gradient_checkpointing=False))
     assert numbers_of(sparing(decided, thrifty))["gradient_checkpointing"] is False
 
 
