@@ -3,65 +3,78 @@
 from __future__ import annotations
 
 import json
-from dataclasses import asdict, dataclass, fields
+from dataclasses import asdict, fields
 from pathlib import Path
+from typing import Annotated
 
 from app.i18n import LANGUAGES
 from styles.errors import SettingsError
 from styles.storage.atomic import set_aside, write_private
 from styles.storage.file_reading import read_json, why
 from styles.storage.home import Home
-from styles.storage.names import clean_text
+from styles.storage.setting import Setting, settings
 
-DEVICES = ("auto", "cpu", "cuda", "mps")
-PRECISIONS = ("auto", "fp32", "fp16", "bf16")
 LANGUAGE_CHOICES = ("auto", *LANGUAGES)
-SWITCHES = ("safety_checker", "idle_work", "low_memory", "shared", "tour_seen")
+EXPERT = "For those who know"
 
 
-@dataclass(frozen=True)
+@settings(SettingsError, "The setting {name} is {value}.")
 class Settings:
-    """Choices that outlive the window; checked on construction, raises SettingsError."""
+    """Choices that outlive the window; checked on construction, raises SettingsError.
 
-    safety_checker: bool = True  # use a base's own safety checker when it brings one
-    device: str = "auto"  # where pictures are made and styles trained
-    precision: str = "auto"  # of the base that paints
-    low_memory: bool = False  # one picture at a time, decoded in tiles; trainings keep less and recompute
-    shared: bool = False  # other devices may use the window, from the next start on
-    password: str = ""  # of other devices, as `app.password` keeps it
-    tour_seen: bool = False  # the tour of the first start was gone through or put away
-    language: str = "auto"  # of all texts, from the next start on; auto is the system's
-    idle_work: bool = True  # hash styles and paint pictures for their cards while nobody works
+    What has a label is asked for on the page of the machine, in this order.
+    """
+
+    # One picture at a time, decoded in tiles; trainings keep less and recompute.
+    low_memory: Annotated[
+        bool,
+        Setting(
+            "Low-memory mode",
+            "Slower, for a small graphics card: pictures are painted one at a time and in tiles, and trainings compute twice what they would else keep.",
+        ),
+    ] = False
+    # Hash styles and paint pictures for their cards.
+    idle_work: Annotated[
+        bool,
+        Setting(
+            "Work while nobody does",
+            "Styles are looked through, and pictures for their cards painted, when nothing else runs.",
+        ),
+    ] = True
+    safety_checker: Annotated[
+        bool,
+        Setting(
+            "Use the base's safety checker if it has one", "It blacks out pictures that it takes for nudity."
+        ),
+    ] = True
+    # Where pictures are made and styles trained.
+    device: Annotated[
+        str,
+        Setting("Device", "auto: the fastest one", choices=("auto", "cpu", "cuda", "mps"), group=EXPERT),
+    ] = "auto"
+    # Of the base that paints.
+    precision: Annotated[
+        str,
+        Setting(
+            "Precision of painting",
+            "auto: the fastest one that the device has; fp32 where pictures come out black",
+            choices=("auto", "fp32", "fp16", "bf16"),
+            group=EXPERT,
+        ),
+    ] = "auto"
+    # Of all texts, from the next start on; auto is the system's.
+    language: Annotated[str, Setting(choices=LANGUAGE_CHOICES)] = "auto"
+    # Other devices may use the window, from the next start on, with a password as `app.password` keeps it.
+    shared: bool = False
+    password: Annotated[str, Setting(refused="The setting password is no text.")] = ""
+    # The tour of the first start was gone through or put away.
+    tour_seen: bool = False
 
     def __post_init__(self) -> None:
-        for name in SWITCHES:
-            switch = getattr(self, name)
-            if not isinstance(switch, bool):
-                raise SettingsError(
-                    "The setting {name} is {value}.",
-                    hint="It must be true or false.",
-                    name=name,
-                    value=clean_text(repr(switch), 80),
-                )
-        if not isinstance(self.password, str):
-            raise SettingsError("The setting password is no text.", hint="Choose a password anew.")
         if self.shared and not self.password:
             raise SettingsError(
                 "Other devices are let in with a password only.", hint="Choose a password first."
             )
-        for name, value, known in (
-            ("device", self.device, DEVICES),
-            ("precision", self.precision, PRECISIONS),
-            ("language", self.language, LANGUAGE_CHOICES),
-        ):
-            if value not in known:
-                raise SettingsError(
-                    "The setting {name} is {value}.",
-                    hint="Choose one of {allowed}.",
-                    name=name,
-                    value=clean_text(repr(value), 80),
-                    allowed=", ".join(known),
-                )
 
     @staticmethod
     def path(home: Home) -> Path:

@@ -74,9 +74,9 @@ class Studio:
         )  # fmt: skip
         return [*self.home.problems(), *(one for one in odd if one is not None)]
 
-    def change_settings(self, **choices: Any) -> Settings:
-        """Replace some settings and save them; raises SettingsError."""
-        self.settings = replace(self.settings, **choices)
+    def change_settings(self, settings: Settings) -> Settings:
+        """Take other settings and save them; raises SettingsError."""
+        self.settings = settings
         self.settings.save(self.home)
         self._settings_problem = None
         return self.settings

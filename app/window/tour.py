@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import gradio as gr
@@ -63,7 +63,7 @@ def connect_tour(tour: Tour, studio: Studio, page: gr.Blocks, rooms: gr.Tabs, ne
 
     @answered
     def put_away() -> Any:
-        studio.change_settings(tour_seen=True)
+        studio.change_settings(replace(studio.settings, tour_seen=True))
         return gr.update(visible=False)
 
     pieces = [seen, tour.title, tour.shown, tour.lay_out, tour.to_create]

@@ -12,6 +12,7 @@ import json
 import sys
 from collections.abc import Iterator
 from contextlib import redirect_stderr
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -55,7 +56,7 @@ def drawn(home: Home) -> dict[str, Any]:
                 refused.append(f"{handler.fn.__qualname__}: {error.message}")
     problems = problems_drawn(studio)
     try:
-        studio.change_settings(tour_seen=True)
+        studio.change_settings(replace(studio.settings, tour_seen=True))
         not_kept = ""
     except AtelierError as error:
         not_kept = str(error)

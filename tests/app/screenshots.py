@@ -12,6 +12,7 @@ import json
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -107,7 +108,7 @@ def shown_home(given: Path | None, steps: int) -> Iterator[Path]:
             ):
                 pass
         lay_out_bundled(studio)
-        studio.change_settings(tour_seen=True)
+        studio.change_settings(replace(studio.settings, tour_seen=True))
         studio.close()
         yield home
 

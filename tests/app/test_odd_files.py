@@ -7,6 +7,7 @@ import os
 import subprocess
 import sys
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -92,7 +93,7 @@ def test_a_picture_with_odd_hashes_is_listed_with_its_recipe(odd: Home) -> None:
 def test_what_is_named_is_set_aside_when_it_is_written_anew(odd: Home) -> None:
     studio = Studio(odd)
     _, base, _ = studio.problems()
-    studio.change_settings(tour_seen=True)
+    studio.change_settings(replace(studio.settings, tour_seen=True))
     studio.queue.hold()
     assert [problem.message for problem in studio.problems()] == [base.message]
     assert Studio(odd).settings.tour_seen and studio.queue.held

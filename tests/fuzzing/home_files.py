@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import shutil
+from dataclasses import replace
 from pathlib import Path
 from random import Random
 
@@ -55,7 +56,7 @@ def prepare(folder: Path) -> Path:
     (home.styles / "ink.safetensors").write_bytes(data)
     studio = Studio(home)
     style = studio.library.find("ink")
-    studio.change_settings(tour_seen=True)
+    studio.change_settings(replace(studio.settings, tour_seen=True))
     studio.queue.hold()
     studio.library.mark("ink", favourite=True, note="a note", tags=("ink",))
     studio.blends.save("half", Blend((BlendPart(style.id, 0.5),)))
@@ -134,7 +135,7 @@ def _ask(studio: Studio, home: Home) -> None:
     studio.base_session._places()
     studio.recent_pictures(9)
     disk_use(home)
-    asked(lambda: studio.change_settings(language="en"))
+    asked(lambda: studio.change_settings(replace(studio.settings, language="en")))
     assert Settings.load(home).language == "en" or not os.access(home.root, os.W_OK)
 
 

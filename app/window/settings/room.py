@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from html import escape
 from typing import Any
 
@@ -14,14 +15,16 @@ from app.i18n import say
 from app.key import open_port
 from app.machine import look_at
 from app.report import libraries, newest_log, report
-from app.settings import DEVICES, PRECISIONS
+from app.settings import EXPERT, Settings
 from app.studio import Studio
 from app.window.server.answers import QUIET, answering
 from app.window.server.middleware import own_addresses
 from app.window.settings.bases import bases_section
 from app.window.tour import RELOAD
+from styles.storage.setting import Declared, settings_of
 from styles.storage.version import version
 
+MACHINE = {name: one for name, one in settings_of(Settings).items() if one.setting.label}
 ASKED: dict[str, Any] = {"show_progress": "minimal", "api_visibility": "private"}
 
 
@@ -44,7 +47,6 @@ def settings_room(studio: Studio, page: gr.Blocks, tab: gr.Tab) -> gr.State:
 def machine_section(studio: Studio, tab: gr.Tab) -> None:
     """What there is, in plain words, and what of it to use."""
     answered = answering(studio, "looking at the machine")
-    settings = studio.settings
     with gr.Row(equal_height=False):
         with gr.Column(min_width=340, elem_classes="card"):
             gr.Markdown("### " + say("What there is"))
@@ -54,49 +56,33 @@ def machine_section(studio: Studio, tab: gr.Tab) -> None:
                 numbers = gr.HTML()
         with gr.Column(min_width=340, elem_classes="card"):
             gr.Markdown("### " + say("How to use it"))
-            low = gr.Checkbox(
-                settings.low_memory, label=say("Low-memory mode"),
-                info=say("Slower, for a small graphics card: pictures are painted one at a time and in tiles, and "
-                         "trainings compute twice what they would else keep."),
-            )  # fmt: skip
-            idle = gr.Checkbox(
-                settings.idle_work, label=say("Work while nobody does"),
-                info=say("Styles are looked through, and pictures for their cards painted, when nothing else runs."),
-            )  # fmt: skip
-            safety = gr.Checkbox(
-                settings.safety_checker, label=say("Use the base's safety checker if it has one"),
-                info=say("It blacks out pictures that it takes for nudity."),
-            )  # fmt: skip
-            with gr.Accordion(say("For those who know"), open=False):
-                device = gr.Radio(
-                    list(DEVICES),
-                    value=settings.device,
-                    label=say("Device"),
-                    info=say("auto: the fastest one"),
-                )
-                precision = gr.Radio(
-                    list(PRECISIONS), value=settings.precision, label=say("Precision of painting"),
-                    info=say("auto: the fastest one that the device has; fp32 where pictures come out black"),
-                )  # fmt: skip
+            first = {name: one for name, one in MACHINE.items() if not one.setting.group}
+            fields = {name: _field(one, studio.settings) for name, one in first.items()}
+            with gr.Accordion(say(EXPERT), open=False):
+                rest = {name: one for name, one in MACHINE.items() if one.setting.group}
+                fields |= {name: _field(one, studio.settings) for name, one in rest.items()}
             outcome = gr.Markdown("", elem_classes="said")
 
     @answered
     def look() -> list[Any]:
         machine, now = look_at(studio), studio.settings
         lines = "\n".join(f"- {as_markdown(line)}" for line in machine.words())
-        kept_now = [now.low_memory, now.idle_work, now.safety_checker, now.device, now.precision]
-        return [lines, facts_table(machine.rows()), *kept_now]
+        return [lines, facts_table(machine.rows()), *(getattr(now, name) for name in fields)]
 
     @answered
-    def change(low_memory: bool, idle_work: bool, checker: bool, wanted: str, exactness: str) -> str:
-        studio.change_settings(
-            low_memory=low_memory, idle_work=idle_work, safety_checker=checker, device=wanted, precision=exactness
-        )  # fmt: skip
+    def change(*values: Any) -> str:
+        studio.change_settings(replace(studio.settings, **dict(zip(fields, values, strict=True))))
         return say("Kept. It holds from the next picture and the next training on.")
 
-    switches = [low, idle, safety, device, precision]
+    switches = list(fields.values())
     gr.on([tab.select, again.click], look, None, [words, numbers, *switches], **ASKED)
     gr.on([switch.input for switch in switches], change, switches, outcome, **QUIET)
+
+
+def _field(one: Declared, now: Settings) -> Any:
+    """The field of a setting of the machine."""
+    about = {"value": getattr(now, one.field), "label": say(one.setting.label), "info": say(one.setting.help)}
+    return gr.Radio(list(one.setting.choices), **about) if one.setting.choices else gr.Checkbox(**about)
 
 
 def files_section(studio: Studio, tab: gr.Tab) -> None:
@@ -203,13 +189,13 @@ def access_section(studio: Studio, page: gr.Blocks) -> None:
 
     @answered
     def speak_from_now(language: str) -> str:
-        studio.change_settings(language=language)
+        studio.change_settings(replace(studio.settings, language=language))
         return say("Kept. It is spoken from the next start of Atelier on.")
 
     @answered
     def change(allowed: bool, typed: str) -> list[Any]:
         stored = passwords.hashed(typed) if typed else studio.settings.password
-        studio.change_settings(shared=allowed, password=stored)
+        studio.change_settings(replace(studio.settings, shared=allowed, password=stored))
         return [door_words(studio), ""]
 
     language.input(speak_from_now, language, spoken, **QUIET)
@@ -297,4 +283,4 @@ def about_section(studio: Studio, tab: gr.Tab) -> None:
 
 def bring_back_tour(studio: Studio) -> None:
     """Show the tour on the next look at the page."""
-    studio.change_settings(tour_seen=False)
+    studio.change_settings(replace(studio.settings, tour_seen=False))

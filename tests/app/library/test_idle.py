@@ -73,9 +73,9 @@ def test_it_waits_for_its_hour(studio: Studio, idle: Idle, artworks: Path) -> No
     job = Job.create(studio.home.jobs, plan_for("quick", "starter", 3, name="Rings"), [artworks])
     with job.held():
         assert idle.once(quiet_seconds=0.0) == "busy", "a training has the machine for itself"
-    studio.change_settings(idle_work=False)
+    studio.change_settings(replace(studio.settings, idle_work=False))
     assert idle.once(quiet_seconds=0.0) == "off"
-    studio.change_settings(idle_work=True)
+    studio.change_settings(replace(studio.settings, idle_work=True))
     assert unpictured(studio) == ["Blue"]
 
 
