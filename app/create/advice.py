@@ -57,7 +57,7 @@ class Advice:
         self, mix: MixForm, base: str = "", cancelled: Callable[[], bool] = lambda: False
     ) -> dict[str, Any]:
         """The same once the strength of each style has been measured on the base, which takes a while the first time."""
-        order = followed(self.studio.library, mix).mix.order
+        order = followed(self.studio.library, mix).order
         self.studio.strengths(order, base, cancelled=cancelled)
         return self.tell(mix, base)
 

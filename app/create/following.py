@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 
 from app.create.mix_form import MixForm, MixRow
+from app.create.mix_orders import MixOrder
 from app.i18n import say
 from styles.formats.style import StyleCard
 from styles.library.library import Library
@@ -21,6 +22,12 @@ class FollowedMix:
     now: Mapping[str, StyleCard]
     missing: tuple[MixRow, ...]
     replaced: tuple[str, ...]  # names of styles of which another version is here
+
+    @property
+    def order(self) -> MixOrder:
+        """The same as an order, with what there is to say of it; raises BlendError."""
+        names = tuple((card.id, card.name) for card in self.now.values())
+        return MixOrder(start=self.mix.blend, names=names, notes=self.notes)
 
     @property
     def notes(self) -> tuple[str, ...]:

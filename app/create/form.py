@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, get_args
 
 from app.create.base_session import prompt_with_triggers
-from app.create.following import followed, replaced_words
+from app.create.following import FollowedMix, followed, replaced_words
 from app.create.mix_form import MOST_ROWS, MixForm, MixRow
 from app.create.mix_orders import SheetOrder
 from app.create.style_choices import paintable
@@ -122,11 +122,13 @@ class CreateForm:
             **{name: entry(one, getattr(self.passes, name)) for name, one in PASSES.items()},
         }  # fmt: skip
 
-    def order(self, studio: Studio, sheet: SheetOrder | None = None) -> PictureOrder:
+    def order(self, studio: Studio) -> PictureOrder:
         """What to paint with the styles that are here; raises BadInput for a number that is none."""
+        return self._order(studio, followed(studio.library, self.mix))
+
+    def _order(self, studio: Studio, here: FollowedMix, sheet: SheetOrder | None = None) -> PictureOrder:
         native = native_side(studio, self.settings.base)
         width, height = self.paper.size_px(0 if self.image and self.paper.shape == "square" else native)
-        here = followed(studio.library, self.mix)
         settings = replace(
             self.settings,
             seed=whole(say("Seed"), self.paper.seed),
@@ -135,11 +137,11 @@ class CreateForm:
             height_px=height,
         )
         return PictureOrder(
-            self.whole_prompt(studio, sheet),
+            self.whole_prompt(here, sheet),
             settings,
             self.passes.acting(bool(self.image)),
             Path(self.image) if self.image else None,
-            mix=replace(here.mix.order, notes=here.notes),
+            mix=here.order,
             sheet=sheet,
             add_triggers=False,
         )
@@ -153,11 +155,11 @@ class CreateForm:
             "strength strip": (here.now[style].id if style in here.now else "",),
             "blend map": tuple(row.style for row in here.mix.rows if not row.part.muted),
         }.get(kind, ())
-        return self.order(studio, SheetOrder(kind, styles))
+        return self._order(studio, here, SheetOrder(kind, styles))
 
-    def whole_prompt(self, studio: Studio, sheet: SheetOrder | None = None) -> str:
-        """The prompt behind the trigger words that the chips show."""
-        shown, here = set(sheet.styles if sheet else ()), followed(studio.library, self.mix)
+    def whole_prompt(self, here: FollowedMix, sheet: SheetOrder | None = None) -> str:
+        """The prompt behind the trigger words that the chips of its mix show."""
+        shown = set(sheet.styles if sheet else ())
         cards = {card.id: card for card in here.now.values()}
         acting = []
         for row in here.mix.rows:
@@ -250,7 +252,8 @@ def _behind_chips(studio: Studio, form: CreateForm) -> CreateForm:
     rows = tuple(sorted(form.mix.rows, key=lambda row: order.get(row.style, len(words))))
     head = "".join(f"{places[row.style]}, " for row in rows if row.style in order)
     short = replace(form, prompt=form.prompt.removeprefix(head), mix=replace(form.mix, rows=rows))
-    return short if short.whole_prompt(studio) == form.prompt else form
+    whole = short.whole_prompt(followed(studio.library, short.mix))
+    return short if whole == form.prompt else form
 
 
 def recalled_words(done: Recalled) -> str:

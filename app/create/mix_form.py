@@ -6,7 +6,6 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
-from app.create.mix_orders import MixOrder
 from styles.errors import BlendError
 from styles.formats.style import TEXT_LIMITS
 from styles.mixing.blend import MODES, Blend, BlendPart
@@ -87,11 +86,6 @@ class MixForm:
     def name_of(self, style: str) -> str:
         """What a style of the mix was called last, empty where nobody knows."""
         return next((row.name for row in self.rows if row.style == style), "")
-
-    @property
-    def order(self) -> MixOrder:
-        """The same as a wish; raises BlendError."""
-        return MixOrder(start=self.blend)
 
     def highest(self, style: str) -> float:
         """The highest weight of a style at any step, 0 where it is not heard."""

@@ -52,7 +52,10 @@ class MixOrder:
     mode: str | None = None  # one of styles.mixing.blend.MODES; None: that of `start`
     in_strength: bool = False
     balance: bool = False
-    notes: tuple[str, ...] = ()  # what there is to say of it
+    # (id, name) of parts of `start` that were just looked up in the library.
+    names: tuple[tuple[str, str], ...] = ()
+    # What there is to say of it.
+    notes: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
         if self.mode is not None:

@@ -45,7 +45,8 @@ class Mix:
 def mix_of(order: MixOrder, library: Library, sheet: SheetOrder | None = None) -> Mix:
     """Look up the names of a mix, and of the styles that a sheet varies; raises UnknownStyleError, BlendError."""
     blend = order.start
-    names = {part.style: card_of(library, part.style).name for part in blend.parts}
+    known = dict(order.names)
+    names = {part.style: known.get(part.style) or card_of(library, part.style).name for part in blend.parts}
     given: set[str] = set()
     for style in order.styles:
         card = library.card(style.name)

@@ -11,7 +11,7 @@ from app.create.advice import Advice
 from app.create.form import CreateForm, Paper, recalled, recalled_words
 from app.create.history import History
 from app.create.mix_form import MOST_ROWS, MixForm, MixRow
-from app.create.mix_orders import SheetOrder
+from app.create.mixing import mix_of as resolved
 from app.studio import Studio
 from styles.errors import BadInput
 from styles.generation.png_recipe import read_recipe
@@ -82,13 +82,23 @@ def test_chips_say_which_trigger_words_go_into_the_prompt(studio: Studio) -> Non
     assert order.prompt == "ink, a boat" and order.add_triggers is False and order.settings.seed == 7
     silent = MixForm((replace(mix.rows[0], word=False), *mix.rows[1:]))
     assert replace(form, mix=silent).order(studio).prompt == "a boat"
-    strip = SheetOrder("strength strip", (mix.rows[1].style,))
-    assert form.order(studio, strip).prompt == "ink, oil, a boat"
+    strip = form.sheet(studio, "strength strip", mix.rows[1].style)
+    assert strip.prompt == "ink, oil, a boat" and strip.sheet is not None
     typed = form.to_json() | {"guidance": "a lot", "second_denoise": 2}
     with pytest.raises(BadInput, match="Guidance"):
         CreateForm.from_json(typed, as_far_as_possible=False)
     kept = CreateForm.from_json(typed | {"steps": "many"})
     assert (kept.settings.guidance, kept.settings.steps, kept.passes.second_denoise) == (None, None, None)
+
+
+def test_a_style_is_looked_up_once_on_its_way_into_a_picture(
+    studio: Studio, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    mix, asked, card = mix_of(studio, Ink=0.7, Oil=0.4), list[str](), studio.library.card
+    monkeypatch.setattr(studio.library, "card", lambda name: (asked.append(name), card(name))[1])
+    order = CreateForm("a boat", mix=mix).order(studio)
+    assert dict(resolved(order.whole_mix, studio.library).names) == dict(order.mix.names)
+    assert sorted(asked) == sorted(row.style for row in mix.rows)
 
 
 def test_a_recipe_comes_back_into_the_form_and_out_again(studio: Studio) -> None:
