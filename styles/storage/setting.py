@@ -180,6 +180,8 @@ def _refusal(
     return error(
         setting.refused or refused,
         setting.allowed(declared.kind, problem["type"] == "multiple_of"),
-        **vars(setting) | {"name": name, "choices": ", ".join(setting.choices)},
+        name=name,
         value=f"{value:g}" if isinstance(value, float) else clean_text(str(value), 80),
+        choices=", ".join(setting.choices),
+        **{bound: getattr(setting, bound) for bound in ("low", "above", "high", "multiple_of", "usual")},
     )
