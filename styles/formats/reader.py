@@ -54,19 +54,19 @@ def read_card_and_alphas(path: Path) -> tuple[StyleCard, list[TensorEntry]]:
     return _header_card(source, judged, ""), alphas
 
 
-def judged_at(path: Path) -> Judged:
-    """Judge the headers of a style's file or PEFT folder; raises StyleFileError."""
-    return Source.of(path).judged()
-
-
 def read_style(path: Path) -> Style:
     """Read a style; raises StyleFileError with the reason for a file that is none."""
+    return read_judged(path)[0]
+
+
+def read_judged(path: Path) -> tuple[Style, Judged]:
+    """Read a style, with what its headers show; raises StyleFileError."""
     source = Source.of(path)
     judged = source.judged()
     with source.alphas() as file:
         strength = _strength(source.header, judged, file)
     with _within_memory(source):
-        return _style(source, judged, strength, source.tensors())
+        return _style(source, judged, strength, source.tensors()), judged
 
 
 def style_of_bytes(data: bytes, path: Path) -> Style:

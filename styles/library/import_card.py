@@ -8,9 +8,9 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from styles.errors import AtelierError, StyleFileError
-from styles.formats.reader import judged_at
+from styles.formats.layer_inspection import Judged
+from styles.formats.reader import read_judged
 from styles.formats.style import StyleCard
-from styles.formats.style_file import Judged, read_style
 from styles.library.folder import SUFFIX, free_path, name_of
 from styles.library.header_cache import likeness_of
 from styles.library.importer import ImportSource, sources
@@ -62,8 +62,8 @@ def _looked_at(
     source: ImportSource, library: Library, used_names: set[str], seen: dict[str, str]
 ) -> ImportCard:
     path = source.path
-    judged = judged_at(path)
-    card = with_side_text(read_style(path).card, path)
+    style, judged = read_judged(path)
+    card = with_side_text(style.card, path)
     name = suggested_name(name_of(path))
     twin = library.twin(card.id, likeness_of(path))
     twin_name = seen.get(card.id) or (twin.name if twin else "")
