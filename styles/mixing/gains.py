@@ -19,7 +19,7 @@ Weights = Tensor | Sequence[float] | Sequence[Sequence[float]]
 
 
 class Ranks(Protocol):
-    """What the gains need of a layer's stack."""
+    """What the gains need of a layer's patch."""
 
     group: str
     owners: list[str]  # the style of each rank, "" for a free one
@@ -33,7 +33,7 @@ class Ranks(Protocol):
 class Gains:
     """The (pictures, styles) weights of a mix, written out for the ranks of all layers in one piece of memory.
 
-    Every stack holds a view into that memory, so moving a slider is one write (on an accelerator: one small copy),
+    Every patch holds a view into that memory, so moving a slider is one write (on an accelerator: one small copy),
     and the addresses and shapes stay while styles, ranks and the number of pictures do.
     """
 
@@ -46,7 +46,7 @@ class Gains:
         self.moves = 0  # counts what changed, so that whatever was computed from it knows that it is old
         # Per device the gains (pictures, ranks of all layers), and which column of the table each is.
         self._rooms: dict[torch.device, tuple[Tensor, Tensor]] = {}
-        self._stacks: list[Ranks] = []
+        self._patches: list[Ranks] = []
 
     @property
     def table(self) -> Tensor:
@@ -82,7 +82,7 @@ class Gains:
         self.values, self.factors = values, factors
         self.uniform = bool((self.table == self.table[:1]).all())
         if wider:
-            self.lay_out(self._stacks)
+            self.lay_out(self._patches)
         else:
             self._write()
 
@@ -128,25 +128,25 @@ class Gains:
             group: {style for style, on in zip(self.styles, row, strict=True) if on}
             for group, row in zip(GROUPS, heard, strict=True)
         }
-        for stack in self._stacks:
-            stack.silent = audible[stack.group].isdisjoint(stack.owners)
+        for patch in self._patches:
+            patch.silent = audible[patch.group].isdisjoint(patch.owners)
         self.moves += 1
 
     @torch.inference_mode(False)
     @torch.no_grad()
-    def lay_out(self, stacks: Sequence[Ranks]) -> None:
-        """Give every stack its view; the memory stays where it is if its shape does."""
-        self._stacks = list(stacks)
+    def lay_out(self, patches: Sequence[Ranks]) -> None:
+        """Give every patch its view; the memory stays where it is if its shape does."""
+        self._patches = list(patches)
         free = len(GROUPS) * len(self.styles)
         place = {style: column for column, style in enumerate(self.styles)}
-        devices = {stack.device for stack in stacks}
+        devices = {patch.device for patch in patches}
         self._rooms = {device: room for device, room in self._rooms.items() if device in devices}
         for device in devices:
-            here = [stack for stack in stacks if stack.device == device]
+            here = [patch for patch in patches if patch.device == device]
             columns = [
-                GROUPS.index(stack.group) * len(self.styles) + place[owner] if owner else free
-                for stack in here
-                for owner in stack.owners
+                GROUPS.index(patch.group) * len(self.styles) + place[owner] if owner else free
+                for patch in here
+                for owner in patch.owners
             ]
             shape = (len(self.values), len(columns))
             rows = self._rooms[device][0] if device in self._rooms else torch.empty(0)
@@ -154,9 +154,9 @@ class Gains:
                 rows = torch.zeros(shape, device=device)
             self._rooms[device] = rows, torch.tensor(columns, dtype=torch.long)
             start = 0
-            for stack in here:
-                stack.weights = rows[:, start : start + len(stack.owners)]
-                start += len(stack.owners)
+            for patch in here:
+                patch.weights = rows[:, start : start + len(patch.owners)]
+                start += len(patch.owners)
         self._write()
 
     @property
@@ -168,12 +168,12 @@ class Gains:
             self.factors,
             self.uniform,
             dict(self._rooms),
-            list(self._stacks),
+            list(self._patches),
         )
 
     def hold(self, held: tuple[Any, ...]) -> None:
-        """Go back to what was held; the stacks have to be as they were then."""
-        self.styles, self.values, self.factors, self.uniform, self._rooms, self._stacks = held
+        """Go back to what was held; the patches have to be as they were then."""
+        self.styles, self.values, self.factors, self.uniform, self._rooms, self._patches = held
         self._write()
 
     @torch.inference_mode(False)

@@ -30,7 +30,7 @@ class ModelPatcher:
         self.base = base
         self.styles: tuple[Style, ...] = ()
         self.gains = Gains(())
-        self.stacks: dict[str, LayerPatch] = {}  # by `spot_of`: one for each module of the base
+        self.patches: dict[str, LayerPatch] = {}  # by `spot_of`: one for each module of the base
         self._words = Words()
         self._inner = inner_blocks(base.unet)
 
@@ -49,12 +49,12 @@ class ModelPatcher:
     @property
     def active(self) -> bool:
         """Whether the styles act at all; off is the bare base, without losing the weights."""
-        return all(stack.active for stack in self.stacks.values())
+        return all(patch.active for patch in self.patches.values())
 
     @active.setter
     def active(self, value: bool) -> None:
-        for stack in self.stacks.values():
-            stack.active = value
+        for patch in self.patches.values():
+            patch.active = value
 
     @torch.inference_mode(False)
     @torch.no_grad()
@@ -71,19 +71,19 @@ class ModelPatcher:
             states.is_inference() or states.requires_grad or torch.is_autocast_enabled(states.device.type)
         ):
             states = None
-        for stack in self.stacks.values():
-            if states is not None and stack.reads(states):
-                stack.keep(states)
+        for patch in self.patches.values():
+            if states is not None and patch.reads(states):
+                patch.keep(states)
             else:
-                stack.forget()
+                patch.forget()
         if states is not None:
             self._words.states, self._words.version = states, states._version
 
     def _forget(self) -> None:
         """Keep nothing of any prompt."""
         self._words.states = None
-        for stack in self.stacks.values():
-            stack.forget()
+        for patch in self.patches.values():
+            patch.forget()
 
     def add(self, style: Style) -> None:
         """Put one more style on, as the last of `styles` and with weight 0; the others' ranks stay as they are.
@@ -119,30 +119,30 @@ class ModelPatcher:
         here = {key_of(style) for style in self.styles}
         new = [style for key, style in by_key.items() if key not in here]
         with _room_for(styles):
-            for stack in self.stacks.values():
-                stack.go_on()
+            for patch in self.patches.values():
+                patch.go_on()
             self._put(new)
             for spot in {spot_of(layer) for style in (*gone, *new) for layer in style.layers}:
-                if self.stacks[spot].taken:
-                    self.stacks[spot].tidy()
+                if self.patches[spot].taken:
+                    self.patches[spot].tidy()
                 else:
-                    self.stacks.pop(spot).go_off()
+                    self.patches.pop(spot).go_off()
             self.styles = tuple(styles)
             self.active = True
             self.gains.begin(list(by_key))
-            self.gains.lay_out(list(self.stacks.values()))
+            self.gains.lay_out(list(self.patches.values()))
 
     def rest(self) -> None:
         """Leave the base as it was, but keep the styles' ranks for `change_to`."""
         self._forget()
-        for stack in self.stacks.values():
-            stack.mixed_weight = None
-            stack.go_off()
+        for patch in self.patches.values():
+            patch.mixed_weight = None
+            patch.go_off()
 
     @property
     def untouched(self) -> bool:
         """Whether the base is, under the resting ranks, as it was when they were put on."""
-        return all(stack.untouched for stack in self.stacks.values())
+        return all(patch.untouched for patch in self.patches.values())
 
     @torch.inference_mode(False)  # memory made inside inference mode could not be written outside it
     @torch.no_grad()
@@ -150,50 +150,50 @@ class ModelPatcher:
         """Stack the styles' ranks, or leave everything as it was, but for what was kept of the prompt."""
         pairs = {key_of(style): fitting(self.base, style) for style in styles}
         active, on, gains = self.active, self.styles, self.gains.held
-        before = {name: (stack, stack.held) for name, stack in self.stacks.items()}
+        before = {name: (patch, patch.held) for name, patch in self.patches.items()}
         ranks: dict[str, int] = {}
         try:
             for layer, module in (pair for fitted in pairs.values() for pair in fitted):
                 spot = spot_of(layer)
-                if spot not in self.stacks:
-                    self.stacks[spot] = self._stack(layer, module, active)
+                if spot not in self.patches:
+                    self.patches[spot] = self._patch(layer, module, active)
                 ranks[spot] = ranks.get(spot, 0) + layer.rank
             for name, more in ranks.items():
-                self.stacks[name].reserve(self.stacks[name].taken + more)
+                self.patches[name].reserve(self.patches[name].taken + more)
             # Stacked by id, so that the order of the sliders can't change a single bit of the picture.
             for style in sorted(styles, key=lambda style: style.id):
                 for layer in style.layers:
-                    self.stacks[spot_of(layer)].put(key_of(style), layer)
+                    self.patches[spot_of(layer)].put(key_of(style), layer)
             for key in pairs:
                 self.gains.add(key)
             self.styles = (*on, *styles)
             self._settle(ranks)
         except BaseException:
-            for stack, held in before.values():
-                stack.hold(held, pairs)
-            self.stacks = {name: stack for name, (stack, _) in before.items()}
+            for patch, held in before.values():
+                patch.hold(held, pairs)
+            self.patches = {name: patch for name, (patch, _) in before.items()}
             self.styles = on
             self.gains.hold(gains)
             self._forget()
             raise
         for name in ranks:
-            self.stacks[name].go_on()
+            self.patches[name].go_on()
 
-    def _stack(self, layer: StyleLayer, module: nn.Module, active: bool) -> LayerPatch:
+    def _patch(self, layer: StyleLayer, module: nn.Module, active: bool) -> LayerPatch:
         group = "words" if layer.network != "unet" else "outer"
         if group == "outer" and layer.path.startswith(self._inner):
             group = "inner"
         reads = layer.network == "unet" and layer.path.endswith(("attn2.to_k", "attn2.to_v"))
-        stack = LayerPatch(module, group, self.gains, self._words if reads else None)
-        stack.active = active
-        return stack
+        patch = LayerPatch(module, group, self.gains, self._words if reads else None)
+        patch.active = active
+        return patch
 
     @torch.inference_mode(False)
     @torch.no_grad()
     def _remove(self, styles: Sequence[Style]) -> None:
         for style in styles:
             for layer in style.layers:
-                self.stacks[spot_of(layer)].remove(key_of(style))
+                self.patches[spot_of(layer)].remove(key_of(style))
             self.gains.remove(key_of(style))
         gone = {key_of(style) for style in styles}
         self.styles = tuple(style for style in self.styles if key_of(style) not in gone)
@@ -201,19 +201,19 @@ class ModelPatcher:
 
     def _settle(self, changed: Iterable[str]) -> None:
         """Bring the gains, and what is kept of the prompt, up to the ranks."""
-        self.gains.lay_out(list(self.stacks.values()))
+        self.gains.lay_out(list(self.patches.values()))
         states = self._words.states
         if states is not None and not self._words.are(states):
             self._forget()
         elif states is not None:
             for name in changed:
-                if name in self.stacks and self.stacks[name].reads(states):
-                    self.stacks[name].keep(states)
+                if name in self.patches and self.patches[name].reads(states):
+                    self.patches[name].keep(states)
 
     def close(self) -> None:
         """Give every layer its own forward back."""
-        for stack in self.stacks.values():
-            stack.go_off()
+        for patch in self.patches.values():
+            patch.go_off()
 
 
 @contextmanager

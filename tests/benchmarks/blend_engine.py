@@ -148,14 +148,14 @@ def sliders(subject: Subject, styles: Sequence[Style], arguments: argparse.Names
     times = max(30, arguments.pairs)
     drawn = torch.rand(4 * times, 1, 8, generator=torch.Generator().manual_seed(0)).mul(3).sub(1).tolist()
     with blended(PlainBase(subject.shared()), styles) as mix:
-        reading = [stack for stack in mix.stacks.values() if stack.words is not None]
+        reading = [patch for patch in mix.patches.values() if patch.words is not None]
 
         def move() -> None:
             mix.set_gains(drawn.pop())
 
         def mix_words() -> None:
-            for stack in reading:
-                stack(subject.states)
+            for patch in reading:
+                patch(subject.states)
 
         move()
         told = alone(lambda: mix.prompt(subject.states), times, subject.device)

@@ -48,14 +48,14 @@ def test_a_style_that_is_added_leaves_the_others_as_they_are() -> None:
     with blended(PlainBase(unet), styles) as mix:
         mix.set_gains([0.5, -1.0])
         before = unet(x, words)
-        stack = mix.stacks["unet.mid_block.attn2.to_q"]
-        memory = stack.down.data_ptr(), stack.up.data_ptr(), stack.weights.data_ptr()
-        theirs = stack.down[:6].clone()
+        patch = mix.patches["unet.mid_block.attn2.to_q"]
+        memory = patch.down.data_ptr(), patch.up.data_ptr(), patch.weights.data_ptr()
+        theirs = patch.down[:6].clone()
         mix.add(more)
         assert torch.equal(unet(x, words), before)  # not a bit changes before it has a weight
         assert mix.styles == (*styles, more)
-        assert (stack.down.data_ptr(), stack.up.data_ptr(), stack.weights.data_ptr()) == memory
-        assert torch.equal(stack.down[:6], theirs)
+        assert (patch.down.data_ptr(), patch.up.data_ptr(), patch.weights.data_ptr()) == memory
+        assert torch.equal(patch.down[:6], theirs)
         mix.set_gains([0.5, -1.0, 2.0])
         close(unet(x, words), by_weights(SmallUnet(), mix.styles, both(0.5, -1.0, 2.0), x, words))
         mix.remove("b")
@@ -73,12 +73,12 @@ def test_budgets_grow_by_doubling_and_freed_ranks_are_used_again() -> None:
         sizes = []
         for number in range(9):
             mix.add(small_style(f"s{number}", number, rank=4))
-            sizes.append(len(mix.stacks["unet.mid_block.attn2.to_q"].down))
+            sizes.append(len(mix.patches["unet.mid_block.attn2.to_q"].down))
         assert sizes == [8, 8, 16, 16, 32, 32, 32, 32, 64]
         for number in (1, 4, 6):
             mix.remove(f"s{number}")
         mix.add(small_style("wide", 20, rank=11))  # into places that don't lie side by side
-        assert len(mix.stacks["unet.mid_block.attn2.to_q"].down) == 64
+        assert len(mix.patches["unet.mid_block.attn2.to_q"].down) == 64
         gains = [number / 4 for number in range(7)]
         mix.set_gains(gains)
         close(unet(x, words), by_weights(SmallUnet(), mix.styles, both(*gains), x, words))
@@ -90,13 +90,13 @@ def test_a_style_over_other_layers_brings_them_along_and_is_refused_as_a_whole()
     with blended(PlainBase(unet), [small_style("a", 1, marks=("attn2.to_q",))]) as mix:
         mix.set_gains([1.0])
         mix.prompt(words)
-        before, layers = unet(x, words), set(mix.stacks)
+        before, layers = unet(x, words), set(mix.patches)
         good = small_style("b", 2, marks=("attn1", "conv"))
         wrong = replace(good.layers[-1], path="down_blocks.7.conv")
         for bad in (replace(good, layers=(*good.layers, wrong)), small_style("a", 1)):
             with pytest.raises((WrongFamilyError, BlendError)):
                 mix.add(bad)
-            assert torch.equal(unet(x, words), before) and set(mix.stacks) == layers
+            assert torch.equal(unet(x, words), before) and set(mix.patches) == layers
         with pytest.raises(BlendError, match="nobody"):
             mix.remove("nobody")
         mix.add(good)
@@ -114,22 +114,22 @@ def test_an_addition_for_which_memory_ends_changes_nothing(
     x, words = small_inputs()
     real, left = getattr(LayerPatch, where), [7]
 
-    def fails_later(stack: LayerPatch, *arguments: Any) -> None:
+    def fails_later(patch: LayerPatch, *arguments: Any) -> None:
         left[0] -= 1
         if left[0] < 0:
             raise torch.OutOfMemoryError
-        real(stack, *arguments)
+        real(patch, *arguments)
 
     with blended(PlainBase(unet), [style]) as mix:
         mix.set_gains([1.0])
         mix.prompt(words)
-        before, ranks = unet(x, words), {name: stack.down.data_ptr() for name, stack in mix.stacks.items()}
+        before, ranks = unet(x, words), {name: patch.down.data_ptr() for name, patch in mix.patches.items()}
         with monkeypatch.context() as patched, pytest.raises(OutOfMemory, match="“b”"):
             patched.setattr(LayerPatch, where, fails_later)
             mix.add(more)
-        assert mix.styles == (style,) and not any("attn1" in name for name in mix.stacks)
-        assert {name: stack.down.data_ptr() for name, stack in mix.stacks.items()} == ranks
-        assert all("b" not in stack.owners for stack in mix.stacks.values())
+        assert mix.styles == (style,) and not any("attn1" in name for name in mix.patches)
+        assert {name: patch.down.data_ptr() for name, patch in mix.patches.items()} == ranks
+        assert all("b" not in patch.owners for patch in mix.patches.values())
         close(unet(x, words), before, 1e-14)
         mix.set_gains([0.5])
         close(unet(x, words), by_weights(SmallUnet(), [style], both(0.5), x, words))
@@ -174,19 +174,19 @@ def test_many_styles_are_the_same_as_ranks_and_as_a_weight_of_their_own() -> Non
     plain = unet(x, words)
     with blended(PlainBase(unet), styles) as mix:
         mix.set_gains(gains)
-        stack = mix.stacks["unet.mid_block.attn2.to_q"]
+        patch = mix.patches["unet.mid_block.attn2.to_q"]
         expected = by_weights(SmallUnet(), styles, both(*gains), x, words)
         close(unet(x, words), expected)
-        assert stack.mixed_weight is not None and not stack.mixed_weight.requires_grad
+        assert patch.mixed_weight is not None and not patch.mixed_weight.requires_grad
         assert all(torch.equal(value, before[name]) for name, value in unet.state_dict().items())
         mix.set_gains([gains, gains])  # a row for each picture: the ranks serve all of them together
-        stack.mixed_weight.fill_(torch.nan)
+        patch.mixed_weight.fill_(torch.nan)
         close(unet(x, words), expected)
         mix.set_gains(gains)
         close(unet(x, words), expected)
-        stack.module.weight.mul_(2.0)  # whatever happens to the base is heard
+        patch.module.weight.mul_(2.0)  # whatever happens to the base is heard
         doubled = unet(x, words)
-        stack.module.weight.mul_(0.5)
+        patch.module.weight.mul_(0.5)
         assert (doubled - expected).abs().max() > 1e-3
         close(unet(x, words), expected)
         mix.active = False
@@ -338,11 +338,11 @@ def test_a_captured_graph_would_find_everything_where_it_was() -> None:
         mix.prompt(words)
 
         def places() -> list[int]:
-            tensors = ((s.down, s.up, s.weights, s.base_words, s.rank_words) for s in mix.stacks.values())
+            tensors = ((s.down, s.up, s.weights, s.base_words, s.rank_words) for s in mix.patches.values())
             return [tensor.data_ptr() for five in tensors for tensor in five if tensor is not None]
 
         before = places()
-        assert len(before) == 3 * len(mix.stacks) + 2 * 10  # ten layers read the words
+        assert len(before) == 3 * len(mix.patches) + 2 * 10  # ten layers read the words
         mix.set_gains([0.5, 1.0], composition=[2.0, 0.0])
         unet(x, words)
         mix.prompt(small_inputs(seed=3)[1])
@@ -401,7 +401,7 @@ def test_works_the_same_over_a_4_bit_base() -> None:
         close(unet(x, words), expected, 1e-6)  # the ranks are in fp32 over a weight that is none
         mix.prompt(words)
         close(unet(x, words), expected, 1e-6)
-        assert mix.stacks["unet.mid_block.attn2.to_k"].base_words is not None
+        assert mix.patches["unet.mid_block.attn2.to_k"].base_words is not None
     assert torch.equal(unet(x, words), plain)
     assert all(torch.equal(value, before[name]) for name, value in unet.state_dict().items())
 

@@ -52,8 +52,8 @@ def test_a_kept_prompt_paints_the_same_on_a_real_unet(tiny_sd1: Path) -> None:
         fresh = noise_pred(unet, latents, words)
         mix.prompt(words)
         close(noise_pred(unet, latents, words), fresh, 2e-5)
-        stack = mix.stacks["unet.mid_block.attentions.0.transformer_blocks.0.attn2.to_k"]
-        assert stack.mixed_at == mix.gains.moves  # it was really used
+        patch = mix.patches["unet.mid_block.attentions.0.transformer_blocks.0.attn2.to_k"]
+        assert patch.mixed_at == mix.gains.moves  # it was really used
 
 
 class Walk:

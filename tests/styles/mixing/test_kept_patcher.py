@@ -98,7 +98,7 @@ def test_what_stays_is_neither_read_nor_stacked_again(monkeypatch: pytest.Monkey
     put: list[str] = []
     real = LayerPatch.put
     monkeypatch.setattr(
-        LayerPatch, "put", lambda stack, key, layer: (put.append(key), real(stack, key, layer))
+        LayerPatch, "put", lambda patch, key, layer: (put.append(key), real(patch, key, layer))
     )
 
     def brought(*styles: Style) -> set[str]:
@@ -156,7 +156,7 @@ def test_refused_styles_and_an_end_of_memory_leave_nothing_on(monkeypatch: pytes
     wrong = replace(b, layers=(*b.layers, replace(b.layers[0], path="down_blocks.7.conv")))
     real = LayerPatch.tidy
 
-    def full(stack: LayerPatch) -> None:
+    def full(patch: LayerPatch) -> None:
         raise RuntimeError("[enforce fail at alloc_cpu.cpp] DefaultCPUAllocator: can't allocate memory")
 
     for styles, error in (((a, wrong), WrongFamilyError), ((a, a), BlendError), ((a, b), OutOfMemory)):
@@ -194,8 +194,8 @@ def test_nothing_of_a_prompt_is_kept_between_pictures() -> None:
         mix.set_gains([1.0])
         mix.prompt(words)
         base.unet(x, words)
-    for stack in mix.stacks.values():
-        kept = stack.base_words, stack.rank_words, stack.mixed_words, stack.mixed_weight
+    for patch in mix.patches.values():
+        kept = patch.base_words, patch.rank_words, patch.mixed_words, patch.mixed_weight
         assert kept == (None,) * 4
     words.mul_(2.0)
     with carried.blended(base, [style]) as mix:

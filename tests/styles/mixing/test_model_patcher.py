@@ -160,13 +160,13 @@ def test_moving_a_slider_writes_into_the_same_memory(base: PlainBase, styles: li
     with blended(base, styles) as mix:
         mix.set_gains([1.0, 0.0, 0.0])
         first = noise_pred(base.unet, *inputs())
-        stack = next(iter(mix.stacks.values()))
-        memory = stack.weights.data_ptr()
+        patch = next(iter(mix.patches.values()))
+        memory = patch.weights.data_ptr()
         mix.set_gains([0.0, 1.0, 0.0])
         assert not torch.equal(noise_pred(base.unet, *inputs()), first)
         mix.set_gains([1.0, 0.0, 0.0])
         assert torch.equal(noise_pred(base.unet, *inputs()), first)
-        assert stack.weights.data_ptr() == memory
+        assert patch.weights.data_ptr() == memory
 
 
 def test_gains_set_in_inference_mode_can_be_set_outside_it(base: PlainBase, styles: list[Style]) -> None:
@@ -309,7 +309,7 @@ def test_text_encoder_layers_find_their_place_in_either_layout(tiny_sd1: Path) -
 def test_no_style_at_all_is_the_base(base: PlainBase) -> None:
     with blended(base, []) as mix:
         mix.set_gains([])
-        assert mix.active and not mix.stacks
+        assert mix.active and not mix.patches
 
 
 def test_refuses_a_style_of_another_family(base: PlainBase, tiny_base: Path) -> None:
