@@ -98,6 +98,7 @@ def test_captions_say_what_is_shown_and_stay_short() -> None:
     assert 0.05 < bare / len(NUMBERS) < 0.12
 
 
+@pytest.mark.slow
 def test_the_book_is_written_once_and_read_back(tmp_path: Path) -> None:
     draw_all(tmp_path, count=260, textures=4, workers=1)
     pictures, records = np.load(tmp_path / "drawings.npy"), read_drawn(tmp_path)

@@ -78,6 +78,7 @@ def painted(
     return list(studio._beside_training("starter", paint, cancelled, pause=True))
 
 
+@pytest.mark.slow
 def test_the_training_goes_on_after_a_painting_that_was_stopped(studio: Studio, job: Job) -> None:
     with trainer(job, Paused(1)), pytest.raises(Cancelled):
         painted(studio, error=Cancelled("Stopped."))

@@ -241,6 +241,7 @@ def test_a_negative_weight_votes_for_the_sign_that_it_pulls_to(styles: list[Styl
         close(deltas([mine], 1.0)[name], delta)
 
 
+@pytest.mark.slow
 def test_dare_has_its_own_chance(styles: list[Style]) -> None:
     blend = blend_of(styles, 0.7, 0.4, 1.0)
     plan = BakePlan("Dare", "dare", 8, density=0.4, seed=3)
