@@ -128,7 +128,9 @@ def settings(error: type[AtelierError], refused: str = "{name} is {value}.") -> 
                 checked(self, *values, **named)
             except pydantic.ValidationError as problem:
                 first = problem.errors(include_url=False)[0]
-                name = str(first["loc"][0])
+                place, names = first["loc"][0], list(kind.__pydantic_fields__)
+                # A value that was not given by its name is told by its place.
+                name = names[place] if isinstance(place, int) and place < len(names) else str(place)
                 if name not in kind.__pydantic_fields__ or first["type"] == "missing":
                     raise TypeError(f"{kind.__name__}: {first['msg']}: {name}") from None
                 raise _refusal(kind, name, first, error, refused) from None
