@@ -38,23 +38,26 @@ def tiny_base_folder(
     path: Path | str,
     family: str = "starter",
     *,
+    words: int | None = None,
+    channels: tuple[int, int] = (32, 64),
+    layers: int = 1,
     seed: int = 0,
     prediction_type: str | None = None,
     zero_terminal_snr: bool | None = None,
     dtype: torch.dtype = torch.float32,
     safety_checker: bool = False,
 ) -> Path:
-    """Write a tiny random base of a family and return its folder.
+    """Write a tiny random base of a family, or of its own by the width of its `words`, and return its folder.
 
-    Two UNet levels of (32, 64) channels with cross-attention at both, a factor-4 VAE, 64 px native. The starter
-    is v-prediction with zero terminal SNR as the real one; the others are epsilon unless told otherwise.
+    Two UNet levels of (32, 64) channels with `layers` blocks of cross-attention each, a factor-4 VAE, 64 px native. The
+    starter is v-prediction with zero terminal SNR as the real one; the others are epsilon unless told otherwise.
     """
     from diffusers import AutoencoderKL, DDIMScheduler, UNet2DConditionModel
     from transformers import CLIPTextConfig, CLIPTextModel
 
     folder = Path(path)
     folder.mkdir(parents=True, exist_ok=True)
-    width = CROSS_WIDTH[family]
+    width = words or CROSS_WIDTH[family]
     prediction_type = prediction_type or ("v_prediction" if family == "starter" else "epsilon")
     if zero_terminal_snr is None:
         zero_terminal_snr = family == "starter"
@@ -64,8 +67,8 @@ def tiny_base_folder(
         torch.manual_seed(seed)
         unet = UNet2DConditionModel(
             sample_size=LATENT_SIZE,
-            block_out_channels=(32, 64),
-            layers_per_block=1,
+            block_out_channels=channels,
+            layers_per_block=layers,
             down_block_types=("CrossAttnDownBlock2D", "CrossAttnDownBlock2D"),
             up_block_types=("CrossAttnUpBlock2D", "CrossAttnUpBlock2D"),
             norm_num_groups=16,

@@ -50,9 +50,12 @@ def in_fp32(vae: Any) -> Iterator[Any]:
     weight = next(vae.parameters())
     device, dtype = weight.device, weight.dtype
     try:
-        yield vae.to(torch.float32)
+        yield vae.float()
     finally:
-        vae.to(device=device, dtype=dtype)
+        # In its own precision first, so that no more goes to the device than lay there.
+        if dtype != torch.float32:
+            vae.to(dtype)
+        vae.to(device)
 
 
 def use_tiles(vae: Any) -> None:

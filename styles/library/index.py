@@ -18,7 +18,7 @@ from styles.families import family_of
 from styles.formats.bake_record import BakeRecord
 from styles.formats.style import StyleCard
 
-VERSION = 2
+VERSION = 3
 PATIENCE_SECONDS = 5.0  # for another process to finish writing a few hundred rows
 COLUMNS = (
     "place, size, mtime_ns, reader, id, section, sample, claimed, card, words, problem, pictured, gone, sum"
