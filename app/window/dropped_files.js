@@ -32,14 +32,14 @@ async function childrenOf(folder) {
 // The same for all that was dropped. The entries are gone once the event is over, so they are taken at once.
 export async function filesOfDrop(dataTransfer, isWanted) {
   const entries = [...dataTransfer.items].map((item) => item.webkitGetAsEntry()).filter(Boolean);
-  const found = [];
-  for (const entry of entries) found.push(await walk(entry, isWanted));
-  return joined(found);
+  const parts = [];
+  for (const entry of entries) parts.push(await walk(entry, isWanted));
+  return joined(parts);
 }
 
-const joined = (found) => ({
-  files: found.flatMap(({ files }) => files),
-  unread: found.flatMap(({ unread }) => unread),
+const joined = (parts) => ({
+  files: parts.flatMap(({ files }) => files),
+  unread: parts.flatMap(({ unread }) => unread),
 });
 
 export const filesOfInput = (input) =>
