@@ -1,0 +1,30 @@
+"""The map of the house names files that are there."""
+
+from __future__ import annotations
+
+import re
+
+from tests.conftest import REPOSITORY
+
+FILE = re.compile(r"`([\w./-]+(?:\.\w+|/))`")
+
+
+def test_every_file_that_the_map_names_is_there() -> None:
+    text = (REPOSITORY / ".github" / "CONTRIBUTING.md").read_text(encoding="utf-8")
+    rows = [line for line in text.splitlines() if line.startswith("| `")]
+    assert len(rows) > 10
+    for row in rows:
+        places, _, rest = row.strip("| ").partition("|")
+        folders = [REPOSITORY / name for name in re.findall(r"`([\w./]+)`", places)]
+        assert all(folder.exists() for folder in folders), places
+        for name in FILE.findall(rest):
+            assert any((folder / name).exists() for folder in [*folders, REPOSITORY]), f"{places}: {name}"
+
+
+def test_every_path_that_the_documents_name_is_there() -> None:
+    for document in ("README.md", ".github/CONTRIBUTING.md", ".github/CHANGELOG.md", ".github/SECURITY.md"):
+        text = (REPOSITORY / document).read_text(encoding="utf-8")
+        for path in re.findall(r"`((?:app|training|styles|tests)/[\w./-]+)`", text):
+            assert (REPOSITORY / path).exists(), f"{document}: {path}"
+        for path in re.findall(r"\]\((?!https?:)([^)#]+)\)", text):
+            assert (REPOSITORY / document).parent.joinpath(path).exists(), f"{document}: {path}"
