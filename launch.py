@@ -55,14 +55,14 @@ FAST = ("-m", "not slow")  # tests/conftest.py says which are
 
 def version_refusal(version: Any, implementation: str = "cpython", free_threaded: bool = False) -> str | None:
     """One sentence why that Python can't be used, or None."""
-    asked = "Python %d.%d to %d.%d" % (OLDEST + NEWEST)
+    pythons = "Python %d.%d to %d.%d" % (OLDEST + NEWEST)
     if implementation != "cpython" or free_threaded:
         kind = "the free-threaded build" if free_threaded else implementation
-        return "Atelier needs the ordinary CPython, %s, and this is %s." % (asked, kind)
+        return "Atelier needs the ordinary CPython, %s, and this is %s." % (pythons, kind)
     if not OLDEST <= tuple(version[:2]) <= NEWEST:
         this = ".".join(str(number) for number in version[:3])
         return "Atelier needs %s, and this is Python %s: get one from https://www.python.org/downloads/." % (
-            asked,
+            pythons,
             this,
         )
     return None
@@ -125,20 +125,20 @@ def option_in(argv: list[str], name: str) -> str | None:
 
 def pytest_options(argv: list[str]) -> list[str]:
     """What `test` hands on to pytest: all but the command itself and Atelier's own options."""
-    kept: list[str] = []
-    found = skip = False
+    options: list[str] = []
+    after_command = skip = False
     for argument in argv:
         if skip:
             skip = False
         elif argument in TAKES_VALUE:
             skip = True
-        elif argument == "test" and not found:
-            found = True
+        elif argument == "test" and not after_command:
+            after_command = True
         elif argument == "--fast":
-            kept += FAST
+            options += FAST
         elif argument not in ("--no-browser", "--window") and argument.split("=")[0] not in TAKES_VALUE:
-            kept.append(argument)
-    return kept
+            options.append(argument)
+    return options
 
 
 def port_refusal(text: str) -> str | None:
@@ -165,7 +165,7 @@ def running_page(home: Path) -> str | None:
     from styles.storage.locks import is_held
 
     until = time.monotonic() + PATIENCE_SECONDS
-    told = False
+    has_said_so = False
     while True:
         try:
             held = is_held(home / "running.lock")
@@ -174,9 +174,9 @@ def running_page(home: Path) -> str | None:
         page = answering_page(home, seconds=30 if held else 3)
         if page or not held or time.monotonic() > until:
             return page
-        if not told:
+        if not has_said_so:
             say("A window over this home is open already: waiting for its answer.")
-            told = True
+            has_said_so = True
         time.sleep(0.2)
 
 
@@ -197,12 +197,12 @@ def answering_page(home: Path, seconds: float) -> str | None:
     page = http.client.HTTPConnection("127.0.0.1", port, timeout=seconds)
     try:
         page.request("GET", "/", headers={CHALLENGE: challenge})
-        found = page.getresponse().getheader(PROOF) == proof(key, challenge)
+        is_ours = page.getresponse().getheader(PROOF) == proof(key, challenge)
     except (OSError, http.client.HTTPException):
         return None
     finally:
         page.close()
-    return address(port, key) if found else None
+    return address(port, key) if is_ours else None
 
 
 def help_for(command: str) -> str:
@@ -392,8 +392,8 @@ def console_programs() -> list[str]:
     for number in numbers[: min(count, 64)]:
         process = kernel.OpenProcess(0x1000, False, number)  # PROCESS_QUERY_LIMITED_INFORMATION
         path, length = ctypes.create_unicode_buffer(1024), ctypes.c_uint32(1024)
-        known = process and kernel.QueryFullProcessImageNameW(process, 0, path, ctypes.byref(length))
-        names.append(ntpath.basename(path.value) if known else "")
+        has_path = process and kernel.QueryFullProcessImageNameW(process, 0, path, ctypes.byref(length))
+        names.append(ntpath.basename(path.value) if has_path else "")
         if process:
             kernel.CloseHandle(process)
     return names

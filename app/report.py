@@ -96,15 +96,17 @@ def libraries() -> list[tuple[str, str]]:
     rows = []
     for name in LIBRARIES:
         try:
-            told = metadata(name).json
+            package = metadata(name).json
         except PackageNotFoundError:
             continue
-        rows.append((f"{told['name']} {told['version']}", licence_of(told) or say("in its package")))
+        rows.append((f"{package['name']} {package['version']}", licence_of(package) or say("in its package")))
     return rows
 
 
-def licence_of(told: Mapping[str, Any]) -> str:
+def licence_of(package: Mapping[str, Any]) -> str:
     """The licence that a package's metadata state, as short as they do; empty where they leave it to a file."""
-    text = told.get("license_expression") or str(told.get("license", "")).strip().split("\n")[0]
-    classed = [row.split("::")[-1].strip() for row in told.get("classifier", []) if row.startswith("License")]
+    text = package.get("license_expression") or str(package.get("license", "")).strip().split("\n")[0]
+    classed = [
+        row.split("::")[-1].strip() for row in package.get("classifier", []) if row.startswith("License")
+    ]
     return text if text and len(text) < 60 else ", ".join(classed)

@@ -54,7 +54,7 @@ def write_locks(root: Path, options: list[str]) -> None:
     """Write both lock files anew; `options` go to `uv pip compile`. Raises CalledProcessError."""
     project = tomllib.loads((root / "pyproject.toml").read_text(encoding="utf-8"))["project"]
     oldest_python = project["requires-python"].partition(",")[0].removeprefix(">=")
-    known: set[str] = set()
+    locked: set[str] = set()
     for ranges, lock in zip(RANGES, LOCKS, strict=True):
         command = [
             sys.executable,
@@ -68,14 +68,14 @@ def write_locks(root: Path, options: list[str]) -> None:
         ]
         command += ["--python-version", oldest_python, "--only-binary", ":all:", "--no-header", *options]
         # The tests run beside the app, so they take the app's versions, and their file holds only what is theirs.
-        command += ["--constraints", LOCKS[0]] if known else []
+        command += ["--constraints", LOCKS[0]] if locked else []
         command += ["--output-file", lock, ranges, "-"]
         subprocess.run(command, cwd=root, input=f"torch=={TORCH_VERSION}\n", text=True, check=True)
         packages = {block.split("\\\n")[0]: block for block in _blocks(root / lock)}
-        own = [first for first in packages if not WITH_TORCH.match(first) and first not in known]
+        own = [first for first in packages if not WITH_TORCH.match(first) and first not in locked]
         text = HEADER.format(ranges=ranges) + "".join(packages[first] for first in own)
         (root / lock).write_text(text, encoding="utf-8")
-        known.update(own)
+        locked.update(own)
 
 
 def _blocks(file: Path) -> list[str]:

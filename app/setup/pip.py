@@ -135,7 +135,7 @@ def progress_words(lines: Iterable[str], names: list[str], done: int, total: int
     `names` are the requirements of this run, before which `done` of the `total` were installed.
     """
     waiting = list(names)
-    large, told, number = "", 0, done
+    large, shown_percent, number = "", 0, done
     for line in lines:
         text = line.strip()
         if match := re.match(
@@ -150,14 +150,14 @@ def progress_words(lines: Iterable[str], names: list[str], done: int, total: int
                     yield f"Fetching {name} ({number} of {total}) ..."
         elif match := re.match(r"Downloading (\S+?)-\d\S* \(([\d.]+) (MB|GB)\)", text):
             size_mb = float(match[2]) * (1000 if match[3] == "GB" else 1)
-            large, told = (match[1].rsplit("/")[-1] if size_mb >= LARGE_MB else ""), 0
+            large, shown_percent = (match[1].rsplit("/")[-1] if size_mb >= LARGE_MB else ""), 0
             if large:
                 yield f"  downloading {large}, {match[2]} {match[3]} ..."
         elif match := re.match(r"Progress (\d+) of (\d+)", text):
             percent = 100 * int(match[1]) // max(1, int(match[2]))
-            if large and told + 20 <= percent < 100:
-                told = percent - percent % 20
-                yield f"  {large}: {told} %"
+            if large and shown_percent + 20 <= percent < 100:
+                shown_percent = percent - percent % 20
+                yield f"  {large}: {shown_percent} %"
         elif match := re.match(r"Installing collected packages: (.+)", text):
             count = len(match[1].split(","))
             what = f"{names[0]} ({done + 1} of {total})" if len(names) == 1 else f"{count} packages"
@@ -166,28 +166,26 @@ def progress_words(lines: Iterable[str], names: list[str], done: int, total: int
 
 def words_for_failure(output: str, log: Path) -> str:
     """What went wrong in pip and what to do, from what it printed."""
-    told = f"The details are in {log}."
+    details = f"The details are in {log}."
     if "No space left on device" in output or "Errno 28" in output or "not enough space" in output:
-        return f"The disk is full. Make room, then run the same command again. {told}"
+        return f"The disk is full. Make room, then run the same command again. {details}"
     network = r"NewConnectionError|NameResolutionError|ConnectTimeoutError|Read timed out|ProxyError|ConnectionError"
     if re.search(
         network + r"|Failed to establish|CERTIFICATE_VERIFY_FAILED|Temporary failure in name", output
     ):
         return (
             "The packages could not be downloaded: setting up needs the internet, this once. Check the connection "
-            f"(and the proxy, if there is one), then run the same command again: it goes on where it was. {told}"
+            f"(and the proxy, if there is one), then run the same command again: it goes on where it was. {details}"
         )
     if "DO NOT MATCH THE HASHES" in output:
         return (
             "A package that came is not the one that Atelier was tested with. Run the same command again; if that does "
-            f"not help, `python launch.py setup --newest` takes packages untested. {told}"
+            f"not help, `python launch.py setup --newest` takes packages untested. {details}"
         )
     if match := re.search(r"No matching distribution found for (\S+)", output):
-        return (
-            f"There is no {match[1]} for this computer and this Python ({platform.python_version()}). {told}"
-        )
+        return f"There is no {match[1]} for this computer and this Python ({platform.python_version()}). {details}"
     errors = [line.strip() for line in output.splitlines() if line.startswith("ERROR")]
-    return f"Installing failed{f' ({errors[-1]})' if errors else ''}. Run the same command again. {told}"
+    return f"Installing failed{f' ({errors[-1]})' if errors else ''}. Run the same command again. {details}"
 
 
 def name_of(requirement: str) -> str:

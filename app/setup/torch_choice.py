@@ -57,7 +57,7 @@ def read_nvidia_smi() -> str | None:
         "C:/Program Files/NVIDIA Corporation/NVSMI/nvidia-smi.exe",
         "/usr/lib/wsl/lib/nvidia-smi",
     ]
-    program = next((found for found in map(shutil.which, places) if found), None)
+    program = next((path for path in map(shutil.which, places) if path), None)
     if program is None:
         return None
     try:
@@ -79,13 +79,13 @@ def read_nvidia_smi() -> str | None:
 def read_other_cards() -> tuple[str, ...]:
     """Makers of graphics cards that are not NVIDIA's ("AMD", "Intel"), as far as Linux tells; else empty."""
     makers = {"0x1002": "AMD", "0x8086": "Intel"}
-    found = []
+    names = []
     for file in sorted(Path("/sys/class/drm").glob("card[0-9]/device/vendor")):
         try:
-            found.append(makers.get(file.read_text().strip()))
+            names.append(makers.get(file.read_text().strip()))
         except OSError:
             continue  # a card that goes away while we look is no card for us
-    return tuple(sorted({maker for maker in found if maker}))
+    return tuple(sorted({maker for maker in names if maker}))
 
 
 def cards_in(nvidia_smi: str) -> tuple[Card, ...]:
@@ -149,8 +149,8 @@ def choose_torch(system: str, nvidia_smi: str | None, other_cards: tuple[str, ..
         )
         idle = "" if len(fits_12) == len(capabilities) else " A newer driver would wake its other cards."
         return cuda_12_choice(f"Found {names}: taking PyTorch for CUDA 12.6{reason}.{idle}")
-    wanted = CUDA_12_DRIVER if fits_12 else CUDA_13_DRIVER
-    return cpu_choice(system, _words_for_old_driver(names, driver, wanted))
+    needed_driver = CUDA_12_DRIVER if fits_12 else CUDA_13_DRIVER
+    return cpu_choice(system, _words_for_old_driver(names, driver, needed_driver))
 
 
 def next_choice(failed: TorchChoice, system: str) -> TorchChoice | None:
@@ -244,8 +244,8 @@ def _words_for_failure(nvidia_smi: str) -> str:
     )
 
 
-def _words_for_old_driver(names: str, driver: int, wanted: int) -> str:
+def _words_for_old_driver(names: str, driver: int, needed_driver: int) -> str:
     return (
-        f"Found {names}, but its driver {driver} is too old (it takes {wanted} or newer): the processor will do "
+        f"Found {names}, but its driver {driver} is too old (it takes {needed_driver} or newer): the processor will do "
         "the work for now. Update the NVIDIA driver, then run `python launch.py setup` again."
     )

@@ -62,15 +62,15 @@ def set_up(
     `newest` takes the newest packages that the requirements allow, False those of the lock files, None which of both
     was taken last. Raises SetupProblem.
     """
-    asked = choose_torch(platform.system(), read_nvidia_smi(), read_other_cards())
-    if _is_current(root, asked, with_tests, again, newest):
-        if not asked.uses_cuda and read_stamp(root)["torch_installed"].startswith("cu"):
-            say(asked.words)
+    fitting = choose_torch(platform.system(), read_nvidia_smi(), read_other_cards())
+    if _is_current(root, fitting, with_tests, again, newest):
+        if not fitting.uses_cuda and read_stamp(root)["torch_installed"].startswith("cu"):
+            say(fitting.words)
         return venv_python(root)
     with _setup_lock(root, say):
-        if _is_current(root, asked, with_tests, again, newest):  # another setup has just finished
+        if _is_current(root, fitting, with_tests, again, newest):  # another setup has just finished
             return venv_python(root)
-        _install_all(root, asked, say, with_tests, again, newest)
+        _install_all(root, fitting, say, with_tests, again, newest)
         say("Atelier is set up.")
     return venv_python(root)
 
@@ -94,14 +94,14 @@ def log_surprise(root: Path) -> Path:
     return log
 
 
-def _is_current(root: Path, asked: TorchChoice, with_tests: bool, again: bool, newest: bool | None) -> bool:
+def _is_current(root: Path, fitting: TorchChoice, with_tests: bool, again: bool, newest: bool | None) -> bool:
     stamp = read_stamp(root)
     taken_newest = bool(stamp.get("newest"))
     if newest or (newest is False and taken_newest):
         return False
     app, tests = _files(root, taken_newest)
     return (
-        _torch_fits(stamp, asked, again)
+        _torch_fits(stamp, fitting, again)
         and stamp.get("requirements") == _digest(app)
         and (not with_tests or stamp.get("tests") == _digest(tests))
     )
@@ -112,13 +112,13 @@ def _files(root: Path, newest: bool) -> list[Path]:
     return [root / file for file in (RANGES if newest else LOCKS)]
 
 
-def _torch_fits(stamp: dict[str, str], asked: TorchChoice, again: bool) -> bool:
+def _torch_fits(stamp: dict[str, str], fitting: TorchChoice, again: bool) -> bool:
     if stamp.get("torch_version") != TORCH_VERSION:
         return False
-    if stamp.get("torch_asked") == asked.build:
-        return not again or stamp.get("torch_installed") == asked.build
+    if stamp.get("torch_asked") == fitting.build:
+        return not again or stamp.get("torch_installed") == fitting.build
     # A card that is away (a driver that waits for a restart) installs nothing: CUDA builds run without it, too.
-    return asked.build == "cpu" and stamp.get("torch_installed", "").startswith("cu")
+    return fitting.build == "cpu" and stamp.get("torch_installed", "").startswith("cu")
 
 
 def _digest(file: Path) -> str:
@@ -136,7 +136,7 @@ def _venv_runs(root: Path) -> bool:
 
 
 def _install_all(
-    root: Path, asked: TorchChoice, say: Say, with_tests: bool, again: bool, newest: bool | None
+    root: Path, fitting: TorchChoice, say: Say, with_tests: bool, again: bool, newest: bool | None
 ) -> None:
     stamp = read_stamp(root)
     newest = bool(stamp.get("newest")) if newest is None else newest
@@ -144,13 +144,13 @@ def _install_all(
     files = _files(root, newest)[:count]
     names = [name_of(line) for file in _files(root, True)[:count] for line in requirement_lines(file)]
     packages = Packages(root, files, names, newest, say)
-    wanted = {
+    new_stamp = {
         "requirements": _digest(files[0]),
         "tests": _digest(files[1]) if count > 1 else "",
         "newest": "yes" if newest else "",
         "torch_version": TORCH_VERSION,
     }
-    if _torch_fits(stamp, asked, again):
+    if _torch_fits(stamp, fitting, again):
         say("Bringing Atelier's packages up to date ...")
         check_disk(root, REST_GB)
         # An update that is killed leaves no stamp, so that all is made again; one that fails leaves the old one.
@@ -160,17 +160,17 @@ def _install_all(
         except SetupProblem:
             _write_stamp(root, stamp)
             raise
-        _write_stamp(root, {**stamp, **wanted})
+        _write_stamp(root, {**stamp, **new_stamp})
     else:
         say("Setting up Atelier. This happens once and takes a few minutes, longer on a slow connection.")
-        say(asked.words)
+        say(fitting.words)
         # Twice, since pip keeps a copy of what it downloads.
-        check_disk(root, asked.disk_gb + 2 * asked.download_gb + REST_GB)
+        check_disk(root, fitting.disk_gb + 2 * fitting.download_gb + REST_GB)
         with _previous_kept(root):
-            installed = _install_torch(root, asked, packages, say)
+            installed = _install_torch(root, fitting, packages, say)
             if newest:
                 packages.install()
-        _write_stamp(root, {**wanted, "torch_asked": asked.build, "torch_installed": installed})
+        _write_stamp(root, {**new_stamp, "torch_asked": fitting.build, "torch_installed": installed})
 
 
 @dataclass(frozen=True)
@@ -235,13 +235,13 @@ def _previous_kept(root: Path) -> Iterator[None]:
     shutil.rmtree(aside, ignore_errors=True)
 
 
-def _install_torch(root: Path, asked: TorchChoice, packages: Packages, say: Say) -> str:
+def _install_torch(root: Path, fitting: TorchChoice, packages: Packages, say: Say) -> str:
     """Install the best torch that can be had and that calculates on the card; the build that it became.
 
     What the lock files name is installed before, so that torch finds what it needs, checked by its hashes.
     """
     system = platform.system()
-    choice: TorchChoice | None = asked
+    choice: TorchChoice | None = fitting
     fresh = False
     while choice is not None:
         if not fresh:  # also after a torch that failed: the libraries of two CUDA versions share folders

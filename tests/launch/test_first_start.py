@@ -124,13 +124,13 @@ def clone(tmp_path_factory: pytest.TempPathFactory) -> Clone:
     first = made.run("styles", "list", "--json")
     assert first.returncode == 7, first.stderr
     assert first.stdout == "['styles', 'list', '--json'] 1 -1 False\n"
-    told = first.stderr.splitlines()
+    lines = first.stderr.splitlines()
     assert (
-        "Setting up Atelier. This happens once and takes a few minutes, longer on a slow connection." in told
+        "Setting up Atelier. This happens once and takes a few minutes, longer on a slow connection." in lines
     )
-    assert "Fetching brush (1 of 2) ..." in told
-    assert "Installing torch (2 of 2) ..." in told
-    assert told[-1] == "Atelier is set up."
+    assert "Fetching brush (1 of 2) ..." in lines
+    assert "Installing torch (2 of 2) ..." in lines
+    assert lines[-1] == "Atelier is set up."
     return made
 
 
@@ -260,9 +260,9 @@ def test_a_python_without_venv_is_told_what_to_install(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     _copy_requirements(tmp_path)
-    found = importlib.util.find_spec
+    real_find_spec = importlib.util.find_spec
     monkeypatch.setattr(
-        importlib.util, "find_spec", lambda name: None if name == "ensurepip" else found(name)
+        importlib.util, "find_spec", lambda name: None if name == "ensurepip" else real_find_spec(name)
     )
     with pytest.raises(SetupProblem, match=r"sudo apt install python3\.\d+-venv"):
         venv.set_up(tmp_path, say=lambda text: None)

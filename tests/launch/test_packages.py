@@ -16,16 +16,16 @@ from tests.conftest import REPOSITORY
 
 def test_pip_is_never_asked_for_a_source_package(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Building one runs code of its author's."""
-    asked: list[list[str]] = []
+    commands: list[list[str]] = []
 
     def run_logged(root: Path, command: list[str], follow: Any) -> tuple[int, str]:
-        asked.append(command)
+        commands.append(command)
         return 0, ""
 
     monkeypatch.setattr(pip, "venv_python", lambda root: Path(sys.executable))
     monkeypatch.setattr(pip, "run_logged", run_logged)
     pip.pip_install(tmp_path, ["-r", "requirements.txt"], ["gradio"], print, done=0, total=1)
-    assert all("--only-binary=:all:" in command for command in asked) and asked
+    assert all("--only-binary=:all:" in command for command in commands) and commands
 
 
 def test_what_opens_heic_carries_no_encoder() -> None:
