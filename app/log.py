@@ -9,6 +9,7 @@ from pathlib import Path
 
 from styles.errors import is_out_of_memory
 from styles.storage.home import Home
+from styles.text import Text
 
 
 def write_surprise(home: Home, error: BaseException, doing: str) -> Path | None:
@@ -30,12 +31,23 @@ def write_note(home: Home, text: str) -> Path | None:
     return path
 
 
-def surprise_message(home: Home, error: BaseException, doing: str) -> str:
+def surprise_message(home: Home, error: BaseException, doing: str) -> Text:
     """Log `error` and return the sentence that a person is shown instead of it."""
     path = write_surprise(home, error, doing)
     if is_out_of_memory(error):
-        return "There was too little memory for it. Close other programs, and try again."
+        return Text("There was too little memory for it. Close other programs, and try again.")
     kind = type(error).__name__
     if path is None:
-        return f"Something unexpected went wrong while {doing} ({kind}: {error}). No log could be written to {home.log}."
-    return f"Something unexpected went wrong while {doing} ({kind}). The details are in {path}."
+        return Text(
+            "Something unexpected went wrong while {doing} ({kind}: {reason}). No log could be written to {log}.",
+            doing=doing,
+            kind=kind,
+            reason=str(error),
+            log=home.log,
+        )
+    return Text(
+        "Something unexpected went wrong while {doing} ({kind}). The details are in {path}.",
+        doing=doing,
+        kind=kind,
+        path=path,
+    )

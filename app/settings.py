@@ -13,9 +13,10 @@ from styles.storage.atomic import set_aside, write_private
 from styles.storage.file_reading import read_json, why
 from styles.storage.home import Home
 from styles.storage.setting import Setting, settings
+from styles.text import Text
 
 LANGUAGE_CHOICES = ("auto", *LANGUAGES)
-EXPERT = "For those who know"
+EXPERT = Text("For those who know")
 
 
 @settings(SettingsError, "The setting {name} is {value}.")

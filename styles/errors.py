@@ -73,11 +73,11 @@ class AtelierError(Exception):
 
     @property
     def text(self) -> Text:
-        """Message and hint as one."""
-        return Text.joined(" ", [self.message, self.hint]) if self.hint else self.message
+        """Message and hint."""
+        return Text.joined(" ", filter(None, [self.message, self.hint]))
 
     def __str__(self) -> str:
-        return f"{self.message} {self.hint}".strip()
+        return self.text
 
 
 class BadInput(AtelierError):

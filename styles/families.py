@@ -64,7 +64,7 @@ class Family:
     id: str
     name: str  # as it stands in a sentence
     badge: str  # a word or two
-    made_for: str  # what a style of it is
+    made_for: Text  # what a style of it is
     words: int = 0  # width of the text states that cross-attention reads; 0 where nothing is known
     unet: UNetShape | None = None  # None where only a base's own files tell
     text_encoders: tuple[TextEncoder, ...] = ()

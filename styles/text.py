@@ -11,8 +11,9 @@ may be a text itself. Joining or cutting a text makes a plain string of it, whic
 
 from __future__ import annotations
 
+import functools
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from string import Formatter
 from typing import Any, Self
 
@@ -36,6 +37,10 @@ class Text(str):
         text.template, text.plural, text.values = template, plural, values
         return text
 
+    def __str__(self) -> Self:
+        """The text itself, so that the reason of an exception that was raised with a text is still one."""
+        return self
+
     def __getnewargs_ex__(self) -> tuple[tuple[str, str], dict[str, Any]]:
         return (self.template, self.plural), self.values
 
@@ -49,6 +54,31 @@ class Text(str):
         """The texts one after the other, each of which can still change its language."""
         values = {f"text{number}": text for number, text in enumerate(texts, 1)}
         return cls(separator.join(f"{{{name}}}" for name in values), **values)
+
+
+NO_TEXT = Text("")
+
+
+def quoted(name: str) -> Text:
+    """A name in quotation marks."""
+    return Text("“{name}”", name=name)
+
+
+def either(texts: Iterable[str]) -> str:
+    """One of the texts or another."""
+    return functools.reduce(lambda some, last: Text("{some} or {last}", some=some, last=last), texts)
+
+
+def both(texts: Iterable[str]) -> str:
+    """One of the texts and another."""
+    return functools.reduce(lambda some, last: Text("{some} and {last}", some=some, last=last), texts)
+
+
+def few(names: Sequence[str], most: int) -> Text:
+    """The first `most` of some names, and how many more there are."""
+    shown = Text.joined(", ", names[:most])
+    more = len(names) - most
+    return Text("{names} and {count} more", names=shown, count=more) if more > 0 else shown
 
 
 def text_to_json(text: str) -> str | dict[str, Any]:

@@ -15,6 +15,7 @@ from pathlib import Path
 
 from styles.bases.threads import wait_passively
 from styles.errors import AtelierError, JobHeldError
+from styles.text import Text
 from training.events import Failed, Finished
 from training.job import HELD_BY_ANOTHER, Job
 
@@ -60,8 +61,8 @@ def run(job: Job, device: str, cancelled: Callable[[], bool]) -> int:
     except Exception as error:
         log = _log(job)
         failed = Failed(
-            f"The training broke off ({type(error).__name__}).",
-            f"The details are in {log}. Starting it again goes on.",
+            Text("The training broke off ({kind}).", kind=type(error).__name__),
+            Text("The details are in {log}. Starting it again goes on.", log=log),
             log,
         )
     print(f"{failed.message} {failed.hint}", file=sys.stderr)

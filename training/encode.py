@@ -13,6 +13,7 @@ from styles.errors import JobError, PlanError
 from styles.formats.triggers import with_trigger
 from styles.storage.atomic import write_bytes
 from styles.storage.file_reading import open_file
+from styles.text import Text, quoted
 from training.artworks.buckets import bucket_sizes, nearest_bucket
 from training.events import PhaseStarted, Warned
 from training.job import Job
@@ -136,10 +137,16 @@ def _cut_captions(base: Base, texts: list[str]) -> Iterator[Warned]:
 
     cuts = [cut for text in texts if (cut := cut_words(base, text))]
     if cuts:
-        shown = ", ".join(f"“{cut}”" for cut in cuts[:3]) + (" …" if len(cuts) > 3 else "")
+        shown = Text.joined(", ", map(quoted, cuts[:3]))
         yield Warned(
-            f"{len(cuts)} of the captions are longer than {base.name} reads; left out: {shown}.",
-            "Shorten them if that matters.",
+            Text(
+                "{count} of the captions are longer than {base} reads; left out: {shown}{more}.",
+                count=len(cuts),
+                base=base.name,
+                shown=shown,
+                more=" …" if len(cuts) > 3 else "",
+            ),
+            Text("Shorten them if that matters."),
         )
 
 

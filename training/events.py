@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import json
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, fields
 from typing import Any
 
 from styles.storage.field_types import has_its_types
 from styles.storage.file_reading import json_of
+from styles.text import NO_TEXT, Text, text_from_json, text_to_json
 
 
 @dataclass(frozen=True)
@@ -23,8 +24,8 @@ class PhaseStarted:
 class Warned:
     """Something the artist should know that does not stop the run."""
 
-    message: str
-    hint: str = ""
+    message: Text
+    hint: Text = NO_TEXT
 
 
 @dataclass(frozen=True)
@@ -71,7 +72,7 @@ class RolledBack:
     step: int
     to_step: int
     learning_rate_factor: float  # what the plan's learning rate is multiplied with from now on
-    reason: str
+    reason: Text
 
 
 @dataclass(frozen=True)
@@ -97,8 +98,8 @@ class Finished:
 class Failed:
     """The run has ended without a style; `log` is the file that holds the technical details."""
 
-    message: str
-    hint: str
+    message: Text
+    hint: Text
     log: str = ""
     exit_code: int = 1
 
@@ -135,7 +136,11 @@ _KINDS: dict[str, type[TrainingEvent]] = {
 
 def to_json_line(event: TrainingEvent) -> str:
     """Write an event as one line of JSON without the line end."""
-    return json.dumps({"event": type(event).__name__, **asdict(event)}, ensure_ascii=False, allow_nan=False)
+    values = {
+        name: text_to_json(value) if isinstance(value, Text) else value
+        for name, value in asdict(event).items()
+    }
+    return json.dumps({"event": type(event).__name__, **values}, ensure_ascii=False, allow_nan=False)
 
 
 def from_json_line(line: str) -> TrainingEvent | None:
@@ -144,6 +149,9 @@ def from_json_line(line: str) -> TrainingEvent | None:
         said = json_of(line)
         kind = _KINDS[said.pop("event")]
         values: dict[str, Any] = {key: tuple(v) if isinstance(v, list) else v for key, v in said.items()}
+        for field in fields(kind):
+            if field.type == "Text" and field.name in values:
+                values[field.name] = text_from_json(values[field.name])
         event = kind(**values)
     except (ValueError, KeyError, TypeError, AttributeError):
         return None

@@ -29,6 +29,7 @@ from styles.storage.file_reading import open_file, open_to_append, read_json, re
 from styles.storage.home import Home
 from styles.storage.locks import is_held
 from styles.storage.names import LONGEST_NAME, clean_text, safe_name, suggested_name
+from styles.text import Text
 from training.artworks.captions import caption_of, full_caption
 from training.artworks.dataset import Artwork, inspect
 from training.events import Failed, Finished, Paused, TrainingEvent, Warned, from_json_line, to_json_line
@@ -39,7 +40,7 @@ if TYPE_CHECKING:
 
 LONGEST_FILE_NAME = 255  # characters
 HELD_BY_ANOTHER = 3  # exit code of a trainer whose job another one holds
-MOVE_AWAY = "Move it out of the folder; what else is there stays as it is."
+MOVE_AWAY = Text("Move it out of the folder; what else is there stays as it is.")
 State = Literal["waiting", "running", "paused", "finished", "failed", "interrupted", "damaged"]
 Request = Literal["pause", "stop", "resume"]
 

@@ -19,6 +19,7 @@ from styles.bases.vae import in_fp32
 from styles.errors import Cancelled, OutOfMemory, TrainingFailed, is_out_of_memory
 from styles.library.library import Library
 from styles.library.missing import card_of
+from styles.text import Text
 from training import checkpoint as checkpoints
 from training.adapters import adapted, continue_style
 from training.checkpoint import Checkpoint
@@ -229,25 +230,35 @@ def _passed_over(damaged: list[int], start: Checkpoint | None) -> Warned:
     steps = ", ".join(map(str, sorted(damaged)))
     if start is None:
         return Warned(
-            f"No checkpoint is as it was saved (of step {steps}): the training begins anew.",
-            "Look whether the disk is failing, or whether another program changes files in the folder of trainings.",
+            Text(
+                "No checkpoint is as it was saved (of step {steps}): the training begins anew.", steps=steps
+            ),
+            Text(
+                "Look whether the disk is failing, or whether another program changes files in the folder of trainings."
+            ),
         )
     return Warned(
-        f"The checkpoint of step {steps} is not as it was saved: going on from step {start.progress.step}.",
-        "Look whether the disk is failing, or whether another program changes files in the folder of trainings.",
+        Text(
+            "The checkpoint of step {steps} is not as it was saved: going on from step {step}.",
+            steps=steps,
+            step=start.progress.step,
+        ),
+        Text(
+            "Look whether the disk is failing, or whether another program changes files in the folder of trainings."
+        ),
     )
 
 
 def _note_changes(before: dict[str, str], now: dict[str, str]) -> Iterator[Warned]:
     changed = [
-        f"{name} {before.get(name, 'unknown')} -> {now[name]}"
+        Text("{name} {before} -> {now}", name=name, before=before.get(name, Text("unknown")), now=now[name])
         for name in now
         if before.get(name) != now[name]
     ]
     if changed:
         yield Warned(
-            f"Going on under other conditions: {', '.join(changed)}.",
-            "The style comes out as good, but not the same to the last bit as without the break.",
+            Text("Going on under other conditions: {changed}.", changed=Text.joined(", ", changed)),
+            Text("The style comes out as good, but not the same to the last bit as without the break."),
         )
 
 
@@ -267,7 +278,7 @@ def _roll_back(trainer: Trainer, folder: Any) -> RolledBack:
     trainer.restore(state)
     trainer.progress = replace(trainer.progress, learning_rate_factor=factor, rollbacks=rollbacks)
     return RolledBack(
-        failed_at, state.progress.step, factor, "the loss or the weights were no longer finite numbers"
+        failed_at, state.progress.step, factor, Text("the loss or the weights were no longer finite numbers")
     )
 
 
@@ -304,13 +315,15 @@ def _free_device(device: torch.device) -> None:
 def _advised(plan: TrainingPlan) -> OutOfMemory:
     advice = []
     if plan.batch > 1:
-        advice.append(f"a batch of {max(1, plan.batch // 2)} with twice the gradient accumulation")
+        advice.append(
+            Text("a batch of {batch} with twice the gradient accumulation", batch=max(1, plan.batch // 2))
+        )
     if not plan.gradient_checkpointing:
-        advice.append("gradient checkpointing")
-    advice.append("a smaller resolution")
+        advice.append(Text("gradient checkpointing"))
+    advice.append(Text("a smaller resolution"))
     return OutOfMemory(
         "The device's memory is too small for a batch of {batch} on this base.",
         "Close other programs that use the device, or train with {advice}. What was learnt so far is kept.",
         batch=plan.batch,
-        advice=", ".join(advice),
+        advice=Text.joined(", ", advice),
     )

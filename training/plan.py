@@ -12,10 +12,11 @@ from styles.formats.triggers import with_trigger
 from styles.storage.file_reading import json_of
 from styles.storage.names import clean_text
 from styles.storage.setting import Setting, settings
+from styles.text import Text
 
 LONGEST_COMPANION = 1000  # characters, as a caption
 # The parts of the settings under Advanced.
-LENGTH, MEMORY, FINER, PREVIEWS = "Length", "Memory", "Finer points", "Previews"
+LENGTH, MEMORY, FINER, PREVIEWS = Text("Length"), Text("Memory"), Text("Finer points"), Text("Previews")
 
 
 Steps = Annotated[

@@ -22,6 +22,7 @@ from styles.bases.threads import fastest, wait_passively
 from styles.errors import AtelierError, is_out_of_memory
 from styles.families import family_of
 from styles.storage.home import Home
+from styles.text import Text, text_to_json
 from training.plan import PREVIEW_PROMPTS, TrainingPlan
 
 if TYPE_CHECKING:
@@ -181,13 +182,15 @@ def main(argv: list[str] | None = None) -> int:
         plan = TrainingPlan.from_json(arguments.plan.read_text(encoding="utf-8"))
         answer: dict[str, Any] = asdict(measure(plan, Home(arguments.home), arguments.device, began))
     except AtelierError as error:
-        answer = {"error": error.message, "hint": error.hint}
+        answer = {"error": text_to_json(error.message), "hint": text_to_json(error.hint)}
     except Exception as error:
         full = is_out_of_memory(error)
         words = (
-            "There is too little free memory for one step." if full else f"{type(error).__name__}: {error}"
+            Text("There is too little free memory for one step.")
+            if full
+            else f"{type(error).__name__}: {error}"
         )
-        answer = {"error": words, "hint": ""}
+        answer = {"error": text_to_json(words), "hint": ""}
     print(json.dumps(answer))
     return 1 if "error" in answer else 0
 

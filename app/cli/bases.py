@@ -7,6 +7,8 @@ from typing import Annotated
 import typer
 
 from app.cli.options import HomeOption, JsonOption, command_group, console_of, open_studio
+from app.i18n import say, translated
+from styles.text import Text
 
 bases_commands = command_group("The bases to train on and paint with.")
 
@@ -17,7 +19,7 @@ def bases_list(context: typer.Context, home: HomeOption = None, as_json: JsonOpt
     from app.library.cards import base_facts, base_line
 
     entries = open_studio(context, home).shelf.list()
-    words = "\n".join(base_line(entry) for entry in entries)
+    words = Text.joined("\n", map(base_line, entries))
     console_of(context).answer({"bases": [base_facts(entry) for entry in entries]}, words)
 
 
@@ -40,17 +42,24 @@ def bases_add(
     console = console_of(context)
     for base in RECOMMENDED:
         if source.strip() == base.hub_id:
-            console.say(f"{base.title}, {base.size_gb:g} GB. By fetching it you accept its licence:")
+            console.say(
+                say(
+                    "{title}, {size_gb:g} GB. By fetching it you accept its licence:",
+                    title=base.title,
+                    size_gb=base.size_gb,
+                )
+            )
             console.say(f"{base.licence.name}, {base.licence.url}")
     entry = open_studio(context, home).shelf.add(
         source,
-        progress=lambda text, share: console.step(f"{share:4.0%} {text}"),
+        progress=lambda text, share: console.step(f"{share:4.0%} {translated(text)}"),
         name=name,
         prediction_type=prediction_type,
     )
     console.step_end()
     console.answer(
-        base_facts(entry), f"{entry.name} is added. `bases use {entry.name}` makes it the one in use."
+        base_facts(entry),
+        say("{style} is added. `bases use {style}` makes it the one in use.", style=entry.name),
     )
 
 
@@ -62,7 +71,7 @@ def bases_use(
     from app.library.cards import base_facts
 
     entry = open_studio(context, home).shelf.use(name)
-    console_of(context).answer(base_facts(entry), f"{entry.name} is in use now.")
+    console_of(context).answer(base_facts(entry), say("{style} is in use now.", style=entry.name))
 
 
 @bases_commands.command("remove")
@@ -71,4 +80,4 @@ def bases_remove(
 ) -> None:
     """Take a base off the shelf."""
     open_studio(context, home).shelf.remove(name)
-    console_of(context).answer({"removed": name}, f"{name} is off the shelf.")
+    console_of(context).answer({"removed": name}, say("{name} is off the shelf.", name=name))

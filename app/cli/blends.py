@@ -23,9 +23,11 @@ from app.cli.mix import (
     mix_order,
 )
 from app.cli.options import BaseOption, HomeOption, JsonOption, command_group, console_of, open_studio
+from app.i18n import say
 from styles.errors import BadInput, Cancelled
 from styles.storage.home import expanded
 from styles.storage.names import safe_name
+from styles.text import Text
 
 blends_commands = command_group("The blends that you keep.")
 BlendName = Annotated[str, typer.Argument(metavar="NAME", help="The blend's name.")]
@@ -41,10 +43,10 @@ def blends_list(context: typer.Context, home: HomeOption = None, as_json: JsonOp
     blends = open_studio(context, home).blends
     saved, refused = blends.all()
     unreadable = [{"file": str(one.file), "reason": one.reason} for one in refused]
-    lines = [blends.words(one) for one in saved] or ["No blend has been kept yet."]
-    lines += [f"Can't be used: {one['file']}: {one['reason']}" for one in unreadable]
+    lines = [blends.words(one) for one in saved] or [say("No blend has been kept yet.")]
+    lines += [Text("Can't be used: {file}: {reason}", file=one.file, reason=one.reason) for one in refused]
     console_of(context).answer(
-        {"blends": [blends.facts(one) for one in saved], "unreadable": unreadable}, "\n".join(lines)
+        {"blends": [blends.facts(one) for one in saved], "unreadable": unreadable}, Text.joined("\n", lines)
     )
 
 
@@ -84,7 +86,7 @@ def blends_save(
         mode=mode, in_strength=in_strength, balance=balance,
     )  # fmt: skip
     path = studio.blends.save(name, studio.mix(order, base, console.say))
-    console.answer({"name": path.stem, "blend": str(path)}, f"Kept as {path}")
+    console.answer({"name": path.stem, "blend": str(path)}, say("Kept as {path}", path=path))
 
 
 @blends_commands.command("export")
@@ -97,7 +99,7 @@ def blends_export(
 ) -> None:
     """Write a blend's file into a folder, to share it; it names its styles, and does not hold them."""
     path = open_studio(context, home).blends.export(name, expanded(folder).absolute())
-    console_of(context).answer({"blend": str(path)}, f"Exported to {path}")
+    console_of(context).answer({"blend": str(path)}, say("Exported to {path}", path=path))
 
 
 @blends_commands.command("import")
@@ -122,7 +124,8 @@ def blends_delete(
     """Move a blend to the trash."""
     path = open_studio(context, home).blends.delete(name)
     console_of(context).answer(
-        {"trash": str(path)}, f"{name} is in the trash; `blends import` brings {path} back."
+        {"trash": str(path)},
+        say("{name} is in the trash; `blends import` brings {path} back.", name=name, path=path),
     )
 
 
@@ -179,14 +182,14 @@ def styles_bake(
         order, plan, base, console.say, progress=lambda share: console.step(f"{share:4.0%} baked")
     )
     console.step_end()
-    words = f"{card_line(card)}\n{card.description}"
-    console.answer(card_facts(card), words)
+    made = card.bake.words if card.bake else card.description
+    console.answer(card_facts(card), Text.joined("\n", [card_line(card), made]))
 
 
 def _agree(console: Console, forbidden: Sequence[str]) -> None:
     """Ask whether to bake all the same; raises BadInput where nobody can be asked, Cancelled for a no."""
     if console.json or not sys.stdin.isatty():
-        raise BadInput(" ".join(forbidden), hint="Add --yes to bake it all the same, for yourself.")
+        raise BadInput(Text.joined(" ", forbidden), hint="Add --yes to bake it all the same, for yourself.")
     for sentence in forbidden:
         console.say(sentence)
     if not typer.confirm("Bake it all the same?", err=True):

@@ -26,6 +26,7 @@ from app.cli.mix import (
 from app.cli.options import HomeOption, JsonOption, console_of, given_in, open_studio
 from app.create.mix_orders import SheetOrder
 from app.create.painting import Notice, Painted, Painting, PictureSaved
+from app.i18n import say
 from app.orders import PictureOrder
 from styles.errors import BadInput, TooLarge
 from styles.generation.comparison_grids import STRIP_WEIGHTS
@@ -171,6 +172,6 @@ def _paint(console: Console, events: Iterable[Any]) -> Painted:
         ) from error
     except KeyboardInterrupt:
         for picture in done.pictures:
-            console.say(f"{picture.path} is finished, and stays.")
+            console.say(say("{path} is finished, and stays.", path=picture.path))
         raise
     return done

@@ -6,9 +6,11 @@ import contextlib
 from typing import Any
 
 from app.cli.console import Console
+from app.i18n import say
 from app.studio import Studio
 from app.train.progress import Progress, words_for_seconds
 from styles.errors import BadInput, Cancelled, TrainingFailed
+from styles.text import NO_TEXT, Text
 from training.job import Job
 
 
@@ -17,7 +19,7 @@ def follow_on_console(studio: Studio, job: Job, console: Console) -> dict[str, A
 
     Raises TrainingFailed, or Cancelled when it was paused: by Ctrl+C here, or from elsewhere.
     """
-    said_phase, said_warnings, progress = "", 0, Progress()
+    said_phase, said_warnings, progress = NO_TEXT, 0, Progress()
     try:
         for progress in studio.follow(job):
             for warning in progress.warnings[said_warnings:]:
@@ -30,19 +32,29 @@ def follow_on_console(studio: Studio, job: Job, console: Console) -> dict[str, A
             if progress.steps and progress.seconds_left is not None:
                 left = words_for_seconds(progress.seconds_left)
                 loss = progress.losses[-1][1] if progress.losses else 0.0
-                console.step(f"Step {progress.step} of {progress.steps}, loss {loss:.3f}, {left} left")
+                console.step(
+                    say(
+                        "Step {step} of {steps}, loss {loss:.3f}, {left} left",
+                        step=progress.step,
+                        steps=progress.steps,
+                        loss=loss,
+                        left=left,
+                    )
+                )
     except KeyboardInterrupt:
         console.step_end()
-        console.say("Pausing; this takes a moment.")
+        console.say(say("Pausing; this takes a moment."))
         studio.pause_training(job.folder.name)
         with contextlib.suppress(KeyboardInterrupt):  # who presses it again does not wait for the end
             *_, progress = studio.follow(job)
     finally:
         console.step_end()
     if progress.failed is not None:
-        log = f" The details are in {progress.failed.log}." if progress.failed.log else ""
         kind = BadInput if progress.failed.exit_code == BadInput.exit_code else TrainingFailed
-        raise kind(progress.failed.message + log, hint=progress.failed.hint)
+        message = progress.failed.message
+        if progress.failed.log:
+            message = Text("{problem} The details are in {log}.", problem=message, log=progress.failed.log)
+        raise kind(message, hint=progress.failed.hint)
     again = f"launch.py jobs resume {job.folder.name}"
     if progress.finished is None:
         raise Cancelled(

@@ -7,6 +7,7 @@ from typing import Annotated
 import typer
 
 from app.cli.options import HomeOption, JsonOption, command_group, console_of, open_studio
+from app.i18n import say
 
 JobId = Annotated[str, typer.Argument(help="The job's id, as `jobs list` shows it.")]
 jobs_commands = command_group("Trainings, running and past.")
@@ -34,7 +35,7 @@ def jobs_resume(
 
     console, studio = console_of(context), open_studio(context, home)
     result = follow_on_console(studio, studio.resume_training(job), console)
-    console.answer(result, f"{result['name']} is ready: {result['style']}")
+    console.answer(result, say("{name} is ready: {path}", name=result["name"], path=result["style"]))
 
 
 @jobs_commands.command("keep")
@@ -49,7 +50,12 @@ def jobs_keep(
     done = open_studio(context, home).trainings.keep(job, step)
     console_of(context).answer(
         {"style": done.style_path, "id": done.style_id, "name": done.style_name, "steps": done.step},
-        f"{done.style_name} is now as after step {done.step}: {done.style_path}",
+        say(
+            "{style_name} is now as after step {step}: {style_path}",
+            style_name=done.style_name,
+            step=done.step,
+            style_path=done.style_path,
+        ),
     )
 
 
@@ -63,7 +69,7 @@ def jobs_stop(
     """End a training early and keep the style as far as it has come."""
     open_studio(context, home).stop_training(job)
     console_of(context).answer(
-        {"job": job, "requested": "stop"}, "The training will stop and keep its style."
+        {"job": job, "requested": "stop"}, say("The training will stop and keep its style.")
     )
 
 
@@ -76,4 +82,4 @@ def jobs_pause(
 ) -> None:
     """Pause a training; `jobs resume` goes on with it."""
     open_studio(context, home).pause_training(job)
-    console_of(context).answer({"job": job, "requested": "pause"}, "The training will pause.")
+    console_of(context).answer({"job": job, "requested": "pause"}, say("The training will pause."))

@@ -10,8 +10,10 @@ from typing import Annotated, Any
 import typer
 
 from app.cli.options import BaseOption, HomeOption, JsonOption, command_group, console_of, open_studio
+from app.i18n import say, say_error
 from styles.errors import AtelierError, BadInput
 from styles.storage.home import expanded
+from styles.text import Text
 
 Names = Annotated[str, typer.Argument(help="The style's name, or the beginning of its id.")]
 Newest = Annotated[bool, typer.Option("--newest", help="The newest first, instead of by name.")]
@@ -35,16 +37,19 @@ def styles_list(
     cards = listing.cards
     unreadable = [{"file": str(one.file), "reason": one.reason} for one in listing.unreadable]
     vanished = [{"name": one.name, "file": str(one.file), "missed": one.missed} for one in listing.vanished]
-    nothing = (
+    nothing = Text(
         "No style is like that."
         if favourites or family
         else "There are no styles yet. Train one, or import one."
     )
     lines = [card_line(card) for card in cards] or [nothing]
-    lines += [f"Can't be used: {one['file']}: {one['reason']}" for one in unreadable]
-    lines += [f"Vanished: {one['name']}, missed since {one['missed']}: {one['file']}" for one in vanished]
+    lines += [
+        Text("Can't be used: {file}: {reason}", file=one.file, reason=one.reason)
+        for one in listing.unreadable
+    ]
+    lines += [Text("Vanished: {name}, missed since {missed}: {file}", **one) for one in vanished]
     told = {"styles": [card_facts(card) for card in cards], "unreadable": unreadable, "vanished": vanished}
-    console_of(context).answer(told, "\n".join(lines))
+    console_of(context).answer(told, Text.joined("\n", lines))
 
 
 @styles_commands.command("search")
@@ -59,7 +64,7 @@ def styles_search(
 
     library = open_studio(context, home).library
     cards = library.search(words, family=family, favourites=favourites, newest=newest)
-    told = "\n".join(card_line(card) for card in cards) or f"No style matches {words!r}."
+    told = Text.joined("\n", map(card_line, cards)) or Text("No style matches {words!r}.", words=words)
     console_of(context).answer({"styles": [card_facts(card) for card in cards]}, told)
 
 
@@ -94,17 +99,16 @@ def styles_import(
         cards = list(import_cards(files, library))
         good, bad = [one for one in cards if not one.reason], [one for one in cards if one.reason]
         told = {"styles": [import_facts(one) for one in good], "refused": [import_facts(one) for one in bad]}
-        console_of(context).answer(told, "\n\n".join(map(import_words, cards)))
+        console_of(context).answer(told, Text.joined("\n\n", map(import_words, cards)))
         if bad:
             raise typer.Exit(BadInput.exit_code)
         return
     report = library.import_files(files)
     refused = [{"file": str(one.file), "reason": str(one.reason)} for one in report.refused]
-    words = [card_line(card) for card in report.styles] + [
-        f"Refused {one['file']}: {one['reason']}" for one in refused
-    ]
+    words = [card_line(card) for card in report.styles]
+    words += [Text("Refused {file}: {reason}", file=one.file, reason=one.reason) for one in report.refused]
     console_of(context).answer(
-        {"styles": [card_facts(card) for card in report.styles], "refused": refused}, "\n".join(words)
+        {"styles": [card_facts(card) for card in report.styles], "refused": refused}, Text.joined("\n", words)
     )
     if refused:
         raise typer.Exit(BadInput.exit_code)
@@ -144,7 +148,9 @@ def styles_export(
         seen = done.shown
         console.answer(export_facts(done), export_words(done))
     if captions and not any(one.kind == "captions" for one in seen):
-        console.say("No captions are known of it: its file has none, and it was not trained in this home.")
+        console.say(
+            say("No captions are known of it: its file has none, and it was not trained in this home.")
+        )
 
 
 @styles_commands.command("edit")
@@ -190,7 +196,7 @@ def styles_mark(
     from app.library.cards import mark_facts, mark_words
 
     mark = open_studio(context, home).library.mark(name, favourite=favourite, tags=tags, note=note)
-    console_of(context).answer(mark_facts(mark), mark_words(mark) or "Nothing is noted.")
+    console_of(context).answer(mark_facts(mark), mark_words(mark) or say("Nothing is noted."))
 
 
 @styles_commands.command("picture")
@@ -211,14 +217,14 @@ def styles_picture(
             card = studio.picture_card(name, base)
         except AtelierError as error:
             refused.append({"style": name, "reason": str(error)})
-            console.say(f"No picture for {name}: {error}")
+            console.say(say("No picture for {name}: {reason}", name=name, reason=say_error(error)))
         else:
             made.append(card)
-            console.say(f"{card.name} has a picture now.")
+            console.say(say("{style} has a picture now.", style=card.name))
     told = (
-        f"{len(made)} of {len(made) + len(refused)} have a picture now."
+        say("{count} of {total} have a picture now.", count=len(made), total=len(made) + len(refused))
         if made or refused
-        else "All have one."
+        else say("All have one.")
     )
     console.answer({"styles": [card_facts(card) for card in made], "refused": refused}, told)
     if refused:
@@ -246,7 +252,7 @@ def styles_verify(
     reports = [verify(path) for path in paths if path is not None]
     console_of(context).answer(
         {"verified": [verified_facts(report) for report in reports]},
-        "\n\n".join(map(verified_words, reports)) or "There are no styles yet.",
+        Text.joined("\n\n", map(verified_words, reports)) or say("There are no styles yet."),
     )
     if not all(report.whole for report in reports):
         raise typer.Exit(BadInput.exit_code)
@@ -257,8 +263,8 @@ def styles_duplicates(context: typer.Context, home: HomeOption = None, as_json: 
     """List the styles that are in the library more than once, under whatever names."""
     found = open_studio(context, home).library.duplicates()
     names = [[card.name for card in cards] for cards in found]
-    words = "\n".join("The same style: " + ", ".join(some) for some in names)
-    console_of(context).answer({"duplicates": names}, words or "No style is here twice.")
+    words = "\n".join(say("The same style: {names}", names=", ".join(some)) for some in names)
+    console_of(context).answer({"duplicates": names}, words or say("No style is here twice."))
 
 
 @styles_commands.command("delete")
@@ -271,7 +277,11 @@ def styles_delete(
 
     path = open_studio(context, home).library.delete(name)
     deleted = name_of(path).rpartition(MARK)[0] or name_of(path)
-    told = f"{deleted} is in the trash. `styles restore {shlex.quote(deleted)}` brings it back."
+    told = say(
+        "{name} is in the trash. `styles restore {argument}` brings it back.",
+        name=deleted,
+        argument=shlex.quote(deleted),
+    )
     console_of(context).answer({"trash": str(path)}, told)
 
 
@@ -283,7 +293,7 @@ def styles_restore(
     from app.library.cards import card_facts
 
     card = open_studio(context, home).library.restore(name)
-    console_of(context).answer(card_facts(card), f"{card.name} is back in the library.")
+    console_of(context).answer(card_facts(card), say("{style} is back in the library.", style=card.name))
 
 
 @styles_commands.command("rename")
@@ -294,7 +304,7 @@ def styles_rename(
     from app.library.cards import card_facts
 
     card = open_studio(context, home).library.rename(name, new_name)
-    console_of(context).answer(card_facts(card), f"{name} is now {card.name}.")
+    console_of(context).answer(card_facts(card), say("{name} is now {style}.", name=name, style=card.name))
 
 
 def _bytes_of(path: Path) -> bytes:

@@ -20,7 +20,7 @@ from app.cli.create import create
 from app.cli.jobs import jobs_commands
 from app.cli.library import styles_commands
 from app.cli.options import BaseOption, HomeOption, JsonOption, console_of, home_folder, open_studio, option
-from app.i18n import speak
+from app.i18n import say, speak
 from app.log import surprise_message
 from app.orders import TrainingOrder
 from app.settings import Settings
@@ -28,6 +28,7 @@ from app.signatures import spread
 from styles.errors import AtelierError, BadInput, Cancelled, Failure
 from styles.storage.atomic import check_folder
 from styles.storage.home import Home, expanded
+from styles.text import Text
 from training.plan import TrainingSettings
 
 commands = typer.Typer(
@@ -83,7 +84,9 @@ def main(argv: list[str]) -> int:
         return BadInput.exit_code
     except Exception as error:
         if type(error).__module__.startswith(("typer", "click")):
-            console.refuse(BadInput(_usage_message(error), hint="Add --help to see what can be given."))
+            console.refuse(
+                BadInput(Text.as_it_is(_usage_message(error)), hint="Add --help to see what can be given.")
+            )
             return BadInput.exit_code
         console.step_end()
         console.refuse(Failure(surprise_message(home, error, f"running {_command_of(argv)}".strip())))
@@ -155,7 +158,8 @@ def setup(
     """Only set up: launch.py has installed what is needed by the time that this runs."""
     studio = open_studio(context, home)
     console_of(context).answer(
-        {"home": str(studio.home.root)}, f"Atelier is set up. Your files live in {studio.home.root}."
+        {"home": str(studio.home.root)},
+        say("Atelier is set up. Your files live in {folder}.", folder=studio.home.root),
     )
 
 
@@ -200,7 +204,7 @@ def train(
     console, studio = console_of(context), open_studio(context, home)
     job = studio.start_training(order)
     result = follow_on_console(studio, job, console)
-    console.answer(result, f"{result['name']} is ready: {result['style']}")
+    console.answer(result, say("{name} is ready: {path}", name=result["name"], path=result["style"]))
 
 
 commands.command("train")(spread(train, option))
@@ -230,4 +234,4 @@ def demo(
     folder = expanded(out).absolute() if out else studio.home.root / "demo"
     check_folder(folder)
     report = run_demo(studio, folder, plan, say=console.say)
-    console.answer(report, f"The sheet is {report['sheet']}")
+    console.answer(report, say("The sheet is {path}", path=report["sheet"]))

@@ -12,6 +12,7 @@ import typer
 from app.create.mix_orders import MixOrder, StyleOrder
 from styles.errors import BlendError
 from styles.mixing.blend import MODES
+from styles.text import Text
 
 if TYPE_CHECKING:
     from app.create.blends import Blends
@@ -63,7 +64,7 @@ BalanceOption = Annotated[
 ]
 
 
-AS_WEIGHT = "Write it as NAME=0.7, with a finite number, or as NAME=0@0,1@0.5."
+AS_WEIGHT = Text("Write it as NAME=0.7, with a finite number, or as NAME=0@0,1@0.5.")
 
 
 def mix_order(
@@ -113,12 +114,12 @@ def names_and_weights(text: str) -> tuple[str, tuple[float, ...]]:
         return text, ()
     name, _, numbers = text.rpartition("=")
     return name, tuple(
-        _number(number, text, "Write it as NAME, or as NAME=0,0.5,1 with finite numbers.")
+        _number(number, text, Text("Write it as NAME, or as NAME=0,0.5,1 with finite numbers."))
         for number in numbers.split(",")
     )
 
 
-def _pair(text: str, hint: str = "Write it as NAME=0.7, with a finite number.") -> tuple[str, float]:
+def _pair(text: str, hint: str = Text("Write it as NAME=0.7, with a finite number.")) -> tuple[str, float]:
     name, _, number = text.rpartition("=")
     if not name:
         raise BlendError("{text!r} is no style with a number.", hint="Write it as NAME=0.7.", text=text)

@@ -32,6 +32,7 @@ from styles.mixing.strength import Effect, Effects
 from styles.storage.atomic import write_cache
 from styles.storage.file_reading import read_json
 from styles.storage.home import Home, expanded
+from styles.text import Text
 
 if TYPE_CHECKING:
     from styles.bases.base import Base
@@ -145,7 +146,9 @@ class BaseSession:
             effects = Effects(self.home).known(effects_key(base))
             if mix.asks_effects:
                 if any(style.id not in effects for style in styles):
-                    yield Notice("Measuring how strong the styles are on this base, which is done once.")
+                    yield Notice(
+                        Text("Measuring how strong the styles are on this base, which is done once.")
+                    )
                 effects = effects_of(base, styles, self.home, cancelled)
             request, sheet, notes = _planned(order, mix, effects, styles, picture, settings)
             yield from map(Notice, dict.fromkeys(notes))
@@ -284,7 +287,7 @@ def _picture_of(path: Path | None) -> SourcePicture | None:
     return SourcePicture.of(open_artwork(expanded(path), least_px=math.isqrt(MAX_PIXELS)))
 
 
-def _what_differs(recipe: Recipe, base: Base) -> list[str]:
+def _what_differs(recipe: Recipe, base: Base) -> list[Text]:
     """What to say of a recipe's picture before it is painted on `base`: where it was made, and what can't be read."""
     if recipe.base_fingerprint:
         same = recipe.base_fingerprint == base.fingerprint
@@ -293,11 +296,19 @@ def _what_differs(recipe: Recipe, base: Base) -> list[str]:
     differs = []
     if not same:
         differs.append(
-            f"This picture was made on another base ({recipe.base}); on {base.name} it will differ."
+            Text(
+                "This picture was made on another base ({made_on}); on {base} it will differ.",
+                made_on=recipe.base,
+                base=base.name,
+            )
         )
     elif recipe.device not in ("", base.device.type):
         differs.append(
-            f"This picture was made on {recipe.device}; on {base.device.type} it may differ slightly."
+            Text(
+                "This picture was made on {made_on}; on {device} it may differ slightly.",
+                made_on=recipe.device,
+                device=base.device.type,
+            )
         )
     return [*differs, *recipe.notes]
 
@@ -320,7 +331,7 @@ def _planned(
     styles: Sequence[Style],
     picture: SourcePicture | None,
     settings: Settings,
-) -> tuple[CreateRequest, Sheet | None, list[str]]:
+) -> tuple[CreateRequest, Sheet | None, list[Text]]:
     """What to paint with weights for all strengths, the sheet that it is laid out on, and what is to be said."""
     blend, notes = weighed(mix.blend, sorted(mix.strengths.difference(mix.varied)), effects, mix.names)
     if order.sheet is None or not order.sheet.varies:
@@ -336,7 +347,7 @@ def _planned(
         worded = [style for style in styles if style.id not in order.left_out]
         prompt = prompt_with_triggers(order.prompt, _acting(request.blends, worded))
         if prompt != order.prompt:
-            notes.append(f"The prompt with its trigger words: {prompt}")
+            notes.append(Text("The prompt with its trigger words: {prompt}", prompt=prompt))
             request = replace(request, prompt=prompt)
     return request, replace(sheet, request=request) if sheet else None, notes
 

@@ -28,6 +28,7 @@ from styles.mixing.blend_file import (
 from styles.storage.atomic import write_new
 from styles.storage.home import Home
 from styles.storage.names import clean_text, folded, suggested_name
+from styles.text import either, quoted
 
 
 class Blends:
@@ -45,7 +46,7 @@ class Blends:
             try:
                 blends.append(load_blend(path))
             except BlendError as error:
-                refused.append(Refused(path, str(error)))
+                refused.append(Refused(path, error.text))
         return blends, refused
 
     def find(self, name: str) -> SavedBlend:
@@ -152,7 +153,7 @@ class Blends:
             return path
         names = [path.stem for path in paths]
         near = difflib.get_close_matches(stem, names, n=3, cutoff=0.5) or names[:8]
-        shown = " or ".join(f"“{one}”" for one in near)
+        shown = either(map(quoted, near)) if near else ""
         raise BlendError(
             "There is no blend “{name}”.",
             "There is {shown}." if near else "No blend has been kept yet.",

@@ -8,8 +8,9 @@ from dataclasses import dataclass, field
 from styles.errors import BlendError
 from styles.generation.comparison_grids import STRIP_WEIGHTS, check_map, check_strip
 from styles.mixing.blend import STRONGEST, Blend, BlendPart, Schedule
+from styles.text import Text
 
-SHEETS = ("strength strip", "blend map", "leave one out")
+SHEETS = (Text("strength strip"), Text("blend map"), Text("leave one out"))
 
 
 @dataclass(frozen=True)
@@ -24,7 +25,9 @@ class StyleOrder:
         if not self.name.strip():
             raise BlendError("A style of the mix has no name.", hint="Write it as NAME=0.7.")
         if self.weight is not None:
-            _check_weight(f"The weight of {self.name}", self.weight)
+            _check_weight(
+                Text("The weight of {style} is {weight}.", style=self.name, weight=self.weight), self.weight
+            )
         if self.schedule is not None:
             try:
                 part = BlendPart(self.name, 1.0, self.schedule)
@@ -75,9 +78,9 @@ class SheetOrder:
     strongest: float = 1.0
 
     def __post_init__(self) -> None:
-        assert self.kind in SHEETS, self.kind
+        object.__setattr__(self, "kind", SHEETS[SHEETS.index(self.kind)])
         for weight in (*self.weights, self.strongest):
-            _check_weight(f"A weight of the {self.kind}", weight)
+            _check_weight(Text("A weight of the {kind} is {weight}.", kind=self.kind, weight=weight), weight)
         if self.kind == "strength strip":
             check_strip(self.weights)
             if len(self.styles) != 1:
@@ -93,13 +96,11 @@ class SheetOrder:
         return self.kind != "leave one out"
 
 
-def _check_weight(what: str, weight: float) -> None:
+def _check_weight(message: Text, weight: float) -> None:
     if not math.isfinite(weight) or abs(weight) > STRONGEST:
         raise BlendError(
-            "{what} is {weight}.",
+            message,
             hint="A weight is a number from {lowest:g} to {highest:g}, usually 0 to 1.",
-            what=what,
-            weight=weight,
             lowest=-STRONGEST,
             highest=STRONGEST,
         )

@@ -18,6 +18,7 @@ from styles.library.library import Library
 from styles.mixing.blend import Blend, BlendPart
 from styles.mixing.strength import balanced, budget
 from styles.storage.home import Home
+from styles.text import Text
 
 if TYPE_CHECKING:
     from styles.bases.base import Base
@@ -97,7 +98,7 @@ class MixTools:
             pair["names"] = [mix.names[pair["first"]], mix.names[pair["second"]]]
         return facts
 
-    def forbidden(self, order: MixOrder) -> tuple[str, ...]:
+    def forbidden(self, order: MixOrder) -> tuple[Text, ...]:
         """What licences of a mix forbid to share of what is baked from it, in sentences; to be asked before the bake."""
         sounding = mix_of(order, self.library).blend.sounding
         cards = self.library.with_ids(part.style for part in sounding)
@@ -193,32 +194,50 @@ def bake_plan(
     return BakePlan(name, chosen, rank, author=author, licence=licence, **given)  # type: ignore[arg-type]
 
 
-def strength_words(facts: dict[str, Any]) -> str:
+def strength_words(facts: dict[str, Any]) -> Text:
     """Strengths on a screen."""
-    lines = [f"On {facts['base']}, at weight 1 (strength 1 is the usual full effect):"]
+    lines = [Text("On {base}, at weight 1 (strength 1 is the usual full effect):", base=facts["base"])]
     for style in facts["styles"]:
         lines.append(
-            f"  {style['name']}: strength {style['strength_at_1']:.2f}; full effect at weight {style['full_at']:.2f}"
+            Text(
+                "  {style}: strength {strength:.2f}; full effect at weight {weight:.2f}",
+                style=style["name"],
+                strength=style["strength_at_1"],
+                weight=style["full_at"],
+            )
         )
     lines.append(
-        f"This mix: strength {facts['total']:.2f} in all, of {facts['limit']:g} that a picture takes."
+        Text(
+            "This mix: strength {total:.2f} in all, of {limit:g} that a picture takes.",
+            total=facts["total"],
+            limit=facts["limit"],
+        )
     )
     if facts["burns"]:
         weights = ", ".join(f"{style['name']}={style['balanced_weight']:.3g}" for style in facts["styles"])
-        lines.append(f"It will probably burn; balanced: {weights}")
-    return "\n".join(lines)
+        lines.append(Text("It will probably burn; balanced: {weights}", weights=weights))
+    return Text.joined("\n", lines)
 
 
-def conflict_words(facts: dict[str, Any]) -> str:
+def conflict_words(facts: dict[str, Any]) -> Text:
     """Conflicts on a screen."""
     lines = []
     for pair in facts["pairs"]:
         first, second = pair["names"]
-        verdict = "fight" if pair["fights"] else "pull the same way" if pair["same_way"] else "get along"
-        lines.append(f"{first} and {second} {verdict} (cosine {pair['cosine']:+.2f})")
+        verdict = Text(
+            "{first} and {second} fight (cosine {cosine:+.2f})"
+            if pair["fights"]
+            else "{first} and {second} pull the same way (cosine {cosine:+.2f})"
+            if pair["same_way"]
+            else "{first} and {second} get along (cosine {cosine:+.2f})",
+            first=first,
+            second=second,
+            cosine=pair["cosine"],
+        )
+        lines.append(verdict)
         if pair["fights"] or pair["same_way"]:
             lines += [
-                f"  {at['place']}: cosine {at['cosine']:+.2f}, {at['share']:.0%} of it"
-                for at in pair["where"]
+                Text("  {place}: cosine {cosine:+.2f}, {share:.0%} of it", **at) for at in pair["where"]
             ]
-    return "\n".join([*lines, f"{facts['reason']} Mode: {facts['mode']}."])
+    reason = Text("{reason} Mode: {mode}.", reason=facts["reason"], mode=facts["mode"])
+    return Text.joined("\n", [*lines, reason])

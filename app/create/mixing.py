@@ -11,6 +11,7 @@ from styles.errors import BlendError
 from styles.library.missing import card_of
 from styles.mixing.blend import STRONGEST, Blend
 from styles.mixing.strength import MOST, Effect, Effects, balanced, budget
+from styles.text import Text
 
 if TYPE_CHECKING:
     from styles.bases.base import Base
@@ -128,7 +129,7 @@ def effects_of(
 
 def weighed(
     blend: Blend, strengths: Iterable[str], effects: Mapping[str, Effect], names: Mapping[str, str]
-) -> tuple[Blend, list[str]]:
+) -> tuple[Blend, list[Text]]:
     """The blend with the strengths of these styles turned into weights, and what is to be said about it."""
     notes = []
     for style in strengths:
@@ -139,14 +140,19 @@ def weighed(
         weight = max(-most, min(most, effect.weight_for(strength)))
         if effect.strength > 0 and abs(effect.strength_of(weight) - strength) > 1e-6:
             notes.append(
-                f"“{names[style]}” can't be made as strong as {strength:g}: at its highest weight, {weight:g}, it has "
-                f"a strength of {effect.strength_of(weight):.2g}."
+                Text(
+                    "“{style}” can't be made as strong as {strength:g}: at its highest weight, {weight:g}, it has a strength of {effect:.2g}.",
+                    style=names[style],
+                    strength=strength,
+                    weight=weight,
+                    effect=effect.strength_of(weight),
+                )
             )
         blend = blend.changed(style, weight=weight)
     return blend, notes
 
 
-def within_budget(mix: Mix, blend: Blend, effects: Mapping[str, Effect]) -> tuple[Blend, list[str]]:
+def within_budget(mix: Mix, blend: Blend, effects: Mapping[str, Effect]) -> tuple[Blend, list[Text]]:
     """The blend, scaled back where that is wished, and what is to be said about its budget."""
     total = budget(blend, effects)
     if not total.burns:
@@ -154,17 +160,29 @@ def within_budget(mix: Mix, blend: Blend, effects: Mapping[str, Effect]) -> tupl
     if mix.balance:
         blend = balanced(blend, effects)
         weights = ", ".join(f"{mix.names[part.style]} {part.weight:.3g}" for part in blend.sounding)
-        return blend, [f"Scaled back from {total.total:.2g} to a strength of {MOST:g} in all: {weights}."]
-    unknown = " (styles that were not measured are taken for usual ones)" if total.unknown else ""
-    return blend, [
-        f"This mix has a strength of {total.total:.2g} in all{unknown}; above {total.limit:g} a picture will probably "
-        "burn. Balance scales it back."
-    ]
+        return blend, [
+            Text(
+                "Scaled back from {total:.2g} to a strength of {most:g} in all: {weights}.",
+                total=total.total,
+                most=MOST,
+                weights=weights,
+            )
+        ]
+    note = Text(
+        "This mix has a strength of {total:.2g} in all (styles that were not measured are taken for usual ones); "
+        "above {limit:g} a picture will probably burn. Balance scales it back."
+        if total.unknown
+        else "This mix has a strength of {total:.2g} in all; above {limit:g} a picture will probably burn. "
+        "Balance scales it back.",
+        total=total.total,
+        limit=total.limit,
+    )
+    return blend, [note]
 
 
 def sheet_of(
     order: SheetOrder, mix: Mix, request: CreateRequest, effects: Mapping[str, Effect]
-) -> tuple[Sheet, list[str]]:
+) -> tuple[Sheet, list[Text]]:
     """Lay a sheet out, with labels in what the weights were given in; raises BlendError."""
     from styles.generation.comparison_grids import blend_map, leave_one_out, strength_strip
 

@@ -1,6 +1,6 @@
-"""What Atelier says, in the artist's language: English in the code, other languages in one catalogue each.
+"""What Atelier says, in the artist's language: English in the code, other languages in one gettext catalogue each.
 
-The English sentence is the key, as with gettext:
+The English sentence is the key:
 
     from app.i18n import say
     say("Create")
@@ -8,36 +8,40 @@ The English sentence is the key, as with gettext:
     say_count(3, "1 artwork.", "{count} artworks.")
     PRESETS = ((unsaid("Quick"), "quick"), ...)        # a constant; say(PRESETS[0][0]) where it is shown
 
-The first argument is a literal string with named places, never an f-string: a test collects the literals of all calls
-and asks each for its Spanish. The Spanish stands in `es/*.json`, one file for a room or a part, all read as one
-catalogue (what two rooms say may stand in both, if they agree); `python -m tests.app.texts` lists what lacks one. Call `say` when a text is shown, not when a module is
-imported: only then is the language known.
+The first argument is a literal string with named places, never an f-string: translators get it from there. Call `say`
+when a text is shown, not when a module is imported: only then is the language known.
 
-What is raised or noted below this package (errors, warnings in a journal, words of progress) is English there, and
+What is raised or noted below this package is a `Text` or an error with a template and values (`styles/text.py`), and
 changes its language where it is shown:
 
-    translated("Port 7860 is in use by another program.")       # found by "Port {} is in use by another program."
-    say_error(error)                                            # message and hint of one of our errors
+    translated(warning)
+    say_error(error)                                   # message and hint of one of our errors
 
-The language is chosen once, when a command or the window starts (`speak`); another choice in Settings holds from the
-next start on. Standard library only, and quick to import.
+The catalogues are `locale/LANGUAGE/LC_MESSAGES/atelier.po`; `python -m tests.app.texts` brings them up to date with the
+source. Each is compiled when it is first needed, and kept beside it: a fresh clone needs no step for that, and no two
+branches have to agree on a compiled file. The language is chosen once, when a command or the window starts (`speak`);
+another choice in Settings holds from the next start on. Quick to import.
 """
 
 from __future__ import annotations
 
+import contextlib
 import functools
-import json
+import gettext
+import io
 import os
-import re
+import struct
 import sys
 from collections.abc import Mapping
-from dataclasses import dataclass
 from pathlib import Path
-from string import Formatter
 from typing import Any
 
+from styles.errors import AtelierError
+from styles.storage.atomic import write_bytes
+from styles.text import Text
+
 LANGUAGES = ("en", "es")
-FOLDER = Path(__file__).parent
+LOCALE = Path(__file__).parent / "locale"
 # One process speaks one language, as it has one locale: handing it down to each label would help nobody.
 _spoken = "en"
 
@@ -56,13 +60,13 @@ def language() -> str:
 
 def say(text: str, /, **values: Any) -> str:
     """`text` in the artist's language, with `values` in its places."""
-    spoken = catalogue(_spoken).get(text, text)
+    spoken = catalogue(_spoken).gettext(text) if text else ""
     return spoken.format(**values) if values else spoken
 
 
 def say_count(count: int, one: str, many: str, /, **values: Any) -> str:
-    """`one` where `count` is 1, else `many`; both may hold the place `{count}`."""
-    return say(one if count == 1 else many, count=count, **values)
+    """`one` where `count` is 1, else `many`, as the language counts; both may hold the place `{count}`."""
+    return catalogue(_spoken).ngettext(one, many, count).format(count=count, **values)
 
 
 def unsaid(text: str, /) -> str:
@@ -71,117 +75,47 @@ def unsaid(text: str, /) -> str:
 
 
 def say_error(error: Exception) -> str:
-    """What one of our errors says, in the artist's language: what happened, and what to do now."""
-    message, hint = getattr(error, "message", str(error)), getattr(error, "hint", "")
-    return f"{translated(message)} {translated(hint)}".strip()
+    """What an error says, in the artist's language: what happened, and what to do now."""
+    return translated(error.text if isinstance(error, AtelierError) else str(error))
 
 
-def translated(sentence: str) -> str:
-    """An English text that was put together elsewhere, in the artist's language; as it is where none is known.
-
-    Several sentences one after the other are looked up one by one, and so are those inside a place.
-    """
-    if _spoken == "en" or not sentence:
-        return sentence
-    return _translated(sentence, _spoken)
-
-
-def _translated(text: str, into: str) -> str:
-    pieces = re.split(r"((?<=[.!?])\s+|\n)", text)  # sentences, and what stands between them
-    spoken, first = "", 0
-    while first < len(pieces):
-        # The shortest run first; a text of several sentences may be one entry.
-        for last in range(first + 1, len(pieces) + 1, 2):
-            whole = _looked_up("".join(pieces[first:last]), into)
-            if whole is not None:
-                break
-        else:
-            last, whole = first + 1, _with_known_end(pieces[first], into)
-        spoken += whole + "".join(pieces[last : last + 1])
-        first = last + 1
-    return spoken
-
-
-def _with_known_end(sentence: str, into: str) -> str:
-    """A sentence that is not known, with what follows its colon if that is: a reason behind the name of a file."""
-    head, colon, tail = sentence.partition(": ")
-    return f"{head}: {_looked_up(tail, into) or tail}" if colon else sentence
-
-
-def _looked_up(text: str, into: str) -> str | None:
-    known = catalogue(into)
-    if text in known and "{" not in text:
-        return known[text]
-    found = next(filter(None, (pattern.apply(text) for pattern in patterns(into))), None)
-    if found is None and text.endswith("."):  # a reason that was put at the end of a sentence
-        bare = _looked_up(text[:-1], into)
-        return None if bare is None else bare + "."
-    return found
-
-
-@dataclass(frozen=True)
-class Pattern:
-    """An entry with places, to recognise a sentence by that was made from it."""
-
-    regex: re.Pattern[str]
-    spoken: str
-    # For each place, whether it stands in quotation marks: a name, and never words of ours.
-    quoted: tuple[bool, ...]
-    literal: int  # characters that are not places
-    anchor: str  # the longest of them together, quickly looked for
-
-    def apply(self, text: str) -> str | None:
-        """The sentence in the other language, None where it was not made from this entry."""
-        match = self.regex.fullmatch(text) if self.anchor in text else None
-        if match is None:
-            return None
-        pairs = zip(match.groups(), self.quoted, strict=True)
-        return self.spoken.format(*(value if quoted else _inner(value) for value, quoted in pairs))
-
-
-def _inner(value: str) -> str:
-    """What stands in a place: a sentence of ours may be quoted there, single words are names and numbers."""
-    return translated(value) if " " in value else value
-
-
-def places(text: str) -> list[str]:
-    """The names of the places in `text`, numbers for those without a name."""
-    found = [name for _, name, _, _ in Formatter().parse(text) if name is not None]
-    return [name or str(number) for number, name in enumerate(found)]
+def translated(text: str) -> str:
+    """A text with its values in the artist's language, those that are texts too; any other string as it is."""
+    if _spoken == "en" or not text or not isinstance(text, Text):
+        return text
+    words, values = catalogue(_spoken), text.values
+    if text.plural:
+        template = words.ngettext(text.template, text.plural, values["count"])
+    else:
+        template = words.gettext(text.template)
+    return template.format(**{name: translated(value) for name, value in values.items()})
 
 
 @functools.cache
-def catalogue(wanted: str) -> Mapping[str, str]:
-    """English to `wanted`; empty for English."""
-    entries: dict[str, str] = {}
-    for file in sorted((FOLDER / wanted).glob("*.json")):
-        entries |= json.loads(file.read_text(encoding="utf-8"))
-    return entries
+def catalogue(spoken: str) -> gettext.NullTranslations:
+    """What there is to say in a language; English stands in the code."""
+    source = LOCALE / spoken / "LC_MESSAGES" / "atelier.po"
+    if not source.exists():
+        return gettext.NullTranslations()
+    kept = source.with_suffix(".mo")
+    if kept.exists() and kept.stat().st_mtime_ns > source.stat().st_mtime_ns:
+        with contextlib.suppress(OSError, ValueError, struct.error), kept.open("rb") as file:
+            return gettext.GNUTranslations(file)
+    compiled = _compiled(source)
+    with contextlib.suppress(AtelierError, OSError):
+        write_bytes(kept, compiled)
+    return gettext.GNUTranslations(io.BytesIO(compiled))
 
 
-@functools.cache
-def patterns(wanted: str) -> tuple[Pattern, ...]:
-    """The entries with nameless places, the most telling first; a text with named ones is said, never recognised."""
-    made = [pattern_for(text, spoken) for text, spoken in catalogue(wanted).items() if nameless(text)]
-    return tuple(sorted(made, key=lambda pattern: -pattern.literal))
+def _compiled(source: Path) -> bytes:
+    # Only where a catalogue was changed: importing it takes longer than all else here.
+    from babel.messages.mofile import write_mo
+    from babel.messages.pofile import read_po
 
-
-def nameless(text: str) -> bool:
-    """Whether an entry is one to recognise sentences by, with places as `{}` or with doubled braces."""
-    return "{}" in text or "{{" in text
-
-
-def pattern_for(text: str, spoken: str) -> Pattern:
-    """How to recognise a sentence made from `text`, and what it becomes."""
-    regex, literals, quoted = "", [""], []
-    for literal, place, _, _ in Formatter().parse(text):
-        regex += re.escape(literal)
-        literals.append(literal)
-        if place is not None:
-            regex += "(.*?)"
-            quoted.append(literal.endswith(("“", "‘", "'", '"', "`")))
-    anchor = max(literals, key=len)
-    return Pattern(re.compile(regex), spoken, tuple(quoted), len("".join(literals)), anchor)
+    compiled = io.BytesIO()
+    with source.open("rb") as file:
+        write_mo(compiled, read_po(file))
+    return compiled.getvalue()
 
 
 def system_language(environment: Mapping[str, str], platform: str) -> str:

@@ -14,6 +14,7 @@ from styles.library.import_card import ImportCard
 from styles.library.notes import Note
 from styles.library.privacy_report import PrivacyEntry
 from styles.library.verify import Verified
+from styles.text import Text
 
 
 def card_facts(card: StyleCard) -> dict[str, Any]:
@@ -23,11 +24,13 @@ def card_facts(card: StyleCard) -> dict[str, Any]:
     return facts
 
 
-def card_line(card: StyleCard) -> str:
+def card_line(card: StyleCard) -> Text:
     """A card on one line."""
-    trigger = f", trigger “{card.trigger}”" if card.trigger else ""
-    problems = f"  ! {'; '.join(card.problems)}" if card.problems else ""
-    return f"{card.name}  ({card.made_for}, rank {card.rank}{trigger}){problems}"
+    facts = [card.made_for, Text("rank {rank}", rank=card.rank)]
+    if card.trigger:
+        facts.append(Text("trigger “{trigger}”", trigger=card.trigger))
+    line = Text("{style}  ({facts})", style=card.name, facts=Text.joined(", ", facts))
+    return Text.joined("  ! ", [line, Text.joined("; ", card.problems)]) if card.problems else line
 
 
 def import_facts(one: ImportCard) -> dict[str, Any]:
@@ -37,10 +40,10 @@ def import_facts(one: ImportCard) -> dict[str, Any]:
     return card_facts(one.card) | {"proven": one.proven, "changes": dict(one.changes)}
 
 
-def import_words(one: ImportCard) -> str:
+def import_words(one: ImportCard) -> Text:
     """The same on a screen."""
     if one.card is None or one.reason:
-        return f"Refused {one.file}: {one.reason}"
+        return Text("Refused {file}: {reason}", file=one.file, reason=one.reason)
     return _words(import_rows(one))
 
 
@@ -48,12 +51,23 @@ def import_rows(one: ImportCard) -> dict[str, str]:
     """What such a card says, line by line; what it does not say is empty."""
     assert one.card is not None
     rows = card_rows(one.card)
-    proof = "as its layers show" if one.proven else "as far as it says itself: its layers don't show it"
-    changes = [f"{count} layer{'s' * (count != 1)} of {part}" for part, count in one.changes]
-    return rows | {"For": f"{rows['For']}, {proof}", "Layers": ", ".join(changes), "File": str(one.file)}
+    proof = (
+        Text("as its layers show")
+        if one.proven
+        else Text("as far as it says itself: its layers don't show it")
+    )
+    changes = [
+        Text("{count} layer of {part}", "{count} layers of {part}", count=count, part=part)
+        for part, count in one.changes
+    ]
+    return rows | {
+        "For": Text.joined(", ", [rows["For"], proof]),
+        "Layers": Text.joined(", ", changes),
+        "File": str(one.file),
+    }
 
 
-def card_words(card: StyleCard, mark: Note | None = None) -> str:
+def card_words(card: StyleCard, mark: Note | None = None) -> Text:
     """A card on a screen, without what it does not say."""
     return _words(card_rows(card) | {"Noted": mark_words(mark)})
 
@@ -70,19 +84,25 @@ def card_rows(card: StyleCard) -> dict[str, str]:
         "About": card.description,
         "Tags": ", ".join(card.tags),
         "Weight": f"{card.suggested_weight:g}",
-        "Kind": f"{card.kind}, rank {card.rank}, strength {card.strength:g}",
+        "Kind": Text(
+            "{kind}, rank {rank}, strength {strength:g}",
+            kind=card.kind,
+            rank=card.rank,
+            strength=card.strength,
+        ),
         "Layers": ", ".join(f"{network} {count}" for network, count in card.layers.items()),
         "Trained": ", ".join(f"{key} {value}" for key, value in card.training.items()),
         "Made": card.created,
-        "Origin": " ".join(provenance(card)),
+        "Origin": Text.joined(" ", provenance(card)),
         "Id": card.id,
         "File": str(card.path or ""),
-        "Problems": "; ".join(card.problems),
+        "Problems": Text.joined("; ", card.problems),
     }
 
 
-def _words(rows: Mapping[str, str]) -> str:
-    return "\n".join(f"{name + ':':<10}{value}" for name, value in rows.items() if value)
+def _words(rows: Mapping[str, str]) -> Text:
+    lines = (Text("{name:<10}{value}", name=f"{name}:", value=value) for name, value in rows.items() if value)
+    return Text.joined("\n", lines)
 
 
 def mark_facts(mark: Note | None) -> dict[str, Any]:
@@ -122,16 +142,21 @@ def export_facts(done: Exported) -> dict[str, Any]:
     }
 
 
-def export_words(done: Exported) -> str:
+def export_words(done: Exported) -> Text:
     """The same on a screen."""
     private = sum(one.private for one in done.shown)
-    lines = [f"Exported to {path}" for path in done.paths]
-    lines += [f"  {one.words}" for one in done.opens]
-    lines += [f"  In a prompt of other programs: {done.tag}", *(f"  {note}" for note in done.notes)]
-    lines.append(
-        f"  Others will see {len(done.shown)} entries, {private} of them private: --only-show lists them."
-    )
-    return "\n".join(lines)
+    lines = [
+        *(one.words for one in done.opens),
+        Text("In a prompt of other programs: {tag}", tag=done.tag),
+        *done.notes,
+        Text(
+            "Others will see {count} entries, {private} of them private: --only-show lists them.",
+            count=len(done.shown),
+            private=private,
+        ),
+    ]
+    paths = (Text("Exported to {path}", path=path) for path in done.paths)
+    return Text.joined("\n", [*paths, *(Text("  {words}", words=line) for line in lines)])
 
 
 def verified_facts(report: Verified) -> dict[str, Any]:
@@ -141,15 +166,16 @@ def verified_facts(report: Verified) -> dict[str, Any]:
     return facts | {"card": card_facts(report.card) if report.card else None}
 
 
-def verified_words(report: Verified) -> str:
+def verified_words(report: Verified) -> Text:
     """The same on a screen."""
     marks = {"good": "ok", "note": "--", "bad": "!!"}
-    lines = [f"{report.path}: {'whole' if report.whole else 'not whole'}"]
-    lines += [
-        f"  {marks[one.state]} {one.name}: {' '.join((one.words, one.hint)).strip()}" for one in report.checks
-    ]
-    lines += [f"  {one.words}" for one in report.openings]
-    return "\n".join(lines)
+    state = Text("whole") if report.whole else Text("not whole")
+    lines = [Text("{path}: {state}", path=report.path, state=state)]
+    for one in report.checks:
+        words = Text.joined(" ", filter(None, (one.words, one.hint)))
+        lines.append(Text("  {mark} {name}: {words}", mark=marks[one.state], name=one.name, words=words))
+    lines += [Text("  {words}", words=one.words) for one in report.openings]
+    return Text.joined("\n", lines)
 
 
 def base_facts(entry: BaseEntry) -> dict[str, Any]:
@@ -157,16 +183,20 @@ def base_facts(entry: BaseEntry) -> dict[str, Any]:
     return asdict(entry) | {"state": entry.state}
 
 
-def base_line(entry: BaseEntry) -> str:
+def base_line(entry: BaseEntry) -> Text:
     """A base on one line."""
     mark = "*" if entry.in_use else " "
     if not entry.installed and not entry.problem:
         titles = {base.hub_id: base.title for base in RECOMMENDED}
-        return (
-            f"  {entry.name}  ({titles.get(entry.name, '')}; to fetch: {entry.size_gb:g} GB, {entry.family}, "
-            f"licence to accept: {entry.licence})"
+        return Text(
+            "  {base}  ({title}; to fetch: {size_gb:g} GB, {family}, licence to accept: {licence})",
+            base=entry.name,
+            title=titles.get(entry.name, ""),
+            size_gb=entry.size_gb,
+            family=entry.family,
+            licence=entry.licence,
         )
     kind = entry.problem or ", ".join(
         text for text in (entry.family, f"{entry.native_size_px} px", entry.prediction_type) if text
     )
-    return f"{mark} {entry.name}  ({kind})"
+    return Text("{mark} {base}  ({facts})", mark=mark, base=entry.name, facts=kind)

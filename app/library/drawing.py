@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import base64
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from html import escape
 
 from app.drawing import facts_table
@@ -17,11 +17,17 @@ from styles.library.library import Vanished
 from styles.library.privacy_report import KINDS, PRIVATE, PrivacyEntry
 
 SHOWN_TAGS = 4  # on a tile
-LAYER_WORDS = {
-    "cross-attention": (unsaid("1 layer of cross-attention"), unsaid("{count} layers of cross-attention")),
-    "self-attention": (unsaid("1 layer of self-attention"), unsaid("{count} layers of self-attention")),
-    "the text encoder": (unsaid("1 layer of the text encoder"), unsaid("{count} layers of the text encoder")),
-    "other parts": (unsaid("1 layer of other parts"), unsaid("{count} layers of other parts")),
+LAYER_WORDS: dict[str, Callable[[int], str]] = {
+    "cross-attention": lambda count: say_count(
+        count, "1 layer of cross-attention", "{count} layers of cross-attention"
+    ),
+    "self-attention": lambda count: say_count(
+        count, "1 layer of self-attention", "{count} layers of self-attention"
+    ),
+    "the text encoder": lambda count: say_count(
+        count, "1 layer of the text encoder", "{count} layers of the text encoder"
+    ),
+    "other parts": lambda count: say_count(count, "1 layer of other parts", "{count} layers of other parts"),
 }
 NETWORK_WORDS = {
     "unet": "UNet", "te": unsaid("text encoder"), "te1": unsaid("first text encoder"), "te2": unsaid("second text encoder"),
@@ -101,7 +107,7 @@ def style_facts(card: StyleCard) -> str:
         rows.append((say(words), words_for_seconds(value) if numbered else str(value)))  # type: ignore[arg-type]
     rows += [
         (say("Made on"), card.created[:10]),
-        (say("Where it comes from"), translated(" ".join(provenance(card)))),
+        (say("Where it comes from"), " ".join(map(translated, provenance(card)))),
     ]
     rows += [(say("File"), str(card.path or "")), (say("Hash of its tensors"), card.id)]
     return facts_table((name, value) for name, value in rows if value)
@@ -136,14 +142,14 @@ def import_card(number: int, one: ImportCard, reason: str) -> str:
     proof = say("its layers show it") if one.proven else say("it says so, its layers don't show it")
     rows = {
         say("Made for"): f"{translated(family_of(card.family).name)} ({proof})",
-        say("Changes"): ", ".join(say_count(count, *LAYER_WORDS[part]) for part, count in one.changes),
+        say("Changes"): ", ".join(LAYER_WORDS[part](count) for part, count in one.changes),
         say("Kind"): say("{kind}, rank {rank}, strength {strength}", kind=card.kind, rank=card.rank,
                          strength=f"{card.strength:g}"),
         say("Trigger word"): card.trigger or say("none is known"),
         say("Words that it brings"): ", ".join(card.tokens),
         say("Licence"): card.licence or say("none is named"),
         say("By"): card.author,
-        say("Take note"): translated(" ".join(card.problems)),
+        say("Take note"): " ".join(map(translated, card.problems)),
     }  # fmt: skip
     table = facts_table((name, value) for name, value in rows.items() if value)
     if reason:

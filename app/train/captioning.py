@@ -12,6 +12,7 @@ from app.train.draft import Draft
 from app.train.runner import answering_process
 from styles.errors import AtelierError, BadInput, JobError
 from styles.storage.home import Home
+from styles.text import NO_TEXT, Text, text_from_json
 from training.artworks.captioner import Captioner, captioners
 
 
@@ -22,7 +23,7 @@ class Described:
     running: bool = False
     done: int = 0
     total: int = 0
-    problem: str = ""  # why it ended early, in a sentence
+    problem: Text = NO_TEXT  # why it ended early, in a sentence
 
 
 class Captioning:
@@ -76,20 +77,20 @@ class Captioning:
 
     def _take(self, process: subprocess.Popen[str]) -> None:
         """Put each caption beside its picture as it comes."""
-        problem = ""
+        problem = NO_TEXT
         assert process.stdout is not None
         try:
             with process.stdout:
                 for line in process.stdout:
                     answer = json.loads(line)
-                    problem = str(answer.get("error", ""))
+                    problem = text_from_json(answer.get("error", ""))
                     if not problem:
                         self.draft.caption_missing(Path(answer["picture"]).name, answer["caption"])
                         self.progress = replace(self.progress, done=self.progress.done + 1)
         except (AtelierError, OSError, ValueError, KeyError) as error:
             process.kill()
-            problem = str(error)
+            problem = Text.as_it_is(str(error))
         code = process.wait()
         if code and not problem and self._process is process:  # else it was stopped
-            problem = f"The captioner ended without a word (exit code {code})."
+            problem = Text("The captioner ended without a word (exit code {code}).", code=code)
         self.progress = replace(self.progress, running=False, problem=problem)

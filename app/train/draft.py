@@ -29,6 +29,7 @@ from styles.storage.atomic import replacing, telling, unused_name, write_bytes, 
 from styles.storage.file_reading import open_file, read_bytes, read_json, read_text
 from styles.storage.home import Home
 from styles.storage.names import clean_text, folded, suggested_name
+from styles.text import Text
 from training.artworks.captions import LONGEST_CAPTION, caption_of
 from training.artworks.dataset import MOST_ARTWORKS, SUFFIXES, in_natural_order
 from training.artworks.opening import full_size, open_artwork
@@ -68,7 +69,7 @@ class Added:
     pictures: int = 0
     captions: int = 0
     known: int = 0  # pictures that are in the draft already
-    refused: tuple[str, ...] = ()  # why, in sentences
+    refused: tuple[Text, ...] = ()  # why, in sentences
 
     def __add__(self, other: Added) -> Added:
         return Added(
@@ -139,12 +140,16 @@ class Draft:
             stems |= dict.fromkeys((path.name, path.stem), twin.stem)
             return replace(done, known=done.known + 1)
         if len(here) >= MOST_ARTWORKS:
-            said = f"{path.name}: there are {MOST_ARTWORKS} pictures already."
+            said = Text(
+                "{file}: there are {count} pictures already.",
+                file=path.name,
+                count=MOST_ARTWORKS,
+            )
             return replace(done, refused=(*done.refused, said))
         try:
             look, thumb = _looked_at(path, grid)
         except PictureError as error:
-            return replace(done, refused=(*done.refused, str(error)))
+            return replace(done, refused=(*done.refused, error.text))
         with self._change():
             self.artworks_folder.mkdir(parents=True, exist_ok=True)
             # A caption belongs to a stem, so two pictures may not share one.

@@ -145,9 +145,11 @@ def value_of(number: Declared, form: Mapping[str, Any]) -> Any:
     try:
         return int(text) if kind == "whole" else float(text.replace(",", "."))
     except ValueError:
-        hint = "Write digits only." if kind == "whole" else "Write it like 512 or 0.5."
         raise BadInput(
-            "{label}: “{text}” is no such number.", hint, label=say(number.setting.label), text=text[:40]
+            "{label}: “{text}” is no such number.",
+            "Write digits only." if kind == "whole" else "Write it like 512 or 0.5.",
+            label=say(number.setting.label),
+            text=text[:40],
         ) from None
 
 

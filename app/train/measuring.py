@@ -18,6 +18,7 @@ from styles.storage.atomic import write_cache, write_text
 from styles.storage.field_types import has_its_types
 from styles.storage.file_reading import changed_ns, read_json
 from styles.storage.home import Home
+from styles.text import NO_TEXT, Text, text_from_json
 from training.plan import TrainingPlan
 from training.trial import Trial, shape_of
 
@@ -30,7 +31,7 @@ class Measured:
 
     state: State  # waiting: something is training, and a trial beside it would say too much
     trial: Trial | None = None
-    problem: str = ""  # why it failed, in a sentence
+    problem: Text = NO_TEXT  # why it failed, in a sentence
 
 
 class Measuring:
@@ -42,7 +43,7 @@ class Measuring:
         self._asking = threading.Lock()
         self._process: subprocess.Popen[str] | None = None
         self._key = ""  # that the process works on
-        self._failed: dict[str, str] = {}  # why, by key; tried again by the next start of the window
+        self._failed: dict[str, Text] = {}  # why, by key; tried again by the next start of the window
 
     def ask(self, plan: TrainingPlan, device: str, busy: bool) -> Measured:
         """Say what is known of a plan; where that is nothing, begin a trial unless the machine is busy."""
@@ -97,12 +98,14 @@ class Measuring:
         try:
             answer = json.loads(said)
             if "error" in answer:
-                self._failed[key] = str(answer["error"])
+                self._failed[key] = text_from_json(answer["error"])
             else:
                 trials = {name: asdict(trial) for name, trial in self._known().items()}
                 write_cache(self._file, json.dumps(trials | {key: asdict(Trial(**answer))}, indent=1))
         except (ValueError, TypeError):
-            self._failed[key] = f"The trial ended without a word (exit code {process.returncode})."
+            self._failed[key] = Text(
+                "The trial ended without a word (exit code {code}).", code=process.returncode
+            )
 
     def _stop(self) -> None:
         if self._process is not None:

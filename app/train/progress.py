@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 
+from styles.text import Text
 from training.events import (
     CheckpointSaved,
     Failed,
@@ -17,12 +18,13 @@ from training.events import (
     Warned,
 )
 
+WAITING = Text("Waiting to start")
 PHASE_WORDS = {
-    "base": "Opening the base",
-    "captions": "Reading the captions",
-    "latents": "Encoding the artworks",
-    "training": "Training",
-    "style": "Writing the style",
+    "base": Text("Opening the base"),
+    "captions": Text("Reading the captions"),
+    "latents": Text("Encoding the artworks"),
+    "training": Text("Training"),
+    "style": Text("Writing the style"),
 }
 
 
@@ -30,7 +32,7 @@ PHASE_WORDS = {
 class Progress:
     """What there is to show of one training at one moment."""
 
-    phase: str = "Waiting to start"
+    phase: Text = WAITING
     step: int = 0
     furthest: int = 0  # step that it has come to before it went back, if it did
     steps: int = 0
@@ -38,7 +40,7 @@ class Progress:
     seconds_left: float | None = None
     losses: tuple[tuple[int, float], ...] = ()  # (step, loss)
     previews: tuple[PreviewReady, ...] = ()  # by step
-    warnings: tuple[str, ...] = ()
+    warnings: tuple[Text, ...] = ()
     finished: Finished | None = None
     failed: Failed | None = None
     paused: bool = False
@@ -63,17 +65,19 @@ class Progress:
         going = replace(self, paused=False, failed=None, finished=None)
         match event:
             case PhaseStarted():
-                words = PHASE_WORDS.get(event.phase, event.phase)
-                counted = (
-                    f" {event.done} of {event.total}" if event.total and event.phase != "training" else ""
-                )
-                return replace(going, phase=words + counted)
+                words = PHASE_WORDS.get(event.phase) or Text.as_it_is(event.phase)
+                if event.total and event.phase != "training":
+                    words = Text("{phase} {done} of {total}", phase=words, done=event.done, total=event.total)
+                return replace(going, phase=words)
             case Warned():
-                return replace(self, warnings=(*self.warnings, f"{event.message} {event.hint}".strip()))
+                return replace(
+                    self,
+                    warnings=(*self.warnings, Text.joined(" ", filter(None, [event.message, event.hint]))),
+                )
             case StepDone():
                 losses = tuple(point for point in self.losses if point[0] < event.step)
                 return replace(
-                    going, phase="Training", step=event.step, steps=event.steps, seconds=event.seconds,
+                    going, phase=Text("Training"), step=event.step, steps=event.steps, seconds=event.seconds,
                     seconds_left=event.seconds_left, losses=(*losses, (event.step, event.loss)),
                 )  # fmt: skip
             case PreviewReady():
@@ -82,7 +86,12 @@ class Progress:
             case CheckpointSaved():
                 return self
             case RolledBack():
-                note = f"Went back from step {event.step} to {event.to_step}: {event.reason}"
+                note = Text(
+                    "Went back from step {step} to {to_step}: {reason}",
+                    step=event.step,
+                    to_step=event.to_step,
+                    reason=event.reason,
+                )
                 losses = tuple(point for point in self.losses if point[0] <= event.to_step)
                 furthest = max(self.furthest, event.step)
                 return replace(
@@ -93,13 +102,13 @@ class Progress:
                     warnings=(*self.warnings, note),
                 )
             case Paused():
-                return replace(self, paused=True, phase="Paused", step=event.step, seconds_left=None)
+                return replace(self, paused=True, phase=Text("Paused"), step=event.step, seconds_left=None)
             case Finished():
-                phase = "Stopped, the style is kept" if event.stopped else "Finished"
+                phase = Text("Stopped, the style is kept") if event.stopped else Text("Finished")
                 if not event.style_path:
-                    phase = "Stopped before the first step, so there is no style"
+                    phase = Text("Stopped before the first step, so there is no style")
                 elif event.step < self.step:  # chosen later on, among the checkpoints
-                    phase = f"Finished; the style is that of step {event.step}"
+                    phase = Text("Finished; the style is that of step {step}", step=event.step)
                 return replace(
                     going,
                     finished=event,
@@ -109,7 +118,7 @@ class Progress:
                     seconds_left=None,
                 )
             case Failed():
-                return replace(self, failed=event, phase="Failed", seconds_left=None)
+                return replace(self, failed=event, phase=Text("Failed"), seconds_left=None)
         return self
 
 

@@ -16,6 +16,7 @@ from styles.families import family_of
 from styles.storage.file_reading import changed_ns
 from styles.storage.home import Home, expanded
 from styles.storage.names import clean_text, safe_name
+from styles.text import Text, quoted
 from training.artworks.dataset import collect
 from training.checkpoint import strays
 from training.events import Failed, Finished
@@ -28,13 +29,13 @@ if TYPE_CHECKING:
 
 LOOK_EVERY_SECONDS = 0.2
 STATE_WORDS: dict[State, str] = {
-    "waiting": "waiting",
-    "running": "training",
-    "paused": "paused",
-    "finished": "finished",
-    "failed": "failed",
-    "interrupted": "interrupted",
-    "damaged": "damaged",
+    "waiting": Text("waiting"),
+    "running": Text("training"),
+    "paused": Text("paused"),
+    "finished": Text("finished"),
+    "failed": Text("failed"),
+    "interrupted": Text("interrupted"),
+    "damaged": Text("damaged"),
 }
 
 
@@ -46,22 +47,26 @@ class JobCard:
     name: str  # of the style
     state: State
     progress: Progress
-    notes: tuple[str, ...] = ()  # what else lies in its folder that ought not to
+    notes: tuple[Text, ...] = ()  # what else lies in its folder that ought not to
 
     @property
     def resumable(self) -> bool:
         return can_resume(self.state, self.progress)
 
     @property
-    def words(self) -> str:
+    def words(self) -> Text:
         """How it stands, on one line."""
         far = f"{self.progress.share:.0%}" if self.progress.steps and self.state != "finished" else ""
         left = self.progress.seconds_left
-        soon = f"about {words_for_seconds(left)} left" if self.state == "running" and left is not None else ""
-        state = "stopped before it began" if self.progress.nothing_learnt else STATE_WORDS[self.state]
+        soon = (
+            Text("about {time} left", time=words_for_seconds(left))
+            if self.state == "running" and left is not None
+            else ""
+        )
+        state = Text("stopped before it began") if self.progress.nothing_learnt else STATE_WORDS[self.state]
         damage = self.progress.failed if self.state == "damaged" else None
-        said = f"{damage.message} {damage.hint}".strip() if damage else ""
-        return " · ".join(text for text in (self.name, state, far, soon, said, *self.notes) if text)
+        said = Text.joined(" ", filter(None, [damage.message, damage.hint])) if damage else Text("")
+        return Text.joined(" · ", filter(None, (self.name, state, far, soon, said, *self.notes)))
 
     def facts(self) -> dict[str, Any]:
         """The same as plain JSON values."""
@@ -169,9 +174,11 @@ class Trainings:
             job for job in jobs if job_id and job_id.casefold() in job.folder.name.casefold()
         ]
         if len(matches) != 1:
-            why = "There is no training" if not matches else f"There are {len(matches)} trainings"
             raise BadInput(
-                "{reason} “{job_id}”.", "`launch.py jobs list` shows them all.", reason=why, job_id=job_id
+                "There are {count} trainings “{job_id}”." if matches else "There is no training “{job_id}”.",
+                "`launch.py jobs list` shows them all.",
+                count=len(matches),
+                job_id=job_id,
             )
         return matches[0]
 
@@ -242,23 +249,29 @@ class Trainings:
         """What there is to say of a trainer that has gone without a last word."""
         code = self.runner.exit_code(job.folder)
         how = (
-            f"The trainer ended without a word (exit code {code})."
+            Text("The trainer ended without a word (exit code {code}).", code=code)
             if code
-            else "The training was interrupted."
+            else Text("The training was interrupted.")
         )
-        failed = Failed(how, "Resume it: it goes on from its last checkpoint.", str(job.folder / OUTPUT_NAME))
-        return replace(progress, phase="Interrupted", failed=failed, seconds_left=None)
+        failed = Failed(
+            how, Text("Resume it: it goes on from its last checkpoint."), str(job.folder / OUTPUT_NAME)
+        )
+        return replace(progress, phase=Text("Interrupted"), failed=failed, seconds_left=None)
 
 
-def notes_on(job: Job) -> tuple[str, ...]:
+def notes_on(job: Job) -> tuple[Text, ...]:
     """What to say of things in a job's folder that no training put there."""
     odd = strays(job.folder / "checkpoints")
-    names = ", ".join(f"“{clean_text(path.name, LONGEST_FILE_NAME)}”" for path in odd[:5])
-    return (f"Among the checkpoints lies {names}, which is none of them: move it away.",) if odd else ()
+    names = Text.joined(", ", (quoted(clean_text(path.name, LONGEST_FILE_NAME)) for path in odd[:5]))
+    return (
+        (Text("Among the checkpoints lies {names}, which is none of them: move it away.", names=names),)
+        if odd
+        else ()
+    )
 
 
 def _damaged(damage: AtelierError) -> Progress:
-    return Progress(phase="Damaged", failed=Failed(damage.message, damage.hint))
+    return Progress(phase=Text("Damaged"), failed=Failed(damage.message, damage.hint))
 
 
 def _written(job: Job) -> tuple[str, int, int]:

@@ -12,14 +12,20 @@ from styles.families import Family, family_of_words, own_family
 from styles.formats.layer_keys import OTHER_MODELS
 from styles.storage.file_reading import read_json
 from styles.storage.names import clean_text
+from styles.text import Text
 
 # The classes of the parts that make a Stable Diffusion; configs of old versions don't name them.
 CLASSES = {"unet": "UNet2DConditionModel", "vae": "AutoencoderKL"}
-TASKS = {5: "depth", 7: "enlarging", 8: "editing by instructions", 9: "inpainting"}  # by the UNet's channels
+TASKS = {
+    5: Text("depth"),
+    7: Text("enlarging"),
+    8: Text("editing by instructions"),
+    9: Text("inpainting"),
+}  # by the UNet's channels
 REFINER_WORDS = 1280  # width of what the refiner of Stable Diffusion XL reads
 CONTROL = r"^control_model\.|controlnet_cond_embedding|input_hint_block"
 KEYS = ".attn2.to_k.weight"
-HINT = "Bases are Stable Diffusion 1 and 2, and others that are built alike."
+HINT = Text("Bases are Stable Diffusion 1 and 2, and others that are built alike.")
 
 
 def check_folder(folder: Path) -> None:
@@ -46,7 +52,7 @@ def check_file(names: Iterable[str], file: str) -> NoReturn:
     names = list(names)
     if any(name.startswith("lora_") or ".lora" in name for name in names):
         raise BaseError("{file} is a style, not a base.", "Import it in the library.", file=file)
-    for mark, kind in {CONTROL: "a ControlNet", **OTHER_MODELS}.items():
+    for mark, kind in {CONTROL: Text("a ControlNet"), **OTHER_MODELS}.items():
         if any(re.search(mark, name) for name in names):
             raise BaseError(
                 "{file} holds no Stable Diffusion UNet: it is {kind}.", HINT, file=file, kind=kind
@@ -107,12 +113,12 @@ def check_channels(unet_channels: Any, latent_channels: Any, name: str) -> None:
         )
     if unet_channels != latent_channels:
         raise BaseError(
-            "{name} is a base for another task: its UNet takes {unet_channels} channels for {latent_channels} of the VAE{value}.",
+            "{name} is a base for another task: its UNet takes {unet_channels} channels for {latent_channels} of the VAE{task}.",
             "Use the ordinary text-to-picture version of this base.",
             name=name,
             unet_channels=unet_channels,
             latent_channels=latent_channels,
-            value=f" ({TASKS[unet_channels]})" if unet_channels in TASKS else "",
+            task=Text(" ({name})", name=TASKS[unet_channels]) if unet_channels in TASKS else "",
         )
 
 

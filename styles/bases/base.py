@@ -22,6 +22,7 @@ from styles.families import family_of
 from styles.storage.file_reading import read_json
 from styles.storage.home import Home
 from styles.storage.names import clean_text
+from styles.text import Text
 
 DTYPES = {"fp32": torch.float32, "fp16": torch.float16, "bf16": torch.bfloat16}
 
@@ -46,7 +47,7 @@ class Base:
     folder: Path | None  # None for a single file
     safety_checker: Any = None
     feature_extractor: Any = None
-    notes: tuple[str, ...] = ()
+    notes: tuple[Text, ...] = ()
 
     @property
     def latent_channels(self) -> int:

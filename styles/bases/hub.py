@@ -12,6 +12,7 @@ from styles.errors import BaseError, OfflineError
 from styles.storage.atomic import telling
 from styles.storage.file_reading import read_json
 from styles.storage.home import Home
+from styles.text import Text
 
 Progress = Callable[[str, float], None]  # (what is going on, share done 0..1)
 HUB_ID = re.compile(r"[A-Za-z0-9][\w.-]{0,95}/[A-Za-z0-9][\w.-]{0,95}")
@@ -55,14 +56,14 @@ def fetch_base(
         total, done = sum(sizes[name] for name in files) or 1, 0
         # The index comes last: a folder without it is not yet a base.
         for name in sorted(files, key=lambda name: (name == "model_index.json", name)):
-            meter = _meter(progress, f"Fetching {hub_id}: {name}", done, total)
+            meter = _meter(progress, Text("Fetching {hub_id}: {name}", hub_id=hub_id, name=name), done, total)
             with telling(folder / name):
                 hf_hub_download(
                     hub_id, name, revision=info.sha, local_dir=folder, endpoint=endpoint, tqdm_class=meter
                 )
             done += sizes[name]
             if progress is not None:
-                progress(f"Fetched {name}", done / total)
+                progress(Text("Fetched {name}", name=name), done / total)
     return folder
 
 

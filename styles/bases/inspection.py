@@ -28,6 +28,7 @@ from styles.errors import BaseError
 from styles.families import Family, family_of
 from styles.storage.file_reading import json_of, open_file, read_bytes
 from styles.storage.names import clean_text
+from styles.text import Text
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -56,7 +57,7 @@ class BaseFacts:
     unet_prefix: str  # of the tensor names in those files
     scheduler_config: dict[str, Any]
     config_folder: Path  # that holds the parts' configs
-    notes: tuple[str, ...] = ()
+    notes: tuple[Text, ...] = ()
 
 
 def inspect_base(
@@ -119,13 +120,13 @@ def read_header(path: Path) -> tuple[dict[str, Any], dict[str, str]]:
             size = os.fstat(file.fileno()).st_size
             (length,) = struct.unpack("<Q", file.read(8))
             if length > min(HEADER_LIMIT, size - 8):
-                raise ValueError("the header is longer than the file, or than any base's")
+                raise ValueError(Text("the header is longer than the file, or than any base's"))
             header = json_of(file.read(length).decode("utf-8"))
         if not isinstance(header, dict):
-            raise ValueError("the header is no table")
+            raise ValueError(Text("the header is no table"))
         metadata = header.pop("__metadata__", None) or {}
         if not all(_is_entry(entry) for entry in header.values()) or not isinstance(metadata, dict):
-            raise ValueError("the header is malformed")
+            raise ValueError(Text("the header is malformed"))
         end = max((entry["data_offsets"][1] for entry in header.values()), default=0)
     except (OSError, struct.error, ValueError) as error:
         raise BaseError(
@@ -312,7 +313,7 @@ def _inspect_single_file(path: Path, asked: str | None, config_folder: Path | No
 
 def _prediction_of_file(
     path: Path, header: Mapping[str, Any], metadata: Mapping[str, str], family: Family, asked: str | None
-) -> tuple[str, bool, tuple[str, ...]]:
+) -> tuple[str, bool, tuple[Text, ...]]:
     """Return (prediction type, zero terminal SNR, notes) from what a single file carries, or from the answer.
 
     Proof is: marker tensors `v_pred` and `ztsnr` (NovelAI's convention), the `modelspec` metadata, and the
@@ -338,7 +339,11 @@ def _prediction_of_file(
         _check_asked(asked, proof, path.name)
         return proof, zero_snr, ()
     if asked is not None:
-        return asked, zero_snr, (f"You said that this base predicts {asked}; the file doesn't say.",)
+        return (
+            asked,
+            zero_snr,
+            (Text("You said that this base predicts {requested}; the file doesn't say.", requested=asked),),
+        )
     if family.says_prediction:
         raise BaseError(
             "{file} is a {family}, and the file doesn't say whether it predicts noise or velocity.",
@@ -346,7 +351,11 @@ def _prediction_of_file(
             file=path.name,
             family=family.name,
         )
-    return "epsilon", zero_snr, ("The file doesn't state its prediction type; this family's is epsilon.",)
+    return (
+        "epsilon",
+        zero_snr,
+        (Text("The file doesn't state its prediction type; this family's is epsilon."),),
+    )
 
 
 def _text_beside(file: Path) -> str:

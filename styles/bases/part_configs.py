@@ -9,11 +9,12 @@ from typing import Any
 from styles.errors import BaseError
 from styles.storage.file_reading import read_json
 from styles.storage.names import clean_text
+from styles.text import Text
 
 MOST_LAYERS, LARGEST_NUMBER = 128, 1 << 20  # in a config; SDXL's largest are 32 and 49408
 MOST_TRAINED_STEPS = 10_000
 BETA_SCHEDULES = ("linear", "scaled_linear", "squaredcos_cap_v2")
-HINT = "Fetch the base again."
+HINT = Text("Fetch the base again.")
 LARGEST_PX = 1 << 14  # a native size beyond it is no Stable Diffusion's
 
 

@@ -7,12 +7,13 @@ from typing import TYPE_CHECKING, Any
 
 from styles.bases.part_configs import vae_factor
 from styles.errors import BaseError
+from styles.text import Text
 
 if TYPE_CHECKING:
     import torch
 
 FEWEST_TOKENS = 3  # the marks around one token
-HINT = "Fetch it again, or use another base."
+HINT = Text("Fetch it again, or use another base.")
 
 
 def check_loaded(model: Any, info: Mapping[str, Any], name: str, part: str) -> None:
@@ -53,10 +54,10 @@ def check_works(parts: Mapping[str, Any], device: torch.device, dtype: torch.dty
         latents = torch.zeros(1, unet.config.in_channels, side, side, device=device, dtype=dtype)
         predicted = predict(unet, latents, torch.tensor(500, device=device), states)
         if predicted.shape != latents.shape:
-            raise ValueError("its UNet answers in another shape")
+            raise ValueError(Text("its UNet answers in another shape"))
         pixels = decode(parts["vae"], latents[:, :, :8, :8])
         if pixels.shape[:2] != (1, 3) or pixels.shape[2] != 8 * vae_factor(parts["vae"].config):
-            raise ValueError("its VAE paints in another shape")
+            raise ValueError(Text("its VAE paints in another shape"))
 
 
 def check_fit(parts: Mapping[str, Any], name: str) -> None:
@@ -66,12 +67,14 @@ def check_fit(parts: Mapping[str, Any], name: str) -> None:
     unet, vae, text = (parts[part].config for part in ("unet", "vae", "text_encoder"))
     tokenizer = parts["tokenizer"]
     fits = {
-        "words of its tokenizer": len(tokenizer) <= text.vocab_size,
-        "length of its prompts": FEWEST_TOKENS <= tokenizer.model_max_length <= text.max_position_embeddings,
-        "width of its text encoder": text.hidden_size == unet.cross_attention_dim,
-        "channels of its latents": unet.in_channels == unet.out_channels == vae.latent_channels,
-        "scale of its latents": has_scale(vae),
+        Text("words of its tokenizer"): len(tokenizer) <= text.vocab_size,
+        Text("length of its prompts"): FEWEST_TOKENS
+        <= tokenizer.model_max_length
+        <= text.max_position_embeddings,
+        Text("width of its text encoder"): text.hidden_size == unet.cross_attention_dim,
+        Text("channels of its latents"): unet.in_channels == unet.out_channels == vae.latent_channels,
+        Text("scale of its latents"): has_scale(vae),
     }
-    odd = next((what for what, good in fits.items() if not good), "")
+    odd = next((what for what, good in fits.items() if not good), None)
     if odd:
         raise BaseError("{name} is damaged: its parts don't agree in the {part}.", HINT, name=name, part=odd)

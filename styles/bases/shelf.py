@@ -21,6 +21,7 @@ from styles.storage.atomic import set_aside, telling, unused_name, write_text
 from styles.storage.file_reading import read_json, why
 from styles.storage.home import Home, expanded
 from styles.storage.names import clean_text
+from styles.text import NO_TEXT, Text
 
 STARTER = Path(__file__).parents[1] / "starter"
 
@@ -70,7 +71,7 @@ class BaseEntry:
     native_size_px: int = 0
     size_gb: float = 0.0
     licence: str = ""
-    problem: str = ""
+    problem: Text = NO_TEXT
 
     @property
     def state(self) -> str:
@@ -122,7 +123,7 @@ class BaseShelf:
         try:
             problem = self._find(state["in_use"], state).problem
         except BaseError as error:
-            problem = str(error)
+            problem = error.text
         if not problem:
             return None
         return BaseError(
@@ -236,7 +237,7 @@ class BaseShelf:
             facts = inspect_base(Path(source), prediction_type)
             check_can_open(facts)
         except BaseError as error:
-            return BaseEntry(name, source, "", os.path.exists(source), in_use, problem=str(error))
+            return BaseEntry(name, source, "", os.path.exists(source), in_use, problem=error.text)
         return BaseEntry(
             name, source, facts.family, True, in_use,
             prediction_type=facts.prediction_type, native_size_px=facts.native_size_px, size_gb=_size_gb(facts.path),
@@ -300,16 +301,16 @@ class BaseShelf:
         except (FileNotFoundError, NotADirectoryError):  # of the latter `Home.problems` tells
             return empty, None
         except (OSError, ValueError) as error:
-            return empty, self._damaged(why(error))
+            return empty, self._damaged(Text.as_it_is(why(error)))
         bases, in_use = (state.get(key) if isinstance(state, dict) else None for key in ("bases", "in_use"))
         if not isinstance(bases, dict) or not isinstance(in_use, str):
-            return empty, self._damaged("it is no list of bases")
-        whole = {name: stored for name, stored in bases.items() if _is_kept(stored)}
+            return empty, self._damaged(Text("it is no list of bases"))
+        whole = {name: kept for name, kept in bases.items() if _is_kept(kept)}
         odd = next((name for name in bases if name not in whole), None)
-        problem = None if odd is None else self._damaged(f"at “{clean_text(odd, 80)}”")
+        problem = None if odd is None else self._damaged(Text("at “{name}”", name=clean_text(odd, 80)))
         return {"in_use": in_use, "bases": whole}, problem
 
-    def _damaged(self, why: str) -> BaseError:
+    def _damaged(self, why: Text) -> BaseError:
         return BaseError(
             "{path} is damaged ({reason}), so that not all of your bases are listed.",
             "Add them again; with the next change it is set aside. The bases themselves are not touched.",

@@ -9,6 +9,7 @@ from typing import Any
 
 from styles.formats.licences import warnings_about
 from styles.storage.names import clean_text
+from styles.text import Text
 
 MOST_PARENTS = 256
 MOST_LAYERS = 4096
@@ -61,23 +62,39 @@ class BakeRecord:
         return "; ".join(f"{parent.name}: {parent.licence or 'unknown'}" for parent in self.parents)
 
     @property
-    def warnings(self) -> tuple[str, ...]:
+    def warnings(self) -> tuple[Text, ...]:
         """What the parents' licences mean for it, in sentences: above all that one forbids to share it."""
         return warnings_about((parent.name, parent.licence) for parent in self.parents)
 
     @property
-    def words(self) -> str:
+    def words(self) -> Text:
         """The making in sentences for a description."""
         parts = []
         for parent in self.parents:
-            by = f" by {parent.author}" if parent.author else ""
-            parts.append(f"{parent.name}{by} at {parent.weight:g} (licence {parent.licence or 'unknown'})")
-        return " ".join(
+            name = (
+                Text("{name} by {author}", name=parent.name, author=parent.author)
+                if parent.author
+                else parent.name
+            )
+            parts.append(
+                Text(
+                    "{style} at {weight:g} (licence {licence})",
+                    style=name,
+                    weight=parent.weight,
+                    licence=parent.licence or Text("unknown"),
+                )
+            )
+        return Text.joined(
+            " ",
             [
-                f"Baked ({self.method}) from {', '.join(parts)}. It differs from that blend by {self.error:.2g} of "
-                "its change.",
+                Text(
+                    "Baked ({method}) from {parents}. It differs from that blend by {error:.2g} of its change.",
+                    method=self.method,
+                    parents=Text.joined(", ", parts),
+                    error=self.error,
+                ),
                 *self.warnings,
-            ]
+            ],
         )
 
     def to_json(self) -> dict[str, Any]:

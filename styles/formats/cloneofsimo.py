@@ -20,6 +20,7 @@ from styles.errors import StyleFileError
 from styles.formats.layer_keys import LayerKeys
 from styles.formats.safetensors_header import TensorEntry
 from styles.storage.names import clean_text
+from styles.text import Text, either
 
 NUMBERED = re.compile(r"(unet|text_encoder):(0|[1-9][0-9]{0,3}):(up|down)")
 NETWORKS = {"unet": "unet", "text_encoder": "te"}
@@ -211,14 +212,17 @@ def _walk_that_fits(
             if misfit is None:
                 return walk
             misfits.append((misfit, walk[misfit].path))
-    inside = f" (inside {clean_text(', '.join(classes), 120)})" if classes else ""
+    where: str = network
+    if classes:
+        where = Text(
+            "{network} (inside {classes})", network=network, classes=clean_text(", ".join(classes), 120)
+        )
     if not misfits:
         raise StyleFileError(
-            "it numbers {count} layers of the {network}{inside}, which is no count that the tools of 2022 wrote: they have {counts}.",
+            "it numbers {count} layers of the {where}, which is no count that the tools of 2022 wrote: they have {counts}.",
             "It may be for another kind of model; ask for it in the kohya form.",
             count=len(pairs),
-            network=network,
-            inside=inside,
+            where=where,
             counts=_listed({len(walk) for walk in walks}),
         )
     number, path = max(misfits)
@@ -270,4 +274,4 @@ def _classes(text: str) -> list[str]:
 
 
 def _listed(counts: set[int]) -> str:
-    return " or ".join(str(count) for count in sorted(counts))
+    return either(map(str, sorted(counts)))

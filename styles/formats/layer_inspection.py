@@ -22,9 +22,10 @@ from styles.formats.peft import PeftSettings
 from styles.formats.safetensors_header import Header, TensorEntry
 from styles.formats.textual_inversion import family_of_tokens, token_keys
 from styles.storage.names import clean_text
+from styles.text import Text, either
 
 Number = TypeVar("Number", int, float)
-DAMAGED = "Get the file again, or ask for the style as a plain LoRA."
+DAMAGED = Text("Get the file again, or ask for the style as a plain LoRA.")
 
 
 @dataclass(frozen=True)
@@ -108,12 +109,12 @@ def _with_words(family: str, families: frozenset[str], words: str) -> str:
     """Return the family that layers and words prove together; `words` is the one that the words are for, if any."""
     possible = {family} if family else families
     if words and possible and words not in possible:
-        names = " or ".join(one.name for one in map(family_of, sorted(possible)))
+        names = either(family_of(one).name for one in sorted(possible))
         raise StyleFileError(
-            "its words are for {family}, its layers for {names}.",
+            "its words are for {family}, its layers for {families}.",
             "No base can use both.",
             family=family_of(words).name,
-            names=names,
+            families=names,
         )
     return words or family
 
@@ -130,13 +131,13 @@ def _way(layer: LayerKeys, tensors: Mapping[str, TensorEntry]) -> Written:
         )
     found = written(layer.path, shapes)
     if found is None:
-        told = ", ".join(f"{part} {list(shape)}" for part, shape in sorted(shapes.items()))
+        factors = ", ".join(f"{part} {list(shape)}" for part, shape in sorted(shapes.items()))
         raise StyleFileError(
-            "the factors of {network}.{path} don't fit: {reason}.",
+            "the factors of {network}.{path} don't fit: {factors}.",
             DAMAGED,
             network=layer.network,
             path=layer.path,
-            reason=told,
+            factors=factors,
         )
     if layer.told_rank and found.dim and layer.told_rank != found.dim:
         raise StyleFileError(

@@ -12,6 +12,7 @@ from dataclasses import dataclass
 
 from styles.errors import StyleFileError
 from styles.storage.names import clean_text
+from styles.text import Text
 
 LORA = frozenset(["down", "up", "mid"])
 LOHA = frozenset(["hada_w1_a", "hada_w1_b", "hada_w2_a", "hada_w2_b", "hada_t1", "hada_t2"])
@@ -21,19 +22,19 @@ LYCORIS_PART = re.compile(rf"({'|'.join(sorted(LOHA | LOKR, reverse=True))})(?:\
 # What can't be laid beside a base as ranks, or isn't one of the ways above.
 OTHER_KINDS = {
     r"\.(dora_scale|lora_magnitude_vector(\.weight)?)$": (
-        "a DoRA: besides its ranks it sets the length of the base's own weights, which no ranks can do"
+        Text("a DoRA: besides its ranks it sets the length of the base's own weights, which no ranks can do")
     ),
-    r"\.(oft|boft)_": "an OFT: it turns the base's own weights, which no ranks can do",
-    r"\.(diff|diff_b|w_norm|b_norm)$": "made of full weights (“diff”), not of ranks",
-    r"\.[ab][12]\.weight$": "a GLoRA",
-    r"\.on_input$": "an (IA)³",
-    r"lora_embedding_[AB]$": "made for the table of words, not only for layers",
+    r"\.(oft|boft)_": Text("an OFT: it turns the base's own weights, which no ranks can do"),
+    r"\.(diff|diff_b|w_norm|b_norm)$": Text("made of full weights (“diff”), not of ranks"),
+    r"\.[ab][12]\.weight$": Text("a GLoRA"),
+    r"\.on_input$": Text("an (IA)³"),
+    r"lora_embedding_[AB]$": Text("made for the table of words, not only for layers"),
 }
 OTHER_MODELS = {
     r"(double|single)_blocks|single_transformer_blocks": "FLUX",
-    r"joint_blocks|^transformer\.": "Stable Diffusion 3 or FLUX",
+    r"joint_blocks|^transformer\.": Text("Stable Diffusion 3 or FLUX"),
     r"^lora_prior_": "Stable Cascade",
-    r"^lllite_|^control_model\.": "a control model",
+    r"^lllite_|^control_model\.": Text("a control model"),
 }
 
 

@@ -10,6 +10,8 @@ import re
 from collections.abc import Iterable
 from dataclasses import dataclass
 
+from styles.text import Text, quoted
+
 CREATIVE_COMMONS = re.compile(
     r"(?<![a-z])cc[ -]*by(?P<terms>(?:[ -]*(?:nc|nd|sa))*)(?:[ -]*v?(?P<version>[1-4]\.[05]))?(?![a-z0-9])",
     re.IGNORECASE,
@@ -77,35 +79,49 @@ def terms_of(licence: str) -> Terms:
     return Terms(known=bool(marks) or spdx_name(text) in FREE or any(asks.values()), **asks)
 
 
-def warnings_about(works: Iterable[tuple[str, str]]) -> tuple[str, ...]:
+def warnings_about(works: Iterable[tuple[str, str]]) -> tuple[Text, ...]:
     """Say in sentences what the licences of (name, licence) mean for something new that is made of them together."""
     terms = {work: terms_of(work[1]) for work in works}
     warnings = [
-        f"The licence of “{name}” ({spdx_name(licence)}) forbids to share what is made from it: keep the result to "
-        "yourself, or ask its author."
+        Text(
+            "The licence of “{name}” ({licence}) forbids to share what is made from it: keep the result to yourself, or ask its author.",
+            name=name,
+            licence=spdx_name(licence),
+        )
         for (name, licence), asks in terms.items()
         if asks.no_changes
     ]
     if names := [name for (name, _), asks in terms.items() if asks.not_for_money]:
-        warnings.append(f"Not for commercial use, and so neither is the result: {_quoted(names)}.")
+        warnings.append(
+            Text("Not for commercial use, and so neither is the result: {names}.", names=_quoted(names))
+        )
     same = {spdx_name(licence): name for (name, licence), asks in terms.items() if asks.same_terms}
     if len(same) > 1:
         warnings.append(
-            f"{_quoted(same.values())} each ask for their own licence for what is made from them "
-            f"({', '.join(same)}): no licence may fit all."
+            Text(
+                "{names} each ask for their own licence for what is made from them ({licences}): no licence may fit all.",
+                names=_quoted(same.values()),
+                licences=", ".join(same),
+            )
         )
     elif same:
         warnings.append(
-            f"What is made from {_quoted(same.values())} must have its licence: {next(iter(same))}."
+            Text(
+                "What is made from {names} must have its licence: {licence}.",
+                names=_quoted(same.values()),
+                licence=next(iter(same)),
+            )
         )
     if names := [name for (name, _), asks in terms.items() if asks.use_rules]:
-        warnings.append(f"With rules for use that are to be passed on: {_quoted(names)}.")
+        warnings.append(Text("With rules for use that are to be passed on: {names}.", names=_quoted(names)))
     if names := [name for (name, licence), asks in terms.items() if licence.strip() and not asks.known]:
-        warnings.append(f"Read the licence before you share the result: {_quoted(names)}.")
+        warnings.append(Text("Read the licence before you share the result: {names}.", names=_quoted(names)))
     if names := [name for (name, licence) in terms if not licence.strip()]:
-        warnings.append(f"Ask before you share it: not every licence is known ({_quoted(names)}).")
+        warnings.append(
+            Text("Ask before you share it: not every licence is known ({names}).", names=_quoted(names))
+        )
     return tuple(warnings)
 
 
 def _quoted(names: Iterable[str]) -> str:
-    return ", ".join(f"“{name}”" for name in names)
+    return Text.joined(", ", map(quoted, names))

@@ -17,6 +17,7 @@ import re2
 
 from styles.errors import StyleFileError
 from styles.storage.names import clean_text
+from styles.text import Text
 
 LONGEST, MOST = 400, 4000  # characters, patterns
 LARGEST = 1 << 18  # bytes that RE2 may take for one pattern
@@ -113,7 +114,7 @@ class _Compiled:
 
 def _fixed(text: str) -> _Fixed | None:
     if len(text) > LONGEST:
-        raise _not_understood(text, f"it has more than {LONGEST} characters")
+        raise _not_understood(text, Text("it has more than {most} characters", most=LONGEST))
     if not FIXED.fullmatch(text):
         return None
     # An escaped dot is a dot; a bare one, shown as NUL, is any character.
@@ -124,21 +125,23 @@ def _fixed(text: str) -> _Fixed | None:
 
 def _compiled(text: str, work: Work) -> _Compiled:
     if LOOKS_AROUND.search(text):
-        raise _not_understood(text, "it looks at what stands before or after")
+        raise _not_understood(text, Text("it looks at what stands before or after"))
     if REFERS_BACK.search(text):
-        raise _not_understood(text, "it refers back to what it has matched")
-    if match := ELSEWHERE.search(text):
-        raise _not_understood(text, f"{match[0]} means different things in different tools")
-    theirs = re.sub(r"\\.", lambda match: r"\z" if match[0] == r"\Z" else match[0], text)
+        raise _not_understood(text, Text("it refers back to what it has matched"))
+    if found := ELSEWHERE.search(text):
+        raise _not_understood(
+            text, Text("{letters} means different things in different tools", letters=found[0])
+        )
+    theirs = re.sub(r"\\.", lambda found: r"\z" if found[0] == r"\Z" else found[0], text)
     work.add(TEST + 100 * len(text))
     try:
         regexp = re2.compile(rf"(?:.*\.)?(?:{theirs})", _options())
     except re2.error as error:
         reason = error.args[0] if error.args else b""
-        message = reason.decode("utf-8", "replace") if isinstance(reason, bytes) else str(reason)
-        raise _not_understood(text, message) from error
+        told = reason.decode("utf-8", "replace") if isinstance(reason, bytes) else str(reason)
+        raise _not_understood(text, Text.as_it_is(clean_text(told, 120))) from error
     except UnicodeEncodeError as error:
-        raise _not_understood(text, "it holds half a character") from error
+        raise _not_understood(text, Text("it holds half a character")) from error
     work.add(200 * regexp.programsize)
     return _Compiled(regexp, regexp.programsize)
 
@@ -152,10 +155,10 @@ def _options() -> Any:
     return options
 
 
-def _not_understood(text: str, reason: str) -> StyleFileError:
+def _not_understood(text: str, reason: Text) -> StyleFileError:
     return StyleFileError(
         "Its settings name layers by a pattern that isn't understood ({reason}): {text}.",
         "Ask for the style in the kohya form, which needs no patterns.",
-        reason=clean_text(reason, 120),
+        reason=reason,
         text=clean_text(text, 120),
     )

@@ -26,6 +26,7 @@ from styles.formats.safetensors_header import Header, open_header, open_style_fi
 from styles.formats.style import Style, StyleLayer
 from styles.formats.writer import fp16
 from styles.storage.names import clean_text
+from styles.text import Text
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -34,17 +35,19 @@ KINDS = ("LORA", "LOHA", "LOKR")
 USUAL = 8  # PEFT's own default of alpha
 # What changes more than the tensors say, or says that they are to be used otherwise.
 NOT_PLAIN = {
-    "use_dora": "a DoRA: besides its ranks it sets the length of the base's own weights, which no ranks can do",
-    "use_qalora": "a QA-LoRA: it reads groups of numbers together",
-    "use_bdlora": "a block-diagonal LoRA",
-    "kasa_config": "a KaSA: it cuts into the base's own weights",
-    "monteclora_config": "a Monte Carlo LoRA",
-    "arrow_config": "a mixture of several adapters",
-    "alora_invocation_tokens": "a LoRA that is switched on by words",
-    "layer_replication": "for a base whose layers are doubled",
-    "target_parameters": "made for parameters that are no layers",
-    "trainable_token_indices": "made for the table of words, not only for layers",
-    "modules_to_save": "made of whole layers besides its ranks",
+    "use_dora": Text(
+        "a DoRA: besides its ranks it sets the length of the base's own weights, which no ranks can do"
+    ),
+    "use_qalora": Text("a QA-LoRA: it reads groups of numbers together"),
+    "use_bdlora": Text("a block-diagonal LoRA"),
+    "kasa_config": Text("a KaSA: it cuts into the base's own weights"),
+    "monteclora_config": Text("a Monte Carlo LoRA"),
+    "arrow_config": Text("a mixture of several adapters"),
+    "alora_invocation_tokens": Text("a LoRA that is switched on by words"),
+    "layer_replication": Text("for a base whose layers are doubled"),
+    "target_parameters": Text("made for parameters that are no layers"),
+    "trainable_token_indices": Text("made for the table of words, not only for layers"),
+    "modules_to_save": Text("made of whole layers besides its ranks"),
 }
 MUTATED = (
     "pissa",

@@ -26,6 +26,7 @@ from styles.formats.source import Source
 from styles.formats.style import Style, StyleCard, StyleLayer
 from styles.formats.textual_inversion import embeddings
 from styles.storage.names import clean_text
+from styles.text import Text, both
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -112,24 +113,35 @@ def _card(source: Source, judged: Judged, strength: float, sha256: str) -> Style
     family = (
         judged.family or (claimed if claimed and (not possible or claimed in possible) else "") or UNKNOWN.id
     )
-    names = " and ".join(one.name for one in map(family_of, sorted(possible)))
+    names = both(family_of(one).name for one in sorted(possible)) if possible else ""
     if claimed and possible and claimed not in possible:
-        problems.append(f"It says that it is for {family_of(claimed).name}, but its layers are for {names}.")
+        problems.append(
+            Text(
+                "It says that it is for {family}, but its layers are for {families}.",
+                family=family_of(claimed).name,
+                families=names,
+            )
+        )
     elif family == UNKNOWN.id and possible:
-        problems.append(f"It doesn't say which base it is for; its layers fit {names} alike.")
+        problems.append(
+            Text("It doesn't say which base it is for; its layers fit {families} alike.", families=names)
+        )
     elif family == UNKNOWN.id:
-        problems.append("It doesn't say which base it is for; its layers will tell when it is used.")
+        problems.append(Text("It doesn't say which base it is for; its layers will tell when it is used."))
     if any(
         layer.alpha is None and layer.told_alpha is None and of.dim
         for layer, of in zip(judged.layers, judged.written, strict=True)
     ):
         problems.append(
-            "It doesn't say how strong it was trained to be (alpha); the usual strength is taken."
+            Text("It doesn't say how strong it was trained to be (alpha); the usual strength is taken.")
         )
     if judged.cut:
         problems.append(
-            f"Its changes are of up to {max(of.rank for of in judged.written)} ranks in a layer, more than there is "
-            f"room for: the nearest ones of {judged.most_ranks} are used."
+            Text(
+                "Its changes are of up to {ranks} ranks in a layer, more than there is room for: the nearest ones of {most_ranks} are used.",
+                ranks=max(of.rank for of in judged.written),
+                most_ranks=judged.most_ranks,
+            )
         )
     return StyleCard(
         **card_texts(metadata, source.path.name if source.adapters else source.path.stem),
@@ -176,7 +188,9 @@ def _style(
     card = _card(source, judged, strength, digest.hexdigest())
     if judged.cut:
         share = (lost / square) ** 0.5 if square else 0.0
-        card = replace(card, problems=(*card.problems, f"That leaves out {share:.2%} of its change."))
+        card = replace(
+            card, problems=(*card.problems, Text("That leaves out {share:.2%} of its change.", share=share))
+        )
     return Style(card, tuple(layers), embeddings(tensors, judged.tokens, clean_text(source.name, 120)))
 
 

@@ -24,6 +24,7 @@ from typing import TYPE_CHECKING, Any, BinaryIO
 from styles.errors import StyleFileError
 from styles.storage.file_reading import open_file
 from styles.storage.names import clean_text
+from styles.text import Text
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -75,7 +76,14 @@ def read_header(file: BinaryIO, size: int, name: str) -> Header:
     """Read and judge the header of an open file of `size` bytes; raises StyleFileError with the reason."""
     name = clean_text(name, 120)
     if size > LARGEST_FILE:
-        raise _refused(name, f"it has {size / 2**30:.1f} GiB, a style at most {LARGEST_FILE >> 30}")
+        raise _refused(
+            name,
+            Text(
+                "it has {size:.1f} GiB, a style at most {largest_file}",
+                size=size / 2**30,
+                largest_file=LARGEST_FILE >> 30,
+            ),
+        )
     start = file.read(8)
     length = int.from_bytes(start, "little")
     if len(start) < 8 or length < 2 or length > size - 8:
@@ -91,27 +99,48 @@ def read_header(file: BinaryIO, size: int, name: str) -> Header:
                 name=name,
                 converting=CONVERTING,
             )
-        raise _refused(name, "it is no safetensors file, or only part of one")
+        raise _refused(name, Text("it is no safetensors file, or only part of one"))
     if length > LARGEST_HEADER:
-        raise _refused(name, f"its header claims {length} bytes, at most {LARGEST_HEADER} are read")
+        raise _refused(
+            name,
+            Text(
+                "its header claims {length} bytes, at most {largest_header} are read",
+                length=length,
+                largest_header=LARGEST_HEADER,
+            ),
+        )
     values = _values(file.read(length), name)
     metadata = values.pop("__metadata__", None)
     if metadata is None:
         metadata = {}
     if not isinstance(metadata, dict) or not all(isinstance(v, str) for v in metadata.values()):
-        raise _refused(name, "its metadata is not text")
+        raise _refused(name, Text("its metadata is not text"))
     if not values:
-        raise _refused(name, "it holds no tensors")
+        raise _refused(name, Text("it holds no tensors"))
     if len(values) > MOST_TENSORS:
-        raise _refused(name, f"it holds {len(values)} tensors, at most {MOST_TENSORS} are read")
+        raise _refused(
+            name,
+            Text(
+                "it holds {count} tensors, at most {most_tensors} are read",
+                count=len(values),
+                most_tensors=MOST_TENSORS,
+            ),
+        )
     tensors = {key: _entry(key, value, name) for key, value in values.items()}
     position = 0
     for entry in sorted(tensors.values(), key=lambda entry: entry.begin):
         if entry.begin != position:
-            raise _refused(name, "its tensors overlap or leave gaps")
+            raise _refused(name, Text("its tensors overlap or leave gaps"))
         position = entry.end
     if position != size - 8 - length:
-        raise _refused(name, f"its tensors should take {position} bytes, but {size - 8 - length} are there")
+        raise _refused(
+            name,
+            Text(
+                "its tensors should take {expected} bytes, but {size} are there",
+                expected=position,
+                size=size - 8 - length,
+            ),
+        )
     return Header(metadata, tensors, 8 + length)
 
 
@@ -198,10 +227,12 @@ def read_tensors(file: BufferedIOBase, header: Header, name: str) -> Iterator[tu
             data = bytearray(entry.end - entry.begin)
         except MemoryError as error:
             size = (entry.end - entry.begin) / 2**20
-            reason = f"{clean_text(key, 80)} takes {size:.0f} MiB, more memory than is free"
+            reason = Text(
+                "{layer} takes {size:.0f} MiB, more memory than is free", layer=clean_text(key, 80), size=size
+            )
             raise _refused(clean_text(name, 120), reason) from error
         if file.readinto(data) != len(data):
-            raise _refused(clean_text(name, 120), "it became shorter while it was read")
+            raise _refused(clean_text(name, 120), Text("it became shorter while it was read"))
         yield key, torch.frombuffer(data, dtype=dtypes[entry.dtype]).reshape(entry.shape), data
 
 
@@ -223,9 +254,9 @@ def _values(data: bytes, name: str) -> dict[str, Any]:
         if b"\\ud" in data or b"\\uD" in data:  # half of a surrogate pair is no text, and raises a ValueError
             json.dumps(values, ensure_ascii=False).encode("utf-8")
     except (ValueError, RecursionError, MemoryError) as error:
-        raise _refused(name, "its header can't be read") from error
+        raise _refused(name, Text("its header can't be read")) from error
     if not isinstance(values, dict) or not data.startswith(b"{"):
-        raise _refused(name, "its header is not a table of tensors")
+        raise _refused(name, Text("its header is not a table of tensors"))
     return values
 
 
@@ -236,39 +267,39 @@ def _judge_outline(data: bytes, name: str) -> None:
     """
     plain = data.replace(b"\\\\", b"").replace(b'\\"', b"")
     if plain.count(b'"') > 16 * MOST_TENSORS:
-        raise _refused(name, "its header lists far more than a style holds")
+        raise _refused(name, Text("its header lists far more than a style holds"))
     outline = b"".join(plain.split(b'"')[::2])
     brackets = outline.translate(None, NOT_BRACKETS)
     if outline.count(b",") > 10 * MOST_TENSORS or len(brackets) > 10 * MOST_TENSORS:
-        raise _refused(name, "its header lists far more than a style holds")
+        raise _refused(name, Text("its header lists far more than a style holds"))
     nested = brackets.replace(b"[]", b"").replace(b"{}", b"") not in (b"", b"{}")
     if nested or outline.translate(None, OUTLINE).replace(b"null", b""):
-        raise _refused(name, "its header is damaged and can't be read")
+        raise _refused(name, Text("its header is damaged and can't be read"))
 
 
 def _entry(key: str, value: Any, name: str) -> TensorEntry:
-    problem = "the name is longer than any layer's" if len(key) > LONGEST_KEY else _problem(key, value)
+    problem = Text("the name is longer than any layer's") if len(key) > LONGEST_KEY else _problem(key, value)
     if problem:
-        raise _refused(name, f"at {clean_text(key, 80)} {problem}")
+        raise _refused(name, Text("at {layer} {problem}", layer=clean_text(key, 80), problem=problem))
     return TensorEntry(value["dtype"], tuple(value["shape"]), *value["data_offsets"])
 
 
-def _problem(key: str, value: Any) -> str:
+def _problem(key: str, value: Any) -> Text:
     """Say what is wrong with the header's entry of a tensor; empty where it is right."""
     if not isinstance(value, dict) or set(value) != {"dtype", "shape", "data_offsets"}:
-        return "its header is damaged"
+        return Text("its header is damaged")
     dtype, shape, offsets = value["dtype"], value["shape"], value["data_offsets"]
     if not _whole_numbers(shape) or not _whole_numbers(offsets) or len(offsets) != 2:
-        return "its header is damaged"
+        return Text("its header is damaged")
     sizes = ALPHA_BYTES if key.endswith(".alpha") and shape in ([], [1]) else BYTES
     if not isinstance(dtype, str) or dtype not in sizes:
-        kind = clean_text(dtype, 20) if isinstance(dtype, str) else "something else"
-        return f"it holds {kind}, a style holds {', '.join(BYTES)}"
+        kind = clean_text(dtype, 20) if isinstance(dtype, str) else Text("something else")
+        return Text("it holds {kind}, a style holds {kinds}", kind=kind, kinds=", ".join(BYTES))
     if len(shape) > 4 or math.prod(shape) * sizes[dtype] != offsets[1] - offsets[0]:
-        return f"the shape {shape[:6]} doesn't fit its bytes"
+        return Text("the shape {shape} doesn't fit its bytes", shape=shape[:6])
     if shape and (min(shape) < 1 or max(shape) > LARGEST_SIDE):
-        return f"the shape {shape} is none that a style has"
-    return ""
+        return Text("the shape {shape} is none that a style has", shape=shape)
+    return Text("")
 
 
 def _whole_numbers(values: Any) -> bool:
@@ -281,11 +312,11 @@ def _whole_numbers(values: Any) -> bool:
 def _without_repeats(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     values = dict(pairs)
     if len(values) != len(pairs):
-        raise ValueError("a name occurs twice")
+        raise ValueError(Text("a name occurs twice"))
     return values
 
 
-def _refused(name: str, reason: str) -> StyleFileError:
+def _refused(name: str, reason: Text) -> StyleFileError:
     return StyleFileError(
         "“{name}” is not a style that can be opened: {reason}.",
         "Get the file again, or choose another.",
@@ -315,7 +346,7 @@ class Hashing:
                     self._digest.update(block)
                     self._at += len(block)
                     if len(block) == BLOCK_BYTES and time.monotonic() >= until:
-                        return ""
+                        return Text("")
             self._files.pop(0)
             self._at = 0
         return self._digest.hexdigest()

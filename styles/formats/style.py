@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 from styles.families import UNKNOWN, family_of
 from styles.formats.bake_record import BakeRecord
 from styles.storage.names import clean_text
+from styles.text import Text
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -85,7 +86,7 @@ class StyleCard:
     base_name: str = ""
     base_fingerprint: str = ""
     thumbnail: bytes | None = None
-    problems: tuple[str, ...] = ()
+    problems: tuple[Text, ...] = ()
     created: str = ""
     bake: BakeRecord | None = None
     kind: str = "LoRA"
@@ -106,7 +107,7 @@ class StyleCard:
         object.__setattr__(self, "suggested_weight", weight if math.isfinite(weight) else 1.0)
 
     @property
-    def made_for(self) -> str:
+    def made_for(self) -> Text:
         """Say in words which base the style is for."""
         return family_of(self.family).made_for
 

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING
 
 from styles.errors import BlendError, RecipeError
 from styles.mixing.blend import Blend
+from styles.text import Text
 
 if TYPE_CHECKING:
     from styles.generation.request import CreateRequest
@@ -87,7 +88,7 @@ def leave_one_out(request: CreateRequest, names: Mapping[str, str] = NO_NAMES) -
     ids = [part.style for part in blend.sounding]
     ids.sort(key=lambda style: (_name(style, names).casefold(), style))
     blends = (blend, *(blend.changed(style, muted=True) for style in ids))
-    labels = ("all", *(f"without {_name(style, names)}" for style in ids))
+    labels = (Text("all"), *(Text("without {style}", style=_name(style, names)) for style in ids))
     return Sheet(_together(request, blends), labels, len(labels))
 
 
@@ -110,7 +111,7 @@ def check_map(styles: Sequence[str], columns: int, rows: int) -> None:
         )
     if len(set(styles)) < len(styles):
         raise BlendError("A style is in the map twice.", "Choose different ones.")
-    for name, count in (("columns", columns), ("rows", rows)):
+    for name, count in ((Text("columns"), columns), (Text("rows"), rows)):
         if not 2 <= count <= MOST_A_SIDE:
             raise BlendError(
                 "A map of {count} {name} can't be made.",

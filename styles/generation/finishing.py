@@ -16,6 +16,7 @@ from styles.generation.prompts import cut_words
 from styles.generation.recipe import Recipe
 from styles.generation.request import CreateRequest, Order
 from styles.storage.version import version
+from styles.text import Text
 
 BLACK = 3  # of 255: a picture with nothing brighter is black to the eye
 
@@ -27,7 +28,7 @@ class PictureDone:
     index: int  # in the request
     image: Image.Image
     recipe: Recipe
-    notes: tuple[str, ...] = ()
+    notes: tuple[Text, ...] = ()
     hidden: bool = False  # by the base's safety checker
 
 
@@ -55,9 +56,9 @@ def finish(
     hidden = request.safety_checker and base.safety_checker is not None and _unsafe(base, image)
     if hidden:
         image = Image.new("RGB", image.size)
-        notes += ("The base's safety checker hid this picture; it can be turned off in the settings.",)
+        notes += (Text("The base's safety checker hid this picture; it can be turned off in the settings."),)
     elif max(high for _, high in image.getextrema()) <= BLACK:  # type: ignore[misc]
-        notes += ("This picture is black: try another seed, a lower weight or fp32.",)
+        notes += (Text("This picture is black: try another seed, a lower weight or fp32."),)
     return PictureDone(
         0 if request.only is not None else index,
         image,
@@ -93,16 +94,23 @@ def _unsafe(base: Base, image: Image.Image) -> bool:
     return bool(flagged[0])
 
 
-def _notes(base: Base, order: Order, index: int) -> tuple[str, ...]:
+def _notes(base: Base, order: Order, index: int) -> tuple[Text, ...]:
     notes = []
     request = order.request
-    for name, text in (("prompt", request.prompts[index]), ("negative prompt", request.negative)):
+    for name, text in (
+        (Text("prompt"), request.prompts[index]),
+        (Text("negative prompt"), request.negative),
+    ):
         cut = cut_words(base, text, order.vocabularies[index])
         if cut:
-            notes.append(f"The {name} is longer than this base reads; left out: “{cut}”.")
+            notes.append(
+                Text("The {name} is longer than this base reads; left out: “{cut}”.", name=name, cut=cut)
+            )
     passes = order.blends[index].passes
     if passes > 1:
-        notes.append(f"With average guidance every step took {passes} passes, one for each style.")
+        notes.append(
+            Text("With average guidance every step took {passes} passes, one for each style.", passes=passes)
+        )
     return tuple(notes)
 
 

@@ -15,6 +15,7 @@ from styles.generation.settings import MAX_PIXELS, MAX_SIDE_PX
 from styles.storage.atomic import write_bytes
 from styles.storage.home import Home
 from styles.storage.names import SHA256
+from styles.text import Text
 
 if TYPE_CHECKING:
     from PIL.Image import Image
@@ -160,7 +161,12 @@ def encode_source(
     fitted = ImageOps.fit(source.image, (width_px, height_px), pillow.Resampling.LANCZOS)
     values = numpy.asarray(fitted, dtype=numpy.float32) / 127.5 - 1.0
     pixels = torch.from_numpy(values).permute(2, 0, 1)[None]  # (1, 3, H, W) in -1..1
-    full = f"{base.device} has too little memory to read a picture of {width_px}x{height_px} px."
+    full = Text(
+        "{device} has too little memory to read a picture of {width_px}x{height_px} px.",
+        device=base.device,
+        width_px=width_px,
+        height_px=height_px,
+    )
     latents_count = (width_px // base.vae_factor) * (height_px // base.vae_factor)
     slices = in_slices(base, latents_count, 1, cancelled)
     with memory_told(full, "Choose a smaller size, or close other programs."), slices:

@@ -18,6 +18,7 @@ from styles.mixing.blend import Blend, BlendPart
 from styles.storage.atomic import write_new
 from styles.storage.file_reading import open_file
 from styles.storage.names import clean_text, tag_name
+from styles.text import Text
 
 if TYPE_CHECKING:
     from PIL.Image import Image
@@ -127,10 +128,12 @@ def parse_parameters(text: str) -> Recipe:
     )
     prompt = "\n".join(body[:start])
     negative = "\n".join(body[start:]).removeprefix("Negative prompt:").strip()
-    notes: list[str] = []
+    notes: list[Text] = []
     blend, names = _tags(prompt, settings.get("Lora hashes", ""), notes)
     if "Denoising strength" in settings:
-        notes.append("The picture was made from another one or in two passes, which can't be taken over.")
+        notes.append(
+            Text("The picture was made from another one or in two passes, which can't be taken over.")
+        )
     try:
         width, _, height = settings.get("Size", "512x512").partition("x")
         return Recipe(
@@ -158,18 +161,23 @@ def parse_parameters(text: str) -> Recipe:
         ) from error
 
 
-def _sampler(settings: dict[str, str], notes: list[str]) -> str:
+def _sampler(settings: dict[str, str], notes: list[Text]) -> str:
     said = settings.get("Sampler", "")
     plain = said.removesuffix(" Karras")
     for ours, row in SAMPLERS.items():
         if plain.lower() == row.a1111_name.lower():
             return ours
     if said:
-        notes.append(f"The picture was made with the sampler “{said}”, which is not here; DPM++ 2M is taken.")
+        notes.append(
+            Text(
+                "The picture was made with the sampler “{sampler}”, which is not here; DPM++ 2M is taken.",
+                sampler=said,
+            )
+        )
     return DEFAULT_SAMPLER
 
 
-def _tags(prompt: str, hashes: str, notes: list[str]) -> tuple[Blend, tuple[tuple[str, str], ...]]:
+def _tags(prompt: str, hashes: str, notes: list[Text]) -> tuple[Blend, tuple[tuple[str, str], ...]]:
     pairs = (pair.partition(":") for pair in hashes.split(","))
     styles = {name.strip(): style.strip() for name, _, style in pairs if style.strip()}
     parts: dict[str, BlendPart] = {}
@@ -179,10 +187,12 @@ def _tags(prompt: str, hashes: str, notes: list[str]) -> tuple[Blend, tuple[tupl
         try:
             part = BlendPart(style, float(weight))
         except (ValueError, BlendError):
-            notes.append(f"The weight “{weight}” of the style “{name}” can't be used.")
+            notes.append(
+                Text("The weight “{weight}” of the style “{name}” can't be used.", weight=weight, name=name)
+            )
             continue
         if style in parts:
-            notes.append(f"The style “{name}” is named twice; its first weight is taken.")
+            notes.append(Text("The style “{name}” is named twice; its first weight is taken.", name=name))
             continue
         parts[style], names[style] = part, name
     return Blend(tuple(parts.values())), tuple(sorted(names.items()))

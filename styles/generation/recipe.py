@@ -15,6 +15,7 @@ from styles.generation.settings import MAX_SIDE_PX, MIN_SIDE_PX, Seed, Steps
 from styles.mixing.blend import Blend
 from styles.storage.names import SHA256
 from styles.storage.setting import Setting, settings
+from styles.text import Text
 
 FORMAT = 1  # of the JSON; a reader ignores keys that it doesn't know
 LATER = ("source", "source_strength", "second_scale", "second_strength", "second_steps", "threads")
@@ -47,7 +48,7 @@ class Recipe:
     batch_shape: tuple[int, ...] = ()  # of the latents, (pictures, channels, height, width)
     batch_index: int = 0
     versions: tuple[tuple[str, str], ...] = ()  # (package, version)
-    notes: tuple[str, ...] = ()  # what a reader could not take over, in words
+    notes: tuple[Text, ...] = ()  # what a reader could not take over, in words
     source: str = ""  # sha256 hex of the picture that it was painted from; empty: from noise alone
     source_strength: float = 0.0  # 0..1, how far it went from there
     # Of a second pass at a larger size; 0: none. `width_px` and `height_px` are the first's.

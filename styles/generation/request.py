@@ -31,6 +31,7 @@ from styles.generation.settings import (
 from styles.mixing.blend import Blend, BlendPart
 from styles.mixing.prompt_words import Vocabulary, check_words, vocabulary
 from styles.storage.setting import Setting, settings
+from styles.text import Text
 
 GuidanceRescale = Annotated[float, Setting(low=0, high=1, refused="The guidance rescale is {value}.")]
 
@@ -216,7 +217,7 @@ def _runs(base: Base, request: CreateRequest) -> tuple[Run, ...]:
     width, height = request.width_px or native, request.height_px or native
     if request.source is not None:
         width, height = fitted_size(request.source, native, multiple, request.width_px, request.height_px)
-    for name, size in (("width", width), ("height", height)):
+    for name, size in ((Text("width"), width), (Text("height"), height)):
         if size < multiple or size % multiple:
             near = max(multiple, round(size / multiple) * multiple)
             raise RecipeError(

@@ -14,6 +14,7 @@ from styles.errors import BadInput
 from styles.generation.samplers import DEFAULT_SAMPLER, SAMPLERS
 from styles.mixing.blend import MAX_SEED
 from styles.storage.setting import Setting, settings
+from styles.text import Text
 
 if TYPE_CHECKING:
     from styles.generation.recipe import Recipe
@@ -22,7 +23,7 @@ MAX_PICTURES = 1000  # at once
 MAX_PIXELS = 4096 * 4096  # of one picture
 MIN_SIDE_PX, MAX_SIDE_PX = 8, 16384
 SIDE_STEP_PX = 8
-MORE = "More settings"
+MORE = Text("More settings")
 DRAWN_SEEDS = 2**32  # short enough to be typed
 
 Steps = Annotated[

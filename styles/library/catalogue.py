@@ -6,6 +6,7 @@ are hashed, which happens only when an id is needed or when there is time for it
 
 from __future__ import annotations
 
+import json
 import math
 import os
 import threading
@@ -22,6 +23,7 @@ from styles.library.header_cache import HeaderCache, beginning_of
 from styles.library.index import Index, Row, is_text, packed, reader_number, words_of
 from styles.library.listing import BUNDLED, Entry
 from styles.library.side_files import with_side_text
+from styles.text import Text, text_to_json
 
 ROWS_AT_ONCE = 500
 # That a listing gives to another one's reading; of the first look nothing is known before.
@@ -256,9 +258,10 @@ class Catalogue:
             beginning = beginning_of(weights_of(path))
             card = self._like.card(path, beginning)
         except StyleFileError as error:
-            return Entry(place, Row(*about, "", 0, "", "", "", "", str(error)))
+            problem = json.dumps(text_to_json(error.text))
+            return Entry(place, Row(*about, "", 0, "", "", "", "", problem))
         except OSError as error:
-            problem = f"It can't be read: {error.strerror}."
+            problem = json.dumps(text_to_json(Text("It can't be read: {reason}.", reason=error.strerror)))
             return Entry(place, Row(*about, "", 0, "", "", "", "", problem), passing=True)
         card = with_side_text(card, path)
         date = card.created or datetime.fromtimestamp(written, UTC).strftime("%Y-%m-%dT%H:%M:%SZ")

@@ -21,8 +21,10 @@ from styles.formats.peft import open_adapters
 from styles.formats.safetensors_header import Header, TensorEntry, number_in, open_header, open_style_file
 from styles.formats.textual_inversion import BUNDLED
 from styles.library.compatibility_rules import TOOLS, CompatibilityCheck, File
+from styles.text import Text
 
 YES, PARTLY, NO, UNKNOWN = "yes", "partly", "no", "unknown"
+OPENS = {YES: Text("yes"), PARTLY: Text("partly"), NO: Text("no"), UNKNOWN: Text("unknown")}
 PREFIXES = ("lora_unet_", "lora_te_", "lora_te1_", "lora_te2_")
 
 
@@ -35,14 +37,16 @@ class Compatibility:
     checks: tuple[CompatibilityCheck, ...]
 
     @property
-    def reasons(self) -> tuple[str, ...]:
+    def reasons(self) -> tuple[Text, ...]:
         """Why it doesn't open wholly, and what else is worth knowing, in sentences."""
         return tuple(check.says for check in self.checks if not check.kept)
 
     @property
-    def words(self) -> str:
+    def words(self) -> Text:
         """One line: the program, and why it does not open the style where it doesn't."""
-        return " ".join([f"{self.tool}: {self.opens}.", *self.reasons])
+        return Text.joined(
+            " ", [Text("{tool}: {opens}.", tool=self.tool, opens=OPENS[self.opens]), *self.reasons]
+        )
 
 
 def opens_in(path: Path) -> tuple[Compatibility, ...]:
@@ -69,22 +73,22 @@ def _folder_opens(path: Path) -> tuple[Compatibility, ...]:
     here = CompatibilityCheck(
         "place",
         adapters[0].file.parent == path,
-        "Its layers lie in a folder inside of it: give it that one.",
+        Text("Its layers lie in a folder inside of it: give it that one."),
         "part",
     )
     named = CompatibilityCheck(
         "names",
         all(key.startswith("base_model.model.") for adapter in adapters for key in adapter.header.tensors),
-        "Its layers have other names.",
+        Text("Its layers have other names."),
     )
     check = CompatibilityCheck(
         "alpha",
         all("lora_adapter_metadata" in adapter.header.metadata for adapter in adapters),
-        "Its file doesn't tell its strength, which diffusers then takes to be 1.",
+        Text("Its file doesn't tell its strength, which diffusers then takes to be 1."),
         "part",
     )
     other = CompatibilityCheck(
-        "form", False, "It reads files in the kohya form, not PEFT folders: export the style as a file."
+        "form", False, Text("It reads files in the kohya form, not PEFT folders: export the style as a file.")
     )
     return (
         _opening("PEFT", [here, named]),

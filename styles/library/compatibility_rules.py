@@ -14,6 +14,7 @@ from styles.families import UNKNOWN, Family, family_of
 from styles.formats.safetensors_header import TensorEntry
 from styles.library.base_guess import a1111_family, forge_family, invoke_family
 from styles.storage.names import clean_text
+from styles.text import Text, few
 
 DOWN, UP, MID, ALPHA = "lora_down.weight", "lora_up.weight", "lora_mid.weight", "alpha"
 LARGEST_SHOWN_HEADER = 1 << 20  # bytes; ComfyUI
@@ -41,7 +42,7 @@ class CompatibilityCheck:
 
     rule: str
     kept: bool
-    says: str
+    says: Text
     matters: str = "all"
 
 
@@ -79,20 +80,26 @@ def a1111(file: File) -> list[CompatibilityCheck]:
         *_in_kohya_form(file, "A1111"),
         _base(file, "A1111"),
         CompatibilityCheck(
-            "header", file.starts == b'{"', "A1111 reads no header that doesn't begin with `{\"`."
+            "header", file.starts == b'{"', Text("A1111 reads no header that doesn't begin with `{{\"`.")
         ),
-        _whole(file, "A1111", "refuses", readable_keys),
+        _whole(file, "A1111", Text("refuses"), readable_keys),
         _names(file, "A1111", readable_keys),
         CompatibilityCheck(
             "attention",
             not torn,
-            f"A1111 changes this text encoder's attention only where q, k, v and out are all there: {_some(torn)}.",
+            Text(
+                "A1111 changes this text encoder's attention only where q, k, v and out are all there: {torn}.",
+                torn=_some(torn),
+            ),
             "part",
         ),
         CompatibilityCheck(
             "words",
             not any("." in word for word in file.words),
-            f"A1111 knows words only up to their first dot: {_some([one for one in file.words if '.' in one])}.",
+            Text(
+                "A1111 knows words only up to their first dot: {words}.",
+                words=_some([one for one in file.words if "." in one]),
+            ),
             "note",
         ),
         _tag(file, "A1111"),
@@ -110,11 +117,15 @@ def forge(file: File) -> list[CompatibilityCheck]:
         CompatibilityCheck(
             "matched",
             tensors <= MOST_UNMATCHED,
-            f"Forge leaves a file with more than {MOST_UNMATCHED} tensors that it has no layer for; here are {tensors}.",
+            Text(
+                "Forge leaves a file with more than {most_unmatched} tensors that it has no layer for; here are {tensors}.",
+                most_unmatched=MOST_UNMATCHED,
+                tensors=tensors,
+            ),
         ),
         _words(file, "Forge"),
         _names(file, "Forge", _comfy_names(file)),
-        _whole(file, "Forge", "leaves out", _comfy_names(file)),
+        _whole(file, "Forge", Text("leaves out"), _comfy_names(file)),
         _tag(file, "Forge"),
         _listed(file, "Forge", forge_family(file.metadata)),
     ]
@@ -128,16 +139,22 @@ def comfyui(file: File) -> list[CompatibilityCheck]:
         CompatibilityCheck(
             "words",
             not file.words,
-            f"ComfyUI has its words ({_some(file.words)}) only as `embedding:{file.name}`, all at once, from a copy of "
-            "the file in its folder of embeddings.",
+            Text(
+                "ComfyUI has its words ({words}) only as `embedding:{file}`, all at once, from a copy of the file in its folder of embeddings.",
+                words=_some(file.words),
+                file=file.name,
+            ),
             "part",
         ),
         _names(file, "ComfyUI", _comfy_names(file)),
-        _whole(file, "ComfyUI", "leaves out", _comfy_names(file)),
+        _whole(file, "ComfyUI", Text("leaves out"), _comfy_names(file)),
         CompatibilityCheck(
             "header size",
             file.header_bytes <= LARGEST_SHOWN_HEADER,
-            f"ComfyUI shows metadata only of headers up to 1 MiB; this one has {file.header_bytes} bytes.",
+            Text(
+                "ComfyUI shows metadata only of headers up to 1 MiB; this one has {header_bytes} bytes.",
+                header_bytes=file.header_bytes,
+            ),
             "note",
         ),
     ]
@@ -153,15 +170,20 @@ def invokeai(file: File) -> list[CompatibilityCheck]:
     checks = [
         *_in_kohya_form(file, "InvokeAI"),
         _base(file, "InvokeAI"),
-        CompatibilityCheck("base", bool(guess), "InvokeAI can't tell which base it is for, and refuses it."),
+        CompatibilityCheck(
+            "base", bool(guess), Text("InvokeAI can't tell which base it is for, and refuses it.")
+        ),
         CompatibilityCheck(
             "same base",
             not guess or _is_of(file, guess),
-            f"InvokeAI takes it for a style for {family_of(guess).name}.",
+            Text(
+                "InvokeAI takes it for a style for {family}.",
+                family=family_of(guess).name,
+            ),
         ),
         _words(file, "InvokeAI"),
         _names(file, "InvokeAI", readable_keys),
-        _whole(file, "InvokeAI", "refuses"),
+        _whole(file, "InvokeAI", Text("refuses")),
     ]
     if file.family.original_block_names:
         original = [name for name in file.layers if re.match(ORIGINAL_UNET, name)]
@@ -169,12 +191,14 @@ def invokeai(file: File) -> list[CompatibilityCheck]:
         strange = [name for name in file.layers if name.startswith("lora_te_")]
         checks.append(
             CompatibilityCheck(
-                "one scheme", not mixed, "InvokeAI refuses two ways of naming blocks in one file."
+                "one scheme", not mixed, Text("InvokeAI refuses two ways of naming blocks in one file.")
             )
         )
         checks.append(
             CompatibilityCheck(
-                "prefixes", not strange, f"InvokeAI refuses it for names such as {_some(strange)}."
+                "prefixes",
+                not strange,
+                Text("InvokeAI refuses it for names such as {strange}.", strange=_some(strange)),
             )
         )
     return checks
@@ -188,11 +212,13 @@ def diffusers(file: File) -> list[CompatibilityCheck]:
             key.endswith(".alpha") for key in file.odd
         )
         return [
-            CompatibilityCheck("names", own, f"diffusers doesn't know names such as {_some(file.odd)}."),
+            CompatibilityCheck(
+                "names", own, Text("diffusers doesn't know names such as {odd}.", odd=_some(file.odd))
+            ),
             CompatibilityCheck(
                 "alpha",
                 has_alphas,
-                "It doesn't tell its strength, which diffusers then takes to be 1.",
+                Text("It doesn't tell its strength, which diffusers then takes to be 1."),
                 "note",
             ),
         ]
@@ -208,43 +234,55 @@ def diffusers(file: File) -> list[CompatibilityCheck]:
         CompatibilityCheck(
             "only layers",
             not file.odd,
-            f"diffusers refuses a file with other tensors in it: {_some(file.odd)}.",
+            Text("diffusers refuses a file with other tensors in it: {odd}.", odd=_some(file.odd)),
         ),
         CompatibilityCheck(
             "words",
             not file.words,
-            f"diffusers refuses a file with words in it ({_some(file.words)}): export it with its words apart.",
+            Text(
+                "diffusers refuses a file with words in it ({words}): export it with its words apart.",
+                words=_some(file.words),
+            ),
         ),
-        CompatibilityCheck("kinds", not others, f"diffusers opens plain LoRA only, not {_some(others)}."),
+        CompatibilityCheck(
+            "kinds", not others, Text("diffusers opens plain LoRA only, not {others}.", others=_some(others))
+        ),
         CompatibilityCheck(
             "mid",
             not file.having(MID),
-            f"diffusers refuses middle factors (LoCon): {_some(file.having(MID))}.",
+            Text("diffusers refuses middle factors (LoCon): {names}.", names=_some(file.having(MID))),
         ),
         CompatibilityCheck(
             "one alpha source",
             "lora_adapter_metadata" not in file.metadata or not file.alphas,
-            "diffusers refuses a file that tells its strength twice, as alphas and as `lora_adapter_metadata`.",
+            Text(
+                "diffusers refuses a file that tells its strength twice, as alphas and as `lora_adapter_metadata`."
+            ),
         ),
         CompatibilityCheck(
             "block names",
             not original or file.family.original_block_names,
-            f"diffusers knows the original block names only of SDXL: {_some(original)}.",
+            Text(
+                "diffusers knows the original block names only of SDXL: {original}.", original=_some(original)
+            ),
         ),
         CompatibilityCheck(
             "one scheme",
             not (original and ours),
-            "diffusers leaves out the layers with original block names.",
+            Text("diffusers leaves out the layers with original block names."),
             "part",
         ),
         CompatibilityCheck(
-            "DoRA", not file.having("dora_scale"), "diffusers leaves out what makes it a DoRA.", "part"
+            "DoRA", not file.having("dora_scale"), Text("diffusers leaves out what makes it a DoRA."), "part"
         ),
         CompatibilityCheck(
             "one alpha",
             not uneven,
-            f"diffusers gives {len(uneven)} layers the alpha that most have, so they come out too strong or too weak: "
-            f"{_some(uneven)}.",
+            Text(
+                "diffusers gives {count} layers the alpha that most have, so they come out too strong or too weak: {uneven}.",
+                count=len(uneven),
+                uneven=_some(uneven),
+            ),
             "part",
         ),
     ]
@@ -265,13 +303,16 @@ def _in_kohya_form(file: File, tool: str) -> list[CompatibilityCheck]:
         CompatibilityCheck(
             "form",
             kohya,
-            f"Whether {tool} reads this way of writing is not known: export it for the kohya form.",
+            Text(
+                "Whether {tool} reads this way of writing is not known: export it for the kohya form.",
+                tool=tool,
+            ),
             "unknown",
         ),
         CompatibilityCheck(
             "only layers",
             not kohya or not file.odd,
-            f"{tool} leaves out what is no layer: {_some(file.odd)}.",
+            Text("{tool} leaves out what is no layer: {odd}.", tool=tool, odd=_some(file.odd)),
             "part",
         ),
     ]
@@ -281,18 +322,28 @@ def _base(file: File, tool: str) -> CompatibilityCheck:
     return CompatibilityCheck(
         "base",
         file.family.known_elsewhere,
-        f"{tool} can't open {file.family.name}, which this style is for.",
+        Text("{tool} can't open {family}, which this style is for.", tool=tool, family=file.family.name),
     )
 
 
 def _words(file: File, tool: str) -> CompatibilityCheck:
-    says = f"{tool} leaves out its words ({_some(file.words)}): export it with its words apart."
+    says = Text(
+        "{tool} leaves out its words ({words}): export it with its words apart.",
+        tool=tool,
+        words=_some(file.words),
+    )
     return CompatibilityCheck("words", not file.words, says, "part")
 
 
 def _names(file: File, tool: str, readable_keys: re.Pattern[str]) -> CompatibilityCheck:
     missed = [name for name in file.layers if not readable_keys.fullmatch(name)]
-    says = f"{tool} leaves out {len(missed)} of {len(file.layers)} layers, whose names it doesn't know: {_some(missed)}."
+    says = Text(
+        "{tool} leaves out {count} of {layers} layers, whose names it doesn't know: {missed}.",
+        tool=tool,
+        count=len(missed),
+        layers=len(file.layers),
+        missed=_some(missed),
+    )
     return CompatibilityCheck(
         "names", not missed, says, "all" if missed and len(missed) == len(file.layers) else "part"
     )
@@ -309,19 +360,26 @@ def _whole(
         if not {DOWN, UP} <= file.layers[name].keys()
         and not any(part.startswith(OTHER_KINDS) for part in file.layers[name])
     ]
-    says = f"{tool} {does} layers with half of their tensors: {_some(torn)}."
+    says = Text(
+        "{tool} {does} layers with half of their tensors: {torn}.", tool=tool, does=does, torn=_some(torn)
+    )
     return CompatibilityCheck("whole layers", not torn, says, "all" if does == "refuses" else "part")
 
 
 def _tag(file: File, tool: str) -> CompatibilityCheck:
-    says = (
-        f"Its file name may not stand in {tool}'s prompts as <lora:NAME:1>: an export has a name that does."
+    says = Text(
+        "Its file name may not stand in {tool}'s prompts as <lora:NAME:1>: an export has a name that does.",
+        tool=tool,
     )
     return CompatibilityCheck("tag", bool(TAG.fullmatch(file.name)), says, "note")
 
 
 def _listed(file: File, tool: str, family: str) -> CompatibilityCheck:
-    says = f"{tool} lists it under {family_of(family).name}, so its card may be hidden; its name in a prompt works."
+    says = Text(
+        "{tool} lists it under {family}, so its card may be hidden; its name in a prompt works.",
+        tool=tool,
+        family=family_of(family).name,
+    )
     return CompatibilityCheck("listed", _is_of(file, family), says, "note")
 
 
@@ -364,5 +422,4 @@ def _torn_attention(file: File) -> list[str]:
 
 def _some(names: Iterable[str]) -> str:
     listed = sorted(names)
-    quoted = ", ".join(clean_text(name, 120) for name in listed[:2])
-    return f"{quoted} and {len(listed) - 2} more" if len(listed) > 2 else quoted
+    return few([clean_text(name, 120) for name in listed], 2)

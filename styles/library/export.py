@@ -37,6 +37,7 @@ from styles.library.privacy_report import (
 )
 from styles.storage import atomic
 from styles.storage.names import folded, tag_name
+from styles.text import Text
 
 FORMS = ("file", "peft")
 SUFFIX = ".safetensors"
@@ -97,7 +98,7 @@ class Exported:
     difference: float
     opens: tuple[Compatibility, ...]
     shown: tuple[PrivacyEntry, ...]
-    notes: tuple[str, ...]
+    notes: tuple[Text, ...]
 
 
 def what_others_will_see(style: Style, order: ExportOrder) -> tuple[PrivacyEntry, ...]:
@@ -300,34 +301,44 @@ def _arrive(waiting: Path, folder: Path, files: Mapping[str, bytes]) -> list[Pat
     return arrived
 
 
-def _notes(style: Style, order: ExportOrder, name: str, difference: float) -> tuple[str, ...]:
+def _notes(style: Style, order: ExportOrder, name: str, difference: float) -> tuple[Text, ...]:
     """What the artist should know of this export beside the lists."""
     card = style.card
     notes = list(card.problems)
     if not card.licence:
-        notes.append("It names no licence, so nobody knows what they may do with it: choose one in its card.")
+        notes.append(
+            Text("It names no licence, so nobody knows what they may do with it: choose one in its card.")
+        )
     if not card.rights and not card.bake:
-        notes.append("It doesn't say that you have the right to the artworks: its card has a place for it.")
+        notes.append(
+            Text("It doesn't say that you have the right to the artworks: its card has a place for it.")
+        )
     if card.bake:
         notes.extend(card.bake.warnings)
     if style.embeddings:
         words = ", ".join(style.embeddings)
         notes.append(
-            f"Its own words ({words}) are in the file. For programs that can't use them there, export it with its words apart."
+            Text(
+                "Its own words ({words}) are in the file. For programs that can't use them there, export it with its words apart.",
+                words=words,
+            )
             if order.holds_words
-            else f"Its own words ({words}) are in {name}{WORDS}, a file for each: other programs read them from their "
-            "folder of embeddings."
+            else Text(
+                "Its own words ({words}) are in {folder}, a file for each: other programs read them from their folder of embeddings.",
+                words=words,
+                folder=name + WORDS,
+            )
         )
     if card.kind not in ("LoRA", "LoCon"):
-        notes.append(f"It came as {card.kind} and is written as a LoRA that does the same.")
+        notes.append(Text("It came as {kind} and is written as a LoRA that does the same.", kind=card.kind))
     if order.form == "file" and len({(layer.network, layer.alpha) for layer in style.layers}) > len(
         {layer.network for layer in style.layers}
     ):
         notes.append(
-            "Its layers had different alphas; they are written with one, as diffusers reads no other."
+            Text("Its layers had different alphas; they are written with one, as diffusers reads no other.")
         )
     if difference > ROUNDING:
-        notes.append(f"fp16 rounds it by {difference:.1%} of its change.")
+        notes.append(Text("fp16 rounds it by {difference:.1%} of its change.", difference=difference))
     return tuple(notes)
 
 

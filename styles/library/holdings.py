@@ -94,7 +94,7 @@ class Holdings:
     def whole(self, entry: Entry) -> StyleCard:
         """Return a style's card with its id and thumbnail; raises StyleFileError."""
         if not entry.readable:
-            raise StyleFileError(entry.row.problem)
+            raise StyleFileError(entry.problem)
         card = self._catalogue.identified(entry).card
         assert card is not None
         return replace(card, thumbnail=self.thumbnail(card))
@@ -123,7 +123,7 @@ class Holdings:
                 raise UnknownStyleError(
                     "“{style}” can't be used: {problem}",
                     style=clean_text(entry.name, 80),
-                    problem=entry.row.problem,
+                    problem=entry.problem,
                 )
         for lost in self.vanished():
             if query in (folded(lost.name), lost.id):

@@ -17,6 +17,7 @@ from styles.library.importer import ImportSource, sources
 from styles.library.library import Library
 from styles.library.side_files import side_thumbnail, with_side_text
 from styles.storage.names import folded, suggested_name
+from styles.text import NO_TEXT, Text
 
 PARTS = ("cross-attention", "self-attention", "the text encoder", "other parts")
 
@@ -31,7 +32,7 @@ class ImportCard:
 
     file: Path
     card: StyleCard | None
-    reason: str = ""
+    reason: Text = NO_TEXT
     proven: bool = False
     changes: tuple[tuple[str, int], ...] = ()
 
@@ -53,9 +54,11 @@ def import_cards(paths: Iterable[Path], library: Library) -> Iterator[ImportCard
                 )
             yield _looked_at(source, library, used_names, seen)
         except AtelierError as error:
-            yield ImportCard(path, None, str(error))
+            yield ImportCard(path, None, error.text)
         except OSError as error:  # taken away meanwhile
-            yield ImportCard(path, None, f"{path} can't be read: {error.strerror}.")
+            yield ImportCard(
+                path, None, Text("{path} can't be read: {reason}.", path=path, reason=error.strerror)
+            )
 
 
 def _looked_at(
@@ -66,8 +69,8 @@ def _looked_at(
     card = with_side_text(style.card, path)
     name = suggested_name(name_of(path))
     twin = library.twin(card.id, likeness_of(path))
-    twin_name = seen.get(card.id) or (twin.name if twin else "")
-    reason = f"This style is in the library already, as “{twin_name}”." if twin_name else ""
+    known = seen.get(card.id) or (twin.name if twin else "")
+    reason = Text("This style is in the library already, as “{name}”.", name=known) if known else Text("")
     if not reason:
         suffix = "" if path.is_dir() else SUFFIX
         name = name_of(free_path(library.folder / source.inner, name, used_names, suffix))

@@ -96,7 +96,7 @@ class Importer:
                         )
                     batch[number] = take(source, self.folder)
                 except AtelierError as error:
-                    outcomes[number] = Refused(path, str(error))
+                    outcomes[number] = Refused(path, error.text)
                 if len(batch) == TAKEN_AT_ONCE:
                     self._settle(batch, outcomes)
             self._settle(batch, outcomes)
@@ -135,7 +135,7 @@ class Importer:
                     assert entry.card is not None
                     outcomes[number] = replace(entry.card, thumbnail=incoming.thumbnail)
                 except AtelierError as error:
-                    outcomes[number] = Refused(incoming.source.path, str(error))
+                    outcomes[number] = Refused(incoming.source.path, error.text)
                 atomic.discard(batch.pop(number).copy)
 
     def _named(self, incoming: Incoming, used_names: set[str]) -> Entry:

@@ -17,6 +17,7 @@ from typing import Any, NamedTuple, TypeVar
 from styles.families import family_of
 from styles.formats.bake_record import BakeRecord
 from styles.formats.style import StyleCard
+from styles.text import text_from_json, text_to_json
 
 VERSION = 3
 PATIENCE_SECONDS = 5.0  # for another process to finish writing a few hundred rows
@@ -44,7 +45,7 @@ class Row(NamedTuple):
     claimed: str  # the hash that the file itself names
     card: str  # as `packed` makes it; empty where the file is no style
     words: str  # that a search looks through
-    problem: str  # why it is no style
+    problem: str  # why it is no style, as `text_to_json` makes it; empty for one
     pictured: int = 0  # 1 where the file holds a thumbnail
     gone: float = 0.0  # when the file was missed, in unix seconds; 0 while it is there
 
@@ -228,6 +229,8 @@ def packed(card: StyleCard) -> str:
         for field in fields(card)
         if field.name not in KEPT_APART and getattr(card, field.name) != field.default
     }
+    if card.problems:
+        values["problems"] = [text_to_json(problem) for problem in card.problems]
     if card.bake:
         values["bake"] = card.bake.to_json()
     return json.dumps(values, ensure_ascii=False, separators=(",", ":"))
@@ -236,9 +239,11 @@ def packed(card: StyleCard) -> str:
 def unpacked(text: str, style_id: str, path: Path) -> StyleCard:
     """Return the card that `packed` wrote."""
     values = READER.raw_decode(text)[0]
-    for name in ("problems", "tags", "tokens"):
+    for name in ("tags", "tokens"):
         if name in values:
             values[name] = tuple(values[name])
+    if "problems" in values:
+        values["problems"] = tuple(map(text_from_json, values["problems"]))
     if "bake" in values:
         values["bake"] = BakeRecord.from_json(values["bake"])
     # Not by its constructor: its text was cleaned when the file was read, and cleaning ten thousand takes a second.

@@ -82,7 +82,7 @@ class Library:
         return self.look().unreadable
 
     def _unreadable(self, entries: list[Entry]) -> list[Refused]:
-        refused = [Refused(entry.path, entry.row.problem) for entry in entries if not entry.readable]
+        refused = [Refused(entry.path, entry.problem) for entry in entries if not entry.readable]
         return [*refused, Refused(self._marks.file, self._marks.problem)] if self._marks.problem else refused
 
     def vanished(self) -> list[Vanished]:
@@ -296,7 +296,7 @@ class Library:
                 ):
                     self._hidden.show(entry.id)
                     return self._holdings.whole(entry)
-        raise not_found(name, self.trashed(), "deleted style")
+        raise not_found(name, self.trashed(), deleted=True)
 
 
 @contextmanager

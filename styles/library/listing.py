@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
@@ -9,6 +10,7 @@ from pathlib import Path
 from styles.formats.style import StyleCard
 from styles.library.folder import StyleLocation
 from styles.library.index import Row, unpacked
+from styles.text import Text, text_from_json
 
 BUNDLED = "//bundled/"  # begins the place of a bundled style; no file of the styles folder has two slashes
 
@@ -42,6 +44,11 @@ class Entry:
     def readable(self) -> bool:
         """Whether the file is a style."""
         return bool(self.row.card)
+
+    @property
+    def problem(self) -> Text:
+        """Why the file is no style."""
+        return text_from_json(json.loads(self.row.problem))
 
     @property
     def id(self) -> str:
@@ -80,7 +87,7 @@ class Refused:
     """A file that was not taken, with the reason in a sentence."""
 
     file: Path
-    reason: str
+    reason: Text
 
 
 @dataclass(frozen=True)

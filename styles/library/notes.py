@@ -17,6 +17,7 @@ from styles.library.folder import MARKED, MARKS, StyleLocation, locked
 from styles.storage import atomic
 from styles.storage.file_reading import read_json
 from styles.storage.names import SHA256, clean_text
+from styles.text import NO_TEXT, Text
 
 FORMAT = 1
 LONGEST_NOTE = 4000  # characters
@@ -45,16 +46,18 @@ class Notes:
         self.file = folder / MARKS
         self._read_at: tuple[int, int] | None = None
         self._values: dict[str, Any] | None = {}
-        self._unreadable = ""
+        self._unreadable = NO_TEXT
 
     @property
-    def problem(self) -> str:
+    def problem(self) -> Text:
         """Why nothing of the file can be shown; empty where all is well."""
         self._styles()
         if self._values is not None:
-            return ""
+            return NO_TEXT
         return self._unreadable or (
-            "It is damaged, so that no favourites, tags and notes are shown. With the next note it is set aside."
+            Text(
+                "It is damaged, so that no favourites, tags and notes are shown. With the next note it is set aside."
+            )
         )
 
     def all(self) -> dict[str, Note]:
@@ -115,11 +118,11 @@ class Notes:
             self._values, self._read_at = {}, None
             return {}
         if self._read_at != (stat.st_size, stat.st_mtime_ns):
-            self._unreadable = ""
+            self._unreadable = NO_TEXT
             try:
                 self._values = self._from_disk()
             except Failure as error:  # the styles can be listed without it
-                self._values, self._unreadable = None, str(error)
+                self._values, self._unreadable = None, error.text
             self._read_at = (stat.st_size, stat.st_mtime_ns)
         styles = (self._values or {}).get("styles", {})
         return {k: v for k, v in styles.items() if SHA256.fullmatch(k) and isinstance(v, dict)}

@@ -12,16 +12,17 @@ from styles.formats.metadata import CARD_KEY
 from styles.formats.safetensors_header import split_file
 from styles.formats.textual_inversion import words_among
 from styles.storage.names import clean_text
+from styles.text import Text
 
 KINDS = {
-    "file": "what other programs need to open it",
-    "card": "what its card says",
-    "training": "numbers of its training",
-    "picture": "a small picture",
-    "captions": "words that the artworks were described with",
-    "names": "names of files or folders",
-    "dates": "when it was made",
-    "other": "from a program that is not known",
+    "file": Text("what other programs need to open it"),
+    "card": Text("what its card says"),
+    "training": Text("numbers of its training"),
+    "picture": Text("a small picture"),
+    "captions": Text("words that the artworks were described with"),
+    "names": Text("names of files or folders"),
+    "dates": Text("when it was made"),
+    "other": Text("from a program that is not known"),
 }
 PRIVATE = frozenset(["captions", "names", "dates"])
 CAPTION_KEYS = frozenset(["ss_tag_frequency"])
@@ -92,7 +93,11 @@ def shown_files(files: Mapping[str, bytes]) -> tuple[PrivacyEntry, ...]:
             rows.extend(shown_metadata_of(header.pop("__metadata__", {}), path))
             if words := words_among(header):
                 rows.append(_row(path, "words", ", ".join(words), "card"))
-            size = f"{len(header)} tensors, {len(section) / 1e6:.1f} MB: the style itself"
+            size = Text(
+                "{count} tensors, {size:.1f} MB: the style itself",
+                count=len(header),
+                size=len(section) / 1e6,
+            )
             rows.append(_row(path, "tensors", size, "file"))
         elif path.endswith(".json"):
             values = json.loads(data)
@@ -104,7 +109,7 @@ def shown_files(files: Mapping[str, bytes]) -> tuple[PrivacyEntry, ...]:
                 _row(path, key, text, "names" if names_files(text) else kind) for key, text in texts.items()
             )
         else:
-            rows.append(_row(path, "picture", f"{len(data)} bytes, pixels only", "picture"))
+            rows.append(_row(path, "picture", Text("{count} bytes, pixels only", count=len(data)), "picture"))
     return tuple(rows)
 
 
@@ -131,7 +136,7 @@ def names_files(value: str) -> bool:
 
 
 def _row(where: str, key: str, value: str, kind: str) -> PrivacyEntry:
-    text = value if kind != "picture" else f"{len(value)} characters of a picture"
+    text = value if kind != "picture" else Text("{count} characters of a picture", count=len(value))
     return PrivacyEntry(
         clean_text(where, 200), clean_text(key, 200), clean_text(text, LONGEST_SHOWN), kind, len(value)
     )

@@ -13,6 +13,7 @@ from styles.library.index import MARKS, is_in
 from styles.library.listing import Entry
 from styles.library.notes import Note
 from styles.storage.names import SHA256, clean_text, folded
+from styles.text import Text, either, quoted
 
 SHORTEST_ID = 8  # digits
 SHORT_ID = 12  # that tell styles apart on a screen
@@ -117,22 +118,34 @@ def with_id(query: str, entries: Sequence[Entry], catalogue: Catalogue, thorough
     return next((entry for entry in catalogue.identifying(unknown) if entry.id.startswith(query)), None)
 
 
-def not_found(query: str, names: Sequence[str], kind: str = "style") -> UnknownStyleError:
+def not_found(query: str, names: Sequence[str], *, deleted: bool = False) -> UnknownStyleError:
     """Return the error for a name that nothing has, with names that are near."""
     by_folded = {folded(name): name for name in names}
     near = [by_folded[name] for name in difflib.get_close_matches(folded(query), by_folded, n=3, cutoff=0.5)]
     near += [name for name in names if query and query.casefold() in name.casefold() and name not in near]
     if near:
-        hint = f"Did you mean {' or '.join(f'“{name}”' for name in near[:3])}?"
+        hint = Text("Did you mean {near}?", near=either(map(quoted, near[:3])))
     elif names:
-        hint = f"There is {', '.join(f'“{name}”' for name in names[:8])}{' …' if len(names) > 8 else ''}."
+        hint = Text(
+            "There is {names}{more}.",
+            names=Text.joined(", ", map(quoted, names[:8])),
+            more=" …" if len(names) > 8 else "",
+        )
     else:
-        hint = f"There is no {kind} yet."
+        hint = Text("There is no deleted style yet.") if deleted else Text("There is no style yet.")
     if SHA256.fullmatch(query):
         return UnknownStyleError(
-            "There is no {kind} whose id begins with {id}.", hint, kind=kind, id=query[:SHORT_ID]
+            "There is no deleted style whose id begins with {id}."
+            if deleted
+            else "There is no style whose id begins with {id}.",
+            hint,
+            id=query[:SHORT_ID],
         )
-    return UnknownStyleError("There is no {kind} “{name}”.", hint, kind=kind, name=clean_text(query, 80))
+    return UnknownStyleError(
+        "There is no deleted style “{name}”." if deleted else "There is no style “{name}”.",
+        hint,
+        name=clean_text(query, 80),
+    )
 
 
 def _depth(entry: Entry) -> int:

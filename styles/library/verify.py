@@ -20,6 +20,7 @@ from styles.formats.style import Style, StyleCard
 from styles.formats.style_file import read_style
 from styles.library.compatibility import Compatibility, opens_in
 from styles.storage.names import SHA256, clean_text
+from styles.text import NO_TEXT, Text, both, few, quoted
 
 CLAIMS = ("sshs_model_hash", "modelspec.hash_sha256")  # metadata that names the sha256 of the tensor section
 LARGEST_FP16 = 65504.0
@@ -35,8 +36,8 @@ class FileCheck:
 
     name: str
     state: str
-    words: str
-    hint: str = ""
+    words: Text
+    hint: Text = NO_TEXT
 
 
 @dataclass(frozen=True)
@@ -113,16 +114,35 @@ def _header(headers: list[Header]) -> FileCheck:
     tensors = [entry for header in headers for entry in header.tensors.values()]
     entries = sum(len(header.metadata) for header in headers)
     dtypes = ", ".join(sorted({entry.dtype for entry in tensors}))
-    words = f"{len(tensors)} tensors ({dtypes}) and {entries} entries of metadata hang together."
+    words = Text(
+        "{count} tensors ({dtypes}) and {entries} entries of metadata hang together.",
+        count=len(tensors),
+        dtypes=dtypes,
+        entries=entries,
+    )
     return FileCheck("header", "good", words)
 
 
 def _layers(style: Style) -> FileCheck:
     card = style.card
-    counts = ", ".join(f"{count} of {network}" for network, count in card.layers.items())
-    words = f"{card.kind}, rank {card.rank}, {counts}: a {card.made_for}."
+    counts = Text.joined(
+        ", ",
+        (
+            Text("{layers} of {network}", layers=count, network=network)
+            for network, count in card.layers.items()
+        ),
+    )
+    words = Text(
+        "{kind}, rank {rank}, {counts}: a {family}.",
+        kind=card.kind,
+        rank=card.rank,
+        counts=counts,
+        family=card.made_for,
+    )
     if not any(bool(layer.up.any()) and bool(layer.down.any()) for layer in style.layers):
-        return FileCheck("layers", "note", f"{words} But it changes nothing: each layer has only zeros.")
+        return FileCheck(
+            "layers", "note", Text("{facts} But it changes nothing: each layer has only zeros.", facts=words)
+        )
     return FileCheck("layers", "good", words)
 
 
@@ -145,18 +165,24 @@ def _finite(numbers: Numbers) -> Iterator[FileCheck]:
         yield FileCheck(
             "numbers",
             "bad",
-            f"{_named(numbers.not_finite)}: there are values that are no numbers (NaN or infinite).",
-            "Get the file again; a training that diverged leaves such files.",
+            Text(
+                "{names}: there are values that are no numbers (NaN or infinite).",
+                names=_named(numbers.not_finite),
+            ),
+            Text("Get the file again; a training that diverged leaves such files."),
         )
     if numbers.beyond_fp16:
         yield FileCheck(
             "numbers",
             "note",
-            f"{_named(numbers.beyond_fp16)}: there are numbers beyond {LARGEST_FP16:g}, where half precision ends; "
-            "many tools read a style in it.",
+            Text(
+                "{names}: there are numbers beyond {largest:g}, where half precision ends; many tools read a style in it.",
+                names=_named(numbers.beyond_fp16),
+                largest=LARGEST_FP16,
+            ),
         )
     if not numbers.not_finite and not numbers.beyond_fp16:
-        yield FileCheck("numbers", "good", "All values are numbers that half precision can hold.")
+        yield FileCheck("numbers", "good", Text("All values are numbers that half precision can hold."))
 
 
 def _hash(files: list[tuple[Path, Header]], sha256: str) -> FileCheck:
@@ -168,20 +194,29 @@ def _hash(files: list[tuple[Path, Header]], sha256: str) -> FileCheck:
         return FileCheck(
             "hash",
             "bad",
-            f"The tensors are not those that {' and '.join(wrong)} was made of: they have the hash {sha256[:12]}…, the "
-            f"file says {claims[wrong[0]][:12]}….",
-            "They were changed or damaged after the file was written; get it again from whoever made it.",
+            Text(
+                "The tensors are not those that {keys} was made of: they have the hash {hash}…, the file says {claim}….",
+                keys=both(wrong),
+                hash=sha256[:12],
+                claim=claims[wrong[0]][:12],
+            ),
+            Text(
+                "They were changed or damaged after the file was written; get it again from whoever made it."
+            ),
         )
     if not claims:
         return FileCheck(
-            "hash", "note", "It names no hash of its tensors, so that a changed value can't be noticed."
+            "hash", "note", Text("It names no hash of its tensors, so that a changed value can't be noticed.")
         )
-    return FileCheck("hash", "good", f"The tensors are those that {' and '.join(claims)} was made of.")
+    return FileCheck(
+        "hash",
+        "good",
+        Text("The tensors are those that {keys} was made of.", keys=both(claims)),
+    )
 
 
 def _named(keys: tuple[str, ...]) -> str:
-    more = f" and {len(keys) - MOST_NAMED} more" if len(keys) > MOST_NAMED else ""
-    return ", ".join(f"“{clean_text(key, 120)}”" for key in keys[:MOST_NAMED]) + more
+    return few([quoted(clean_text(key, 120)) for key in keys], MOST_NAMED)
 
 
 def _refused(name: str, error: StyleFileError) -> FileCheck:

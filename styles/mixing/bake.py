@@ -24,6 +24,7 @@ from styles.formats.style import Style, StyleCard, StyleLayer
 from styles.mixing.blend import MAX_SEED, Blend, BlendPart
 from styles.mixing.layer_matching import OpenBase, check_family, inner_blocks
 from styles.storage.names import safe_name
+from styles.text import Text
 
 METHODS = ("exact", "squeezed", "ties", "dare")
 CANCELLED = 1e-3  # more than fp16 rounds in a sum of styles that don't cancel out
@@ -148,7 +149,7 @@ def bake(
     for done, name in enumerate(sorted(sources)):
         look()
         progress(done / len(sources))
-        full = f"There is too little memory to bake {sources[name][0].layer.name}."
+        full = Text("There is too little memory to bake {layer}.", layer=sources[name][0].layer.name)
         with memory_told(full, "Close other programs, or bake exactly instead of by TIES or DARE."):
             layer = _bake_layer(name, sources[name], plan, sizes, alpha, look)
         if layer is not None:
@@ -186,11 +187,15 @@ def _parents(blend: Blend, styles: Sequence[Style]) -> list[tuple[BlendPart, Sty
             names=", ".join(name[:12] for name in missing[:3]),
         )
     if blend.mode != "sum" and len(parts) > 1:
-        reason = {
-            "take turns": "Taking turns changes the styles from step to step",
-            "average guidance": "Average guidance paints each style on its own",
-        }[blend.mode]
-        raise BlendError("{reason}, which no single style can do.", "Bake it as a sum.", reason=reason)
+        reasons = {
+            "take turns": Text(
+                "Taking turns changes the styles from step to step, which no single style can do."
+            ),
+            "average guidance": Text(
+                "Average guidance paints each style on its own, which no single style can do."
+            ),
+        }
+        raise BlendError(reasons[blend.mode], "Bake it as a sum.")
     for part in parts:
         factors = {factor for _, factor in part.schedule or ()}
         if len(factors) > 1:
@@ -350,7 +355,11 @@ def _card(
         and all(card.training.get(key) == value for card in cards)
     }
     words = dict.fromkeys(token for card in cards for token in card.tokens)
-    lost = (f"The words {', '.join(words)} that its styles bring along don't work with it.",) if words else ()
+    lost = (
+        (Text("The words {words} that its styles bring along don't work with it.", words=", ".join(words)),)
+        if words
+        else ()
+    )
     return StyleCard(
         name=safe_name(plan.name),
         family=family,

@@ -18,6 +18,7 @@ from styles.storage.atomic import telling, unused_name, write_new
 from styles.storage.file_reading import read_bytes, read_json
 from styles.storage.home import Home
 from styles.storage.names import SHA256, clean_text, safe_name, suggested_name
+from styles.text import Text, few
 
 SUFFIX = ".json"
 FORMAT = 1
@@ -41,10 +42,11 @@ class NamedStyle:
             object.__setattr__(self, name, clean_text(str(getattr(self, name)), TEXT_LIMITS[name]))
 
     @property
-    def words(self) -> str:
+    def words(self) -> Text:
         """Name, author, licence and the beginning of the id."""
-        said = [f"by {self.author}" if self.author else "", self.licence, f"id {self.id[:12]}"]
-        return f"“{self.name or 'unnamed'}” ({', '.join(filter(None, said))})"
+        author = Text("by {author}", author=self.author) if self.author else ""
+        facts = filter(None, [author, self.licence, f"id {self.id[:12]}"])
+        return Text("“{name}” ({facts})", name=self.name or Text("unnamed"), facts=Text.joined(", ", facts))
 
 
 @dataclass(frozen=True)
@@ -63,17 +65,16 @@ class SavedBlend:
         """Raise UnknownStyleError naming the styles whose ids are not among `ids`."""
         missing = self.missing(ids)
         if missing:
-            shown = ", ".join(style.words for style in missing[:5])
-            more = f" and {len(missing) - 5} more" if len(missing) > 5 else ""
             raise UnknownStyleError(
-                "{count} of the {styles} styles of “{name}” {are} not in the library: {shown}{more}.",
+                Text(
+                    "{count} of the {styles} styles of “{name}” is not in the library: {missing}.",
+                    "{count} of the {styles} styles of “{name}” are not in the library: {missing}.",
+                    count=len(missing),
+                    styles=len(self.styles),
+                    name=self.name,
+                    missing=few([style.words for style in missing], 5),
+                ),
                 "Import them; a style is known by its id, whatever its file is called.",
-                count=len(missing),
-                styles=len(self.styles),
-                name=self.name,
-                are="is" if len(missing) == 1 else "are",
-                shown=shown,
-                more=more,
             )
 
 

@@ -20,6 +20,7 @@ from styles.errors import BlendError
 from styles.formats.kohya import kohya_name
 from styles.formats.style import Style, StyleLayer
 from styles.mixing.blend import MODES
+from styles.text import Text
 
 FIGHT = -0.1  # cosine over all layers; independent styles stay within 0.01 of 0
 SAME_WAY = 0.3
@@ -64,7 +65,7 @@ class Verdict:
 
     pairs: tuple[Pair, ...]
     mode: str  # one of styles.mixing.blend.MODES
-    reason: str
+    reason: Text
 
     def to_json(self) -> dict[str, Any]:
         """Return plain JSON values."""
@@ -141,26 +142,34 @@ class Overlap:
             LayerCosine(self.layers[row], float(cosines[row]), float(pull[row]) / whole) for row in most
         )
 
-    def _advice(self, pairs: Sequence[Pair], mode: str) -> tuple[str, str]:
+    def _advice(self, pairs: Sequence[Pair], mode: str) -> tuple[str, Text]:
         name = dict(zip(self.ids, self.names, strict=True))
         summed, turns = MODES[0], MODES[1]
         if pairs and pairs[0].fights:
             worst = pairs[0]
-            where = worst.worst[0].place if worst.worst else "everywhere"
-            fight = (
-                f"“{name[worst.first]}” and “{name[worst.second]}” pull against each other, most of all in {where}: "
-                "added up, both lose. "
+            where = worst.worst[0].place if worst.worst else Text("everywhere")
+            fight = Text(
+                "“{first}” and “{second}” pull against each other, most of all in {where}: added up, both lose.",
+                first=name[worst.first],
+                second=name[worst.second],
+                where=where,
             )
             if mode == summed:
-                return turns, fight + "Taking turns lets each work at full strength."
-            return mode, fight + "As this mix is, neither stands in the other's way."
+                way, advice = turns, Text("Taking turns lets each work at full strength.")
+            else:
+                way, advice = mode, Text("As this mix is, neither stands in the other's way.")
+            return way, Text.joined(" ", [fight, advice])
         if pairs and pairs[-1].same_way:
             most = pairs[-1]
-            both = f"“{name[most.first]}” and “{name[most.second]}” pull the same way"
+            two = {"first": name[most.first], "second": name[most.second]}
             if mode == summed:
-                return summed, f"{both} and add up: lower their weights."
-            return mode, f"{both}; as this mix is, they don't add up."
-        return summed, "These styles keep out of each other's way: they can simply be added."
+                return summed, Text(
+                    "“{first}” and “{second}” pull the same way and add up: lower their weights.", **two
+                )
+            return mode, Text(
+                "“{first}” and “{second}” pull the same way; as this mix is, they don't add up.", **two
+            )
+        return summed, Text("These styles keep out of each other's way: they can simply be added.")
 
 
 def overlap(styles: Sequence[Style]) -> Overlap:
@@ -204,24 +213,24 @@ def _cosines(products: Tensor) -> Tensor:
     return torch.where(both > 0, products / both.clamp_min(1e-300), 0.0).clamp(-1.0, 1.0)
 
 
-def place_of(layer: str) -> str:
+def place_of(layer: str) -> Text:
     """Say in words where in a base a layer is; `layer` is "network.path"."""
     network, _, path = layer.partition(".")
     if network != "unet":
-        return "the reading of the words"
+        return Text("the reading of the words")
     block, _, rest = path.partition(".")
     number = rest.partition(".")[0]
     where = {
-        "down_blocks": f"down block {number}",
-        "mid_block": "the middle block",
-        "up_blocks": f"up block {number}",
+        "down_blocks": Text("down block {number}", number=number),
+        "mid_block": Text("the middle block"),
+        "up_blocks": Text("up block {number}", number=number),
     }
     part = {
-        "to_q": "where the picture asks",
-        "to_k": "which words are heard",
-        "to_v": "what the words bring",
-        "to_out.0": "what is painted",
+        "to_q": Text("where the picture asks"),
+        "to_k": Text("which words are heard"),
+        "to_v": Text("what the words bring"),
+        "to_out.0": Text("what is painted"),
     }
-    what = next((words for end, words in part.items() if path.endswith(end)), "")
-    place = where.get(block, "the rest of the UNet")
-    return f"{place} ({what})" if what else place
+    what = next((words for end, words in part.items() if path.endswith(end)), None)
+    place = where.get(block, Text("the rest of the UNet"))
+    return Text("{place} ({what})", place=place, what=what) if what else place

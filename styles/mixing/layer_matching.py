@@ -11,6 +11,7 @@ from torch import nn
 from styles.errors import BlendError, WrongFamilyError
 from styles.families import family_of
 from styles.formats.style import Style, StyleLayer
+from styles.text import few
 
 # transformers >= 5.6 has CLIPTextModel without this level, its other models with it; files come both ways.
 TEXT_LEVEL = "text_model."
@@ -98,16 +99,14 @@ def fitting(base: OpenBase, style: Style) -> list[tuple[StyleLayer, nn.Module]]:
         else:
             pairs.append((layer, module))
     if misfits:
-        more = f" and {len(misfits) - 3} more" if len(misfits) > 3 else ""
         raise WrongFamilyError(
-            "“{style}” changes {count} of {style_layers} layers that the open base “{base}” doesn't have in that shape: {misfits}{more}.",
+            "“{style}” changes {count} of {layers} layers that the open base “{base}” doesn't have in that shape: {misfits}.",
             "It is a {family}; half a style is worse than none, so it was not used.",
             style=style.name,
             count=len(misfits),
-            style_layers=len(style.layers),
+            layers=len(style.layers),
             base=base.name,
-            misfits=", ".join(misfits[:3]),
-            more=more,
+            misfits=few(misfits, 3),
             family=style.card.made_for,
         )
     return pairs

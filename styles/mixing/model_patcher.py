@@ -21,6 +21,7 @@ from styles.formats.style import Style, StyleLayer
 from styles.mixing.gains import Gains, Weights
 from styles.mixing.layer_matching import OpenBase, check_family, fitting, inner_blocks, key_of, spot_of
 from styles.mixing.layer_patch import LayerPatch, Words
+from styles.text import few, quoted
 
 
 class ModelPatcher:
@@ -237,12 +238,9 @@ def blended(base: OpenBase, styles: Sequence[Style]) -> Iterator[ModelPatcher]:
 @contextmanager
 def _room_for(styles: Sequence[Style]) -> Iterator[None]:
     """Say in words that memory has come to its end."""
-    names = ", ".join(f"“{style.name}”" for style in styles[:3])
-    more = f" and {len(styles) - 3} more" if len(styles) > 3 else ""
     with memory_told(
-        "There is too little memory to put {names}{more} on the base.",
+        "There is too little memory to put {names} on the base.",
         "Mix fewer styles, or close other programs.",
-        names=names,
-        more=more,
+        names=few([quoted(style.name) for style in styles], 3),
     ):
         yield

@@ -25,6 +25,7 @@ from styles.errors import PromptError, WrongFamilyError
 from styles.families import family_of
 from styles.formats.style import Style
 from styles.formats.textual_inversion import bare, spelling
+from styles.text import Text, either, quoted
 
 SHOWN_ID = 6  # characters of a style's id in a word's long name
 
@@ -97,14 +98,17 @@ class Vocabulary:
             ]
         if len(same) < 2:
             return same[0] if same else None
-        names = [f"“{word.style_name}”" for word in same]
+        names = [quoted(word.style_name) for word in same]
         raise PromptError(
             "{word} is a word of {count} styles in this mix: {names}.",
             "Write {words}.",
             word=token,
             count=len(same),
-            names=", ".join(names),
-            words=" or ".join(f"{word.long} for {of}" for word, of in zip(same, names, strict=True)),
+            names=Text.joined(", ", names),
+            words=either(
+                Text("{word} for {style}", word=word.long, style=of)
+                for word, of in zip(same, names, strict=True)
+            ),
         )
 
 

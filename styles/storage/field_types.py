@@ -11,14 +11,14 @@ LARGEST = 1 << 53  # of a number, the last that every program keeps exactly
 def has_its_types(value: Any) -> bool:
     """Say whether all fields of a dataclass of plain types hold such values, and numbers that can be computed with.
 
-    Known are str, bool, int, float and tuple[str, ...].
+    Known are str, Text, bool, int, float and tuple[str, ...].
     """
     return all(_fits(str(field.type), getattr(value, field.name)) for field in fields(value))
 
 
 def _fits(kind: str, value: object) -> bool:
     match kind:
-        case "str":
+        case "str" | "Text":
             return isinstance(value, str)
         case "bool":
             return isinstance(value, bool)

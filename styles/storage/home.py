@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from styles.errors import AtelierError, BadInput
+from styles.text import Text
 
 
 def expanded(path: str | Path) -> Path:
@@ -93,12 +94,14 @@ class Home:
             try:
                 os.listdir(folder)
             except NotADirectoryError:
-                hint = "Move it away; what belongs into that folder is neither shown nor kept until then."
+                hint = Text(
+                    "Move it away; what belongs into that folder is neither shown nor kept until then."
+                )
                 problems.append(
                     BadInput("{folder} is a file, where a folder is needed.", hint, folder=folder)
                 )
             except OSError as error:
-                hint = "Allow reading and writing it; what lies there is not shown until then."
+                hint = Text("Allow reading and writing it; what lies there is not shown until then.")
                 problems.append(
                     BadInput(
                         "{folder} can't be looked into: {reason}.", hint, folder=folder, reason=error.strerror

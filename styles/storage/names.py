@@ -4,6 +4,7 @@ import re
 import unicodedata
 
 from styles.errors import BadInput
+from styles.text import Text
 
 SHA256 = re.compile("[0-9a-f]{64}")  # what styles and source pictures are known by
 
@@ -32,7 +33,8 @@ def clean_text(text: str, limit: int, lines: bool = False) -> str:
     At most `limit` characters; line breaks stay only with `lines` and as `\\n`, else they become spaces.
     """
     if text[: limit * 4].isprintable():  # nearly all text is
-        return text[:limit].strip()
+        cut = text[:limit].strip()
+        return text if cut == text else cut  # a Text stays one
     letters = (
         _blank(character, lines)
         if unicodedata.category(character).startswith(("C", "Zl", "Zp"))
@@ -98,16 +100,16 @@ def safe_name(text: str, kind: str = "style") -> str:
 
 def _why_not(name: str) -> str:
     if not name:
-        return "it is empty"
+        return Text("it is empty")
     if "/" in name or "\\" in name or ".." in name:
-        return "a name is not a path"
+        return Text("a name is not a path")
     if len(name) > LONGEST_NAME or len(name.encode("utf-8", "replace")) > 200:
-        return f"it is longer than {LONGEST_NAME} characters"
+        return Text("it is longer than {longest_name} characters", longest_name=LONGEST_NAME)
     odd = next((character for character in name if not _allowed(character)), "")
     if odd:
-        description = unicodedata.name(odd, "a control character").lower()
-        return f"file names can't hold {description} on every system"
-    return "some systems keep it for themselves"
+        letter = unicodedata.name(odd, "").lower() or Text("a control character")
+        return Text("file names can't hold {letter} on every system", letter=letter)
+    return Text("some systems keep it for themselves")
 
 
 def _allowed(character: str) -> bool:

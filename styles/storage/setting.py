@@ -20,6 +20,7 @@ import pydantic.dataclasses
 
 from styles.errors import AtelierError
 from styles.storage.names import clean_text
+from styles.text import Text
 
 T = TypeVar("T")
 CHECKS = pydantic.ConfigDict(strict=True, extra="forbid", allow_inf_nan=False, arbitrary_types_allowed=True)
@@ -71,29 +72,39 @@ class Setting:
             raise ValueError(f"not one of {self.choices}")
         return value
 
-    def allowed(self, kind: Any, multiple: bool = False) -> str:
-        """What can be given, as the template of a sentence with the names of these fields in its places.
+    def allowed(self, kind: Any, multiple: bool = False) -> Text:
+        """What can be given, in a sentence.
 
         `kind` is the field's type, `multiple`: all but that was right.
         """
-        kinds = {*get_args(kind), kind}
+        kinds, low, high, above = {*get_args(kind), kind}, self.low, self.high, self.above
         if self.choices:
-            return "Choose one of: {choices}."
+            return Text("Choose one of: {choices}.", choices=", ".join(self.choices))
         if bool in kinds:
-            return "It must be true or false."
+            return Text("It must be true or false.")
         if multiple:
-            return "It must be a multiple of {multiple_of}."
-        if int in kinds and self.low is not None and self.high is not None:
-            return "It is a whole number from {low} to {high}."
-        if float in kinds and self.low is not None and self.high is not None:
+            return Text("It must be a multiple of {multiple_of}.", multiple_of=self.multiple_of)
+        if int in kinds and low is not None and high is not None:
+            return Text("It is a whole number from {low} to {high}.", low=low, high=high)
+        if float in kinds and low is not None and high is not None:
             if self.usual is not None:
-                return "It is a number from {low:g} to {high:g}; {usual:g} is usual."
-            return "It is a number from {low:g} to {high:g}."
-        if float in kinds and self.above is not None and self.high is not None:
+                return Text(
+                    "It is a number from {low:g} to {high:g}; {usual:g} is usual.",
+                    low=low,
+                    high=high,
+                    usual=self.usual,
+                )
+            return Text("It is a number from {low:g} to {high:g}.", low=low, high=high)
+        if float in kinds and above is not None and high is not None:
             if self.usual is not None:
-                return "It is a number above {above:g}, at most {high:g}; {usual:g} is usual."
-            return "It is a number above {above:g}, at most {high:g}."
-        return "Give a number." if {int, float} & kinds else "Give it as text."
+                return Text(
+                    "It is a number above {above:g}, at most {high:g}; {usual:g} is usual.",
+                    above=above,
+                    high=high,
+                    usual=self.usual,
+                )
+            return Text("It is a number above {above:g}, at most {high:g}.", above=above, high=high)
+        return Text("Give a number.") if {int, float} & kinds else Text("Give it as text.")
 
 
 @dataclass(frozen=True)
@@ -112,7 +123,7 @@ class Declared:
 
 
 @dataclass_transform(frozen_default=True)
-def settings(error: type[AtelierError], refused: str = "{name} is {value}.") -> Callable[[type[T]], type[T]]:
+def settings(error: type[AtelierError], refused: str = "") -> Callable[[type[T]], type[T]]:
     """Make a class a frozen dataclass whose fields are checked on construction, also by `dataclasses.replace`.
 
     A value of another type or out of its range raises `error`, with what its Setting says of it, else with `refused`.
@@ -180,10 +191,8 @@ def _refusal(
     declared, value = settings_of(kind)[name], problem["input"]
     setting = declared.setting
     return error(
-        setting.refused or refused,
+        setting.refused or refused or "{name} is {value}.",
         setting.allowed(declared.kind, problem["type"] == "multiple_of"),
         name=name,
         value=f"{value:g}" if isinstance(value, float) else clean_text(str(value), 80),
-        choices=", ".join(setting.choices),
-        **{bound: getattr(setting, bound) for bound in ("low", "above", "high", "multiple_of", "usual")},
     )

@@ -1,22 +1,35 @@
-"""The languages: every text has its Spanish, and what comes from below is recognised."""
+"""The languages: every text has its translation, templates are literals, and what comes from below changes its language."""
 
 from __future__ import annotations
 
+import ast
 import json
-import re
 from collections.abc import Iterator
 
 import pytest
 
 from app import i18n
-from app.i18n import nameless, places, say, say_count, say_error, speak, system_language, translated
+from app.i18n import LANGUAGES, say, say_count, say_error, speak, system_language, translated
 from styles.errors import BadInput
-from styles.storage.setting import settings_of
-from tests.app.texts import lacking
-from training.plan import TrainingPlan
+from styles.text import Text, text_from_json, text_to_json
+from tests.app.texts import (
+    DECLARING,
+    ERRORS,
+    PACKAGES,
+    SAYING,
+    calls,
+    catalogue_file,
+    catalogue_of,
+    lacking,
+    literals,
+    modules,
+    places,
+    texts_in,
+    updated,
+)
 
-# Places that Spanish has no use for, such as “is” or “are”.
-ONLY_ENGLISH = {"{} of the {} styles of “{}” {} not in the library: {}{}.": {"3"}}
+TOLD_APART = {"seconds", "width_px", "height_px"}  # what an error carries besides its texts
+OTHER_LANGUAGES = LANGUAGES[1:]
 
 
 @pytest.fixture
@@ -27,58 +40,127 @@ def spanish() -> Iterator[None]:
     speak("en")
 
 
-def test_every_text_has_its_spanish() -> None:
-    missing = lacking("es")
-    assert not missing, "add these to app/i18n/es: " + json.dumps(missing, indent=1, ensure_ascii=False)
+@pytest.mark.parametrize("language", OTHER_LANGUAGES)
+def test_every_text_has_its_translation(language: str) -> None:
+    missing = lacking(language)
+    assert not missing, "run python -m tests.app.texts and translate " + json.dumps(
+        missing, indent=1, ensure_ascii=False
+    )
 
 
-def test_every_number_of_a_plan_that_may_be_refused_has_its_spanish() -> None:
-    numbers = [name for name, one in settings_of(TrainingPlan).items() if one.setting.label]
-    missing = [name for name in [*numbers, "preset"] if f"{name} is {{}}." not in i18n.catalogue("es")]
-    assert not missing
+@pytest.mark.parametrize("language", OTHER_LANGUAGES)
+def test_a_catalogue_holds_what_is_said_and_nothing_else(language: str) -> None:
+    now, then = ({message.id for message in each} for each in (updated(language), catalogue_of(language)))
+    assert now == then, f"run python -m tests.app.texts: {now ^ then}"
 
 
-def test_translations_keep_the_places_and_agree_where_two_rooms_say_the_same() -> None:
-    seen: dict[str, str] = {}
-    for file in sorted((i18n.FOLDER / "es").glob("*.json")):
-        for text, spoken in json.loads(file.read_text(encoding="utf-8")).items():
-            assert seen.setdefault(text, spoken) == spoken, f"{file.name}: {text!r} is said in two ways"
-            kept = set(places(text)) - ONLY_ENGLISH.get(text, set())
-            assert kept == set(places(spoken)), f"{file.name}: {text!r}"
-            letters = re.findall("[a-z]", re.sub("{.*?}", "", text))
-            assert len(letters) > 1 or not nameless(text), f"{file.name}: {text!r} would fit nearly all"
+@pytest.mark.parametrize("language", OTHER_LANGUAGES)
+def test_translations_keep_the_places(language: str) -> None:
+    for message in catalogue_of(language):
+        if message.id:
+            templates = message.id if isinstance(message.id, tuple) else (message.id,)
+            wanted = set().union(*map(places, templates))
+            for spoken in message.string if isinstance(message.string, tuple) else (message.string,):
+                assert places(spoken) <= wanted, f"{catalogue_file(language)}: {message.id!r}"
+                assert message.pluralizable or places(spoken) == wanted, f"{message.id!r} -> {spoken!r}"
 
 
-def test_a_sentence_from_below_is_recognised_and_its_names_are_left_alone(
+def test_templates_are_literals() -> None:
+    """What is put together beforehand can't be translated; a text from elsewhere is a `Text` by the time it is raised."""
+    wrong = [
+        f"{file}:{call.lineno}: a template with places, not an f-string or a sum"
+        for file, call, name in calls(*PACKAGES)
+        for text in texts_in(call, name)
+        if isinstance(text, ast.JoinedStr | ast.BinOp)
+    ]
+    assert not wrong, "\n".join(wrong)
+
+
+def test_what_an_error_says_by_a_name_is_a_text() -> None:
+    """A literal that stands apart from its error is found by no translator unless it is a `Text`."""
+    wrong = []
+    for file, module in modules(*PACKAGES):
+        nodes = list(ast.walk(module))
+        literal = {
+            target.id
+            for node in nodes
+            if isinstance(node, ast.Assign) and isinstance(node.value, ast.Constant | ast.JoinedStr)
+            for target in node.targets
+            if isinstance(target, ast.Name)
+        }
+        wrong += [
+            f"{file}:{call.lineno}: {text.id}"
+            for call in nodes
+            if isinstance(call, ast.Call) and isinstance(call.func, ast.Name) and call.func.id in ERRORS
+            for text in texts_in(call, call.func.id)
+            if isinstance(text, ast.Name) and text.id in literal
+        ]
+    assert not wrong, "\n".join(wrong)
+
+
+def test_each_place_has_its_value_and_each_value_its_place() -> None:
+    wrong = []
+    for file, call, name in calls(*PACKAGES):
+        texts = texts_in(call, name)
+        given = {word.arg for word in call.keywords} - {"hint"}
+        # `say` without values takes any brace, and a setting's values come when one is refused.
+        if not texts or None in given or name in DECLARING or (name in SAYING and not given):
+            continue
+        given |= {"count"} if name == "say_count" else set()
+        named = {place for text in texts for template in literals(text) for place, *_ in places(template)}
+        idle = given - named - TOLD_APART if all(map(literals, texts)) else set()
+        if named - given or idle:
+            wrong.append(f"{file}:{call.lineno}: {named - given or idle}")
+    assert not wrong, "\n".join(wrong)
+
+
+def test_a_text_from_below_changes_its_language_with_all_that_stands_in_it(
     spanish: None, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     known = {
-        "“{}” can't be used: {}": "«{}» no se puede usar: {}",
-        "It has {} of {} parts.": "De {1} partes tiene {0}.",
+        "“{name}” can't be used: {reason}": "«{name}» no se puede usar: {reason}",
+        "It has {found} of {all} parts.": "De {all} partes tiene {found}.",
         "Get another one.": "Busca otro.",
-        "it has no parts": "no tiene partes",
-        "Search here": "Buscar aquí",
-        "Imported {count} of {total}.": "Importados {count} de {total}.",
     }
-    monkeypatch.setattr(i18n, "catalogue", lambda language: known)
-    i18n.patterns.cache_clear()
-    try:
-        assert translated("“x” can't be used: y: It has 3 of 4 parts.") == (
-            "«x» no se puede usar: y: De 4 partes tiene 3."
+    catalogue = i18n.gettext.NullTranslations()
+    monkeypatch.setattr(catalogue, "gettext", lambda text: known.get(text, text))
+    monkeypatch.setattr(catalogue, "ngettext", lambda one, many, n: "uno" if n == 1 else "{count} suyos")
+    monkeypatch.setattr(i18n, "catalogue", lambda language: catalogue)
+    inner = BadInput("It has {found} of {all} parts.", "Get another one.", found=3, all=4)
+    error = BadInput(
+        "“{name}” can't be used: {reason}", inner.hint, name="Get another one.", reason=inner.message
+    )
+    assert str(error) == "“Get another one.” can't be used: It has 3 of 4 parts. Get another one."
+    assert say_error(error) == "«Get another one.» no se puede usar: De 4 partes tiene 3. Busca otro."
+    assert translated(text_from_json(json.loads(json.dumps(text_to_json(error.message))))) == translated(
+        error.message
+    )
+    assert translated("Get another one.") == "Get another one."  # a name is no text of ours
+    assert say("Get another one.") == "Busca otro."
+    one, two = (Text("one", "{count} of them", count=count) for count in (1, 2))
+    assert (translated(one), translated(two), say_count(2, "one", "{count} of them")) == (
+        "uno",
+        "2 suyos",
+        "2 suyos",
+    )
+
+
+def test_a_catalogue_is_compiled_where_it_is_new_or_damaged(
+    tmp_path: object, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder = tmp_path / "es" / "LC_MESSAGES"  # type: ignore[operator]
+    folder.mkdir(parents=True)
+    source, kept = folder / "atelier.po", folder / "atelier.mo"
+    monkeypatch.setattr(i18n, "LOCALE", tmp_path)
+    read = i18n.catalogue.__wrapped__
+    for spoken in ("Crear", "Hacer"):
+        source.write_text(
+            f'msgid ""\nmsgstr "Content-Type: text/plain; charset=utf-8"\n\nmsgid "Create"\nmsgstr "{spoken}"\n'
         )
-        nested = "“Search here” can't be used: It has 3 of 4 parts. Get another one."
-        assert translated(nested) == "«Search here» no se puede usar: De 4 partes tiene 3. Busca otro."
-        assert translated("Get another one. Something unknown. Get another one.") == (
-            "Busca otro. Something unknown. Busca otro."
-        )
-        assert translated("Left out: it has 3 of 4 parts.") == "Left out: it has 3 of 4 parts."
-        assert translated("There is no kind: it has no parts.") == "There is no kind: no tiene partes."
-        assert say("Imported {count} of {total}.", count=3, total=4) == "Importados 3 de 4."
-        assert say_count(1, "One", "{count} of them") == "One"
-        error = BadInput("It has 1 of 2 parts.", "Get another one.")
-        assert say_error(error) == "De 2 partes tiene 1. Busca otro."
-    finally:
-        i18n.patterns.cache_clear()
+        assert read("es").gettext("Create") == spoken
+        assert kept.exists() and read("es").gettext("Create") == spoken
+        kept.write_bytes(b"damaged")
+    assert read("es").gettext("Create") == "Hacer"
 
 
 @pytest.mark.parametrize(

@@ -1,193 +1,175 @@
-"""What Atelier says, collected from its source: `python -m tests.app.texts` lists what lacks a translation."""
+"""What Atelier says, collected from its source: `python -m tests.app.texts` brings the catalogues up to date with it."""
 
 from __future__ import annotations
 
 import ast
-import json
+import io
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass
+from pathlib import Path
+from string import Formatter
+
+from babel.messages.catalog import Catalog
+from babel.messages.pofile import read_po, write_po
 
 import styles.errors
-from app.i18n import LANGUAGES, catalogue
+from app.i18n import LANGUAGES, LOCALE
 from tests.conftest import REPOSITORY
 
-SAYING = {"say": 1, "say_count": 3, "unsaid": 1}  # how many of the first arguments may hold a text
-PRINTING = {"say", "answer"}  # methods of the console
+PACKAGES = ("app", "training", "styles")
 ERRORS = {"memory_told"} | {
     name
     for name, kind in vars(styles.errors).items()
     if isinstance(kind, type) and issubclass(kind, styles.errors.AtelierError)
 }
-
-# Made of parts only, so that they would fit nearly every sentence: what they come to stands in the catalogue instead.
-COMPOSED = {"There is {}.", "{} is {}.", "{}: {}", "The {} is {}.", "{} “{}”.", "There is {}{}.", "By {}."}
-# Said to a programmer or a terminal's user only, in a language of their own.
-UNSAID = {
-    "Train the style of one job folder.",
-    "Describe pictures.",
-    "Measure one training step.",
-    "cross",
-    "1",
-    "Expected pictures (N, H, W, 3) uint8, got {} {}.",
-    "Pictures of {}x{} px are too small to measure.",
-}
+# What a header needs not: git knows who changed what, and when.
+UNKEPT = rb'"(Project-Id-Version|Report-Msgid|POT-|PO-Rev|Last-Tr|Language-Team|Generated-By).*\n'
+SAYING = {"say", "unsaid"}
+# What a setting says of itself, and its class of a value that can't be taken.
+DECLARING = {"Setting": ("label", "help", "unset", "refused"), "settings": ("refused",)}
+COUNTING = {"say_count": 1, "Text": 0}  # where the two templates stand of which a number chooses one
 
 
 @dataclass(frozen=True)
-class Text:
-    """A text with where it stands."""
+class Said:
+    """A template with where it stands; `plural` is the one for several, where a number chooses."""
 
-    words: str
-    where: str
+    template: str
+    plural: str
+    file: str
+    line: int
+
+    @property
+    def where(self) -> str:
+        return f"{self.file}:{self.line}"
 
 
 def modules(*packages: str) -> Iterator[tuple[str, ast.Module]]:
     """The modules of some packages, parsed."""
     for package in packages:
         for file in sorted((REPOSITORY / package).rglob("*.py")):
-            yield str(file.relative_to(REPOSITORY)), ast.parse(file.read_text(encoding="utf-8"))
+            yield file.relative_to(REPOSITORY).as_posix(), ast.parse(file.read_text(encoding="utf-8"))
 
 
-def said_texts() -> list[Text]:
-    """Every text that `app/` asks `app.i18n` for."""
-    found = []
-    for name, module in modules("app"):
-        asked = {
-            alias.asname or alias.name: alias.name
-            for node in ast.walk(module)
-            if isinstance(node, ast.ImportFrom) and node.module == "app.i18n"
-            for alias in node.names
-        }
-        for node in ast.walk(module):
-            if isinstance(node, ast.Call) and isinstance(node.func, ast.Name):
-                most = SAYING.get(asked.get(node.func.id, ""), 0)
-                for argument in node.args[:most]:
-                    where = f"{name}:{node.lineno}"
-                    assert not isinstance(argument, ast.JoinedStr), f"{where}: a place, not an f-string"
-                    found += [Text(unescaped(words), where) for words in texts_of(argument)]
-    return found
+def calls(*packages: str) -> Iterator[tuple[str, ast.Call, str]]:
+    """Each call of a class of ours or a function that a module imports, with its file and name."""
+    for file, module in modules(*packages):
+        nodes = list(ast.walk(module))
+        imports = (node for node in nodes if isinstance(node, ast.ImportFrom))
+        names = {alias.name for node in imports for alias in node.names}
+        names |= {node.name for node in nodes if isinstance(node, ast.ClassDef)}
+        for node in nodes:
+            if isinstance(node, ast.Call) and isinstance(node.func, ast.Name) and node.func.id in names:
+                yield file, node, node.func.id
 
 
-def raised_texts(*packages: str) -> list[Text]:
-    """Every text of an error of ours, with `{}` for what is put into it."""
-    found = []
-    for name, module in modules(*packages):
-        for node in ast.walk(module):
-            if isinstance(node, ast.Call) and isinstance(node.func, ast.Name) and node.func.id in ERRORS:
-                named = {keyword.arg: keyword.value for keyword in node.keywords}
-                given = [*node.args[:2], *(named[name] for name in ("message", "hint") if name in named)]
-                for argument in given:
-                    assert not isinstance(argument, ast.JoinedStr), (
-                        f"{name}:{node.lineno}: a template, not an f-string"
-                    )
-                    found += [Text(words, f"{name}:{node.lineno}") for words in texts_of(argument)]
-    return found
+def said(*packages: str) -> Iterator[Said]:
+    """Every template in the source that has words, in the order in which they stand."""
+    for file, call, name in calls(*packages):
+        given = [literals(text) for text in texts_in(call, name)]
+        if name in COUNTING and len(given) == 2:
+            found = [(one, many) for one, many in zip(*given, strict=True)]
+        else:
+            found = [(template, "") for templates in given for template in templates]
+        yield from (Said(*texts, file, call.lineno) for texts in found if has_words(texts[0]))
 
 
-def printed_texts() -> list[Text]:
-    """Every text that a command says or answers with on the terminal."""
-    found = []
-    for name, module in modules("app"):
-        for node in ast.walk(module):
-            if (
-                isinstance(node, ast.Call)
-                and isinstance(node.func, ast.Attribute)
-                and node.func.attr in PRINTING
-            ):
-                told = [words.strip() for argument in node.args for words in texts_of(argument)]
-                found += [
-                    Text(words, f"{name}:{node.lineno}") for words in told if re.search("[a-z]{2}.* ", words)
-                ]
-    return found
+def texts_in(call: ast.Call, name: str) -> list[ast.expr]:
+    """The arguments of a call that are templates; none where it says nothing."""
+    if name in SAYING:
+        return call.args[:1]
+    if name in COUNTING:
+        return call.args[COUNTING[name] : COUNTING[name] + 2]
+    if name in DECLARING:
+        given = call.args[:2] if name == "Setting" else call.args[1:2]
+        return [*given, *(word.value for word in call.keywords if word.arg in DECLARING[name])]
+    if name not in ERRORS:
+        return []
+    return [*call.args[:2], *(word.value for word in call.keywords if word.arg in ("message", "hint"))]
 
 
-def declared_texts(*packages: str) -> list[Text]:
-    """Every text of a Setting that a form shows."""
-    found = []
-    for name, module in modules(*packages):
-        for node in ast.walk(module):
-            if isinstance(node, ast.Call) and isinstance(node.func, ast.Name) and node.func.id == "Setting":
-                named = {keyword.arg: keyword.value for keyword in node.keywords}
-                given = [
-                    *node.args,
-                    *(named[one] for one in ("label", "help", "unset", "group") if one in named),
-                ]
-                found += [Text(words, f"{name}:{node.lineno}") for one in given for words in texts_of(one)]
-    return found
-
-
-def noted_texts(*packages: str) -> list[Text]:
-    """Every whole sentence that is put together for the artist without being an error: notes, warnings, reasons."""
-    found = []
-    for name, module in modules(*packages):
-        aside = set()  # docstrings, and what stands inside an f-string
-        for node in ast.walk(module):
-            # And what only the command line shows.
-            if isinstance(node, ast.Expr) or (isinstance(node, ast.keyword) and node.arg == "option"):
-                aside.add(id(node.value))
-            if isinstance(node, ast.JoinedStr):
-                aside |= {id(inner) for value in node.values for inner in ast.walk(value)}
-        for node in ast.walk(module):
-            if isinstance(node, ast.Constant | ast.JoinedStr) and id(node) not in aside:
-                told = [words.strip() for words in texts_of(node) if is_sentence(words.strip())]
-                found += [Text(words, f"{name}:{node.lineno}") for words in told]
-    return found
-
-
-def is_sentence(words: str) -> bool:
-    """A text with a capital letter or a place in front, a space inside, and a full stop behind."""
-    return bool(re.fullmatch(r"[A-Z“{][^<>]*[a-z}”)] [^<>]*\.", words)) and "  " not in words
-
-
-def texts_of(node: ast.expr) -> list[str]:
-    """The texts that an expression may come to, as far as its source says; a brace that is no place is doubled."""
+def literals(node: ast.expr) -> list[str]:
+    """The strings that an expression may come to, as far as they stand in the source."""
     match node:
         case ast.Constant(value=str(words)):
-            return [escaped(words)] if words else []
-        case ast.JoinedStr(values=parts):
-            return ["".join(piece_of(part) for part in parts)]
+            return [words]
         case ast.IfExp(body=one, orelse=other):
-            return texts_of(one) + texts_of(other)
+            return literals(one) + literals(other)
         case ast.BoolOp(values=values):
-            return [words for value in values for words in texts_of(value)]
-        case ast.BinOp(left=left, op=ast.Add(), right=right):
-            return [first + last for first in texts_of(left) or ["{}"] for last in texts_of(right) or ["{}"]]
+            return [words for value in values for words in literals(value)]
     return []
 
 
-def piece_of(part: ast.expr) -> str:
-    """A part of an f-string: its words, or the place."""
-    if isinstance(part, ast.Constant):
-        return escaped(str(part.value))
-    return "{}"
+def has_words(template: str) -> bool:
+    """Whether there is anything to translate beside the places: letters, or quotation marks."""
+    return bool(re.search("[^\\W\\d_]|“", "".join(literal for literal, *_ in Formatter().parse(template))))
 
 
-def nameless(template: str) -> str:
-    """A template, of which each brace was doubled, with `{}` for its places as the catalogue has it."""
-    return re.sub(r"\{\{[a-z_]\w*(![rs])?(:[^{}]*)?\}\}", "{}", template)
+def places(template: str) -> set[tuple[str, str, str]]:
+    """The places of a template: name, how the value is written, and how it is turned into a string."""
+    parsed = Formatter().parse(template)
+    return {(name, spec or "", turned or "") for _, name, spec, turned in parsed if name is not None}
 
 
-def unescaped(words: str) -> str:
-    """Words in which a brace begins a place, as `say` takes them."""
-    return words.replace("{{", "{").replace("}}", "}")
+def catalogue_file(language: str) -> Path:
+    """The catalogue that translators write in."""
+    return LOCALE / language / "LC_MESSAGES" / "atelier.po"
 
 
-def escaped(words: str) -> str:
-    """Words in which a brace is a brace and no place."""
-    return words.replace("{", "{{").replace("}", "}}")
+def catalogue_of(language: str) -> Catalog:
+    """The catalogue of a language as it is; an empty one where nothing was translated yet."""
+    if not catalogue_file(language).exists():
+        return Catalog(locale=language)
+    with catalogue_file(language).open("rb") as file:
+        return read_po(file, locale=language)
+
+
+def template_catalogue() -> Catalog:
+    """A catalogue of everything that is said, without translations."""
+    catalogue = Catalog(project="Atelier", charset="utf-8")
+    for one in said(*PACKAGES):
+        catalogue.add(
+            (one.template, one.plural) if one.plural else one.template, locations=[(one.file, None)]
+        )
+    return catalogue
+
+
+def updated(language: str) -> Catalog:
+    """The catalogue of a language with all that is said now and nothing else; what is new has no translation yet."""
+    catalogue = catalogue_of(language)
+    catalogue.update(template_catalogue(), no_fuzzy_matching=True, update_header_comment=False)
+    catalogue.obsolete.clear()
+    return catalogue
 
 
 def lacking(language: str) -> dict[str, str]:
     """Each text without a translation, and where it stands."""
-    known = catalogue(language)
-    below = [*raised_texts("app", "training", "styles"), *printed_texts(), *noted_texts("training", "styles")]
-    below += declared_texts("app", "training", "styles")
-    below = [Text(nameless(text.words), text.where) for text in below]
-    told = [text for text in below if text.words not in COMPOSED | UNSAID]
-    return {text.words: text.where for text in [*said_texts(), *told] if text.words not in known}
+    catalogue = catalogue_of(language)
+    return {one.template: one.where for one in said(*PACKAGES) if not is_translated(catalogue, one)}
+
+
+def is_translated(catalogue: Catalog, one: Said) -> bool:
+    """Whether a catalogue has words for a text, in all its forms."""
+    message = catalogue.get(one.template)
+    if message is None:
+        return False
+    forms = message.string if isinstance(message.string, tuple) else (message.string,)
+    return all(forms) and (not one.plural or len(forms) == catalogue.num_plurals)
+
+
+def write(catalogue: Catalog, language: str) -> None:
+    """Write a catalogue, in the order of the files that its texts stand in, without names and dates that git knows."""
+    catalogue.fuzzy, catalogue.header_comment = False, f"# Atelier, {catalogue.locale_identifier}"
+    written = io.BytesIO()
+    write_po(written, catalogue, width=0, sort_by_file=True, include_lineno=False, ignore_obsolete=True)
+    file = catalogue_file(language)
+    file.parent.mkdir(parents=True, exist_ok=True)
+    file.write_bytes(re.sub(UNKEPT, b"", written.getvalue()))
 
 
 if __name__ == "__main__":
     for spoken in LANGUAGES[1:]:
-        print(json.dumps(lacking(spoken), indent=1, ensure_ascii=False))
+        write(updated(spoken), spoken)
+        for template, where in lacking(spoken).items():
+            print(f"{spoken} lacks {where}: {template!r}")

@@ -65,4 +65,4 @@ def test_an_error_keeps_the_values_of_message_and_hint() -> None:
     assert (error.message, error.hint) == ("Rank is 0.", "Give 1 to 8.")
     around = BadInput("{file}: {reason}", error.hint, file="a.png", reason=error.message)
     assert around.message.values["reason"].template == "{name} is {count}."
-    assert str(around) == around.text == "a.png: Rank is 0. Give 1 to 8."
+    assert str(around) == "a.png: Rank is 0. Give 1 to 8."

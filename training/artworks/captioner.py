@@ -19,6 +19,7 @@ from styles.bases.threads import wait_passively
 from styles.errors import AtelierError, BadInput
 from styles.storage.file_reading import read_json
 from styles.storage.home import Home
+from styles.text import text_to_json
 from training.artworks.opening import open_artwork
 
 KINDS = ("BlipForConditionalGeneration", "GitForCausalLM")  # among the `architectures` of a config.json
@@ -123,7 +124,7 @@ def main(argv: list[str] | None = None) -> int:
         for path, caption in describe(arguments.model, arguments.pictures):
             print(json.dumps({"picture": str(path), "caption": caption}), flush=True)
     except AtelierError as error:
-        print(json.dumps({"error": str(error)}), flush=True)
+        print(json.dumps({"error": text_to_json(error.text)}), flush=True)
         return error.exit_code
     return 0
 

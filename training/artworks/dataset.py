@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from styles.errors import PictureError
+from styles.text import Text
 from training.artworks.buckets import crop_box
 from training.artworks.captions import caption_of, full_caption
 from training.artworks.opening import open_artwork
@@ -65,7 +66,7 @@ class Dataset:
     """All artworks of a training, and what the artist should know about them."""
 
     artworks: tuple[Artwork, ...]
-    warnings: tuple[str, ...] = ()
+    warnings: tuple[Text, ...] = ()
 
 
 def collect(paths: Iterable[Path | str]) -> list[Path]:
@@ -152,8 +153,8 @@ def inspect(paths: Iterable[Path | str], trigger: str = "") -> Dataset:
     given = [Path(path) for path in paths]
     named = {path for path in given if path.is_file()}
     artworks: list[Artwork] = []
-    notes: list[str] = []
-    refused: list[str] = []
+    notes: list[Text] = []
+    refused: list[Text] = []
     for path in collect(given):
         try:
             size = open_artwork(path, least_px=CHECKED_PX).size
@@ -162,14 +163,25 @@ def inspect(paths: Iterable[Path | str], trigger: str = "") -> Dataset:
             last = error
             continue
         if min(size) < SMALLEST_PX:
-            notes.append(f"{path.name} is only {size[0]} x {size[1]} px; enlarged, it teaches blur.")
+            notes.append(
+                Text(
+                    "{file} is only {width_px} x {height_px} px; enlarged, it teaches blur.",
+                    file=path.name,
+                    width_px=size[0],
+                    height_px=size[1],
+                )
+            )
         artworks.append(Artwork(path, full_caption(caption_of(path), trigger), size))
     if refused:
-        raise PictureError(" ".join(refused), last.hint)
+        raise PictureError(Text.joined(" ", refused), last.hint)
     if not artworks:
-        raise PictureError("None of the pictures can be read. {notes}", last.hint, notes=" ".join(notes))
+        raise PictureError(
+            "None of the pictures can be read. {notes}", last.hint, notes=Text.joined(" ", notes)
+        )
     if len(artworks) == 1:
         notes.append(
-            "There is only one picture: the style will copy it more than learn from it. 5 to 30 are better."
+            Text(
+                "There is only one picture: the style will copy it more than learn from it. 5 to 30 are better."
+            )
         )
     return Dataset(tuple(artworks), tuple(notes))

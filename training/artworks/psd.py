@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 
 from styles.errors import PictureError
 from styles.storage.picture_budget import check_bytes, check_pixels
+from styles.text import Text
 
 if TYPE_CHECKING:
     from PIL.Image import Image
@@ -35,7 +36,7 @@ def open_psd(path: Path) -> Image:
     except (
         AssertionError, KeyError, AttributeError, NotImplementedError, PSDDecompressionWarning, struct.error,
     ) as error:  # fmt: skip
-        raise ValueError(f"the Photoshop file can't be read ({error})") from error
+        raise ValueError(Text("the Photoshop file can't be read ({reason})", reason=str(error))) from error
     if image is None:
         raise PictureError(
             "{file} holds layers only, no flattened picture.",

@@ -134,4 +134,5 @@ def baked(
             yield [gr.skip(), "", as_markdown(say_error(error)), now, gr.skip()]
             return
     words = say("{name} is in the library.", name=card.name)
-    yield [gr.skip(), "", as_markdown(f"{words} {translated(card.description)}"), now + 1, gr.skip()]
+    made = translated(card.bake.words) if card.bake else card.description
+    yield [gr.skip(), "", as_markdown(f"{words} {made}"), now + 1, gr.skip()]

@@ -6,6 +6,7 @@ from typing import Any
 
 import gradio as gr
 
+from app.i18n import say
 from app.library.cards import card_facts, export_facts, mark_facts, verified_facts
 from app.orders import TrainingOrder
 from app.signatures import spread
@@ -82,7 +83,8 @@ def add_endpoints(studio: Studio) -> None:
             "resume": studio.resume_training,
         }
         if request not in actions:
-            raise gr.Error(f"There is no request {request!r}: pause, stop or resume.", print_exception=False)
+            words = say("There is no request {request!r}: pause, stop or resume.", request=request)
+            raise gr.Error(words, print_exception=False)
         actions[request](job)
         return studio.trainings.card(studio.trainings.job(job)).facts()
 

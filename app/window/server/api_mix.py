@@ -21,11 +21,12 @@ from app.window.server.named_paths import base_named, file_named, folder_named
 from styles.errors import BadInput, BlendError, TooLarge
 from styles.generation.settings import PassSettings, PictureSettings
 from styles.storage.setting import settings
+from styles.text import Text
 
 Weights = dict[str, float | None] | None
 
 
-@settings(BlendError, "{name} is {value}.")
+@settings(BlendError)
 class MixArguments:
     """What a script can say of a mix besides its weights; styles are called by name.
 
@@ -145,7 +146,7 @@ def add_mix_endpoints(studio: Studio) -> None:
         forbidden = studio.mix_tools.forbidden(mix)
         if forbidden and not agreed:
             raise BadInput(
-                " ".join(forbidden), "Call it with agreed=True to bake it all the same, for yourself."
+                Text.joined(" ", forbidden), "Call it with agreed=True to bake it all the same, for yourself."
             )
         return card_facts(studio.bake(mix, plan, base_named(studio, base)))
 
