@@ -38,7 +38,7 @@ if TYPE_CHECKING:
     from styles.bases.base import Base
     from styles.formats.style import Style, StyleCard
     from styles.generation.comparison_grids import Sheet
-    from styles.generation.generate import CreateRequest
+    from styles.generation.request import CreateRequest
     from styles.mixing.kept_patcher import KeptPatcher
 
 LOOK_SECONDS = 0.2  # how often whoever waits for it asks whether that is still wished
@@ -179,7 +179,7 @@ class BaseSession:
         picture = kept_source(recipe.source, self.home) if recipe.source else None
         styles = self.styles.open([part.style for part in recipe.blend.parts])
         with self.opened(source, settings, cancelled) as base:
-            from styles.generation.generate import request_again
+            from styles.generation.request import request_again
 
             yield from map(Notice, _what_differs(recipe, base))
             use(recipe.threads)
@@ -355,7 +355,7 @@ def _planned(
 def _request_of(
     order: PictureOrder, blend: Blend, picture: SourcePicture | None, settings: Settings
 ) -> CreateRequest:
-    from styles.generation.generate import CreateRequest
+    from styles.generation.request import CreateRequest
 
     return replace(
         CreateRequest.of(order.prompt, order.settings, order.passes, picture),

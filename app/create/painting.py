@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from styles.bases.base import Base
     from styles.formats.style import Style
     from styles.generation.comparison_grids import Sheet
-    from styles.generation.generate import CreateRequest
+    from styles.generation.request import CreateRequest
     from styles.mixing.kept_patcher import KeptPatcher
 
 FOOTER_WORDS = 300  # characters of the prompt below a sheet

@@ -11,7 +11,7 @@ from styles.bases.threads import Pace, fastest, is_chosen, use
 
 if TYPE_CHECKING:
     from styles.bases.base import Base
-    from styles.generation.generate import CreateRequest
+    from styles.generation.request import CreateRequest
 
 LARGEST_SIDE = 32  # latents of the pass that is measured: a fraction of a second on a real base, too
 

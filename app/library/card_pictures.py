@@ -30,7 +30,8 @@ def card_picture(
     `cancelled` is told how many seconds the last step took. Raises WrongFamilyError, BlendError, Cancelled, Failure.
     """
     from styles.formats.thumbnail import thumbnail_jpeg
-    from styles.generation.generate import CreateRequest, PictureDone, generate
+    from styles.generation.generate import PictureDone, generate
+    from styles.generation.request import CreateRequest
     from training.plan import PREVIEW_PROMPTS
 
     card = style.card

@@ -10,14 +10,13 @@ from torch import Tensor
 
 from styles.bases.base import Base
 from styles.bases.stopping import models_of, stopped, stopping
-from styles.errors import Cancelled, Failure, OutOfMemory, RecipeError, is_out_of_memory
+from styles.errors import Cancelled, Failure, OutOfMemory, is_out_of_memory
 from styles.formats.style import Style
 from styles.generation.batch_sampling import DenoisingStep, denoise
 from styles.generation.cost import check_cost
 from styles.generation.finishing import PictureDone, dtype_name, finish
-from styles.generation.img2img import SourcePicture, encode_source
-from styles.generation.recipe import Recipe
-from styles.generation.request import CreateRequest, Order, SecondPass, fill_in
+from styles.generation.img2img import encode_source
+from styles.generation.request import CreateRequest, Order, fill_in
 from styles.mixing.kept_patcher import KeptPatcher
 from styles.mixing.layer_matching import check_family
 from styles.mixing.model_patcher import ModelPatcher
@@ -46,46 +45,6 @@ def generate(
     order = fill_in(base, request, styles)
     check_cost(base, order, cancelled)
     return _paint(base, order, styles, cancelled, kept or KeptPatcher())
-
-
-def request_again(
-    recipe: Recipe, styles: Sequence[Style], source: SourcePicture | None = None, agreed: bool = False
-) -> CreateRequest:
-    """Return the request that makes a recipe's picture again, in a batch of the same shape.
-
-    Its neighbours of then are not needed: any pictures in their places leave the same rounding. `styles` must be
-    the recipe's, in any order, and `source` the picture that it started from, if it did (see `img2img.kept_source`).
-    Raises RecipeError for another one or none.
-    """
-    if recipe.source != (source.sha256 if source else ""):
-        raise RecipeError(
-            "This picture was painted from another picture, which was not given."
-            if recipe.source
-            else "This picture was painted from noise alone, not from another picture.",
-            "Give the picture with the hash that the recipe names." if recipe.source else "",
-        )
-    batch = recipe.batch_shape[0] if recipe.batch_shape else 1
-    second = None
-    if recipe.second_scale:
-        second = SecondPass(recipe.second_scale, recipe.second_strength, recipe.second_steps)
-    return CreateRequest(
-        prompt=recipe.prompt,
-        negative=recipe.negative,
-        blends=(recipe.blend,),
-        seeds=(recipe.seed,) * batch,
-        steps=recipe.steps,
-        guidance=recipe.guidance,
-        guidance_rescale=recipe.guidance_rescale,
-        sampler=recipe.sampler,
-        width_px=recipe.width_px,
-        height_px=recipe.height_px,
-        only=recipe.batch_index,
-        safety_checker=recipe.safety_checker,
-        source=source,
-        strength=recipe.source_strength,
-        second_pass=second,
-        agreed=agreed,
-    )
 
 
 def _paint(

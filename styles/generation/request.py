@@ -13,6 +13,7 @@ from styles.errors import BlendError, PromptError, RecipeError
 from styles.formats.style import Style
 from styles.generation.img2img import SourcePicture, first_step, fitted_size
 from styles.generation.prompts import check_prompt
+from styles.generation.recipe import Recipe
 from styles.generation.samplers import DEFAULT_SAMPLER
 from styles.generation.settings import (
     MAX_PICTURES,
@@ -158,6 +159,46 @@ class CreateRequest:
     def prompts(self) -> tuple[str, ...]:
         """One prompt for each picture."""
         return (self.prompt,) * len(self.seeds) if isinstance(self.prompt, str) else self.prompt
+
+
+def request_again(
+    recipe: Recipe, styles: Sequence[Style], source: SourcePicture | None = None, agreed: bool = False
+) -> CreateRequest:
+    """Return the request that makes a recipe's picture again, in a batch of the same shape.
+
+    Its neighbours of then are not needed: any pictures in their places leave the same rounding. `styles` must be
+    the recipe's, in any order, and `source` the picture that it started from, if it did (see `img2img.kept_source`).
+    Raises RecipeError for another one or none.
+    """
+    if recipe.source != (source.sha256 if source else ""):
+        raise RecipeError(
+            "This picture was painted from another picture, which was not given."
+            if recipe.source
+            else "This picture was painted from noise alone, not from another picture.",
+            "Give the picture with the hash that the recipe names." if recipe.source else "",
+        )
+    batch = recipe.batch_shape[0] if recipe.batch_shape else 1
+    second = None
+    if recipe.second_scale:
+        second = SecondPass(recipe.second_scale, recipe.second_strength, recipe.second_steps)
+    return CreateRequest(
+        prompt=recipe.prompt,
+        negative=recipe.negative,
+        blends=(recipe.blend,),
+        seeds=(recipe.seed,) * batch,
+        steps=recipe.steps,
+        guidance=recipe.guidance,
+        guidance_rescale=recipe.guidance_rescale,
+        sampler=recipe.sampler,
+        width_px=recipe.width_px,
+        height_px=recipe.height_px,
+        only=recipe.batch_index,
+        safety_checker=recipe.safety_checker,
+        source=source,
+        strength=recipe.source_strength,
+        second_pass=second,
+        agreed=agreed,
+    )
 
 
 @dataclass(frozen=True)

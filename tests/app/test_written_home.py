@@ -13,8 +13,9 @@ import torch
 
 from app.create.blends import Blends
 from styles.bases.base import Base, open_base
-from styles.generation.generate import PictureDone, generate, request_again
+from styles.generation.generate import PictureDone, generate
 from styles.generation.png_recipe import read_recipe
+from styles.generation.request import request_again
 from styles.library.library import Library
 from styles.storage.home import Home
 from training import checkpoint

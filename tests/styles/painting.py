@@ -8,7 +8,8 @@ from PIL import Image
 
 from styles.bases.base import Base
 from styles.formats.style import Style, StyleCard, StyleLayer
-from styles.generation.generate import CreateRequest, PictureDone, generate
+from styles.generation.generate import PictureDone, generate
+from styles.generation.request import CreateRequest
 
 
 def style_for(base: Base, seed: int, strength: float = 0.5) -> Style:

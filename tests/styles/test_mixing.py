@@ -11,8 +11,9 @@ import pytest
 from styles.bases.base import Base, open_base
 from styles.errors import BlendError, Cancelled
 from styles.formats.style import Style
-from styles.generation.generate import CreateRequest, DenoisingStep, generate, request_again
+from styles.generation.generate import DenoisingStep, generate
 from styles.generation.png_recipe import png_bytes, read_recipe, save_picture
+from styles.generation.request import CreateRequest, request_again
 from styles.mixing.blend import MODES, Blend, BlendPart
 from styles.mixing.model_patcher import ModelPatcher
 from styles.storage.home import Home

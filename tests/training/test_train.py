@@ -17,8 +17,9 @@ from styles.bases import threads
 from styles.bases.base import Base, open_base
 from styles.errors import DiskFullError, JobError, OutOfMemory, PlanError, TrainingFailed, UnknownStyleError
 from styles.formats.style_file import read_style
-from styles.generation.generate import CreateRequest, PictureDone, generate
+from styles.generation.generate import PictureDone, generate
 from styles.generation.prompts import encode_prompts
+from styles.generation.request import CreateRequest
 from styles.library.library import Library
 from styles.storage.home import Home
 from tests.styles.out_of_memory import MEMORY_FULL

@@ -18,7 +18,8 @@ from torch import Tensor
 
 from styles.bases.base import Base, open_base
 from styles.families import STARTER
-from styles.generation.generate import CreateRequest, PictureDone, generate
+from styles.generation.generate import PictureDone, generate
+from styles.generation.request import CreateRequest
 from styles.storage.home import Home
 from training.starter.classifier import PARTS, Reader, held_out_drawing, open_reader, read
 from training.starter.drawings import sample

@@ -12,9 +12,9 @@ from app.create.painting import PictureSaved
 from app.settings import Settings
 from styles.bases.base import open_base
 from styles.errors import RecipeError
-from styles.generation.generate import CreateRequest, SecondPass
 from styles.generation.img2img import SourcePicture, keep_source
 from styles.generation.png_recipe import read_recipe, save_picture
+from styles.generation.request import CreateRequest, SecondPass
 from styles.library.library import Library
 from styles.mixing.blend import Blend, BlendPart
 from styles.storage.home import Home

@@ -19,8 +19,9 @@ from styles.bases.slices import _Slices
 from styles.bases.stopping import at_most_every, models_of, stopped, stopping
 from styles.errors import Cancelled
 from styles.generation.effect_probe import walk
-from styles.generation.generate import CreateRequest, DenoisingStep, PictureDone, SecondPass, generate
+from styles.generation.generate import DenoisingStep, PictureDone, generate
 from styles.generation.img2img import SourcePicture
+from styles.generation.request import CreateRequest, SecondPass
 from styles.storage.home import Home
 from tests.styles.painting import apart, paint, style_for
 

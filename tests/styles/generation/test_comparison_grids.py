@@ -13,8 +13,8 @@ from PIL import Image
 from styles.bases.base import Base, open_base
 from styles.errors import AtelierError, BlendError, RecipeError
 from styles.generation.comparison_grids import blend_map, leave_one_out, strength_strip
-from styles.generation.generate import CreateRequest, SecondPass
 from styles.generation.img2img import SourcePicture
+from styles.generation.request import CreateRequest, SecondPass
 from styles.mixing.blend import MODES, Blend, BlendPart
 from styles.storage.home import Home
 from tests.styles.painting import apart, paint, style_for

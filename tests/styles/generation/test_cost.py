@@ -14,7 +14,8 @@ from torch.utils.flop_counter import FlopCounterMode
 from styles.bases.base import Base, open_base
 from styles.errors import Cancelled, OutOfMemory, TooLarge
 from styles.generation import cost
-from styles.generation.generate import CreateRequest, SecondPass, generate
+from styles.generation.generate import generate
+from styles.generation.request import CreateRequest, SecondPass
 from styles.storage.home import Home
 from tests.styles.painting import paint
 

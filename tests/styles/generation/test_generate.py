@@ -20,8 +20,9 @@ from styles.errors import (
     WrongFamilyError,
 )
 from styles.formats.style import Style
-from styles.generation.generate import CreateRequest, DenoisingStep, PictureDone, generate, request_again
+from styles.generation.generate import DenoisingStep, PictureDone, generate
 from styles.generation.png_recipe import png_bytes, read_recipe, save_picture
+from styles.generation.request import CreateRequest, request_again
 from styles.generation.samplers import DEFAULT_SAMPLER, SAMPLERS, make_scheduler
 from styles.library.library import Library
 from styles.storage.home import Home

@@ -15,7 +15,7 @@ from PIL import Image
 from styles.bases.base import Base, open_base
 from styles.errors import RecipeError
 from styles.formats.thumbnail import public_thumbnail
-from styles.generation.generate import CreateRequest, DenoisingStep, SecondPass, generate, request_again
+from styles.generation.generate import DenoisingStep, generate
 from styles.generation.img2img import (
     SourcePicture,
     encode_source,
@@ -27,6 +27,7 @@ from styles.generation.img2img import (
     sources_folder,
 )
 from styles.generation.png_recipe import parameters_text, png_bytes, read_recipe, save_picture
+from styles.generation.request import CreateRequest, SecondPass, request_again
 from styles.generation.samplers import SAMPLERS, make_scheduler
 from styles.library.side_files import thumbnail_of
 from styles.mixing.blend import Blend, BlendPart

@@ -17,9 +17,9 @@ from styles.bases.base import Base, open_base
 from styles.errors import Cancelled, PromptError, WrongFamilyError
 from styles.formats.style import Style, StyleCard
 from styles.formats.textual_inversion import word_file
-from styles.generation.generate import CreateRequest, PictureDone, generate, request_again
+from styles.generation.generate import PictureDone, generate
 from styles.generation.prompts import cut_words, encode_prompts
-from styles.generation.request import fill_in
+from styles.generation.request import CreateRequest, fill_in, request_again
 from styles.generation.samplers import DEFAULT_SAMPLER
 from styles.mixing.blend import Blend, BlendPart
 from styles.mixing.prompt_words import NO_WORDS, Vocabulary, Word, vocabulary
