@@ -2,16 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any
 
 from app.create.mix_orders import MixOrder, SheetOrder, StyleOrder
 from styles.errors import BadInput, BlendError, PromptError
 from styles.generation.recipe import Recipe
 from styles.generation.settings import PassSettings, PictureSettings
-from training.plan import TrainingSettings
+from training.settings import TrainingSettings
 
 
 @dataclass(frozen=True)
@@ -84,13 +82,9 @@ class TrainingOrder:
     licence: str = ""
     rights: str = ""  # a statement of the right to the artworks
     continue_from: str = ""  # name or id of a finished style to go on from; empty: from nothing
-    numbers: Mapping[str, Any] = field(default_factory=dict)  # any other of the plan's, by its name there
 
     def __post_init__(self) -> None:
         if not self.pictures:
             raise BadInput(
                 "There are no artworks to learn from.", hint="Give some pictures or a folder of them."
             )
-        for name in self.numbers:
-            if getattr(self.settings, name, None) is not None:
-                raise BadInput("{name} is given twice.", hint="Give it once.", name=name)

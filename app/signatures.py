@@ -24,7 +24,7 @@ def spread(
     parameters, kind = list[inspect.Parameter](), inspect.Parameter.POSITIONAL_OR_KEYWORD
     spread_out: dict[str, tuple[type[Any], dict[str, str]]] = {}  # parameter: (dataclass, {name here: field})
     for name, parameter in signature.parameters.items():
-        declared = settings_of(hints[name])
+        declared = {key: one for key, one in settings_of(hints[name]).items() if one.setting.own}
         if not declared:
             parameters.append(parameter.replace(annotation=hints[name], kind=kind))
             continue

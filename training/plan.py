@@ -1,115 +1,47 @@
-"""Every number of a training run, each with its unit and range; the presets stand at the end."""
+"""Every number of a training run; the presets stand at the end."""
 
 from __future__ import annotations
 
 import json
 from dataclasses import asdict, fields
-from typing import Annotated, Any
+from typing import Any
 
 from styles.errors import PlanError
 from styles.families import FAMILIES, STARTER, family_of
 from styles.formats.triggers import with_trigger
 from styles.storage.file_reading import json_of
 from styles.storage.names import clean_text
-from styles.storage.setting import Setting, settings
-from styles.text import Text
+from styles.storage.setting import settings
+from training.settings import (
+    Accumulation,
+    Alpha,
+    Batch,
+    CaptionDropout,
+    CheckpointEvery,
+    Checkpointing,
+    Companions,
+    FinalRateFraction,
+    Flip,
+    GradClip,
+    Layers,
+    LearningRate,
+    MinSnrGamma,
+    NoiseOffset,
+    OppositeEvery,
+    PreviewEvery,
+    PreviewPrompts,
+    PreviewSeed,
+    PreviewSteps,
+    Rank,
+    ReportEvery,
+    Resolution,
+    Seed,
+    Steps,
+    WarmupFraction,
+    WeightDecay,
+)
 
 LONGEST_COMPANION = 1000  # characters, as a caption
-# The parts of the settings under Advanced.
-LENGTH, MEMORY, FINER, PREVIEWS = Text("Length"), Text("Memory"), Text("Finer points"), Text("Previews")
-
-
-Steps = Annotated[
-    int,
-    Setting(
-        "Steps of training", "How often the style is corrected. Too many copy the artworks.",
-        option="Training steps.", unset="the preset's", low=1, high=100_000, group=LENGTH,
-    ),
-]  # fmt: skip
-LearningRate = Annotated[
-    float,
-    Setting(
-        "Learning rate, 0 to 0.1", "How large each correction is. Halve it if the pictures fall apart.",
-        option="Learning rate at its highest.", unset="the preset's", above=0, high=0.1, group=LENGTH,
-    ),
-]  # fmt: skip
-Rank = Annotated[
-    int,
-    Setting(
-        "Rank, 1 to 128", "How much the style can hold. More makes a larger file.", option="Rank of the style.",
-        unset="the preset's", low=1, high=128, group=LENGTH,
-    ),
-]  # fmt: skip
-# "cross": attn2 only; "cross+self": attn1 too.
-Layers = Annotated[
-    str,
-    Setting(
-        "Layers to train",
-        "Cross-attention follows the words; with self-attention it follows the artworks more closely.",
-        option="cross, or cross+self attention.", unset="cross", choices=("cross", "cross+self"), group=LENGTH,
-    ),
-]  # fmt: skip
-Seed = Annotated[
-    int,
-    Setting(
-        "Training seed", "The same seed gives the same style again.", option="Seed of the training.", low=0,
-        high=2**63 - 1, group=LENGTH,
-    ),
-]  # fmt: skip
-Batch = Annotated[
-    int,
-    Setting(
-        "Batch in pictures", "How many are looked at together. More is steadier and takes more memory.",
-        option="Pictures per forward pass.", unset="the preset's", low=1, high=64, group=MEMORY,
-    ),
-]  # fmt: skip
-Accumulation = Annotated[
-    int,
-    Setting(
-        "Gradient accumulation in batches",
-        "Batches to one step: as steady as a large batch, without its memory.", name="accumulate",
-        option="Forward passes per step: less memory.", unset="1", low=1, high=64, group=MEMORY,
-    ),
-]  # fmt: skip
-# 0 is the base's own.
-Resolution = Annotated[
-    int,
-    Setting(
-        "Resolution in pixels", "Side of the square whose area every artwork gets; the base's own is best.",
-        name="resolution", option="Side of the training pictures in pixels.", unset="the base's", low=0, high=2048,
-        group=MEMORY,
-    ),
-]  # fmt: skip
-Checkpointing = Annotated[
-    bool,
-    Setting(
-        "Gradient checkpointing", "Much less memory, a third slower.", name="checkpointing",
-        option="Less memory, but slower.", unset="no", group=MEMORY,
-    ),
-]  # fmt: skip
-Flip = Annotated[
-    bool,
-    Setting(
-        "Show the artworks mirrored, too", "Not with lettering or signatures.",
-        option="Show the artworks mirrored, too; not with lettering.", unset="the preset's", group=FINER,
-    ),
-]  # fmt: skip
-
-
-@settings(PlanError)
-class TrainingSettings:
-    """The numbers of a plan that have an option of their own; None: the preset decides."""
-
-    steps: Steps | None = None
-    rank: Rank | None = None
-    seed: Seed | None = None
-    resolution_px: Resolution | None = None
-    layers: Layers | None = None
-    learning_rate: LearningRate | None = None
-    batch: Batch | None = None
-    gradient_accumulation: Accumulation | None = None
-    gradient_checkpointing: Checkpointing | None = None
-    flip: Flip | None = None
 
 
 @settings(PlanError)
@@ -134,13 +66,7 @@ class TrainingPlan:
     # At the top of the schedule.
     learning_rate: LearningRate = 1e-3
     rank: Rank = 8
-    alpha: Annotated[
-        float,
-        Setting(
-            "Alpha", "The style's strength is alpha divided by rank; usually both are equal.", above=0, high=1024,
-            group=LENGTH,
-        ),
-    ] = 8.0  # fmt: skip
+    alpha: Alpha = 8.0
     layers: Layers = "cross"
     seed: Seed = 0
 
@@ -152,107 +78,27 @@ class TrainingPlan:
 
     flip: Flip = False
     # Steps between two that teach the opposite at weight -1; 0: none.
-    opposite_every: Annotated[
-        int,
-        Setting(
-            "An opposite step every so many steps",
-            "Teaches the slider to take away below 0 what it adds above; 0 for none.", low=0, high=100_000,
-            group=FINER,
-        ),
-    ] = 0  # fmt: skip
+    opposite_every: OppositeEvery = 0
     # At most 64; one at a time beside the trigger of an uncaptioned artwork.
-    companions: Annotated[
-        tuple[str, ...],
-        Setting(
-            "Words beside the trigger, a line for each",
-            "For artworks without a caption: one line, drawn anew each time; “off” for none.", group=FINER,
-        ),
-    ] = ()  # fmt: skip
-    caption_dropout: Annotated[
-        float,
-        Setting(
-            "Caption dropout, 0 to 1", "Share of pictures shown without their caption.", low=0, high=1,
-            group=FINER,
-        ),
-    ] = 0.1  # fmt: skip
-    noise_offset: Annotated[
-        float,
-        Setting(
-            "Noise offset, 0 to 0.5", "Teaches very dark and very light pictures; only bases that predict noise.",
-            low=0, high=0.5, group=FINER,
-        ),
-    ] = 0.05  # fmt: skip
+    companions: Companions = ()
+    caption_dropout: CaptionDropout = 0.1
+    noise_offset: NoiseOffset = 0.05
     # Unused with zero terminal SNR.
-    min_snr_gamma: Annotated[
-        float | None,
-        Setting(
-            "Min-SNR gamma", "Weighs light and heavy noise alike; “off” for the plain loss.", low=0.01, high=1000,
-            group=FINER,
-        ),
-    ] = 5.0  # fmt: skip
+    min_snr_gamma: MinSnrGamma | None = 5.0
     # Then a cosine down to `final_rate_fraction` of `learning_rate`.
-    warmup_fraction: Annotated[
-        float,
-        Setting(
-            "Warm-up, 0 to 0.5 of all steps", "How long the learning rate rises before it falls.", low=0, high=0.5,
-            group=FINER,
-        ),
-    ] = 0.05  # fmt: skip
-    final_rate_fraction: Annotated[
-        float,
-        Setting(
-            "Last learning rate, 0 to 1 of the highest", "Where the learning rate ends.", low=0, high=1,
-            group=FINER,
-        ),
-    ] = 0.0  # fmt: skip
+    warmup_fraction: WarmupFraction = 0.05
+    final_rate_fraction: FinalRateFraction = 0.0
     # AdamW's.
-    weight_decay: Annotated[
-        float,
-        Setting("Weight decay, 0 to 1", "Pulls the style back towards nothing.", low=0, high=1, group=FINER),
-    ] = 0.01
+    weight_decay: WeightDecay = 0.01
     # Largest norm of all gradients together.
-    grad_clip: Annotated[
-        float,
-        Setting(
-            "Gradient clipping, norm", "The largest correction that is let through.", above=0, high=1000,
-            group=FINER,
-        ),
-    ] = 1.0  # fmt: skip
+    grad_clip: GradClip = 1.0
 
-    preview_prompts: Annotated[
-        tuple[str, ...],
-        Setting(
-            "Preview prompts, one on each line",
-            "At most 8; each costs time at every preview.",
-            group=PREVIEWS,
-        ),
-    ] = ()
-    preview_every: Annotated[
-        int, Setting("Previews every so many steps", "0 for none.", low=0, high=100_000, group=PREVIEWS)
-    ] = 100
-    preview_steps: Annotated[
-        int, Setting("Denoising steps of a preview", "1 to 100.", low=1, high=100, group=PREVIEWS)
-    ] = 12
-    preview_seed: Annotated[
-        int,
-        Setting(
-            "Seed of the first preview", "The next prompt has the next seed.", low=0, high=2**63 - 1,
-            group=PREVIEWS,
-        ),
-    ] = 1  # fmt: skip
-    checkpoint_every: Annotated[
-        int,
-        Setting(
-            "Checkpoints every so many steps", "What a power cut can cost at most.", low=1, high=100_000,
-            group=PREVIEWS,
-        ),
-    ] = 100  # fmt: skip
-    report_every: Annotated[
-        int,
-        Setting(
-            "Loss read every so many steps", "Reading it waits for the device.", low=1, high=1000, group=PREVIEWS
-        ),
-    ] = 5  # fmt: skip
+    preview_prompts: PreviewPrompts = ()
+    preview_every: PreviewEvery = 100
+    preview_steps: PreviewSteps = 12
+    preview_seed: PreviewSeed = 1
+    checkpoint_every: CheckpointEvery = 100
+    report_every: ReportEvery = 5
 
     def __post_init__(self) -> None:
         if not self.name.strip():

@@ -20,7 +20,7 @@ from app.train.progress import Progress
 from styles.errors import AtelierError, Cancelled, TrainingFailed
 from styles.generation.settings import PictureSettings
 from styles.storage.atomic import replacing, write_text
-from training.plan import TrainingSettings
+from training.settings import TrainingSettings
 
 PROMPTS = (
     "a green tree in the snow",

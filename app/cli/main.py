@@ -29,7 +29,7 @@ from styles.errors import AtelierError, BadInput, Cancelled, Failure
 from styles.storage.atomic import check_folder
 from styles.storage.home import Home, expanded
 from styles.text import Text
-from training.plan import TrainingSettings
+from training.settings import TrainingSettings
 
 commands = typer.Typer(
     name="launch.py",
@@ -195,11 +195,11 @@ def train(
 ) -> None:
     """Train a style from a handful of pictures."""
     from app.cli.follow import follow_on_console
-    from app.train.form import numbers_from
+    from app.train.form import settings_from
 
     order = TrainingOrder(
-        name=name, pictures=tuple(pictures), base=base, preset=preset, trigger=trigger, settings=settings,
-        author=author, licence=licence, continue_from=begun, rights=rights, numbers=numbers_from(setting or ()),
+        name=name, pictures=tuple(pictures), base=base, preset=preset, trigger=trigger,
+        settings=settings_from(setting or (), settings), author=author, licence=licence, continue_from=begun, rights=rights,
     )  # fmt: skip
     console, studio = console_of(context), open_studio(context, home)
     job = studio.start_training(order)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from types import NoneType
 from typing import Any, Literal, get_args, get_origin
@@ -13,6 +14,7 @@ from app.train.trainings import suggested_trigger
 from styles.errors import BadInput
 from styles.storage.setting import Declared, settings_of
 from training.plan import TrainingPlan
+from training.settings import TrainingSettings
 
 Kind = Literal["whole", "real", "yes or no", "choice", "lines"]
 YES_OR_NO = {
@@ -44,9 +46,9 @@ def kind_of(number: Declared) -> Kind:
     return "yes or no" if bool in kinds else "whole" if int in kinds else "real"
 
 
-# And what the plan then holds.
-CAN_BE_OFF = {
-    name: () if kind_of(one) == "lines" else None
+# And what the settings then say.
+CAN_BE_OFF: dict[str, Any] = {
+    name: () if kind_of(one) == "lines" else 0.0
     for name, one in NUMBERS.items()
     if kind_of(one) == "lines" or NoneType in get_args(one.kind)
 }
@@ -89,32 +91,32 @@ def trigger_of(form: Mapping[str, Any]) -> str:
 def order_of(form: Mapping[str, Any], pictures: Sequence[Path]) -> TrainingOrder:
     """The order that a form comes to; raises BadInput for what is no number and for an empty draft."""
     begun = str(form["continue_from"] or "")
-    numbers = numbers_in(form)
+    settings = settings_in(form)
     if begun:
-        numbers.pop("layers", None)  # it has its own
+        settings = replace(settings, layers=None)  # it has its own
     return TrainingOrder(
         name=form["name"], pictures=tuple(pictures), base=form["base"].strip(), preset=form["preset"],
         trigger=form["trigger"], author=form["author"], licence=form["licence"], rights=form["rights"],
-        continue_from=begun, numbers=numbers,
+        continue_from=begun, settings=settings,
     )  # fmt: skip
 
 
-def numbers_in(form: Mapping[str, Any]) -> dict[str, Any]:
-    """The numbers of the plan that a form gives, without those that the preset decides; raises BadInput."""
-    numbers = {
-        name: value for name, number in NUMBERS.items() if (value := value_of(number, form)) is not None
-    }
-    return numbers | {name: none for name, none in CAN_BE_OFF.items() if _is_off(name, form)}
+def settings_in(form: Mapping[str, Any]) -> TrainingSettings:
+    """What a form sets, without what the preset decides; raises BadInput."""
+    numbers = {name: value_of(number, form) for name, number in NUMBERS.items()}
+    return TrainingSettings(
+        **numbers | {name: none for name, none in CAN_BE_OFF.items() if _is_off(name, form)}
+    )
 
 
 def _is_off(name: str, form: Mapping[str, Any]) -> bool:
     return name in CAN_BE_OFF and str(form[name]).strip().casefold() in OFF
 
 
-def numbers_from(settings: Iterable[str]) -> dict[str, Any]:
-    """The same from texts like `preview_every=50`; prompts may come one by one. Raises BadInput."""
+def settings_from(texts: Iterable[str], given: TrainingSettings) -> TrainingSettings:
+    """`given` completed by texts like `preview_every=50`; prompts may come one by one. Raises BadInput."""
     form = dict(EMPTY)
-    for setting in settings:
+    for setting in texts:
         name, _, text = setting.partition("=")
         name, text = name.strip().replace("-", "_"), text.strip()
         if not text or name not in NUMBERS:
@@ -127,7 +129,11 @@ def numbers_from(settings: Iterable[str]) -> dict[str, Any]:
         if kind_of(NUMBERS[name]) == "yes or no" and text.casefold() not in YES_OR_NO:
             raise BadInput("“{setting}” is neither yes nor no.", "Write yes or no.", setting=setting[:80])
         form[name] = f"{form[name]}\n{text}" if kind_of(NUMBERS[name]) == "lines" else text
-    return numbers_in(form)
+    more = settings_in(form).chosen()
+    twice = next((name for name in more if getattr(given, name) is not None), None)
+    if twice is not None:
+        raise BadInput("{name} is given twice.", hint="Give it once.", name=twice)
+    return replace(given, **{name: getattr(settings_in(form), name) for name in more})
 
 
 def value_of(number: Declared, form: Mapping[str, Any]) -> Any:

@@ -11,7 +11,7 @@ from app.settings import Settings
 from app.train.captioning import Captioning
 from app.train.draft import Added, Draft, DraftArtwork, Grid
 from app.train.measuring import Measured, Measuring
-from app.train.trainings import Trainings, numbers_of, suggested_trigger
+from app.train.trainings import Trainings, suggested_trigger
 from styles.bases.inspection import BaseFacts, inspect_base
 from styles.bases.shelf import find_source
 from styles.errors import AtelierError
@@ -95,7 +95,7 @@ class TrainingPreparation:
         """
         source = self._base_source(order.base)
         family = self._facts_of(source).family
-        count, numbers = len(order.pictures), numbers_of(sparing(order, self._settings()))
+        count, numbers = len(order.pictures), sparing(order, self._settings()).settings.chosen()
         trigger = order.trigger.strip() or suggested_trigger(order.name)
         plans = {
             preset: plan_for(preset, family, count, name="trial", base=source, trigger=trigger, **numbers)
@@ -114,6 +114,6 @@ class TrainingPreparation:
 
 def sparing(order: TrainingOrder, settings: Settings) -> TrainingOrder:
     """The order with the memory-saving way of training in the low-memory mode, unless it says otherwise."""
-    if not settings.low_memory or "gradient_checkpointing" in numbers_of(order):
+    if not settings.low_memory or order.settings.gradient_checkpointing is not None:
         return order
     return replace(order, settings=replace(order.settings, gradient_checkpointing=True))

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 import time
 from collections.abc import Callable, Iterator
-from dataclasses import asdict, dataclass, replace
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 from app.orders import TrainingOrder
@@ -104,7 +104,7 @@ class Trainings:
         artworks = [expanded(path).absolute() for path in order.pictures]
         count = len(collect(artworks))
         source, family = base()
-        given = numbers_of(order)
+        given = order.settings.chosen()
         words = {"trigger": order.trigger.strip(), "author": order.author, "licence": order.licence}
         words["rights"] = order.rights
         if begun is not None:
@@ -277,12 +277,6 @@ def _damaged(damage: AtelierError) -> Progress:
 def _written(job: Job) -> tuple[str, int, int]:
     """A job with what changes as its journal grows and as something is asked of its trainer."""
     return job.folder.name, changed_ns(job.journal), changed_ns(job.folder / "requests")
-
-
-def numbers_of(order: TrainingOrder) -> dict[str, Any]:
-    """What an order says of the plan's numbers."""
-    given = {name: value for name, value in asdict(order.settings).items() if value is not None}
-    return given | dict(order.numbers)
 
 
 def can_resume(state: State, progress: Progress) -> bool:

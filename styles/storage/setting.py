@@ -39,6 +39,8 @@ class Setting:
     option: str = ""
     # On the command line and among the arguments of an endpoint; empty: the field's own.
     name: str = ""
+    # It is an option and an argument of its own there.
+    own: bool = True
     unit: str = ""
     low: float | None = None
     above: float | None = None

@@ -26,7 +26,7 @@ from styles.generation.settings import PictureSettings
 from styles.storage.home import Home
 from tests.app.browsing import PATIENCE_MS, open_browser
 from tests.app.conftest import window_over
-from training.plan import TrainingSettings
+from training.settings import TrainingSettings
 
 PICTURES = Path(__file__).parents[2] / ".github" / "pictures"
 SIZES_PX = {"desk": (1280, 800), "tablet": (820, 1180)}

@@ -22,7 +22,7 @@ from styles.generation.recipe import Recipe
 from styles.mixing.blend import Blend, BlendPart
 from styles.storage.home import Home
 from training.events import Finished
-from training.plan import TrainingSettings
+from training.settings import TrainingSettings
 
 
 @pytest.fixture

@@ -17,7 +17,7 @@ from app.window.server.named_paths import base_named, file_named, folder_named
 from styles.generation.settings import PassSettings, PictureSettings
 from styles.library.export import ExportOrder
 from styles.library.verify import verify
-from training.plan import TrainingSettings
+from training.settings import TrainingSettings
 
 
 def add_endpoints(studio: Studio) -> None:

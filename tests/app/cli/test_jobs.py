@@ -17,7 +17,8 @@ from styles.generation.settings import PictureSettings
 from styles.storage.home import Home
 from tests.app.conftest import Atelier
 from training.job import Job
-from training.plan import TrainingPlan, TrainingSettings, plan_for
+from training.plan import TrainingPlan, plan_for
+from training.settings import TrainingSettings
 
 
 def order(artworks: Path, base: Path, steps: int) -> TrainingOrder:

@@ -22,7 +22,7 @@ from styles.storage.home import Home
 from tests.app.create.test_painter import ended
 from training.events import Finished, Paused, TrainingEvent
 from training.job import Job
-from training.plan import TrainingSettings
+from training.settings import TrainingSettings
 
 DONE = Notice("painted")
 

@@ -13,7 +13,8 @@ from app.train.measuring import Measuring
 from app.train.preparation import USUAL_GRID
 from styles.errors import PlanError
 from styles.storage.home import Home
-from training.plan import TrainingSettings, plan_for
+from training.plan import plan_for
+from training.settings import TrainingSettings
 
 
 def order(artworks: Path, base: Path, **wishes: object) -> TrainingOrder:
@@ -64,7 +65,7 @@ def test_odd_numbers_are_refused_before_anything_is_tried(
 ) -> None:
     studio = Studio(Home(tmp_path / "home"))
     with pytest.raises(PlanError, match="weight_decay"):
-        studio.preparation.costs(order(artworks, tiny_base, numbers={"weight_decay": 7.0}))
+        studio.preparation.costs(order(artworks, tiny_base, settings=TrainingSettings(weight_decay=7.0)))
     assert studio.preparation.grid(str(tiny_base)).resolution_px == 64
     assert studio.preparation.grid(str(tmp_path / "nowhere")) == USUAL_GRID
     assert studio.preparation.grid(str(tiny_base), 96).resolution_px == 96

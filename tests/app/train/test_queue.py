@@ -17,7 +17,7 @@ from styles.errors import JobError
 from styles.storage.home import Home
 from training.events import Failed, Finished, Paused
 from training.job import Job
-from training.plan import TrainingSettings
+from training.settings import TrainingSettings
 
 
 class Table:

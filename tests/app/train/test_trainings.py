@@ -15,7 +15,7 @@ from styles.errors import JobError, PictureError
 from styles.storage.home import Home
 from training.events import Finished, PhaseStarted, Warned
 from training.job import Job
-from training.plan import TrainingSettings
+from training.settings import TrainingSettings
 
 
 @pytest.fixture

@@ -20,9 +20,9 @@ from app.train.form import (
     FRESH,
     NUMBERS,
     form_of,
-    numbers_from,
     order_of,
     resolution_of,
+    settings_from,
     shown_of,
     trigger_of,
 )
@@ -30,13 +30,15 @@ from app.train.measuring import Measured
 from app.train.preparation import Cost, sparing
 from app.train.preset_cards import costs_said, preset_choices
 from app.train.progress import Progress
-from app.train.trainings import Trainings, numbers_of
+from app.train.trainings import Trainings
 from styles.errors import BadInput
 from styles.storage.home import Home
+from styles.storage.setting import settings_of
 from training.artworks.picture_checks import Remark
 from training.events import Finished, PreviewReady, RolledBack, StepDone
 from training.job import Job
-from training.plan import TrainingPlan, TrainingSettings, plan_for
+from training.plan import TrainingPlan, plan_for
+from training.settings import TrainingSettings
 from training.trial import Trial
 
 EVIL = '<img src=x onerror="alert(1)">'
@@ -65,8 +67,16 @@ def test_every_number_of_the_plan_is_asked_for_in_one_place() -> None:
     assert all(shown_of(plan, number) for number in NUMBERS.values())
 
 
+def test_what_can_be_set_is_what_the_plan_has() -> None:
+    """Of the same name, range and words."""
+    numbers, chosen = settings_of(TrainingPlan), settings_of(TrainingSettings)
+    assert set(chosen) == set(NUMBERS)
+    same = set(chosen) - {"min_snr_gamma"}
+    assert all(chosen[name].setting == numbers[name].setting for name in same)
+
+
 def test_a_fresh_form_leaves_all_to_the_preset() -> None:
-    wanted = numbers_of(asked())
+    wanted = asked().settings.chosen()
     plan = plan_for("balanced", "starter", 8, name="Ink", **wanted)
     assert plan == plan_for("balanced", "starter", 8, name="Ink")
 
@@ -76,17 +86,17 @@ def test_what_is_written_goes_into_the_plan() -> None:
         steps=" 30 ", learning_rate="0,001", flip="yes", min_snr_gamma="off", companions=" Off ",
         preview_prompts="a cat\n\n a boat \n", layers="cross+self", base=" starter ",
     )  # fmt: skip
-    plan = plan_for("balanced", "starter", 8, name="Ink", **numbers_of(order))
+    plan = plan_for("balanced", "starter", 8, name="Ink", **order.settings.chosen())
     assert (plan.steps, plan.learning_rate, plan.flip, plan.min_snr_gamma) == (30, 0.001, True, None)
-    assert plan.companions == () and numbers_from(["companions=off"])["companions"] == ()
-    assert numbers_of(asked(companions="on a hill\nby a lake"))["companions"] == ("on a hill", "by a lake")
+    assert plan.companions == () and settings_from(["companions=off"], TrainingSettings()).companions == ()
+    assert asked(companions="on a hill\nby a lake").settings.companions == ("on a hill", "by a lake")
     assert (
         plan.preview_prompts == ("a cat", "a boat")
         and plan.layers == "cross+self"
         and order.base == "starter"
     )
-    assert numbers_of(asked(flip="no"))["flip"] is False and "flip" not in numbers_of(asked())
-    assert "layers" not in numbers_of(asked(continue_from="Rings")), "a style that goes on has its own"
+    assert asked(flip="no").settings.flip is False and asked().settings.flip is None
+    assert asked(continue_from="Rings").settings.layers is None, "a style that goes on has its own"
     for odd in ({"steps": "many"}, {"rank": "8.5"}, {"alpha": "nan?"}):
         with pytest.raises(BadInput, match="no such number"):
             asked(**odd)
@@ -107,10 +117,10 @@ def test_a_form_that_was_kept_is_whole_again_whatever_is_in_it() -> None:
 
 def test_the_low_memory_mode_recomputes_unless_the_order_says_otherwise() -> None:
     thrifty = Settings(low_memory=True)
-    assert numbers_of(sparing(asked(), thrifty))["gradient_checkpointing"] is True
-    assert "gradient_checkpointing" not in numbers_of(sparing(asked(), Settings()))
+    assert sparing(asked(), thrifty).settings.gradient_checkpointing is True
+    assert sparing(asked(), Settings()).settings.gradient_checkpointing is None
     decided = replace(asked(), settings=TrainingSettings(gradient_checkpointing=False))
-    assert numbers_of(sparing(decided, thrifty))["gradient_checkpointing"] is False
+    assert sparing(decided, thrifty).settings.gradient_checkpointing is False
 
 
 def test_the_cards_of_the_presets_tell_only_what_is_measured() -> None:
