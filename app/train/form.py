@@ -129,11 +129,11 @@ def settings_from(texts: Iterable[str], given: TrainingSettings) -> TrainingSett
         if kind_of(NUMBERS[name]) == "yes or no" and text.casefold() not in YES_OR_NO:
             raise BadInput("“{setting}” is neither yes nor no.", "Write yes or no.", setting=setting[:80])
         form[name] = f"{form[name]}\n{text}" if kind_of(NUMBERS[name]) == "lines" else text
-    more = settings_in(form).chosen()
-    twice = next((name for name in more if getattr(given, name) is not None), None)
+    more = settings_in(form)
+    twice = next((name for name in more.chosen() if getattr(given, name) is not None), None)
     if twice is not None:
         raise BadInput("{name} is given twice.", hint="Give it once.", name=twice)
-    return replace(given, **{name: getattr(settings_in(form), name) for name in more})
+    return replace(given, **{name: getattr(more, name) for name in more.chosen()})
 
 
 def value_of(number: Declared, form: Mapping[str, Any]) -> Any:

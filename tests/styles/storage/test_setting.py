@@ -52,6 +52,13 @@ def test_what_fits_is_kept_and_stays() -> None:
         some.side = 16  # type: ignore[misc]
     with pytest.raises(TypeError, match="colour"):
         Some(colour="red")  # type: ignore[call-arg]
+    with pytest.raises(TypeError, match="positional"):
+        Some(8, 1.0, "left", False, (), 7)  # type: ignore[call-arg]
+
+
+def test_a_value_without_its_name_is_refused_by_it() -> None:
+    with pytest.raises(SettingsError, match=r"The setting share is 2\."):
+        Some(8, 2.0)
 
 
 def test_declarations_can_be_read() -> None:
