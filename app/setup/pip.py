@@ -65,8 +65,6 @@ def pip_install(
         "--no-input",
         # A source package would run code of its own while it is built.
         "--only-binary=:all:",
-        # More than half of the time went into compiling modules that nobody imports; Python compiles what is used.
-        "--no-compile",
         "--progress-bar",
         bar,
         *arguments,
