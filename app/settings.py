@@ -101,8 +101,8 @@ class Settings:
             raise SettingsError(
                 "{path} holds no settings.", hint="Delete that file to begin again.", path=path
             )
-        known = {field.name for field in fields(Settings)}
-        return Settings(**{name: value for name, value in saved.items() if name in known})
+        names = {field.name for field in fields(Settings)}
+        return Settings(**{name: value for name, value in saved.items() if name in names})
 
     @staticmethod
     def load_what_can_be(home: Home) -> tuple[Settings, SettingsError | None]:

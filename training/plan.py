@@ -140,9 +140,9 @@ class TrainingPlan:
             values = json_of(text)
         except ValueError as error:
             raise PlanError("The job's plan is not readable.", "Start the training anew.") from error
-        known = {field.name for field in fields(cls)}
-        if not isinstance(values, dict) or not set(values) <= known:
-            odd = ", ".join(sorted(set(values) - known)) if isinstance(values, dict) else "no table"
+        names = {field.name for field in fields(cls)}
+        if not isinstance(values, dict) or not set(values) <= names:
+            odd = ", ".join(sorted(set(values) - names)) if isinstance(values, dict) else "no table"
             raise PlanError(
                 "The job's plan holds what this version does not know: {part}.",
                 "It was made by a newer Atelier, perhaps: update this one, or start the training anew.",

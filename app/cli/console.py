@@ -49,8 +49,8 @@ class Console:
         hint = f"\n  {translated(error.hint)}" if error.hint else ""
         print(_plain(f"Atelier: {translated(error.message)}{hint}"), file=self.err, flush=True)
         if self.json:
-            told = {"message": error.message, "hint": error.hint, "kind": type(error).__name__}
-            print(json.dumps({"error": told, "exit_code": error.exit_code}), file=self.out)
+            problem = {"message": error.message, "hint": error.hint, "kind": type(error).__name__}
+            print(json.dumps({"error": problem, "exit_code": error.exit_code}), file=self.out)
 
 
 def _plain(text: str) -> str:

@@ -123,11 +123,11 @@ def create(
         done = _paint(console, studio.create(studio.order_like(read_recipe(again), wish, passes, given), out))
     else:
         done = _paint(console, studio.create_again(again, out, base=settings.base, agreed=yes))
-    told = done.facts()
+    facts = done.facts()
     if save_blend is not None:
-        told["blend"] = str(studio.blends.save(save_blend, done.pictures[0].recipe.blend))
-    lines = [*told["pictures"], *(told[key] for key in ("sheet", "blend") if key in told)]
-    console.answer(told, "\n".join(lines))
+        facts["blend"] = str(studio.blends.save(save_blend, done.pictures[0].recipe.blend))
+    lines = [*facts["pictures"], *(facts[key] for key in ("sheet", "blend") if key in facts)]
+    console.answer(facts, "\n".join(lines))
 
 
 def _sheet(

@@ -48,8 +48,8 @@ def styles_list(
         for one in listing.unreadable
     ]
     lines += [Text("Vanished: {name}, missed since {missed}: {file}", **one) for one in vanished]
-    told = {"styles": [card_facts(card) for card in cards], "unreadable": unreadable, "vanished": vanished}
-    console_of(context).answer(told, Text.joined("\n", lines))
+    facts = {"styles": [card_facts(card) for card in cards], "unreadable": unreadable, "vanished": vanished}
+    console_of(context).answer(facts, Text.joined("\n", lines))
 
 
 @styles_commands.command("search")
@@ -64,8 +64,8 @@ def styles_search(
 
     library = open_studio(context, home).library
     cards = library.search(words, family=family, favourites=favourites, newest=newest)
-    told = Text.joined("\n", map(card_line, cards)) or Text("No style matches {words!r}.", words=words)
-    console_of(context).answer({"styles": [card_facts(card) for card in cards]}, told)
+    words_found = Text.joined("\n", map(card_line, cards)) or Text("No style matches {words!r}.", words=words)
+    console_of(context).answer({"styles": [card_facts(card) for card in cards]}, words_found)
 
 
 @styles_commands.command("show")
@@ -98,8 +98,8 @@ def styles_import(
     if dry_run:
         cards = list(import_cards(files, library))
         good, bad = [one for one in cards if not one.reason], [one for one in cards if one.reason]
-        told = {"styles": [import_facts(one) for one in good], "refused": [import_facts(one) for one in bad]}
-        console_of(context).answer(told, Text.joined("\n\n", map(import_words, cards)))
+        facts = {"styles": [import_facts(one) for one in good], "refused": [import_facts(one) for one in bad]}
+        console_of(context).answer(facts, Text.joined("\n\n", map(import_words, cards)))
         if bad:
             raise typer.Exit(BadInput.exit_code)
         return
@@ -171,11 +171,11 @@ def styles_edit(
     """Change what a style's file says of it; the style itself stays bit by bit what it was."""
     from app.library.cards import card_facts, card_words
 
-    wanted: dict[str, Any] = {
+    edits: dict[str, Any] = {
         "trigger": trigger, "author": author, "licence": licence, "rights": rights, "description": description,
         "suggested_weight": weight, "tags": tags, "thumbnail": thumbnail and _bytes_of(thumbnail),
     }  # fmt: skip
-    changes = {key: value for key, value in wanted.items() if value is not None}
+    changes = {key: value for key, value in edits.items() if value is not None}
     if not changes:
         raise BadInput("There is nothing to change.", "Say what, for example --trigger or --author.")
     card = open_studio(context, home).library.edit(name, **changes)
@@ -221,12 +221,12 @@ def styles_picture(
         else:
             made.append(card)
             console.say(say("{style} has a picture now.", style=card.name))
-    told = (
+    sentence = (
         say("{count} of {total} have a picture now.", count=len(made), total=len(made) + len(refused))
         if made or refused
         else say("All have one.")
     )
-    console.answer({"styles": [card_facts(card) for card in made], "refused": refused}, told)
+    console.answer({"styles": [card_facts(card) for card in made], "refused": refused}, sentence)
     if refused:
         raise typer.Exit(BadInput.exit_code)
 
@@ -261,8 +261,8 @@ def styles_verify(
 @styles_commands.command("duplicates")
 def styles_duplicates(context: typer.Context, home: HomeOption = None, as_json: JsonOption = False) -> None:
     """List the styles that are in the library more than once, under whatever names."""
-    found = open_studio(context, home).library.duplicates()
-    names = [[card.name for card in cards] for cards in found]
+    groups = open_studio(context, home).library.duplicates()
+    names = [[card.name for card in cards] for cards in groups]
     words = "\n".join(say("The same style: {names}", names=", ".join(some)) for some in names)
     console_of(context).answer({"duplicates": names}, words or say("No style is here twice."))
 
@@ -277,12 +277,12 @@ def styles_delete(
 
     path = open_studio(context, home).library.delete(name)
     deleted = name_of(path).rpartition(MARK)[0] or name_of(path)
-    told = say(
+    sentence = say(
         "{name} is in the trash. `styles restore {argument}` brings it back.",
         name=deleted,
         argument=shlex.quote(deleted),
     )
-    console_of(context).answer({"trash": str(path)}, told)
+    console_of(context).answer({"trash": str(path)}, sentence)
 
 
 @styles_commands.command("restore")

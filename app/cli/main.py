@@ -102,8 +102,8 @@ def _language_of(home: Home) -> str:
 
 
 def _usage_message(error: Exception) -> str:
-    told = getattr(error, "format_message", lambda: str(error))()
-    return told if told.endswith(".") else f"{told}."
+    message = getattr(error, "format_message", lambda: str(error))()
+    return message if message.endswith(".") else f"{message}."
 
 
 def _command_of(argv: list[str]) -> str:

@@ -97,7 +97,7 @@ def _place(pair: Pair, layers: Sequence[str]) -> str:
     network, _, path = pair.worst[0].layer.partition(".")
     if network != "unet":
         return say("the reading of the words")
-    levels = 1 + max((int(found[1]) for found in map(UP_BLOCK.search, layers) if found), default=0)
+    levels = 1 + max((int(match[1]) for match in map(UP_BLOCK.search, layers) if match), default=0)
     kind, _, rest = path.partition(".")
     number = int(rest.partition(".")[0]) if kind.endswith("_blocks") else 0
     # Inner are the lowest level with cross-attention and all below it: see styles.mixing.layer_matching.inner_blocks.

@@ -223,8 +223,8 @@ def recalled(studio: Studio, recipe: Recipe) -> Recalled:
         )
     image = ""
     if recipe.source:
-        kept = source_path(recipe.source, studio.home)
-        image = str(kept) if kept.is_file() else ""
+        source_file = source_path(recipe.source, studio.home)
+        image = str(source_file) if source_file.is_file() else ""
         if not image:
             notes.append(say("The picture that it was painted from is not here: it starts from nothing now."))
     source = studio.source_for(recipe)
@@ -281,8 +281,8 @@ def _paper_of(recipe: Recipe, native_px: int) -> Paper:
 def native_side(studio: Studio, base: str) -> int:
     """The native side of a base in pixels, as far as the shelf knows it; 0 where it does not."""
     source = studio.base_source(base)
-    known = (entry for entry in studio.shelf.list() if source in (entry.name, entry.source))
-    return next((entry.native_size_px for entry in known), 0)
+    entries = (entry for entry in studio.shelf.list() if source in (entry.name, entry.source))
+    return next((entry.native_size_px for entry in entries), 0)
 
 
 def entered(one: Declared, value: Any) -> Any:

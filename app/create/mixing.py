@@ -46,8 +46,10 @@ class Mix:
 def mix_of(order: MixOrder, library: Library, sheet: SheetOrder | None = None) -> Mix:
     """Look up the names of a mix, and of the styles that a sheet varies; raises UnknownStyleError, BlendError."""
     blend = order.start
-    known = dict(order.names)
-    names = {part.style: known.get(part.style) or card_of(library, part.style).name for part in blend.parts}
+    names_of = dict(order.names)
+    names = {
+        part.style: names_of.get(part.style) or card_of(library, part.style).name for part in blend.parts
+    }
     given: set[str] = set()
     for style in order.styles:
         card = library.card(style.name)

@@ -75,9 +75,9 @@ class Base:
         if self.folder is not None:
             # Where there is none, or none that can be used, it is made.
             with suppress(OSError, ValueError):
-                kept = LatentPreview.from_json(read_json(self.folder / "preview.json"))
-                if len(kept.factors) == self.latent_channels:
-                    return kept
+                preview = LatentPreview.from_json(read_json(self.folder / "preview.json"))
+                if len(preview.factors) == self.latent_channels:
+                    return preview
         return known_preview(self.vae.config) or fit_preview(self.vae, self.vae_factor)
 
 

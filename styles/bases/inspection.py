@@ -226,7 +226,7 @@ def _run_starts(length: int) -> list[int]:
     return [(length - 32) * run // 7 for run in range(8)]
 
 
-def _inspect_folder(folder: Path, asked: str | None) -> BaseFacts:
+def _inspect_folder(folder: Path, requested: str | None) -> BaseFacts:
     check_folder(folder)
     if not is_here(folder / "model_index.json"):
         raise BaseError(
@@ -252,7 +252,7 @@ def _inspect_folder(folder: Path, asked: str | None) -> BaseFacts:
             prediction_type=clean_text(str(prediction_type), 40),
             prediction_types=", ".join(PREDICTION_TYPES),
         )
-    _check_asked(asked, prediction_type, folder.name)
+    _check_asked(requested, prediction_type, folder.name)
     files, _ = weight_files(folder, "unet")
     family = family_of_folder(unet, [read_header(file)[0] for file in files], folder.name)
     return BaseFacts(
@@ -269,7 +269,7 @@ def _inspect_folder(folder: Path, asked: str | None) -> BaseFacts:
     )
 
 
-def _inspect_single_file(path: Path, asked: str | None, config_folder: Path | None) -> BaseFacts:
+def _inspect_single_file(path: Path, requested: str | None, config_folder: Path | None) -> BaseFacts:
     header, metadata = read_header(path)
     width = next(
         (entry["shape"][-1] for name, entry in header.items()
@@ -289,7 +289,7 @@ def _inspect_single_file(path: Path, asked: str | None, config_folder: Path | No
             )
     first = header.get(f"{LDM_UNET}input_blocks.0.0.weight", {"shape": [0, 4]})
     check_channels(first["shape"][1] if len(first["shape"]) > 1 else None, 4, path.name)
-    prediction_type, zero_snr, notes = _prediction_of_file(path, header, metadata, family, asked)
+    prediction_type, zero_snr, notes = _prediction_of_file(path, header, metadata, family, requested)
     if config_folder is None:
         config_folder = CONFIGS / family.config_folder(prediction_type == "v_prediction")
     scheduler = read_config(config_folder / "scheduler" / "scheduler_config.json")
@@ -312,7 +312,11 @@ def _inspect_single_file(path: Path, asked: str | None, config_folder: Path | No
 
 
 def _prediction_of_file(
-    path: Path, header: Mapping[str, Any], metadata: Mapping[str, str], family: Family, asked: str | None
+    path: Path,
+    header: Mapping[str, Any],
+    metadata: Mapping[str, str],
+    family: Family,
+    requested: str | None,
 ) -> tuple[str, bool, tuple[Text, ...]]:
     """Return (prediction type, zero terminal SNR, notes) from what a single file carries, or from the answer.
 
@@ -336,13 +340,18 @@ def _prediction_of_file(
         proof = "v_prediction" if "parameterization: v" in text else "epsilon"
         zero_snr = zero_snr or "zero_terminal_snr: true" in text.lower()
     if proof is not None:
-        _check_asked(asked, proof, path.name)
+        _check_asked(requested, proof, path.name)
         return proof, zero_snr, ()
-    if asked is not None:
+    if requested is not None:
         return (
-            asked,
+            requested,
             zero_snr,
-            (Text("You said that this base predicts {requested}; the file doesn't say.", requested=asked),),
+            (
+                Text(
+                    "You said that this base predicts {requested}; the file doesn't say.",
+                    requested=requested,
+                ),
+            ),
         )
     if family.says_prediction:
         raise BaseError(
@@ -367,14 +376,14 @@ def _text_beside(file: Path) -> str:
         return ""
 
 
-def _check_asked(asked: str | None, proven: str, name: str) -> None:
-    if asked is not None and asked != proven:
+def _check_asked(requested: str | None, proven: str, name: str) -> None:
+    if requested is not None and requested != proven:
         raise BaseError(
             "{name} predicts {proven}, not {requested}.",
             "Leave the prediction type out.",
             name=name,
             proven=proven,
-            requested=asked,
+            requested=requested,
         )
 
 

@@ -198,9 +198,9 @@ def _walk_that_fits(
     network: str,
     pairs: list[tuple[str, str]],
     tensors: Mapping[str, TensorEntry],
-    told: str,
+    class_names: str,
 ) -> Walk:
-    classes = _classes(told)
+    classes = _classes(class_names)
     parts = TEXT_PARTS if network == "text_encoder" else UNET_PARTS
     named = set().union(*(PARTS_OF_CLASS.get(one, set()) for one in classes)) & set().union(*parts)
     walks = list(dict.fromkeys(_walks(network, named, len(pairs))))

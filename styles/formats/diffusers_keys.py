@@ -52,32 +52,32 @@ def layer_keys(
     layers = grouped((network, path, part, key) for key, (_, network, path, part, _) in read.items())
     roots = {root for root, *_ in read.values()}
     work = Work()
-    told = {root: settings.get(root) if settings else _told(metadata, root, work) for root in roots}
-    found = []
+    settings_of = {root: settings.get(root) if settings else _told(metadata, root, work) for root in roots}
+    places = []
     for layer in layers:
         root, _, _, _, written = read[next(iter(layer.parts.values()))]
-        if of := told[root]:
+        if of := settings_of[root]:
             alpha, rank = of.at(written)
             layer = replace(layer, told_alpha=alpha, told_rank=rank, by_root=of.by_root)
-        found.append(layer)
-    return found
+        places.append(layer)
+    return places
 
 
 def _read(key: str, several: bool) -> tuple[str, str, str, str, str]:
     """Return (root, network, path, part, path as it is written) of a tensor's name."""
     root = "unet"
-    if found := OLDEST_TEXT.fullmatch(key):
-        root, part = found[1], found[4]
-        written = f"{found[2]}.{found[3]}_proj"
-    elif found := OLDEST.fullmatch(key):
-        module = "to_out.0" if found[2] == "to_out" else found[2]
-        written, part = f"{found[1]}.{module}", found[3]
-    elif found := NOW.fullmatch(key):
-        root, written = found[1], found[2]
-        part = {"A": "down", "B": "up"}.get(found[3], "") or found[4] or found[5] or found[6] or found[7]
-    elif found := BARE.fullmatch(key):
-        root, written = "", found[1]
-        part = {"A": "down", "B": "up"}.get(found[2], "") or found[3]
+    if match := OLDEST_TEXT.fullmatch(key):
+        root, part = match[1], match[4]
+        written = f"{match[2]}.{match[3]}_proj"
+    elif match := OLDEST.fullmatch(key):
+        module = "to_out.0" if match[2] == "to_out" else match[2]
+        written, part = f"{match[1]}.{module}", match[3]
+    elif match := NOW.fullmatch(key):
+        root, written = match[1], match[2]
+        part = {"A": "down", "B": "up"}.get(match[3], "") or match[4] or match[5] or match[6] or match[7]
+    elif match := BARE.fullmatch(key):
+        root, written = "", match[1]
+        part = {"A": "down", "B": "up"}.get(match[2], "") or match[3]
     else:
         raise unknown(key)
     for network, path in _candidates(root, written, several):

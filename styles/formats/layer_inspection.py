@@ -129,8 +129,8 @@ def _way(layer: LayerKeys, tensors: Mapping[str, TensorEntry]) -> Written:
             network=layer.network,
             path=layer.path,
         )
-    found = written(layer.path, shapes)
-    if found is None:
+    form = written(layer.path, shapes)
+    if form is None:
         factors = ", ".join(f"{part} {list(shape)}" for part, shape in sorted(shapes.items()))
         raise StyleFileError(
             "the factors of {network}.{path} don't fit: {factors}.",
@@ -139,16 +139,16 @@ def _way(layer: LayerKeys, tensors: Mapping[str, TensorEntry]) -> Written:
             path=layer.path,
             factors=factors,
         )
-    if layer.told_rank and found.dim and layer.told_rank != found.dim:
+    if layer.told_rank and form.dim and layer.told_rank != form.dim:
         raise StyleFileError(
             "its settings say that {network}.{path} has rank {recorded_rank}, but it has {rank}.",
             "The settings are of another style; get both again.",
             network=layer.network,
             path=layer.path,
             recorded_rank=layer.told_rank,
-            rank=found.dim,
+            rank=form.dim,
         )
-    return found
+    return form
 
 
 def _check_ranks(ways: Iterable[Written]) -> None:
@@ -185,34 +185,34 @@ def _families(
         (layer.network, layer.path, LayerSize(of.inputs, of.outputs, of.kernel[0]))
         for layer, of in zip(layers, ways, strict=True)
     ]
-    found = families_with(sizes, encoders_told)
+    possible = families_with(sizes, encoders_told)
     # Stable Diffusion 1 has 1x1 convolutions where 2 and XL have linear layers, which can't be written as such.
     ends = (".proj_in", ".proj_out")
     downs = [layer.parts["down"] for layer in layers if layer.path.endswith(ends) and "down" in layer.parts]
     if any(len(tensors[down].shape) == 4 for down in downs):
-        found = {one for one in found if (unet := FAMILIES[one].unet) and not unet.linear}
-    return found
+        possible = {one for one in possible if (unet := FAMILIES[one].unet) and not unet.linear}
+    return possible
 
 
 def _with_told_encoders(layers: list[LayerKeys], ways: list[Written], family: Family) -> list[LayerKeys]:
     """Several text encoders may be written as if there were only one; their widths tell them apart."""
     first, *others = family.text_encoders
-    taken = {(layer.network, layer.path) for layer in layers}
-    found = []
+    used = {(layer.network, layer.path) for layer in layers}
+    renamed = []
     for layer, of in zip(layers, ways, strict=True):
         if layer.network == "te":
             size = LayerSize(of.inputs, of.outputs)
             fits = (one for one in others if layer_size(family, one.network, layer.path) == size)
             layer = replace(layer, network=next(fits, first).network)
-            if (layer.network, layer.path) in taken:
+            if (layer.network, layer.path) in used:
                 raise StyleFileError(
                     "it holds the layer {network}.{path} twice.",
                     "Get the file again.",
                     network=layer.network,
                     path=layer.path,
                 )
-        found.append(layer)
-    return found
+        renamed.append(layer)
+    return renamed
 
 
 def commonest(counts: Counter[Number], otherwise: Number) -> Number:

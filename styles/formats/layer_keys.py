@@ -77,13 +77,13 @@ class LayerKeys:
         return self.told_alpha * rank**0.5 if self.by_root else self.told_alpha
 
 
-def grouped(found: Iterable[tuple[str, str, str, str]]) -> list[LayerKeys]:
+def grouped(split_keys: Iterable[tuple[str, str, str, str]]) -> list[LayerKeys]:
     """Group (network, path, part, tensor name) into layers, sorted.
 
     Raises StyleFileError for a layer that is there twice or in part.
     """
     layers: dict[tuple[str, str], dict[str, str]] = {}
-    for network, path, part, key in found:
+    for network, path, part, key in split_keys:
         parts = layers.setdefault((network, path), {})
         if part in parts:
             raise StyleFileError(

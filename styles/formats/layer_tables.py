@@ -82,15 +82,17 @@ def families_with(layers: Iterable[tuple[str, str, LayerSize]], encoders_told: b
 
     Where it isn't told which of several text encoders is meant (`encoders_told`), `te` may be either of SDXL's.
     """
-    found = set(FAMILIES)
+    possible = set(FAMILIES)
     for network, path, size in layers:
         networks = ("te", "te1", "te2") if network == "te" and not encoders_told else (network,)
-        found = {
-            one for one in found if any(layer_size(FAMILIES[one], meant, path) == size for meant in networks)
+        possible = {
+            one
+            for one in possible
+            if any(layer_size(FAMILIES[one], meant, path) == size for meant in networks)
         }
-        if not found:
+        if not possible:
             break
-    return found
+    return possible
 
 
 def layer_size(family: Family, network: str, path: str) -> LayerSize | None:
@@ -112,12 +114,12 @@ def layer_size(family: Family, network: str, path: str) -> LayerSize | None:
             else None,
             "add_embedding.linear_2": LayerSize(4 * first, 4 * first) if architecture.added else None,
         }[path]
-    found = BLOCK.fullmatch(path)
-    return _block_size(architecture, family.words, found) if found else None
+    match = BLOCK.fullmatch(path)
+    return _block_size(architecture, family.words, match) if match else None
 
 
-def _block_size(a: UNetShape, words: int, found: re.Match[str]) -> LayerSize | None:
-    way, number, attention, place, layer, inner, resnet, part = found.groups()
+def _block_size(a: UNetShape, words: int, match: re.Match[str]) -> LayerSize | None:
+    way, number, attention, place, layer, inner, resnet, part = match.groups()
     last, block = len(a.channels) - 1, int(number or 0)
     if way == "mid_block":
         if number is not None or not (attention or resnet) or int(attention or 0) > 0 or int(resnet or 0) > 1:
@@ -143,7 +145,7 @@ def _block_size(a: UNetShape, words: int, found: re.Match[str]) -> LayerSize | N
             "conv_shortcut": LayerSize(inputs, width) if inputs != width else None,
         }
         return sizes[part]
-    fits = "downsamplers" in found[0] if way == "down_blocks" else "upsamplers" in found[0]
+    fits = "downsamplers" in match[0] if way == "down_blocks" else "upsamplers" in match[0]
     return LayerSize(width, width, 3) if fits and block < last else None
 
 
@@ -171,14 +173,14 @@ def _transformer_size(
 
 
 def _encoder_size(family: Family, network: str, path: str) -> LayerSize | None:
-    found, encoder = ENCODER.fullmatch(path), family.encoder(network)
-    if encoder is None or not found:
+    match, encoder = ENCODER.fullmatch(path), family.encoder(network)
+    if encoder is None or not match:
         return None
     width, inner = encoder.width, encoder.inner
     if path == "text_projection":
         return LayerSize(width, width) if encoder.projects else None
-    if int(found[1]) >= encoder.layers:
+    if int(match[1]) >= encoder.layers:
         return None
-    if found[2] == "mlp.fc1":
+    if match[2] == "mlp.fc1":
         return LayerSize(width, inner)
-    return LayerSize(inner, width) if found[2] == "mlp.fc2" else LayerSize(width, width)
+    return LayerSize(inner, width) if match[2] == "mlp.fc2" else LayerSize(width, width)

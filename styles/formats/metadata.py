@@ -146,8 +146,8 @@ def shown_metadata(card: StyleCard, tensor_sha256: str) -> dict[str, str]:
         own["tags"] = list(card.tags)
     if card.bake:
         own["bake"] = card.bake.to_json()
-    found = {f"modelspec.{key}": str(value) for key, value in values.items() if value not in (None, "")}
-    return found | {CARD_KEY: json.dumps(own, ensure_ascii=False, sort_keys=True)}
+    entries = {f"modelspec.{key}": str(value) for key, value in values.items() if value not in (None, "")}
+    return entries | {CARD_KEY: json.dumps(own, ensure_ascii=False, sort_keys=True)}
 
 
 def card_texts(metadata: dict[str, str], stem: str) -> dict[str, Any]:
@@ -162,7 +162,7 @@ def card_texts(metadata: dict[str, str], stem: str) -> dict[str, Any]:
         if key.startswith("modelspec.")
     }
     name = own.get("name")
-    found: dict[str, Any] = {
+    texts: dict[str, Any] = {
         "name": (isinstance(name, str) and name)
         or spec.get("title")
         or metadata.get("ss_output_name")
@@ -176,16 +176,16 @@ def card_texts(metadata: dict[str, str], stem: str) -> dict[str, Any]:
         "thumbnail": _thumbnail(spec.get("thumbnail", "")),
         "tags": _tags(own.get("tags", spec.get("tags", ""))),
     }
-    found |= {name: own[name] for name in OWN_TEXTS if isinstance(own.get(name), str)}
-    found["base_name"] = _without_folders(found["base_name"])
+    texts |= {name: own[name] for name in OWN_TEXTS if isinstance(own.get(name), str)}
+    texts["base_name"] = _without_folders(texts["base_name"])
     if type(own.get("suggested_weight")) in (int, float) and _plain(own["suggested_weight"]):
-        found["suggested_weight"] = own["suggested_weight"]
+        texts["suggested_weight"] = own["suggested_weight"]
     training = own.get("training") if own else _kohya_training(metadata)
     if isinstance(training, dict):
-        found["training"] = {k: v for k, v in training.items() if k in TOLD and _plain(v)}
+        texts["training"] = {k: v for k, v in training.items() if k in TOLD and _plain(v)}
     if "bake" in own:
-        found["bake"] = BakeRecord.from_json(own["bake"])
-    return found
+        texts["bake"] = BakeRecord.from_json(own["bake"])
+    return texts
 
 
 def claimed_family(metadata: Mapping[str, str]) -> str:
@@ -204,13 +204,13 @@ def _own_card(metadata: dict[str, str]) -> dict[str, Any]:
 
 
 def _kohya_training(metadata: dict[str, str]) -> dict[str, int | float]:
-    found: dict[str, int | float] = {}
+    numbers: dict[str, int | float] = {}
     for name, (theirs, read) in FROM_KOHYA.items():
         try:
-            found[name] = read(metadata[theirs])
+            numbers[name] = read(metadata[theirs])
         except (KeyError, ValueError, OverflowError):
             continue
-    return {name: value for name, value in found.items() if _plain(value)}
+    return {name: value for name, value in numbers.items() if _plain(value)}
 
 
 def _plain(value: Any) -> bool:
@@ -227,11 +227,9 @@ def _without_folders(name: str) -> str:
     return re.split(r"[\\/]", name[-LONGEST_PATH:].rstrip("\\/"))[-1]
 
 
-def _tags(told: Any) -> tuple[str, ...]:
+def _tags(raw: Any) -> tuple[str, ...]:
     """Read a list of tags, or tags with commas between; what is neither has none."""
-    tags = (
-        told.split(",", MOST_TAGS_READ) if isinstance(told, str) else told if isinstance(told, list) else []
-    )
+    tags = raw.split(",", MOST_TAGS_READ) if isinstance(raw, str) else raw if isinstance(raw, list) else []
     return tuple(tag.strip() for tag in tags[:MOST_TAGS_READ] if isinstance(tag, str) and tag.strip())
 
 
@@ -249,8 +247,8 @@ def _trigger_of_counts(text: str) -> str:
     except (ValueError, TypeError, AttributeError, RecursionError, OverflowError):
         return ""
     most = max(counts.values(), default=0)
-    found = [tag for tag, times in counts.items() if tag and times == most]
-    return ", ".join(found) if most >= 3 and len(found) <= 3 and len(counts) > len(found) else ""
+    commonest = [tag for tag, times in counts.items() if tag and times == most]
+    return ", ".join(commonest) if most >= 3 and len(commonest) <= 3 and len(counts) > len(commonest) else ""
 
 
 def _thumbnail(uri: str) -> bytes | None:

@@ -128,18 +128,18 @@ def _compiled(text: str, work: Work) -> _Compiled:
         raise _not_understood(text, Text("it looks at what stands before or after"))
     if REFERS_BACK.search(text):
         raise _not_understood(text, Text("it refers back to what it has matched"))
-    if found := ELSEWHERE.search(text):
+    if match := ELSEWHERE.search(text):
         raise _not_understood(
-            text, Text("{letters} means different things in different tools", letters=found[0])
+            text, Text("{letters} means different things in different tools", letters=match[0])
         )
-    theirs = re.sub(r"\\.", lambda found: r"\z" if found[0] == r"\Z" else found[0], text)
+    theirs = re.sub(r"\\.", lambda match: r"\z" if match[0] == r"\Z" else match[0], text)
     work.add(TEST + 100 * len(text))
     try:
         regexp = re2.compile(rf"(?:.*\.)?(?:{theirs})", _options())
     except re2.error as error:
         reason = error.args[0] if error.args else b""
-        told = reason.decode("utf-8", "replace") if isinstance(reason, bytes) else str(reason)
-        raise _not_understood(text, Text.as_it_is(clean_text(told, 120))) from error
+        message = reason.decode("utf-8", "replace") if isinstance(reason, bytes) else str(reason)
+        raise _not_understood(text, Text.as_it_is(clean_text(message, 120))) from error
     except UnicodeEncodeError as error:
         raise _not_understood(text, Text("it holds half a character")) from error
     work.add(200 * regexp.programsize)

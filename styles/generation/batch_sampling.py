@@ -227,12 +227,12 @@ class _Mixing:
             texts = [negative] * len(self._prompts) + self._prompts if guided else self._prompts
             return encode_prompts(base, texts, self._vocabularies * (2 if guided else 1))
         # One picture's texts at a time: what its neighbours are asked for must not change what it rounds to.
-        asked = list(zip(self._prompts, self._vocabularies, strict=True))
-        pairs = {one: self._pair(*one) for one in dict.fromkeys(asked)}
-        withs = torch.stack([pairs[one][-1] for one in asked])
+        requested = list(zip(self._prompts, self._vocabularies, strict=True))
+        pairs = {one: self._pair(*one) for one in dict.fromkeys(requested)}
+        withs = torch.stack([pairs[one][-1] for one in requested])
         if not guided:
             return withs
-        return torch.cat([torch.stack([pairs[one][0] for one in asked]), withs])
+        return torch.cat([torch.stack([pairs[one][0] for one in requested]), withs])
 
     def _pair(self, prompt: str, words: Vocabulary) -> Tensor:
         """Encode a prompt, with the negative one before it where it is needed."""

@@ -44,21 +44,21 @@ def invoke_family(layers: Mapping[str, Mapping[str, TensorEntry]]) -> str:
             ),
             0,
         )
-        found = 0
+        guessed = 0
         if name.startswith("lora_unet_"):
             if name.endswith(("_attn2_to_k", "_attn2_to_v")) or (
                 name.endswith("time_emb_proj") and "lora_down.weight" in parts
             ):
-                found = width
+                guessed = width
         elif "_self_attn_" in name:
             if name.startswith("lora_te_"):
-                found = width
+                guessed = width
             elif name.startswith("lora_te1_"):
                 first = width
             else:
                 second = width
-            found = found or (first + second if first and second else 0)
-        if found:
-            return {768: SD1.id, 1024: SD2.id, 1280: SDXL.id, 2048: SDXL.id}.get(found, "")
+            guessed = guessed or (first + second if first and second else 0)
+        if guessed:
+            return {768: SD1.id, 1024: SD2.id, 1280: SDXL.id, 2048: SDXL.id}.get(guessed, "")
     deep = re.compile(r"lora_unet_.+_transformer_blocks_(\d+)_")
     return SDXL.id if any((at := deep.match(name)) and int(at[1]) >= 2 for name in layers) else ""

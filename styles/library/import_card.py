@@ -69,8 +69,10 @@ def _looked_at(
     card = with_side_text(style.card, path)
     name = suggested_name(name_of(path))
     twin = library.twin(card.id, likeness_of(path))
-    known = seen.get(card.id) or (twin.name if twin else "")
-    reason = Text("This style is in the library already, as “{name}”.", name=known) if known else Text("")
+    twin_name = seen.get(card.id) or (twin.name if twin else "")
+    reason = (
+        Text("This style is in the library already, as “{name}”.", name=twin_name) if twin_name else Text("")
+    )
     if not reason:
         suffix = "" if path.is_dir() else SUFFIX
         name = name_of(free_path(library.folder / source.inner, name, used_names, suffix))

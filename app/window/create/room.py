@@ -68,11 +68,11 @@ def create_room(studio: Studio, page: gr.Blocks, tab: gr.Tab, news: News) -> Non
             values = json.loads(saved) if saved else None
         except ValueError:
             values = None
-        known = kept_form(studio, values, Path(get_upload_folder())) if values else first_form(studio)
-        return filled(known, fields)
+        form = kept_form(studio, values, Path(get_upload_folder())) if values else first_form(studio)
+        return filled(form, fields)
 
-    kept = gr.Textbox(visible=False)
-    greeted = page.load(greet, kept, form, js=FETCH % (KEPT, KEPT), **AT_ONCE)
+    saved_form = gr.Textbox(visible=False)
+    greeted = page.load(greet, saved_form, form, js=FETCH % (KEPT, KEPT), **AT_ONCE)
     greeted.then(None, None, None, js=RESTORED)
     keep = KEEP % (json.dumps(list(fields)), KEPT, KEPT)
     for field in form:  # one handler for all would read them all twice
@@ -152,7 +152,7 @@ def _connect_painting(studio: Studio, painter: Painter, fields: dict[str, Any], 
 def _connect_recall(
     studio: Studio, fields: dict[str, Any], stage: gr.HTML, from_picture: gr.Accordion
 ) -> None:
-    told, history = answering(studio, "taking the settings of a picture"), History(studio.home)
+    answered, history = answering(studio, "taking the settings of a picture"), History(studio.home)
 
     def recall(path: Path) -> list[Any]:
         try:
@@ -161,18 +161,18 @@ def _connect_recall(
             return [*[gr.skip()] * len(fields), beside(problem=say_error(error))]
         return [*filled(done.form, fields), beside(words=recalled_words(done))]
 
-    @told
+    @answered
     def recall_brought(event: gr.EventData) -> list[Any]:
         path = uploaded(event.path)
         done = recall(path)
         path.unlink(missing_ok=True)
         return done
 
-    @told
+    @answered
     def recall_kept(event: gr.EventData) -> list[Any]:
         return recall(history.picture(event.name))
 
-    @told
+    @answered
     def begin_from(event: gr.EventData) -> list[Any]:
         words = say("It is the picture to start from.")
         return [str(history.picture(event.name)), gr.update(open=True), beside(words=words)]

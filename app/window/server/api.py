@@ -22,9 +22,9 @@ from training.settings import TrainingSettings
 
 def add_endpoints(studio: Studio) -> None:
     """Add the endpoints to the Blocks that are being built. Paths are whole paths on this machine; see `named_paths`."""
-    told = answering(studio, "answering a script")
+    answered = answering(studio, "answering a script")
 
-    @told
+    @answered
     @spread
     def create(
         prompt: str,
@@ -46,7 +46,7 @@ def add_endpoints(studio: Studio) -> None:
         )
         return painted(studio, order)
 
-    @told
+    @answered
     @spread
     def train(
         name: str,
@@ -69,12 +69,12 @@ def add_endpoints(studio: Studio) -> None:
         )  # fmt: skip
         return studio.trainings.card(studio.start_training(order)).facts()
 
-    @told
+    @answered
     def jobs() -> list[dict[str, Any]]:
         """All trainings, newest first."""
         return [card.facts() for card in studio.jobs()]
 
-    @told
+    @answered
     def job_request(job: str, request: str) -> dict[str, Any]:
         """Ask a training to "pause", to "stop" and keep its style, or to "resume"."""
         actions = {
@@ -88,48 +88,48 @@ def add_endpoints(studio: Studio) -> None:
         actions[request](job)
         return studio.trainings.card(studio.trainings.job(job)).facts()
 
-    @told
+    @answered
     def styles(words: str = "") -> list[dict[str, Any]]:
         """The cards of all styles in the library, or of those that have all these words; see `styles search`."""
         return [card_facts(card) for card in studio.library.search(words)]
 
-    @told
+    @answered
     def style(name: str) -> dict[str, Any]:
         """All that is known about one style."""
         card = studio.library.find(name)
         return card_facts(card) | mark_facts(studio.library.marks().get(card.id))
 
-    @told
+    @answered
     def import_style(path: str) -> dict[str, Any]:
         """Bring a style file or a folder of them into the library."""
         report = studio.library.import_files([file_named(path)])
         refused = [{"file": str(one.file), "reason": one.reason} for one in report.refused]
         return {"styles": [card_facts(card) for card in report.styles], "refused": refused}
 
-    @told
+    @answered
     def export_style(name: str, folder: str, form: str = "file", side_files: bool = False) -> dict[str, Any]:
         """Write a style for others into a folder on this machine: its paths, where it opens, what others will see."""
         order = ExportOrder(form, side_files)
         return export_facts(studio.library.export(name, folder_named(folder), order))
 
-    @told
+    @answered
     def edit_style(name: str, changes: dict[str, Any]) -> dict[str, Any]:
         """Change what a style's file says of it: trigger, author, licence, rights, description, suggested_weight, tags."""
         return card_facts(studio.library.edit(name, **changes))
 
-    @told
+    @answered
     def verify_style(name: str) -> dict[str, Any]:
         """Look at all of a style's file and say what is right and what is wrong."""
         path = studio.library.find(name).path
         assert path is not None
         return verified_facts(verify(path))
 
-    @told
+    @answered
     def delete_style(name: str) -> str:
         """Move a style to the trash; its path there."""
         return str(studio.library.delete(name))
 
-    @told
+    @answered
     def restore_style(name: str) -> dict[str, Any]:
         """Bring a style back from the trash."""
         return card_facts(studio.library.restore(name))

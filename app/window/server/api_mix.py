@@ -73,16 +73,16 @@ class MixArguments:
 
 def add_mix_endpoints(studio: Studio) -> None:
     """Add the endpoints to the Blocks that are being built. Paths are whole paths on this machine; see `named_paths`."""
-    told = answering(studio, "answering a script")
+    answered = answering(studio, "answering a script")
 
-    @told
+    @answered
     def strip(style: str, picture: dict[str, Any], weights: list[float] | None = None) -> dict[str, Any]:
         """One style at several weights, same seed; `picture` holds the arguments of create by name."""
         given = tuple(_number(style, weight) or 0.0 for weight in weights or STRIP_WEIGHTS)
         sheet = SheetOrder("strength strip", (style,), given)
         return painted(studio, sheet_of(studio, picture, sheet))
 
-    @told
+    @answered
     def blend_map(
         styles: list[str],
         picture: dict[str, Any],
@@ -94,12 +94,12 @@ def add_mix_endpoints(studio: Studio) -> None:
         sheet = SheetOrder("blend map", tuple(styles), columns=columns, rows=rows, strongest=strongest)
         return painted(studio, sheet_of(studio, picture, sheet))
 
-    @told
+    @answered
     def leave_one_out(picture: dict[str, Any]) -> dict[str, Any]:
         """The mix, and again without each of its styles; `picture` holds the arguments of create by name."""
         return painted(studio, sheet_of(studio, picture, SheetOrder("leave one out")))
 
-    @told
+    @answered
     def strength(
         weights: Weights = None,
         base: str = "",
@@ -111,12 +111,12 @@ def add_mix_endpoints(studio: Studio) -> None:
         mix = MixArguments(in_strength=in_strength, blend=blend, mode=mode).order(studio, weights)
         return studio.strengths(mix, base_named(studio, base))
 
-    @told
+    @answered
     def conflicts(weights: Weights = None, blend: str = "", mode: str | None = None) -> dict[str, Any]:
         """Which styles of a mix fight, and where; nothing is painted."""
         return studio.mix_tools.conflicts(MixArguments(blend=blend, mode=mode).order(studio, weights))
 
-    @told
+    @answered
     def bake(
         name: str,
         weights: Weights = None,
@@ -150,34 +150,34 @@ def add_mix_endpoints(studio: Studio) -> None:
             )
         return card_facts(studio.bake(mix, plan, base_named(studio, base)))
 
-    @told
+    @answered
     def blends_list() -> list[dict[str, Any]]:
         """All saved blends, each with the ids of the styles that are missing."""
         return [studio.blends.facts(saved) for saved in studio.blends.all()[0]]
 
-    @told
+    @answered
     def blends_show(name: str) -> dict[str, Any]:
         """One saved blend."""
         return studio.blends.facts(studio.blends.find(name))
 
-    @told
+    @answered
     @spread
     def blends_save(name: str, weights: Weights = None, *, mix: MixArguments, base: str = "") -> str:
         """Keep a mix under a name; its file."""
         blend = studio.mix(mix.order(studio, weights), base_named(studio, base))
         return str(studio.blends.save(name, blend))
 
-    @told
+    @answered
     def blends_export(name: str, folder: str) -> str:
         """Write a blend's file into a folder on this machine; its path."""
         return str(studio.blends.export(name, folder_named(folder)))
 
-    @told
+    @answered
     def blends_import(file: str) -> dict[str, Any]:
         """Bring a blend's file in."""
         return studio.blends.facts(studio.blends.bring(file_named(file)))
 
-    @told
+    @answered
     def blends_delete(name: str) -> str:
         """Move a blend to the trash; its path there."""
         return str(studio.blends.delete(name))

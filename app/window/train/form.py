@@ -39,7 +39,7 @@ def form_section(
 
     Returns the id of the training that this page started last, the button that starts one, and what it answered.
     """
-    told, draft = answering(studio, "preparing a training"), studio.preparation.draft
+    answered, draft = answering(studio, "preparing a training"), studio.preparation.draft
     started = gr.State("")
     # What the fields held when they were kept last, None before what was kept has been shown. The page remembers it, so
     # that it goes on with a window that was started anew.
@@ -88,7 +88,7 @@ def form_section(
         begun = _styles_to_go_on_from(studio, kept["continue_from"])
         return [begun if name == "continue_from" else kept[name] for name in fields]
 
-    @told
+    @answered
     def restore() -> list[Any]:
         kept = form_of(draft.form())
         values = dict(zip(fields, shown(kept), strict=True))
@@ -97,7 +97,7 @@ def form_section(
             *(values | {"trigger": gr.update(value=values["trigger"], placeholder=suggested(kept))}).values(),
         ]
 
-    @told
+    @answered
     def keep(before: Any, values: Any) -> list[Any]:
         now = read(values)
         if not isinstance(before, dict) or now == before:
@@ -111,21 +111,21 @@ def form_section(
             draft.touch()
         return [now, gr.update(placeholder=suggested(now))]
 
-    @told
-    def estimate(known: str, values: Any) -> list[Any]:
+    @answered
+    def estimate(before: str, values: Any) -> list[Any]:
         form = read(values)
         plan, choices, words, final = _costs(studio, form)
         now = f"{plan} {choices} {words}"
-        if known == now:
+        if before == now:
             return [gr.skip()] * (3 + len(grey))
         greys = [gr.update(placeholder=shown_of(plan, NUMBERS[name])) if plan else gr.skip() for name in grey]
         return [now, gr.update(choices=choices, info=words), gr.update(visible=final), *greys]
 
-    @told
+    @answered
     def forget() -> None:
         studio.preparation.measuring.forget()
 
-    @told
+    @answered
     def begin(values: Any) -> list[Any]:
         try:
             form = read(values)
@@ -141,7 +141,7 @@ def form_section(
         )
         return [job.folder.name, f'<p role="status">{escape(words)}</p>']
 
-    @told
+    @answered
     def start_over() -> list[Any]:
         draft.clear()
         draft.remember(dict(FRESH))
@@ -149,7 +149,7 @@ def form_section(
 
     page.load(restore, None, [last, *form], **QUIET).then(None, None, None, js=RESTORED)
     tab.select(
-        told(lambda kept: _styles_to_go_on_from(studio, kept)),
+        answered(lambda kept: _styles_to_go_on_from(studio, kept)),
         fields["continue_from"],
         fields["continue_from"],
         **QUIET,
