@@ -6,7 +6,7 @@ import shutil
 from dataclasses import dataclass
 
 from app.i18n import say, unsaid
-from styles.storage.atomic import telling
+from styles.storage.atomic import disk_errors
 from styles.storage.home import Home
 from training.job import jobs_in
 from training.leftovers import clear, leftovers, size_of
@@ -50,11 +50,11 @@ def clear_copies(home: Home) -> int:
 def empty_trash(home: Home) -> int:
     """Delete what lies in the trash, for good; return the bytes freed. Raises BadInput where that is not allowed."""
     freed = 0
-    with telling(home.trash):
+    with disk_errors(home.trash):
         entries = list(home.trash.iterdir())
     for path in entries:
         size = size_of(path)
-        with telling(path):
+        with disk_errors(path):
             shutil.rmtree(path) if path.is_dir() and not path.is_symlink() else path.unlink()
         freed += size
     return freed

@@ -203,7 +203,7 @@ def is_out_of_memory(error: BaseException | None) -> bool:
 
 
 @contextmanager
-def memory_told(
+def memory_errors(
     message: str, hint: str, error_class: Callable[..., AtelierError] = OutOfMemory, **values: Any
 ) -> Iterator[None]:
     """Raise `error_class` with these texts where the block runs out of memory; our own OutOfMemory keeps its own."""

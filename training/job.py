@@ -24,7 +24,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 from styles.errors import AtelierError, JobError, JobHeldError, PlanError
-from styles.storage.atomic import telling, unused_name, write_text
+from styles.storage.atomic import disk_errors, unused_name, write_text
 from styles.storage.file_reading import open_file, open_to_append, read_json, read_text
 from styles.storage.home import Home
 from styles.storage.locks import is_held
@@ -60,14 +60,14 @@ class Job:
         """
         safe_name(plan.name)
         dataset = inspect(pictures, plan.trigger)
-        with telling(jobs):
+        with disk_errors(jobs):
             jobs.mkdir(parents=True, exist_ok=True)
             stem = f"{time.strftime('%Y%m%d-%H%M%S')} {suggested_name(plan.name)}"
             folder = unused_name(jobs, stem, "")
             folder.mkdir()
         job = cls(folder)
         try:
-            with telling(folder):
+            with disk_errors(folder):
                 job._copy_in(dataset.artworks)
             write_text(folder / "plan.json", plan.to_json())
             for note in dataset.warnings:
@@ -173,7 +173,7 @@ class Job:
 
     def append(self, event: TrainingEvent) -> None:
         """Add one line to the journal; a half-written last line of a killed process is closed first."""
-        with telling(self.journal), open_to_append(self.journal) as file:
+        with disk_errors(self.journal), open_to_append(self.journal) as file:
             if file.tell() and not _ends_with_newline(self.journal):
                 file.write(b"\n")
             # A name that is no text may stand in an event.
@@ -205,7 +205,7 @@ class Job:
     def request(self, what: Request) -> None:
         """Ask the trainer to pause or to stop and keep; "resume" takes both requests back before a new start."""
         folder = self.folder / "requests"
-        with telling(folder):
+        with disk_errors(folder):
             folder.mkdir(exist_ok=True)
             if what == "resume":
                 for name in ("pause", "stop"):
@@ -229,7 +229,7 @@ class Job:
 
         lock = FileLock(self.folder / "lock", timeout=wait_seconds)
         try:
-            with telling(self.folder / "lock"):
+            with disk_errors(self.folder / "lock"):
                 lock.acquire()
         except Timeout as error:
             raise JobHeldError(

@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from styles.errors import JobError
-from styles.storage.atomic import telling
+from styles.storage.atomic import disk_errors
 from training.events import Finished
 from training.job import Job
 
@@ -37,7 +37,7 @@ def clear(job: Job) -> int:
     with job.held():
         for path in _copies(job):
             size = size_of(path)
-            with telling(path):
+            with disk_errors(path):
                 shutil.rmtree(path) if path.is_dir() else path.unlink()
             freed += size
     return freed

@@ -13,7 +13,7 @@ from styles.errors import BadInput, RecipeError
 from styles.generation.png_recipe import read_recipe
 from styles.generation.recipe import Recipe
 from styles.mixing.blend import BlendPart
-from styles.storage.atomic import telling, unused_name
+from styles.storage.atomic import disk_errors, unused_name
 from styles.storage.home import Home
 from styles.storage.names import clean_text
 
@@ -74,7 +74,7 @@ class History:
         """Move a picture to the home's trash; its path there."""
         path = self.picture(name)
         folder = self.home.trash / "pictures"
-        with telling(folder):
+        with disk_errors(folder):
             folder.mkdir(parents=True, exist_ok=True)
             target = unused_name(folder, path.stem, path.suffix)
             shutil.move(path, target)

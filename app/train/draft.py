@@ -25,7 +25,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from styles.errors import BadInput, PictureError
-from styles.storage.atomic import replacing, telling, unused_name, write_bytes, write_text
+from styles.storage.atomic import disk_errors, replacing, unused_name, write_bytes, write_text
 from styles.storage.file_reading import open_file, read_bytes, read_json, read_text
 from styles.storage.home import Home
 from styles.storage.names import clean_text, folded, suggested_name
@@ -93,7 +93,7 @@ class Draft:
 
     @contextmanager
     def _change(self) -> Iterator[None]:
-        with self._changing, telling(self.folder):
+        with self._changing, disk_errors(self.folder):
             yield
             self.version += 1
 

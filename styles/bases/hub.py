@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from styles.errors import BaseError, OfflineError
-from styles.storage.atomic import telling
+from styles.storage.atomic import disk_errors
 from styles.storage.file_reading import read_json
 from styles.storage.home import Home
 from styles.text import Text
@@ -57,7 +57,7 @@ def fetch_base(
         # The index comes last: a folder without it is not yet a base.
         for name in sorted(files, key=lambda name: (name == "model_index.json", name)):
             meter = _meter(progress, Text("Fetching {hub_id}: {name}", hub_id=hub_id, name=name), done, total)
-            with telling(folder / name):
+            with disk_errors(folder / name):
                 hf_hub_download(
                     hub_id, name, revision=info.sha, local_dir=folder, endpoint=endpoint, tqdm_class=meter
                 )

@@ -17,7 +17,7 @@ from styles.bases.hub import Progress, fetch_base, hub_folder, is_hub_id
 from styles.bases.inspection import PICKLED, check_can_open, inspect_base, is_here
 from styles.errors import BaseError, DiskFullError, Failure
 from styles.families import SD1, SD2, Family, Licence
-from styles.storage.atomic import set_aside, telling, unused_name, write_text
+from styles.storage.atomic import disk_errors, set_aside, unused_name, write_text
 from styles.storage.file_reading import read_json, why
 from styles.storage.home import Home, expanded
 from styles.storage.names import clean_text
@@ -192,7 +192,7 @@ class BaseShelf:
             path = Path(entry.source).resolve()
             if path.is_relative_to(self.home.bases.resolve()) and path.exists():
                 stem = plain_name(path)
-                with telling(self.home.trash / stem):
+                with disk_errors(self.home.trash / stem):
                     self.home.trash.mkdir(parents=True, exist_ok=True)
                     shutil.move(path, unused_name(self.home.trash, stem, path.name.removeprefix(stem)))
             state["bases"].pop(entry.name, None)
@@ -271,7 +271,7 @@ class BaseShelf:
     def _locked(self) -> Iterator[None]:
         lock = FileLock(self.home.bases / ".shelf.lock", timeout=self.lock_seconds)
         try:
-            with telling(Path(lock.lock_file)):
+            with disk_errors(Path(lock.lock_file)):
                 self.home.bases.mkdir(parents=True, exist_ok=True)
                 lock.acquire()
         except Timeout as error:

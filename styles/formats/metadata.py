@@ -72,7 +72,7 @@ FROM_KOHYA = {  # our name: (theirs, how to read it)
 }
 
 
-def told(card: StyleCard, with_date: bool = False) -> StyleCard:
+def written_card(card: StyleCard, with_date: bool = False) -> StyleCard:
     """Return the card as it may be shared: nothing private, and a thumbnail without metadata."""
     from dataclasses import replace
 

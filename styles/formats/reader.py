@@ -15,7 +15,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, BinaryIO
 
-from styles.errors import StyleFileError, memory_told
+from styles.errors import StyleFileError, memory_errors
 from styles.families import UNKNOWN, family_of
 from styles.formats.layer_inspection import Judged, commonest
 from styles.formats.layer_keys import LayerKeys
@@ -197,7 +197,7 @@ def _style(
 @contextmanager
 def _within_memory(source: Source) -> Iterator[None]:
     """A file may claim tensors of gigabytes with few bytes of its own, or stand for far more ranks than it holds."""
-    with memory_told(
+    with memory_errors(
         "“{file}” takes more memory to open than is free.",
         "Close other programs, or ask for the style with fewer ranks.",
         StyleFileError,

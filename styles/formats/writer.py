@@ -16,7 +16,7 @@ from styles.errors import StyleFileError
 from styles.formats.alphas import even_alphas
 from styles.formats.kohya import ALPHA, DOWN, UP, kohya_name
 from styles.formats.layer_tables import CrossAttention
-from styles.formats.metadata import kohya_metadata, shown_metadata, told
+from styles.formats.metadata import kohya_metadata, shown_metadata, written_card
 from styles.formats.safetensors_header import header_bytes, split_file
 from styles.formats.style import Style, StyleLayer
 from styles.formats.textual_inversion import bundled
@@ -50,7 +50,7 @@ def style_bytes(style: Style, *, with_date: bool = False, extra: Mapping[str, st
     entries, section = split_file(save(tensors | bundled(style.embeddings)))
 
     rank = Counter(layer.rank for layer in layers).most_common(1)[0][0]
-    card = replace(told(style.card, with_date), family=_family(layers, style.card.family), rank=rank)
+    card = replace(written_card(style.card, with_date), family=_family(layers, style.card.family), rank=rank)
     metadata = kohya_metadata(card, Counter(layer.alpha for layer in layers).most_common(1)[0][0])
     sha256 = hashlib.sha256(section).hexdigest()
     legacy = _legacy_hash(header_bytes(entries, metadata), section)

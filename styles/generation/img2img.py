@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from styles.errors import PictureError, RecipeError, memory_told
+from styles.errors import PictureError, RecipeError, memory_errors
 from styles.generation.settings import MAX_PIXELS, MAX_SIDE_PX
 from styles.storage.atomic import write_bytes
 from styles.storage.home import Home
@@ -169,7 +169,7 @@ def encode_source(
     )
     latents_count = (width_px // base.vae_factor) * (height_px // base.vae_factor)
     slices = in_slices(base, latents_count, 1, cancelled)
-    with memory_told(full, "Choose a smaller size, or close other programs."), slices:
+    with memory_errors(full, "Choose a smaller size, or close other programs."), slices:
         latents, _ = encode(base.vae, pixels)
     if not bool(torch.isfinite(latents).all()):
         raise PictureError("The base makes no numbers of this picture (NaN).", "Choose another picture.")

@@ -18,7 +18,7 @@ from styles.errors import BadInput, Failure, StyleFileError
 from styles.families import family_of
 from styles.formats.kohya import kohya_name
 from styles.formats.licences import spdx_name
-from styles.formats.metadata import shown_metadata, told
+from styles.formats.metadata import shown_metadata, written_card
 from styles.formats.peft import WEIGHTS, peft_files
 from styles.formats.safetensors_header import Header, open_header
 from styles.formats.style import Style, StyleCard, StyleLayer
@@ -151,7 +151,7 @@ def export_style(style: Style, folder: Path, order: ExportOrder = ExportOrder())
 def _in_reach(folder: Path) -> Iterator[None]:
     """Say in our own words why a folder that the artist named can't be looked into or made."""
     try:
-        with atomic.telling(folder / "style"):
+        with atomic.disk_errors(folder / "style"):
             yield
     except OSError as error:
         raise BadInput(
@@ -211,7 +211,7 @@ def _files(style: Style, order: ExportOrder, name: str) -> dict[str, bytes]:
         extra["ss_output_name"] = name  # A1111 and Forge put it into the prompt's tag
         files[name + SUFFIX] = style_bytes(style, with_date=order.sharing.dates, extra=extra)
     else:
-        shared = told(card, order.sharing.dates)
+        shared = written_card(card, order.sharing.dates)
         peft = peft_files(style, lambda sha256: shown_metadata(shared, sha256) | extra)
         files |= {f"{name}/{path}": data for path, data in peft.items()}
     files |= {f"{name}{WORDS}/{path}": data for path, data in word_files(words).items()}
@@ -287,7 +287,7 @@ def _arrive(waiting: Path, folder: Path, files: Mapping[str, bytes]) -> list[Pat
     try:
         for top in tops:
             target = folder / top
-            with atomic.telling(target):
+            with atomic.disk_errors(target):
                 if target.exists():
                     raise BadInput(
                         "{target} has come to be there meanwhile.", "Export once more.", target=target

@@ -189,7 +189,7 @@ def move(source: Path, target: Path) -> None:
         side: target.with_name(name_of(target) + side.name[len(name_of(source)) :])
         for side in side_files(source)
     }
-    with atomic.telling(target):
+    with atomic.disk_errors(target):
         target.parent.mkdir(parents=True, exist_ok=True)
         for old, new in beside.items():
             if not os.path.lexists(new):
@@ -225,7 +225,7 @@ def _move(source: Path, target: Path) -> None:
 @contextmanager
 def locked(folder: Path) -> Iterator[None]:
     """Keep every other Atelier from changing the styles folder; raises Failure after half a minute of waiting."""
-    with atomic.telling(folder / "style"):
+    with atomic.disk_errors(folder / "style"):
         folder.mkdir(parents=True, exist_ok=True)
         lock = FileLock(folder / ".lock", timeout=LOCK_SECONDS)
         try:

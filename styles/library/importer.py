@@ -180,7 +180,7 @@ def take(source: ImportSource, folder: Path) -> Incoming:
     style = read_style(path)
     copy = atomic.unfinished(folder, "" if path.is_dir() else SUFFIX)
     try:
-        with atomic.telling(copy):
+        with atomic.disk_errors(copy):
             style_id = _copied(path, copy)
         if style_id != style.id:
             raise StyleFileError(

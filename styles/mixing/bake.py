@@ -14,7 +14,7 @@ from dataclasses import dataclass, field
 import torch
 from torch import Tensor
 
-from styles.errors import BlendError, Cancelled, WrongFamilyError, memory_told
+from styles.errors import BlendError, Cancelled, WrongFamilyError, memory_errors
 from styles.families import UNKNOWN, family_of
 from styles.formats.bake_record import BakeRecord, Parent
 from styles.formats.kohya import kohya_name
@@ -150,7 +150,7 @@ def bake(
         look()
         progress(done / len(sources))
         full = Text("There is too little memory to bake {layer}.", layer=sources[name][0].layer.name)
-        with memory_told(full, "Close other programs, or bake exactly instead of by TIES or DARE."):
+        with memory_errors(full, "Close other programs, or bake exactly instead of by TIES or DARE."):
             layer = _bake_layer(name, sources[name], plan, sizes, alpha, look)
         if layer is not None:
             layers.append(layer)

@@ -14,7 +14,7 @@ from typing import Any
 from styles.errors import BlendError, UnknownStyleError
 from styles.formats.style import TEXT_LIMITS, StyleCard
 from styles.mixing.blend import Blend
-from styles.storage.atomic import telling, unused_name, write_new
+from styles.storage.atomic import disk_errors, unused_name, write_new
 from styles.storage.file_reading import read_bytes, read_json
 from styles.storage.home import Home
 from styles.storage.names import SHA256, clean_text, safe_name, suggested_name
@@ -122,7 +122,7 @@ def delete_blend(path: Path, home: Home) -> Path:
     """Move a blend's file to the home's trash and return where it is; raises BlendError, BadInput."""
     target = unused_name(home.trash, path.stem, SUFFIX)
     try:
-        with telling(target):
+        with disk_errors(target):
             home.trash.mkdir(parents=True, exist_ok=True)
             os.replace(path, target)
     except OSError as error:

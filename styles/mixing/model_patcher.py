@@ -16,7 +16,7 @@ from contextlib import contextmanager
 import torch
 from torch import Tensor, nn
 
-from styles.errors import BlendError, memory_told
+from styles.errors import BlendError, memory_errors
 from styles.formats.style import Style, StyleLayer
 from styles.mixing.gains import Gains, Weights
 from styles.mixing.layer_matching import OpenBase, check_family, fitting, inner_blocks, key_of, spot_of
@@ -238,7 +238,7 @@ def blended(base: OpenBase, styles: Sequence[Style]) -> Iterator[ModelPatcher]:
 @contextmanager
 def _room_for(styles: Sequence[Style]) -> Iterator[None]:
     """Say in words that memory has come to its end."""
-    with memory_told(
+    with memory_errors(
         "There is too little memory to put {names} on the base.",
         "Mix fewer styles, or close other programs.",
         names=few([quoted(style.name) for style in styles], 3),

@@ -142,9 +142,9 @@ class Effects:
 
     def add(self, effects_key: str, effects: Mapping[str, Effect]) -> None:
         """Keep effects by style id; what other processes added stays."""
-        with atomic.telling(self.path):
+        with atomic.disk_errors(self.path):
             self.path.parent.mkdir(parents=True, exist_ok=True)
-        with atomic.telling(self._lock), FileLock(self._lock):
+        with atomic.disk_errors(self._lock), FileLock(self._lock):
             values = self._read()
             here = values.setdefault(effects_key, {})
             for style, effect in effects.items():

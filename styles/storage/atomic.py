@@ -71,7 +71,7 @@ def replacing(path: Path) -> Iterator[Path]:
     # The extension stays, since several libraries choose the format by it.
     temporary = unfinished(path.parent, path.suffix)
     try:
-        with telling(path):
+        with disk_errors(path):
             path.parent.mkdir(parents=True, exist_ok=True)
             yield temporary
             replace_from(temporary, path)
@@ -81,7 +81,7 @@ def replacing(path: Path) -> Iterator[Path]:
 
 def replace_from(temporary: Path, path: Path) -> None:
     """Flush a finished file of the same folder to the disk and rename it to `path`."""
-    with telling(path):
+    with disk_errors(path):
         with temporary.open("rb+") as file:
             os.fsync(file.fileno())
         os.replace(temporary, path)
@@ -135,7 +135,7 @@ def write_new(folder: Path, stem: str, suffix: str, data: bytes) -> Path:
     """
     temporary = unfinished(folder, suffix)
     try:
-        with telling(folder / f"{stem}{suffix}"):
+        with disk_errors(folder / f"{stem}{suffix}"):
             folder.mkdir(parents=True, exist_ok=True)
             with temporary.open("xb") as file:
                 file.write(data)
@@ -154,7 +154,7 @@ def write_new(folder: Path, stem: str, suffix: str, data: bytes) -> Path:
 
 def check_folder(folder: Path) -> None:
     """Make a folder that is to be written into later, or raise BadInput before work is done for it in vain."""
-    with telling(folder / "it"):
+    with disk_errors(folder / "it"):
         try:
             folder.mkdir(parents=True, exist_ok=True)
         except (FileExistsError, FileNotFoundError, NotADirectoryError) as error:
@@ -178,7 +178,7 @@ def _give_name(temporary: Path, path: Path) -> None:
 
 
 @contextmanager
-def telling(path: Path) -> Iterator[None]:
+def disk_errors(path: Path) -> Iterator[None]:
     """Turn what the operating system says about writing to `path` into our own errors."""
     try:
         yield
@@ -216,7 +216,7 @@ def set_aside(path: Path) -> Path:
     """
     stamp = datetime.now(UTC).strftime("%Y%m%d-%H%M%S-%f")
     aside = path.with_name(f"{path.stem} damaged {stamp}{path.suffix}")
-    with telling(path):
+    with disk_errors(path):
         os.replace(path, aside)
     return aside
 

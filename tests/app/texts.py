@@ -18,7 +18,7 @@ from app.i18n import LANGUAGES, LOCALE
 from tests.conftest import REPOSITORY
 
 PACKAGES = ("app", "training", "styles")
-ERRORS = {"memory_told"} | {
+ERRORS = {"memory_errors"} | {
     name
     for name, kind in vars(styles.errors).items()
     if isinstance(kind, type) and issubclass(kind, styles.errors.AtelierError)

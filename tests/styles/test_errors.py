@@ -7,14 +7,14 @@ import errno
 import pytest
 
 from styles import errors
-from styles.errors import AtelierError, BaseError, OutOfMemory, PromptError, is_out_of_memory, memory_told
+from styles.errors import AtelierError, BaseError, OutOfMemory, PromptError, is_out_of_memory, memory_errors
 from tests.styles.out_of_memory import MEMORY_FULL, caused
 
 
 @pytest.mark.parametrize("device", MEMORY_FULL)
 def test_every_devices_words_for_full_memory_are_known(device: str) -> None:
     assert is_out_of_memory(MEMORY_FULL[device])
-    with pytest.raises(OutOfMemory, match="Too full") as told, memory_told("Too full.", "Close some."):
+    with pytest.raises(OutOfMemory, match="Too full") as told, memory_errors("Too full.", "Close some."):
         raise MEMORY_FULL[device]
     assert told.value.__cause__ is MEMORY_FULL[device] and told.value.hint == "Close some."
 
@@ -30,11 +30,11 @@ def test_what_only_speaks_of_memory_is_something_else() -> None:
     assert not any(map(is_out_of_memory, (None, *others)))
     assert is_out_of_memory(OSError(errno.ENOMEM, "whatever the system says"))
     for other in others:
-        with pytest.raises(type(other)) as told, memory_told("Too full.", ""):
+        with pytest.raises(type(other)) as told, memory_errors("Too full.", ""):
             raise other
         assert told.value is other
     own = OutOfMemory("The first words.")
-    with pytest.raises(OutOfMemory) as told, memory_told("Other words.", ""):
+    with pytest.raises(OutOfMemory) as told, memory_errors("Other words.", ""):
         raise own
     assert told.value is own
 
