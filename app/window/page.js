@@ -1,23 +1,26 @@
 // The page's scripts. All of them are there before gradio draws anything, so that what is drawn can be used at once.
 
-import { mount as mix } from "./create/mix.js";
-import { mount as paper } from "./create/paper.js";
-import { mount as stage } from "./create/stage.js";
-import { mount as styleDoor } from "./library/door.js";
-import { mount as offers } from "./library/offers.js";
-import { mount as shelf } from "./library/shelf.js";
-import { mount as vanished } from "./library/vanished.js";
+import * as mix from "./create/mix.js";
+import * as paper from "./create/paper.js";
+import * as createRoom from "./create/room.js";
+import * as stage from "./create/stage.js";
+import * as styleDoor from "./library/door.js";
+import * as offers from "./library/offers.js";
+import * as shelf from "./library/shelf.js";
+import * as vanished from "./library/vanished.js";
 import { guardFrames } from "./loading.js";
-import { mount as news } from "./server/news.js";
-import { mount as newsListener } from "./server/news_listener.js";
-import { mount as buttons } from "./train/buttons.js";
-import { mount as cards } from "./train/cards.js";
-import { mount as artworkDoor } from "./train/door.js";
+import * as news from "./server/news.js";
+import * as newsListener from "./server/news_listener.js";
+import * as buttons from "./train/buttons.js";
+import * as cards from "./train/cards.js";
+import * as artworkDoor from "./train/door.js";
+import * as trainRoom from "./train/room.js";
 
-// What draws or connects an HTML component, by its module: app/window/scripts.py names it.
-export const MOUNTS = {
+// What HTML components and gradio's handlers call: app/window/scripts.py names it.
+export const MODULES = {
   "create/mix": mix,
   "create/paper": paper,
+  "create/room": createRoom,
   "create/stage": stage,
   "library/door": styleDoor,
   "library/offers": offers,
@@ -28,9 +31,10 @@ export const MOUNTS = {
   "train/buttons": buttons,
   "train/cards": cards,
   "train/door": artworkDoor,
+  "train/room": trainRoom,
 };
 
 if (typeof window !== "undefined") {
   guardFrames();
-  window.atelierMounts = MOUNTS;
+  window.atelierModules = MODULES;
 }

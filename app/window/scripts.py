@@ -9,6 +9,7 @@ import functools
 import hashlib
 import json
 from pathlib import Path
+from typing import Any
 
 from starlette.requests import Request
 from starlette.responses import PlainTextResponse, Response
@@ -38,9 +39,20 @@ def mount(name: str, *events: str) -> str:
 
     Gradio knows only those of the events that a script triggers which stand in this text in quotes.
     """
-    assert b"export function mount(" in scripts()[f"{name}.js"], name
     given = "{ element, trigger, props, server, upload, watch }"
-    return f"window.atelierMounts[{json.dumps(name)}]({given}); // triggers {json.dumps(events)}"
+    return f"{_exported(name, 'mount')}({given}); // triggers {json.dumps(events)}"
+
+
+def call(name: str, function: str, *arguments: Any) -> str:
+    """What a handler of gradio runs on the page: a function of a module, given `arguments` and then the handler's inputs."""
+    given = ", ".join([*map(json.dumps, arguments), "...inputs"])
+    return f"(...inputs) => {_exported(name, function)}({given})"
+
+
+def _exported(name: str, function: str) -> str:
+    assert f'"{name}":'.encode("ascii") in scripts()[FIRST], name
+    assert f"export function {function}(".encode("ascii") in scripts()[f"{name}.js"], function
+    return f"window.atelierModules[{json.dumps(name)}].{function}"
 
 
 def head() -> str:

@@ -5,7 +5,7 @@ import { readdirSync } from "node:fs";
 import { test } from "node:test";
 import { countOf, rolledSeed } from "../../app/window/create/paper.js";
 import { countsSeconds, frameForGradio } from "../../app/window/loading.js";
-import { MOUNTS } from "../../app/window/page.js";
+import { MODULES } from "../../app/window/page.js";
 import { changedSubjects } from "../../app/window/server/news.js";
 import { filled, filledInTurn, rounded } from "../../app/window/words.js";
 
@@ -13,12 +13,12 @@ const WINDOW = new URL("../../app/window/", import.meta.url);
 
 test("every module that draws a component is among them", async () => {
   const names = readdirSync(WINDOW, { recursive: true }).map((path) => path.replaceAll("\\", "/"));
-  const mounts = [];
   for (const name of names.filter((path) => path.endsWith(".js"))) {
     const module = await import(new URL(name, WINDOW));
-    if (module.mount) mounts.push([name.slice(0, -3), module.mount]);
+    if (module.mount) assert.equal(MODULES[name.slice(0, -3)], module, name);
   }
-  assert.deepEqual(MOUNTS, Object.fromEntries(mounts));
+  for (const [name, module] of Object.entries(MODULES))
+    assert.equal(module, await import(new URL(`${name}.js`, WINDOW)), name);
 });
 
 test("gradio's seconds are not counted while the page loads, and a promise is kept at once", async () => {

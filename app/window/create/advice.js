@@ -4,6 +4,7 @@
 import { el, smallButton } from "../dom.js";
 import { ask, pageId } from "../messages.js";
 import { filled, rounded } from "../words.js";
+import { room } from "./room.js";
 
 const PAUSE_MS = 250;
 // The meter ends at this much of the limit.
@@ -34,7 +35,7 @@ export class MixAdvice {
 
   async #ask() {
     const mix = this.#piece.mix.value();
-    const answer = mix.rows.length ? await ask(this.#server.advise, { mix, base: window.atelierBase ?? "" }) : null;
+    const answer = mix.rows.length ? await ask(this.#server.advise, { mix, base: room.base }) : null;
     if (answer?.problem) {
       const hints = [{ words: answer.problem, action: "" }];
       return this.#draw({ hints, measured: true, total: 0, limit: 1 });
@@ -88,7 +89,7 @@ export class MixAdvice {
     const page = pageId();
     const stop = smallButton(words.stop, () => ask(this.#server.stop_measuring, { page }));
     this.element.replaceChildren(el("p", { class: "quiet busy" }, words.measuring, " ", stop));
-    const answer = await ask(this.#server.measure, { mix: mix.value(), base: window.atelierBase ?? "", page });
+    const answer = await ask(this.#server.measure, { mix: mix.value(), base: room.base, page });
     if (!answer || answer.problem) {
       this.#piece.drawView();
       const problem = answer ? answer.problem : words.no_server;

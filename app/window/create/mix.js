@@ -8,14 +8,13 @@ import { BlendShelf } from "./blends.js";
 import { Mix } from "./mix_state.js";
 import { BlendPad } from "./pad.js";
 import { PaintTimer } from "./paint_timer.js";
+import { room, takeStyle } from "./room.js";
 import { StyleSearch } from "./search.js";
 import { styleCard } from "./style_card.js";
 
 const MODES = ["sum", "take turns", "average guidance"];
 // Where a browser keeps how it shows the mix.
 const VIEW = "atelier.create.view";
-// Where another room leaves a style to paint with.
-const SENT = "atelier.add-style";
 
 export function mount(page) {
   const piece = new MixPiece(page);
@@ -191,7 +190,7 @@ class MixPiece {
 
   async take() {
     const value = JSON.parse(JSON.stringify(this.#props.value ?? {}));
-    if (await this.mix.put(value, Boolean(window.atelierRestored))) this.#drawPut();
+    if (await this.mix.put(value, room.isRestored)) this.#drawPut();
   }
 
   // The room is visited again: styles may have been changed or taken away meanwhile, and another room may send one.
@@ -202,8 +201,7 @@ class MixPiece {
   }
 
   async takeSent() {
-    const style = sessionStorage.getItem(SENT);
-    sessionStorage.removeItem(SENT);
+    const style = takeStyle();
     if (!style) return;
     const problem = await this.mix.addAlone(style);
     this.search.say(problem);

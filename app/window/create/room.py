@@ -27,6 +27,7 @@ from app.i18n import say, say_error
 from app.studio import Studio
 from app.window.create.pieces import mix_piece, paper_piece, stage_piece
 from app.window.fields import field_of, shown
+from app.window.scripts import call
 from app.window.server.answers import QUIET, answering
 from app.window.server.named_paths import base_named
 from app.window.server.news import News
@@ -35,18 +36,6 @@ from styles.errors import AtelierError
 from styles.generation.png_recipe import read_recipe
 
 AT_ONCE: dict[str, Any] = QUIET | {"queue": False}
-# Where a browser keeps the form: this tab for a reload, the last one for a new tab.
-KEPT = "atelier.create"
-KEEP = """(...values) => {
-  if (!window.atelierRestored) return;
-  const names = %s, form = JSON.stringify(Object.fromEntries(names.map((name, place) => [name, values[place]])));
-  sessionStorage.setItem("%s", form);
-  localStorage.setItem("%s", form);
-}"""
-FETCH = '() => [sessionStorage.getItem("%s") ?? localStorage.getItem("%s") ?? ""]'
-RESTORED = "() => { window.atelierRestored = true; document.querySelector('.gradio-container').dataset.create = ''; }"
-VISITED = '() => { document.dispatchEvent(new Event("atelier:visited")); }'
-BASE = '(base) => { window.atelierBase = base ?? ""; document.dispatchEvent(new Event("atelier:base")); }'
 
 
 def create_room(studio: Studio, page: gr.Blocks, tab: gr.Tab, news: News) -> None:
@@ -72,13 +61,13 @@ def create_room(studio: Studio, page: gr.Blocks, tab: gr.Tab, news: News) -> Non
         return filled(form, fields)
 
     saved_form = gr.Textbox(visible=False)
-    greeted = page.load(greet, saved_form, form, js=FETCH % (KEPT, KEPT), **AT_ONCE)
-    greeted.then(None, None, None, js=RESTORED)
-    keep = KEEP % (json.dumps(list(fields)), KEPT, KEPT)
+    greeted = page.load(greet, saved_form, form, js=call("create/room", "keptForm"), **AT_ONCE)
+    greeted.then(None, None, None, js=call("create/room", "showRestored"))
+    keep = call("create/room", "keepForm", list(fields))
     for field in form:  # one handler for all would read them all twice
         field.change(None, form, None, js=keep)
-    fields["base"].change(None, fields["base"], None, js=BASE)
-    tab.select(None, None, None, js=VISITED)
+    fields["base"].change(None, fields["base"], None, js=call("create/room", "chooseBase"))
+    tab.select(None, None, None, js=call("create/room", "visit"))
     tab.select(lambda: gr.update(choices=bases(studio)), None, fields["base"], **AT_ONCE)
 
 

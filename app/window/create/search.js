@@ -4,6 +4,7 @@ import { el } from "../dom.js";
 import { ask } from "../messages.js";
 import { filled } from "../words.js";
 import { Combobox } from "./combobox.js";
+import { room } from "./room.js";
 import { thumbnail } from "./style_card.js";
 
 const PAUSE_MS = 150;
@@ -19,8 +20,7 @@ export class StyleSearch {
     this.#words = words;
     this.#add = add;
     this.#box = new Combobox(async (typed) => {
-      const base = window.atelierBase ?? "";
-      const answer = await ask(server.styles, { words: typed, without: stylesInMix(), base });
+      const answer = await ask(server.styles, { words: typed, without: stylesInMix(), base: room.base });
       const problem = answer ? answer.problem : words.no_server;
       return { choices: answer?.styles ?? [], more: answer?.more, problem };
     });

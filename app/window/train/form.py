@@ -12,6 +12,7 @@ from app.i18n import say, say_error, unsaid
 from app.studio import Studio
 from app.train.form import FRESH, GROUPS, NUMBERS, form_of, kind_of, order_of, shown_of, trigger_of
 from app.train.preset_cards import costs_said, preset_choices
+from app.window.scripts import call
 from app.window.server.answers import QUIET, answering
 from app.window.server.named_paths import base_named
 from app.window.server.news import News, listener
@@ -25,8 +26,6 @@ TYPING_SECONDS = 1.0  # after the last change of the form, what it would take is
 KEEPING_SECONDS = 0.2  # after the last change of the form, it is kept
 # One list instead of a field each: gradio tells every field that a handler reads of each later step of every handler.
 TOGETHER = "(...values) => [values]"
-TELL_FORM = "() => { document.dispatchEvent(new CustomEvent('atelier:news', {detail: ['form']})); }"
-RESTORED = "() => { document.querySelector('.gradio-container').dataset.train = ''; }"
 WAYS = {"cross": unsaid("Cross-attention"), "cross+self": unsaid("Cross- and self-attention")}
 # A change of these is a change of what the artworks' cards show.
 SHOWN_ON_CARDS = ("name", "trigger", "base", "resolution_px")
@@ -147,7 +146,9 @@ def form_section(
         draft.remember(dict(FRESH))
         return shown(dict(FRESH))
 
-    page.load(restore, None, [last, *form], **QUIET).then(None, None, None, js=RESTORED)
+    page.load(restore, None, [last, *form], **QUIET).then(
+        None, None, None, js=call("train/room", "showRestored")
+    )
     tab.select(
         answered(lambda kept: _styles_to_go_on_from(studio, kept)),
         fields["continue_from"],
@@ -159,7 +160,7 @@ def form_section(
     estimated = [measured, fields["preset"], again, *(fields[name] for name in grey)]
     news.add("costs", lambda: _costs_depend_on(studio))
     for moment in (tab.select, *(field.change for field in form)):
-        moment(None, None, None, js=TELL_FORM)
+        moment(None, None, None, js=call("train/room", "tellForm"))
     listener("costs", "form", wait_seconds=TYPING_SECONDS).told(
         estimate, [measured, sent], estimated, **QUIET
     )

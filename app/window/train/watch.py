@@ -12,18 +12,12 @@ from app.studio import Studio
 from app.train.drawing import film, job_words, no_training, progress_card, queue_list
 from app.train.progress import Progress
 from app.train.trainings import can_resume, notes_on
-from app.window.scripts import mount
+from app.window.scripts import call, mount
 from app.window.server.answers import QUIET, answering
 from app.window.server.news import News, listener
 from styles.errors import BadInput
 from training.job import Job, State
 from training.result import choices
-
-# The Create room takes the style up when it is visited.
-PAINT = """(style) => {
-  sessionStorage.setItem("atelier.add-style", style);
-  document.querySelector('[role="tab"][data-tab-id="create"]')?.click();
-}"""
 
 
 @dataclass(frozen=True)
@@ -127,7 +121,7 @@ def watch_section(
     stop.click(request_stop, watch, shown, concurrency_limit=None, **asking)
     resume.click(go_on, watch, shown, **asking)
     create.click(answered(lambda seen: seen.progress.finished.style_id), watch, made, **QUIET).success(
-        None, made, None, js=PAINT
+        None, made, None, js=call("create/room", "paintWith")
     )
     strip.asked(keep, watch, shown, **asking)
     queue.asked(change_queue, watch, shown, **asking)
