@@ -108,7 +108,7 @@ def text_from_json(said: Any) -> Text:
             return english
         values = {name: _value_from_json(value) for name, value in said["values"].items()}
         text = Text(said["template"], said["plural"], **values)
-    except (ValueError, KeyError, TypeError, AttributeError, RecursionError):
+    except (ValueError, KeyError, TypeError, AttributeError, OverflowError, RecursionError):
         return english
     return text if text == english else english
 

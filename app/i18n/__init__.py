@@ -46,10 +46,10 @@ LOCALE = Path(__file__).parent / "locale"
 _spoken = "en"
 
 
-def speak(wanted: str = "auto") -> str:
+def speak(choice: str = "auto") -> str:
     """Choose the language of this process, `auto` for the system's; return the one that it is."""
     global _spoken
-    _spoken = wanted if wanted in LANGUAGES else system_language(os.environ, sys.platform)
+    _spoken = choice if choice in LANGUAGES else system_language(os.environ, sys.platform)
     return _spoken
 
 
@@ -97,13 +97,13 @@ def catalogue(spoken: str) -> gettext.NullTranslations:
     source = LOCALE / spoken / "LC_MESSAGES" / "atelier.po"
     if not source.exists():
         return gettext.NullTranslations()
-    kept = source.with_suffix(".mo")
-    if kept.exists() and kept.stat().st_mtime_ns > source.stat().st_mtime_ns:
-        with contextlib.suppress(OSError, ValueError, struct.error), kept.open("rb") as file:
+    binary = source.with_suffix(".mo")
+    if binary.exists() and binary.stat().st_mtime_ns > source.stat().st_mtime_ns:
+        with contextlib.suppress(OSError, ValueError, struct.error), binary.open("rb") as file:
             return gettext.GNUTranslations(file)
     compiled = _compiled(source)
     with contextlib.suppress(AtelierError, OSError):
-        write_bytes(kept, compiled)
+        write_bytes(binary, compiled)
     return gettext.GNUTranslations(io.BytesIO(compiled))
 
 
@@ -122,15 +122,15 @@ def system_language(environment: Mapping[str, str], platform: str) -> str:
     """The first language of the system that Atelier speaks, else English."""
     for name in ("LANGUAGE", "LC_ALL", "LC_MESSAGES", "LANG"):  # in the order of gettext
         if environment.get(name):
-            return _known(environment[name])
+            return _supported(environment[name])
     if platform == "win32":
-        return _known(_windows_language())
+        return _supported(_windows_language())
     if platform == "darwin":  # a double-clicked program is given no LANG there
-        return _known(_mac_language())
+        return _supported(_mac_language())
     return "en"
 
 
-def _known(locale: str) -> str:
+def _supported(locale: str) -> str:
     short = locale.replace("-", "_").split("_")[0].split(".")[0].casefold()
     return short if short in LANGUAGES else "en"
 

@@ -59,10 +59,10 @@ def test_translations_keep_the_places(language: str) -> None:
     for message in catalogue_of(language):
         if message.id:
             templates = message.id if isinstance(message.id, tuple) else (message.id,)
-            wanted = set().union(*map(places, templates))
+            expected = set().union(*map(places, templates))
             for spoken in message.string if isinstance(message.string, tuple) else (message.string,):
-                assert places(spoken) <= wanted, f"{catalogue_file(language)}: {message.id!r}"
-                assert message.pluralizable or places(spoken) == wanted, f"{message.id!r} -> {spoken!r}"
+                assert places(spoken) <= expected, f"{catalogue_file(language)}: {message.id!r}"
+                assert message.pluralizable or places(spoken) == expected, f"{message.id!r} -> {spoken!r}"
 
 
 def test_templates_are_literals() -> None:
@@ -117,13 +117,13 @@ def test_each_place_has_its_value_and_each_value_its_place() -> None:
 def test_a_text_from_below_changes_its_language_with_all_that_stands_in_it(
     spanish: None, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    known = {
+    translations = {
         "“{name}” can't be used: {reason}": "«{name}» no se puede usar: {reason}",
         "It has {found} of {all} parts.": "De {all} partes tiene {found}.",
         "Get another one.": "Busca otro.",
     }
     catalogue = i18n.gettext.NullTranslations()
-    monkeypatch.setattr(catalogue, "gettext", lambda text: known.get(text, text))
+    monkeypatch.setattr(catalogue, "gettext", lambda text: translations.get(text, text))
     monkeypatch.setattr(catalogue, "ngettext", lambda one, many, n: "uno" if n == 1 else "{count} suyos")
     monkeypatch.setattr(i18n, "catalogue", lambda language: catalogue)
     inner = BadInput("It has {found} of {all} parts.", "Get another one.", found=3, all=4)
@@ -150,7 +150,7 @@ def test_a_catalogue_is_compiled_where_it_is_new_or_damaged(
 ) -> None:
     folder = tmp_path / "es" / "LC_MESSAGES"  # type: ignore[operator]
     folder.mkdir(parents=True)
-    source, kept = folder / "atelier.po", folder / "atelier.mo"
+    source, binary = folder / "atelier.po", folder / "atelier.mo"
     monkeypatch.setattr(i18n, "LOCALE", tmp_path)
     read = i18n.catalogue.__wrapped__
     for spoken in ("Crear", "Hacer"):
@@ -158,8 +158,8 @@ def test_a_catalogue_is_compiled_where_it_is_new_or_damaged(
             f'msgid ""\nmsgstr "Content-Type: text/plain; charset=utf-8"\n\nmsgid "Create"\nmsgstr "{spoken}"\n'
         )
         assert read("es").gettext("Create") == spoken
-        assert kept.exists() and read("es").gettext("Create") == spoken
-        kept.write_bytes(b"damaged")
+        assert binary.exists() and read("es").gettext("Create") == spoken
+        binary.write_bytes(b"damaged")
     assert read("es").gettext("Create") == "Hacer"
 
 

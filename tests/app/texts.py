@@ -32,10 +32,10 @@ COUNTING = {"say_count": 1, "Text": 0}  # where the two templates stand of which
 
 
 @dataclass(frozen=True)
-class Said:
+class Template:
     """A template with where it stands; `plural` is the one for several, where a number chooses."""
 
-    template: str
+    text: str
     plural: str
     file: str
     line: int
@@ -64,15 +64,15 @@ def calls(*packages: str) -> Iterator[tuple[str, ast.Call, str]]:
                 yield file, node, node.func.id
 
 
-def said(*packages: str) -> Iterator[Said]:
+def templates_in(*packages: str) -> Iterator[Template]:
     """Every template in the source that has words, in the order in which they stand."""
     for file, call, name in calls(*packages):
         given = [literals(text) for text in texts_in(call, name)]
         if name in COUNTING and len(given) == 2:
-            found = [(one, many) for one, many in zip(*given, strict=True)]
+            pairs = [(one, many) for one, many in zip(*given, strict=True)]
         else:
-            found = [(template, "") for templates in given for template in templates]
-        yield from (Said(*texts, file, call.lineno) for texts in found if has_words(texts[0]))
+            pairs = [(template, "") for templates in given for template in templates]
+        yield from (Template(*texts, file, call.lineno) for texts in pairs if has_words(texts[0]))
 
 
 def texts_in(call: ast.Call, name: str) -> list[ast.expr]:
@@ -128,10 +128,8 @@ def catalogue_of(language: str) -> Catalog:
 def template_catalogue() -> Catalog:
     """A catalogue of everything that is said, without translations."""
     catalogue = Catalog(project="Atelier", charset="utf-8")
-    for one in said(*PACKAGES):
-        catalogue.add(
-            (one.template, one.plural) if one.plural else one.template, locations=[(one.file, None)]
-        )
+    for one in templates_in(*PACKAGES):
+        catalogue.add((one.text, one.plural) if one.plural else one.text, locations=[(one.file, None)])
     return catalogue
 
 
@@ -146,12 +144,12 @@ def updated(language: str) -> Catalog:
 def lacking(language: str) -> dict[str, str]:
     """Each text without a translation, and where it stands."""
     catalogue = catalogue_of(language)
-    return {one.template: one.where for one in said(*PACKAGES) if not is_translated(catalogue, one)}
+    return {one.text: one.where for one in templates_in(*PACKAGES) if not is_translated(catalogue, one)}
 
 
-def is_translated(catalogue: Catalog, one: Said) -> bool:
+def is_translated(catalogue: Catalog, one: Template) -> bool:
     """Whether a catalogue has words for a text, in all its forms."""
-    message = catalogue.get(one.template)
+    message = catalogue.get(one.text)
     if message is None:
         return False
     forms = message.string if isinstance(message.string, tuple) else (message.string,)

@@ -2,6 +2,7 @@ import json
 
 import pytest
 
+from styles.text import Text
 from training.events import (
     CheckpointSaved,
     Failed,
@@ -36,6 +37,21 @@ def test_a_line_holds_the_event(event: TrainingEvent) -> None:
     assert "\n" not in line
     assert json.loads(line)["event"] == type(event).__name__
     assert from_json_line(line) == event
+
+
+def test_a_text_can_change_its_language_when_it_is_read_and_an_old_line_stays_as_it_was() -> None:
+    hint = Text("Close {count} program.", "Close {count} programs.", count=2)
+    read = from_json_line(to_json_line(Warned(Text("Step {step}: {reason}", step=5, reason=hint), hint)))
+    assert isinstance(read, Warned) and read.message == "Step 5: Close 2 programs."
+    assert (read.message.template, read.message.values["reason"].plural) == (
+        "Step {step}: {reason}",
+        hint.plural,
+    )
+    old = from_json_line(
+        '{"event": "Failed", "message": "It broke {off}.", "hint": "Look.", "log": "", "exit_code": 1}'
+    )
+    assert old == Failed(Text.as_it_is("It broke {off}."), Text("Look."))
+    assert from_json_line('{"event": "Warned", "message": 5, "hint": ""}') is None
 
 
 @pytest.mark.parametrize(

@@ -473,3 +473,14 @@ def test_folders_whose_tensors_are_alike_keep_their_own_strength(tmp_path: Path)
     }
     again = library_at(tmp_path / "home")
     assert {card.name: card.strength for card in again.cards()} == {"Soft": 0.5, "Loud": 2.0}
+
+
+def test_what_is_wrong_can_still_change_its_language_when_it_comes_from_the_index(home: Path) -> None:
+    library = library_at(home)
+    library.folder.mkdir(parents=True, exist_ok=True)
+    (library.folder / "broken.safetensors").write_bytes(b"no style")
+    first, again = (library_at(home).unreadable()[0].reason for _ in range(2))
+    assert first == again and "broken" in again
+    message = again.values["text1"]
+    assert message.template == "“{name}” is not a style that can be opened: {reason}."
+    assert message.values["reason"].template == "it is no safetensors file, or only part of one"
