@@ -167,7 +167,7 @@ def _step(path: Path) -> int:
 
 
 def optimizer_tensors(optimizer: torch.optim.Optimizer, weights: dict[str, Tensor]) -> dict[str, Tensor]:
-    """Return AdamW's state by weight name, copied to the CPU."""
+    """Return an optimizer's state by weight name, copied to the CPU."""
     return {
         f"{name}.{part}": value.detach().cpu().clone()
         for name, weight in weights.items()

@@ -28,6 +28,7 @@ from training.settings import (
     MinSnrGamma,
     NoiseOffset,
     OppositeEvery,
+    OptimizerName,
     PreviewEvery,
     PreviewPrompts,
     PreviewSeed,
@@ -88,7 +89,7 @@ class TrainingPlan:
     # Then a cosine down to `final_rate_fraction` of `learning_rate`.
     warmup_fraction: WarmupFraction = 0.05
     final_rate_fraction: FinalRateFraction = 0.0
-    # AdamW's.
+    optimizer: OptimizerName = "adamw"
     weight_decay: WeightDecay = 0.01
     # Largest norm of all gradients together.
     grad_clip: GradClip = 1.0

@@ -11,6 +11,7 @@ from typing import Annotated, Any
 from styles.errors import PlanError
 from styles.storage.setting import Setting, settings
 from styles.text import Text
+from training.optimizers import OPTIMIZERS
 
 # The parts of the settings under Advanced.
 LENGTH, MEMORY, FINER, PREVIEWS = Text("Length"), Text("Memory"), Text("Finer points"), Text("Previews")
@@ -148,6 +149,7 @@ FinalRateFraction = Annotated[
         own=False, group=FINER,
     ),
 ]  # fmt: skip
+OptimizerName = Annotated[str, Setting(choices=tuple(OPTIMIZERS), own=False)]
 WeightDecay = Annotated[
     float,
     Setting(

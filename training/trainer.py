@@ -19,6 +19,7 @@ from training.draws import Draw, draw
 from training.encode import Interrupted, Prepared, load
 from training.job import Job
 from training.loss import Objective, learning_rate_at, objective_of
+from training.optimizers import OPTIMIZERS
 from training.plan import TrainingPlan
 
 _PRECISION = {torch.float32: "no", torch.bfloat16: "bf16", torch.float16: "fp16"}
@@ -168,12 +169,7 @@ def begin(job: Job, plan: TrainingPlan, base: Base, weights: dict[str, Tensor]) 
         unet.enable_gradient_checkpointing()
     else:
         unet.disable_gradient_checkpointing()
-    optimizer = torch.optim.AdamW(
-        list(weights.values()),
-        lr=plan.learning_rate,
-        weight_decay=plan.weight_decay,
-        fused=base.device.type in ("cpu", "cuda"),  # one kernel for all layers instead of several for each
-    )
+    optimizer = OPTIMIZERS[plan.optimizer](list(weights.values()), plan, base.device)
     prepared_unet, prepared_optimizer = accelerator.prepare(unet, optimizer)
     device = base.device
     progress = RunState(

@@ -52,18 +52,10 @@ CAN_BE_OFF: dict[str, Any] = {
     for name, one in NUMBERS.items()
     if kind_of(one) == "lines" or NoneType in get_args(one.kind)
 }
-# The rest of the plan: asked for above Advanced or on the card, or decided by the base.
+# The rest of the plan: asked for above Advanced or on the card, or decided by the base, or without a choice.
 ELSEWHERE = (
-    "name",
-    "trigger",
-    "preset",
-    "base",
-    "base_family",
-    "continue_from",
-    "author",
-    "licence",
-    "rights",
-)
+    "name", "trigger", "preset", "base", "base_family", "continue_from", "author", "licence", "rights", "optimizer",
+)  # fmt: skip
 WORDS = ("name", "trigger", "preset", "base", "continue_from", "author", "licence", "rights")
 EMPTY: dict[str, Any] = dict.fromkeys((*WORDS, *NUMBERS), "")
 FRESH = EMPTY | {"preset": "balanced", "layers": "cross"}

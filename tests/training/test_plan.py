@@ -31,6 +31,7 @@ ABLE = [*(family.id for family in FAMILIES.values() if family.can_open), "own-32
         ("resolution_px", 16),
         ("seed", -1),
         ("layers", "all"),
+        ("optimizer", "sgd"),
         ("base_family", "sdxl"),
         ("name", "  "),
         ("preview_prompts", ("a",) * 9),
