@@ -14,16 +14,15 @@ from app.cli.mix import (
     BalanceOption,
     BlendOption,
     CompositionOption,
+    MixOptions,
     ModeOption,
-    MuteOption,
-    SoloOption,
     StrengthOption,
     StyleOption,
     TextureOption,
-    mix_order,
 )
 from app.cli.options import BaseOption, HomeOption, JsonOption, command_group, console_of, open_studio
 from app.i18n import say
+from app.signatures import spread
 from styles.errors import BadInput, Cancelled
 from styles.storage.home import expanded
 from styles.storage.names import safe_name
@@ -61,19 +60,11 @@ def blends_show(
     console_of(context).answer(blends.facts(saved), "\n".join(lines))
 
 
-@blends_commands.command("save")
 def blends_save(
     context: typer.Context,
     name: Annotated[str, typer.Argument(help="What the blend is called.")],
-    style: StyleOption = None,
-    blend: BlendOption = "",
-    composition: CompositionOption = None,
-    texture: TextureOption = None,
-    mute: MuteOption = None,
-    solo: SoloOption = None,
-    mode: ModeOption = None,
-    in_strength: StrengthOption = False,
-    balance: BalanceOption = False,
+    *,
+    mix: MixOptions,
     base: BaseOption = "",
     home: HomeOption = None,
     as_json: JsonOption = False,
@@ -81,12 +72,11 @@ def blends_save(
     """Keep a mix of styles under a name."""
     safe_name(name, "blend")
     console, studio = console_of(context), open_studio(context, home)
-    order = mix_order(
-        studio.blends, style=style, blend=blend, composition=composition, texture=texture, mute=mute, solo=solo,
-        mode=mode, in_strength=in_strength, balance=balance,
-    )  # fmt: skip
-    path = studio.blends.save(name, studio.mix(order, base, console.say))
+    path = studio.blends.save(name, studio.mix(mix.order(studio.blends), base, console.say))
     console.answer({"name": path.stem, "blend": str(path)}, say("Kept as {path}", path=path))
+
+
+blends_commands.command("save")(spread(blends_save))
 
 
 @blends_commands.command("export")
@@ -171,10 +161,9 @@ def styles_bake(
     method = "ties" if ties else "dare" if dare else ""
     plan = bake_plan(name, method, rank, density=density, seed=seed, author=author, licence=licence)
     console, studio = console_of(context), open_studio(context, home)
-    order = mix_order(
-        studio.blends, style=style, blend=blend, composition=composition, texture=texture, mode=mode,
-        in_strength=in_strength, balance=balance,
-    )  # fmt: skip
+    order = MixOptions(
+        style, blend, composition, texture, mode=mode, in_strength=in_strength, balance=balance
+    ).order(studio.blends)
     forbidden = studio.mix_tools.forbidden(order)
     if forbidden and not yes:
         _agree(console, forbidden)
@@ -208,7 +197,7 @@ def styles_conflicts(
     from app.create.mix_tools import conflict_words
 
     studio = open_studio(context, home)
-    facts = studio.mix_tools.conflicts(mix_order(studio.blends, style=names, blend=blend, mode=mode))
+    facts = studio.mix_tools.conflicts(MixOptions(names, blend, mode=mode).order(studio.blends))
     console_of(context).answer(facts, conflict_words(facts))
 
 
@@ -225,7 +214,7 @@ def styles_strength(
     from app.create.mix_tools import strength_words
 
     studio = open_studio(context, home)
-    order = mix_order(studio.blends, style=names, blend=blend, mode=mode)
+    order = MixOptions(names, blend, mode=mode).order(studio.blends)
     facts = studio.strengths(order, base)
     console_of(context).answer(facts, strength_words(facts))
 

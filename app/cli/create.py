@@ -3,26 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Annotated, Any
 
 import typer
 
 from app.cli.console import Console
-from app.cli.mix import (
-    BalanceOption,
-    BlendOption,
-    CompositionOption,
-    ModeOption,
-    MuteOption,
-    SoloOption,
-    StrengthOption,
-    StyleOption,
-    TextureOption,
-    mix_order,
-    names_and_weights,
-)
+from app.cli.mix import MixOptions, names_and_weights
 from app.cli.options import HomeOption, JsonOption, console_of, given_in, open_studio
 from app.create.mix_orders import SheetOrder
 from app.create.painting import Notice, Painted, Painting, PictureSaved
@@ -37,21 +25,10 @@ from styles.storage.home import expanded
 from styles.storage.names import safe_name
 
 
-def create(
-    context: typer.Context,
-    prompt: Annotated[str | None, typer.Argument(help="What to paint.", show_default=False)] = None,
-    style: StyleOption = None,
-    blend: BlendOption = "",
-    composition: CompositionOption = None,
-    texture: TextureOption = None,
-    mute: MuteOption = None,
-    solo: SoloOption = None,
-    mode: ModeOption = None,
-    in_strength: StrengthOption = False,
-    balance: BalanceOption = False,
-    save_blend: Annotated[
-        str | None, typer.Option("--save-blend", metavar="NAME", help="Keep the blend under this name.")
-    ] = None,
+@dataclass(frozen=True)
+class SheetOptions:
+    """A sheet as it is typed."""
+
     strip: Annotated[
         str | None,
         typer.Option(
@@ -60,19 +37,50 @@ def create(
             help="One style at several weights, and a sheet that shows them.",
             show_default=f"at {', '.join(f'{weight:g}' for weight in STRIP_WEIGHTS)}",
         ),
-    ] = None,
+    ] = None
     blend_map: Annotated[
         str | None,
         typer.Option("--map", metavar="A,B[,C[,D]]", help="Two to four styles over a grid, on a sheet."),
-    ] = None,
+    ] = None
     grid: Annotated[
         str | None, typer.Option("--grid", help="Columns and rows of the map.", show_default="3x3")
-    ] = None,
+    ] = None
     leave_one_out: Annotated[
         bool, typer.Option("--leave-one-out", help="The mix, and again without each style, on a sheet.")
-    ] = False,
-    image: Annotated[Path | None, typer.Option("--image", help="Start from this picture.")] = None,
+    ] = False
+
+    def order(self) -> SheetOrder | None:
+        """Read which sheet is wished, None for none; raises BadInput."""
+        if (self.strip is not None) + (self.blend_map is not None) + self.leave_one_out > 1:
+            raise BadInput(
+                "Only one sheet can be made at once.", hint="Choose --strip, --map or --leave-one-out."
+            )
+        if self.grid is not None and self.blend_map is None:
+            raise BadInput(
+                "There is no map to lay out.", hint="Say which styles with --map, or leave --grid away."
+            )
+        if self.strip is not None:
+            name, weights = names_and_weights(self.strip)
+            return SheetOrder("strength strip", (name,), weights or STRIP_WEIGHTS)
+        if self.blend_map is not None:
+            names = tuple(name.strip() for name in self.blend_map.split(",") if name.strip())
+            columns, x, rows = (self.grid or "3x3").lower().partition("x")
+            if not (x and columns.strip().isdecimal() and rows.strip().isdecimal()):
+                raise BadInput("{grid!r} is no grid.", hint="Write it as 3x3, columns first.", grid=self.grid)
+            return SheetOrder("blend map", names, columns=int(columns), rows=int(rows))
+        return SheetOrder("leave one out") if self.leave_one_out else None
+
+
+def create(
+    context: typer.Context,
+    prompt: Annotated[str | None, typer.Argument(help="What to paint.", show_default=False)] = None,
     *,
+    mix: MixOptions,
+    save_blend: Annotated[
+        str | None, typer.Option("--save-blend", metavar="NAME", help="Keep the blend under this name.")
+    ] = None,
+    sheet: SheetOptions,
+    image: Annotated[Path | None, typer.Option("--image", help="Start from this picture.")] = None,
     passes: PassSettings,
     settings: PictureSettings,
     out: Annotated[
@@ -91,14 +99,14 @@ def create(
     """Paint pictures with a blend of styles."""
     if prompt is None and again is None:
         raise BadInput("There is no prompt.", hint="Say what to paint, or name a picture with --from.")
-    sheet = _sheet(strip, blend_map, grid, leave_one_out)
+    page = sheet.order()
     if save_blend is not None:
         safe_name(save_blend, "blend")
-        if sheet is not None and sheet.varies:
+        if page is not None and page.varies:
             raise BadInput(
                 "The pictures of a {kind} have not one blend to save.",
                 hint="Save it without one.",
-                kind=sheet.kind,
+                kind=page.kind,
             )
     if again is not None and prompt is not None and not prompt.strip():
         prompt = None  # the picture's own
@@ -106,14 +114,11 @@ def create(
     if out is not None:
         check_folder(out)
     console, studio = console_of(context), open_studio(context, home)
-    mix = mix_order(
-        studio.blends, style=style, blend=blend, composition=composition, texture=texture, mute=mute, solo=solo,
-        mode=mode, in_strength=in_strength, balance=balance,
-    )  # fmt: skip
-    if save_blend is not None and again is None and not (mix.styles or mix.start.parts):
+    mixed = mix.order(studio.blends)
+    if save_blend is not None and again is None and not (mixed.styles or mixed.start.parts):
         raise BadInput("There is no style in the blend to keep.", hint="Mix some styles first.")
     wish = PictureOrder(
-        prompt or "", settings, image=image, mix=mix, sheet=sheet, add_triggers=not plain_prompt, agreed=yes
+        prompt or "", settings, image=image, mix=mixed, sheet=page, add_triggers=not plain_prompt, agreed=yes
     )
     given = given_in(context, PictureSettings, PassSettings)
     changed = wish != PictureOrder("", settings, agreed=yes) or given - {"base"}
@@ -128,30 +133,6 @@ def create(
         facts["blend"] = str(studio.blends.save(save_blend, done.pictures[0].recipe.blend))
     lines = [*facts["pictures"], *(facts[key] for key in ("sheet", "blend") if key in facts)]
     console.answer(facts, "\n".join(lines))
-
-
-def _sheet(
-    strip: str | None, blend_map: str | None, grid: str | None, leave_one_out: bool
-) -> SheetOrder | None:
-    """Read which sheet is wished, None for none; raises BadInput."""
-    if (strip is not None) + (blend_map is not None) + leave_one_out > 1:
-        raise BadInput(
-            "Only one sheet can be made at once.", hint="Choose --strip, --map or --leave-one-out."
-        )
-    if grid is not None and blend_map is None:
-        raise BadInput(
-            "There is no map to lay out.", hint="Say which styles with --map, or leave --grid away."
-        )
-    if strip is not None:
-        name, weights = names_and_weights(strip)
-        return SheetOrder("strength strip", (name,), weights or STRIP_WEIGHTS)
-    if blend_map is not None:
-        names = tuple(name.strip() for name in blend_map.split(",") if name.strip())
-        columns, x, rows = (grid or "3x3").lower().partition("x")
-        if not (x and columns.strip().isdecimal() and rows.strip().isdecimal()):
-            raise BadInput("{grid!r} is no grid.", hint="Write it as 3x3, columns first.", grid=grid)
-        return SheetOrder("blend map", names, columns=int(columns), rows=int(rows))
-    return SheetOrder("leave one out") if leave_one_out else None
 
 
 def _paint(console: Console, events: Iterable[Any]) -> Painted:

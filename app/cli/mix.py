@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -67,31 +66,33 @@ BalanceOption = Annotated[
 AS_WEIGHT = Text("Write it as NAME=0.7, with a finite number, or as NAME=0@0,1@0.5.")
 
 
-def mix_order(
-    blends: Blends,
-    *,
-    style: Sequence[str] | None = None,
-    blend: str = "",
-    composition: Sequence[str] | None = None,
-    texture: Sequence[str] | None = None,
-    mute: Sequence[str] | None = None,
-    solo: Sequence[str] | None = None,
-    mode: str | None = None,
-    in_strength: bool = False,
-    balance: bool = False,
-) -> MixOrder:
-    """Read the options of a mix; raises BlendError, UnknownStyleError for a saved blend that can't be used."""
-    return replace(
-        blends.started(blend) if blend else MixOrder(),
-        styles=tuple(style_order(text) for text in style or ()),
-        composition=tuple(_pair(text) for text in composition or ()),
-        texture=tuple(_pair(text) for text in texture or ()),
-        mute=tuple(mute or ()),
-        solo=tuple(solo or ()),
-        mode=mode,
-        in_strength=in_strength,
-        balance=balance,
-    )
+@dataclass(frozen=True)
+class MixOptions:
+    """A mix as it is typed."""
+
+    style: StyleOption = None
+    blend: BlendOption = ""
+    composition: CompositionOption = None
+    texture: TextureOption = None
+    mute: MuteOption = None
+    solo: SoloOption = None
+    mode: ModeOption = None
+    in_strength: StrengthOption = False
+    balance: BalanceOption = False
+
+    def order(self, blends: Blends) -> MixOrder:
+        """Read the options; raises BlendError, UnknownStyleError for a saved blend that can't be used."""
+        return replace(
+            blends.started(self.blend) if self.blend else MixOrder(),
+            styles=tuple(style_order(text) for text in self.style or ()),
+            composition=tuple(_pair(text) for text in self.composition or ()),
+            texture=tuple(_pair(text) for text in self.texture or ()),
+            mute=tuple(self.mute or ()),
+            solo=tuple(self.solo or ()),
+            mode=self.mode,
+            in_strength=self.in_strength,
+            balance=self.balance,
+        )
 
 
 def style_order(text: str) -> StyleOrder:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import inspect
-from dataclasses import fields
+from dataclasses import dataclass, fields
 from typing import Annotated, Any
 
 from app.create.form import CreateForm
@@ -13,6 +13,11 @@ from styles.generation.settings import PassSettings, PictureSettings
 from styles.storage.setting import Setting, settings
 
 
+@dataclass(frozen=True)
+class Corner:
+    x: Annotated[int, "across"] = 0
+
+
 @settings(BadInput)
 class Size:
     width_px: Annotated[int | None, Setting(name="width")] = None
@@ -20,15 +25,16 @@ class Size:
 
 
 def test_each_setting_is_a_parameter_in_the_place_of_its_class() -> None:
-    def draw(name: str, deep: bool = False, *, size: Size, last: str = "") -> tuple[Any, ...]:
+    def draw(name: str, deep: bool = False, *, size: Size, at: Corner, last: str = "") -> tuple[Any, ...]:
         """Draw."""
-        return name, deep, size, last
+        return name, deep, size, at, last
 
     flat = spread(draw)
-    assert list(inspect.signature(flat).parameters) == ["name", "deep", "width", "scale", "last"]
+    assert list(inspect.signature(flat).parameters) == ["name", "deep", "width", "scale", "x", "last"]
     assert flat.__doc__ == "Draw." and flat.__annotations__["scale"] is float
-    assert flat("a", True, 64, 2.0, "b") == ("a", True, Size(64, 2.0), "b")
-    assert flat(name="a", width=8) == ("a", False, Size(8), "")
+    assert flat("a", True, 64, 2.0, 7, "b") == ("a", True, Size(64, 2.0), Corner(7), "b")
+    assert flat(name="a", width=8) == ("a", False, Size(8), Corner(), "")
+    assert flat.__annotations__["x"] == Annotated[int, "across"]
 
 
 def test_a_form_has_all_that_can_be_set() -> None:
