@@ -106,7 +106,9 @@ class Setting:
                     usual=self.usual,
                 )
             return Text("It is a number above {above:g}, at most {high:g}.", above=above, high=high)
-        return Text("Give a number.") if {int, float} & kinds else Text("Give it as text.")
+        if {int, float} & kinds:
+            return Text("Give a number.")
+        return Text("Give it as text." if str in kinds else "")
 
 
 @dataclass(frozen=True)
