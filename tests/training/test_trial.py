@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 
 from styles.storage.home import Home
+from styles.text import text_from_json
 from training.trial import Trial, main, shape_of
 
 from .conftest import small_plan
@@ -41,7 +42,7 @@ def test_a_trial_measures_and_leaves_nothing(
 def test_what_can_not_be_measured_is_told(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     home = Home(tmp_path / "home").create()
     code, told = trial(home.root, tmp_path / "nowhere", capsys)
-    assert code == 1 and "nowhere" in told["error"]
+    assert code == 1 and "nowhere" in text_from_json(told["error"])
 
 
 def test_the_time_of_a_training_grows_with_its_length_and_its_shape_does_not(tiny_base: Path) -> None:
