@@ -10,11 +10,8 @@ from torch import Tensor
 
 from styles.errors import BlendError
 
-GROUPS = (
-    "inner",
-    "outer",
-    "words",
-)  # of the UNet's blocks; words: the text encoders, which have no such knob
+# Of the UNet's blocks; "words" are the text encoders, which have no such knob.
+GROUPS = ("inner", "outer", "words")
 Weights = Tensor | Sequence[float] | Sequence[Sequence[float]]
 
 
@@ -23,7 +20,7 @@ class Ranks(Protocol):
 
     group: str
     owners: list[str]  # the style of each rank, "" for a free one
-    weights: Tensor  # (pictures, R), a view into the gains' own memory
+    rank_gains: Tensor  # (pictures, R), a view into the gains' own memory
     silent: bool  # all of them are zero
 
     @property
@@ -155,7 +152,7 @@ class Gains:
             self._rooms[device] = rows, torch.tensor(columns, dtype=torch.long)
             start = 0
             for patch in here:
-                patch.weights = rows[:, start : start + len(patch.owners)]
+                patch.rank_gains = rows[:, start : start + len(patch.owners)]
                 start += len(patch.owners)
         self._write()
 
@@ -199,7 +196,7 @@ class Gains:
         self.values, self.factors = self.values[:, columns], self.factors[:, :, columns]
         self.uniform = bool((self.table == self.table[:1]).all())
 
-    def spread(self, ranks: Tensor, weights: Tensor, in_place: bool = True) -> Tensor:
+    def weighted(self, ranks: Tensor, weights: Tensor, in_place: bool = True) -> Tensor:
         """Return `ranks` (batch, ..., R, ...) times `weights` (pictures, R), picture by picture.
 
         The ranks are the last axis of (batch, R) and (batch, tokens, R), the second of (batch, R, H, W). With guidance

@@ -18,7 +18,7 @@ PLAIN = (nn.Linear.forward, nn.Conv2d.forward)  # what they return is new memory
 
 
 @dataclass
-class Words:
+class PromptStates:
     """The text states that the next calls of the UNet are given, as `ModelPatcher.prompt` was told."""
 
     states: Tensor | None = None  # (batch, tokens, width)
@@ -38,7 +38,9 @@ class LayerPatch:
     fp64 base) whatever the layer's own weight is: the low-rank part is cheap, and rounded once, at the sum.
     """
 
-    def __init__(self, module: nn.Module, group: str, gains: Gains, words: Words | None) -> None:
+    def __init__(
+        self, module: nn.Module, group: str, gains: Gains, prompt_states: PromptStates | None
+    ) -> None:
         weight: Tensor = module.weight  # type: ignore[assignment]
         self.module = module
         self.device = weight.device
@@ -51,18 +53,18 @@ class LayerPatch:
         self.owners: list[str] = []  # the style of each rank, "" for a free one
         self.group = group
         self.gains = gains
-        self.weights = torch.zeros(1, 0, device=self.device)  # (pictures, R), see Gains.lay_out
+        self.rank_gains = torch.zeros(1, 0, device=self.device)  # (pictures, R), see Gains.lay_out
         self.active = True
         self.silent = True  # all gains here are zero
         self.before: Callable[..., Tensor] | None = vars(module).get("forward")
         self.forward_of_base: Callable[..., Tensor] = module.forward
         self.fresh = self.before is None and type(module).forward in PLAIN
         # Over somebody else's forward nothing can be kept: it may change without a word.
-        self.words = words if self.before is None else None
+        self.prompt_states = prompt_states if self.before is None else None
         self.weight = weight
-        self.base_words: Tensor | None = None  # W c (batch, tokens, out)
-        self.rank_words: Tensor | None = None  # A c (batch, tokens, R)
-        self.mixed_words: Tensor | None = None  # W c + B (g * (A c)), as of `mixed_at`
+        self.base_states: Tensor | None = None  # W c (batch, tokens, out)
+        self.rank_states: Tensor | None = None  # A c (batch, tokens, R)
+        self.mixed_states: Tensor | None = None  # W c + B (g * (A c)), as of `mixed_at`
         self.mixed_at = -1
         self.full = False
         self.mixed_weight: Tensor | None = None
@@ -107,12 +109,12 @@ class LayerPatch:
         same = self.module.weight is self.weight and self.weight.device == self.device
         return same and vars(self.module).get("forward") is self.before
 
-    def go_on(self) -> None:
+    def install(self) -> None:
         """Stand before the layer's own forward."""
         # On the instance: names in the state dict, hooks and the module's class stay as they are.
         self.module.forward = self
 
-    def go_off(self) -> None:
+    def uninstall(self) -> None:
         """Give the layer its own forward back."""
         if self.before is None:
             vars(self.module).pop("forward", None)
@@ -122,14 +124,14 @@ class LayerPatch:
     @property
     def held(self) -> tuple[Tensor, Tensor, list[str], bool, Tensor]:
         """The ranks' memory and whose they are, for `hold` to go back to."""
-        return self.down, self.up, list(self.owners), self.full, self.weights
+        return self.down, self.up, list(self.owners), self.full, self.rank_gains
 
     def hold(self, held: tuple[Tensor, Tensor, list[str], bool, Tensor], without: Collection[str]) -> None:
         """Go back to what was held, where only ranks of the styles `without` may have been written since."""
         if self.down is held[0]:
             for style in without:
                 self.remove(style)
-        self.down, self.up, self.owners, self.full, self.weights = held
+        self.down, self.up, self.owners, self.full, self.rank_gains = held
 
     def put(self, style: str, layer: StyleLayer) -> None:
         """Write a style's ranks into free places."""
@@ -151,7 +153,7 @@ class LayerPatch:
             self.owners[place] = ""
 
     def __call__(self, x: Tensor, *args: Any, **kwargs: Any) -> Tensor:
-        if self.words is not None and self._kept(x):
+        if self.prompt_states is not None and self._kept(x):
             return self._of_words(x)
         if self.full and self._settled(x):
             return F.linear(x, self._mixed_weight(), self.module.bias)  # type: ignore[arg-type]
@@ -168,7 +170,7 @@ class LayerPatch:
         x = x.to(self.down.dtype)
         own = self.fresh and y.is_contiguous()
         if self.conv is None:
-            h = self.gains.spread(F.linear(x, self.down), self.weights)  # (batch, ..., R)
+            h = self.gains.weighted(F.linear(x, self.down), self.rank_gains)  # (batch, ..., R)
             if own and y.dtype == h.dtype:
                 y.view(-1, y.shape[-1]).addmm_(h.reshape(-1, h.shape[-1]), self.up)
                 return y
@@ -176,7 +178,7 @@ class LayerPatch:
         else:
             conv = self.conv
             h = F.conv2d(x, self.down, None, conv.stride, conv.padding, conv.dilation)  # (batch, R, H', W')
-            h = self.gains.spread(h, self.weights).flatten(2)
+            h = self.gains.weighted(h, self.rank_gains).flatten(2)
             delta = (self.up.T @ h).view(y.shape)
         return y.add_(delta) if own else (y + delta).to(y.dtype)
 
@@ -188,7 +190,7 @@ class LayerPatch:
             not _in_graph(x.device)  # first: a graph that asked for the rest would have to be made anew
             and self.active
             and not self.silent
-            and len(self.weights) == 1  # all pictures have the same gains
+            and len(self.rank_gains) == 1  # all pictures have the same gains
             and 2 * x.numel() >= self.weight.numel()
             and not torch.is_autocast_enabled(x.device.type)
             and not (torch.is_grad_enabled() and self.weight.requires_grad)
@@ -199,14 +201,14 @@ class LayerPatch:
         now = self.gains.moves, self.weight._version
         if self.mixed_weight is None or self.mixed_weight_at != now:
             with torch.inference_mode(False), torch.no_grad():
-                self.mixed_weight = torch.addmm(self.weight, self.up.T * self.weights, self.down)
+                self.mixed_weight = torch.addmm(self.weight, self.up.T * self.rank_gains, self.down)
             self.mixed_weight_at = now
         return self.mixed_weight
 
     # Cross-attention's keys and values see only the prompt, so they are computed once for it.
 
     def _kept(self, x: Tensor) -> bool:
-        if self.base_words is None or not self.words.are(x):  # type: ignore[union-attr]
+        if self.base_states is None or not self.prompt_states.are(x):  # type: ignore[union-attr]
             return False
         # A base that learns needs its own forward; under autocast another dtype would come out.
         learns = torch.is_grad_enabled() and self.weight.requires_grad
@@ -214,36 +216,36 @@ class LayerPatch:
 
     def reads(self, states: Tensor) -> bool:
         """Whether these states may be what this layer is given."""
-        return self.words is not None and states.shape[-1] == self.down.shape[1]
+        return self.prompt_states is not None and states.shape[-1] == self.down.shape[1]
 
     def keep(self, states: Tensor) -> None:
         """Compute the base's part and the ranks' part of these states."""
         # Into the same memory where it fits, so that captured graphs see it.
-        self.base_words = _into(self.base_words, self.forward_of_base(states))
-        self.rank_words = _into(self.rank_words, F.linear(states.to(self.down.dtype), self.down))
+        self.base_states = _into(self.base_states, self.forward_of_base(states))
+        self.rank_states = _into(self.rank_states, F.linear(states.to(self.down.dtype), self.down))
         self.mixed_at = -1
 
     def forget(self) -> None:
         """Let go of all that was kept of the prompt."""
-        self.base_words = self.rank_words = self.mixed_words = None
+        self.base_states = self.rank_states = self.mixed_states = None
 
     def _of_words(self, x: Tensor) -> Tensor:
-        assert self.base_words is not None and self.rank_words is not None
+        assert self.base_states is not None and self.rank_states is not None
         if not self.active:
-            return self.base_words
+            return self.base_states
         if _in_graph(x.device):
-            return self._mix_words()
+            return self._mix_states()
         if self.silent:
-            return self.base_words
+            return self.base_states
         if self.mixed_at != self.gains.moves:
             with torch.inference_mode(False), torch.no_grad():
-                self.mixed_words = self._mix_words()
+                self.mixed_states = self._mix_states()
             self.mixed_at = self.gains.moves
-        return self.mixed_words  # type: ignore[return-value]
+        return self.mixed_states  # type: ignore[return-value]
 
-    def _mix_words(self) -> Tensor:
-        y: Tensor = self.base_words  # type: ignore[assignment]
-        h = self.gains.spread(self.rank_words, self.weights, in_place=False)  # type: ignore[arg-type]
+    def _mix_states(self) -> Tensor:
+        y: Tensor = self.base_states  # type: ignore[assignment]
+        h = self.gains.weighted(self.rank_states, self.rank_gains, in_place=False)  # type: ignore[arg-type]
         return (y + h @ self.up).to(y.dtype)
 
 

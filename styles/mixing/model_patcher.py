@@ -20,7 +20,7 @@ from styles.errors import BlendError, memory_errors
 from styles.formats.style import Style, StyleLayer
 from styles.mixing.gains import Gains, Weights
 from styles.mixing.layer_matching import OpenBase, check_family, fitting, inner_blocks, key_of, spot_of
-from styles.mixing.layer_patch import LayerPatch, Words
+from styles.mixing.layer_patch import LayerPatch, PromptStates
 from styles.text import few, quoted
 
 
@@ -32,7 +32,7 @@ class ModelPatcher:
         self.styles: tuple[Style, ...] = ()
         self.gains = Gains(())
         self.patches: dict[str, LayerPatch] = {}  # by `spot_of`: one for each module of the base
-        self._words = Words()
+        self._prompt_states = PromptStates()
         self._inner = inner_blocks(base.unet)
 
     def set_gains(
@@ -67,7 +67,7 @@ class ModelPatcher:
         after these states were written into (but for compiled and captured graphs: tell them anew). States made in
         inference mode or with gradients and prompts told under autocast aren't kept.
         """
-        self._words.states = None  # so that an error below leaves nothing half-kept
+        self._prompt_states.states = None  # so that an error below leaves nothing half-kept
         if states is not None and (
             states.is_inference() or states.requires_grad or torch.is_autocast_enabled(states.device.type)
         ):
@@ -78,11 +78,11 @@ class ModelPatcher:
             else:
                 patch.forget()
         if states is not None:
-            self._words.states, self._words.version = states, states._version
+            self._prompt_states.states, self._prompt_states.version = states, states._version
 
     def _forget(self) -> None:
         """Keep nothing of any prompt."""
-        self._words.states = None
+        self._prompt_states.states = None
         for patch in self.patches.values():
             patch.forget()
 
@@ -121,13 +121,13 @@ class ModelPatcher:
         new = [style for key, style in by_key.items() if key not in here]
         with _room_for(styles):
             for patch in self.patches.values():
-                patch.go_on()
+                patch.install()
             self._put(new)
             for spot in {spot_of(layer) for style in (*gone, *new) for layer in style.layers}:
                 if self.patches[spot].taken:
                     self.patches[spot].tidy()
                 else:
-                    self.patches.pop(spot).go_off()
+                    self.patches.pop(spot).uninstall()
             self.styles = tuple(styles)
             self.active = True
             self.gains.begin(list(by_key))
@@ -138,7 +138,7 @@ class ModelPatcher:
         self._forget()
         for patch in self.patches.values():
             patch.mixed_weight = None
-            patch.go_off()
+            patch.uninstall()
 
     @property
     def untouched(self) -> bool:
@@ -178,14 +178,14 @@ class ModelPatcher:
             self._forget()
             raise
         for name in ranks:
-            self.patches[name].go_on()
+            self.patches[name].install()
 
     def _patch(self, layer: StyleLayer, module: nn.Module, active: bool) -> LayerPatch:
         group = "words" if layer.network != "unet" else "outer"
         if group == "outer" and layer.path.startswith(self._inner):
             group = "inner"
         reads = layer.network == "unet" and layer.path.endswith(("attn2.to_k", "attn2.to_v"))
-        patch = LayerPatch(module, group, self.gains, self._words if reads else None)
+        patch = LayerPatch(module, group, self.gains, self._prompt_states if reads else None)
         patch.active = active
         return patch
 
@@ -203,8 +203,8 @@ class ModelPatcher:
     def _settle(self, changed: Iterable[str]) -> None:
         """Bring the gains, and what is kept of the prompt, up to the ranks."""
         self.gains.lay_out(list(self.patches.values()))
-        states = self._words.states
-        if states is not None and not self._words.are(states):
+        states = self._prompt_states.states
+        if states is not None and not self._prompt_states.are(states):
             self._forget()
         elif states is not None:
             for name in changed:
@@ -214,7 +214,7 @@ class ModelPatcher:
     def close(self) -> None:
         """Give every layer its own forward back."""
         for patch in self.patches.values():
-            patch.go_off()
+            patch.uninstall()
 
 
 @contextmanager

@@ -148,7 +148,7 @@ def sliders(subject: Subject, styles: Sequence[Style], arguments: argparse.Names
     times = max(30, arguments.pairs)
     drawn = torch.rand(4 * times, 1, 8, generator=torch.Generator().manual_seed(0)).mul(3).sub(1).tolist()
     with blended(PlainBase(subject.shared()), styles) as mix:
-        reading = [patch for patch in mix.patches.values() if patch.words is not None]
+        reading = [patch for patch in mix.patches.values() if patch.prompt_states is not None]
 
         def move() -> None:
             mix.set_gains(drawn.pop())

@@ -49,12 +49,12 @@ def test_a_style_that_is_added_leaves_the_others_as_they_are() -> None:
         mix.set_gains([0.5, -1.0])
         before = unet(x, words)
         patch = mix.patches["unet.mid_block.attn2.to_q"]
-        memory = patch.down.data_ptr(), patch.up.data_ptr(), patch.weights.data_ptr()
+        memory = patch.down.data_ptr(), patch.up.data_ptr(), patch.rank_gains.data_ptr()
         theirs = patch.down[:6].clone()
         mix.add(more)
         assert torch.equal(unet(x, words), before)  # not a bit changes before it has a weight
         assert mix.styles == (*styles, more)
-        assert (patch.down.data_ptr(), patch.up.data_ptr(), patch.weights.data_ptr()) == memory
+        assert (patch.down.data_ptr(), patch.up.data_ptr(), patch.rank_gains.data_ptr()) == memory
         assert torch.equal(patch.down[:6], theirs)
         mix.set_gains([0.5, -1.0, 2.0])
         close(unet(x, words), by_weights(SmallUnet(), mix.styles, both(0.5, -1.0, 2.0), x, words))
@@ -338,7 +338,9 @@ def test_a_captured_graph_would_find_everything_where_it_was() -> None:
         mix.prompt(words)
 
         def places() -> list[int]:
-            tensors = ((s.down, s.up, s.weights, s.base_words, s.rank_words) for s in mix.patches.values())
+            tensors = (
+                (s.down, s.up, s.rank_gains, s.base_states, s.rank_states) for s in mix.patches.values()
+            )
             return [tensor.data_ptr() for five in tensors for tensor in five if tensor is not None]
 
         before = places()
@@ -401,7 +403,7 @@ def test_works_the_same_over_a_4_bit_base() -> None:
         close(unet(x, words), expected, 1e-6)  # the ranks are in fp32 over a weight that is none
         mix.prompt(words)
         close(unet(x, words), expected, 1e-6)
-        assert mix.patches["unet.mid_block.attn2.to_k"].base_words is not None
+        assert mix.patches["unet.mid_block.attn2.to_k"].base_states is not None
     assert torch.equal(unet(x, words), plain)
     assert all(torch.equal(value, before[name]) for name, value in unet.state_dict().items())
 

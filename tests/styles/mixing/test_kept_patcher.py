@@ -31,7 +31,7 @@ def is_bare(base: PlainBase) -> bool:
     return not any("forward" in vars(module) for part in parts for module in part.modules())
 
 
-class Words(nn.Module):
+class PromptStates(nn.Module):
     """A text encoder of one layer that styles may change."""
 
     def __init__(self) -> None:
@@ -39,7 +39,7 @@ class Words(nn.Module):
         self.q_proj = nn.Linear(24, 24).double().requires_grad_(False)
 
 
-def shelf_for(words: Words) -> list[Style]:
+def shelf_for(words: PromptStates) -> list[Style]:
     """Styles of several ranks, over overlapping layers: of words alone, of convolutions, and wide enough to be full."""
     shelf = [small_style(f"s{seed}", seed, rank=rank) for seed, rank in enumerate((1, 2, 4, 7, 9))]
     shelf += [small_style(f"c{seed}", seed, rank=3, marks=("conv",)) for seed in (5, 6)]
@@ -54,7 +54,7 @@ def shelf_for(words: Words) -> list[Style]:
 def test_every_picture_is_bit_for_bit_that_of_a_bare_base(seed: int) -> None:
     """Whatever was painted before it, broken off, or edited in a file."""
     chance = random.Random(seed)
-    words = Words()
+    words = PromptStates()
     base = PlainBase(SmallUnet(), text_encoders=(words,))
     carried, shelf = KeptPatcher(), shelf_for(words)
     x, states = small_inputs(seed=seed)
@@ -195,7 +195,7 @@ def test_nothing_of_a_prompt_is_kept_between_pictures() -> None:
         mix.prompt(words)
         base.unet(x, words)
     for patch in mix.patches.values():
-        kept = patch.base_words, patch.rank_words, patch.mixed_words, patch.mixed_weight
+        kept = patch.base_states, patch.rank_states, patch.mixed_states, patch.mixed_weight
         assert kept == (None,) * 4
     words.mul_(2.0)
     with carried.blended(base, [style]) as mix:

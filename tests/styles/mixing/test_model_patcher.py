@@ -161,12 +161,12 @@ def test_moving_a_slider_writes_into_the_same_memory(base: PlainBase, styles: li
         mix.set_gains([1.0, 0.0, 0.0])
         first = noise_pred(base.unet, *inputs())
         patch = next(iter(mix.patches.values()))
-        memory = patch.weights.data_ptr()
+        memory = patch.rank_gains.data_ptr()
         mix.set_gains([0.0, 1.0, 0.0])
         assert not torch.equal(noise_pred(base.unet, *inputs()), first)
         mix.set_gains([1.0, 0.0, 0.0])
         assert torch.equal(noise_pred(base.unet, *inputs()), first)
-        assert patch.weights.data_ptr() == memory
+        assert patch.rank_gains.data_ptr() == memory
 
 
 def test_gains_set_in_inference_mode_can_be_set_outside_it(base: PlainBase, styles: list[Style]) -> None:
@@ -290,7 +290,7 @@ def test_text_encoder_layers_find_their_place_in_either_layout(tiny_sd1: Path) -
     layer = random_layer(
         "text_model.encoder.layers.0.self_attn.q_proj", encoder.get_submodule(own), 4, 4.0, "te"
     )
-    style = Style(StyleCard("Words", "sd1", 4, id="w"), (layer,))
+    style = Style(StyleCard("PromptStates", "sd1", 4, id="w"), (layer,))
     ids = torch.tensor([[1, 2, 3], [4, 5, 6]])
     base = PlainBase(None, text_encoders=(encoder,))
     with torch.no_grad():
