@@ -29,7 +29,7 @@ BaseOption = Annotated[
 def option(declared: Declared) -> Any:
     """A setting as an option of the command line."""
     setting, words = declared.setting, [f"--{declared.name.replace('_', '-')}"]
-    shown: dict[str, Any] = {"help": setting.option or setting.help}
+    shown: dict[str, Any] = {"help": setting.option or setting.help or ", ".join(setting.choices)}
     if setting.unset or setting.slider:
         shown["show_default"] = setting.unset or f"{setting.usual:g}"
     if bool in (declared.kind, *get_args(declared.kind)):

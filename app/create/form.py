@@ -288,14 +288,15 @@ def native_side(studio: Studio, base: str) -> int:
 def entered(one: Declared, value: Any) -> Any:
     """What a field of the form says of a setting, None where it says nothing; raises BadInput."""
     if is_typed(one):
-        return real(say(one.setting.label), str(value or ""))
+        read = whole if int in get_args(one.kind) else real
+        return read(say(one.setting.label), str(value or ""))
     return (value or None) if one.setting.offered else value
 
 
 def entry(one: Declared, value: Any) -> Any:
     """What a field of the form holds for a setting."""
     if is_typed(one):
-        return "" if value is None else f"{value:g}"
+        return "" if value is None else str(value) if isinstance(value, int) else f"{value:g}"
     if one.setting.offered:
         return value or 0.0
     return one.setting.usual if value is None else value
@@ -304,7 +305,7 @@ def entry(one: Declared, value: Any) -> Any:
 def is_typed(one: Declared) -> bool:
     """It is a number in a field of text, where nothing means that the base decides."""
     setting = one.setting
-    return not setting.slider and not setting.offered and float in get_args(one.kind)
+    return not setting.slider and not setting.offered and not {int, float}.isdisjoint(get_args(one.kind))
 
 
 def whole(label: str, text: str | None) -> int | None:

@@ -43,8 +43,7 @@ Guidance = Annotated[
 SamplerName = Annotated[
     str,
     Setting(
-        "Sampler", option='"dpm++ 2m", "ddim" or "euler a".', choices=tuple(SAMPLERS), usual=DEFAULT_SAMPLER,
-        group=MORE, refused="There is no sampler “{value}”.",
+        "Sampler", choices=tuple(SAMPLERS), usual=DEFAULT_SAMPLER, group=MORE, refused="There is no sampler “{value}”.",
     ),
 ]  # fmt: skip
 Seed = Annotated[

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from app.create.advice import Advice
-from app.create.form import CreateForm, Paper, recalled, recalled_words
+from app.create.form import CreateForm, Paper, entered, entry, recalled, recalled_words
 from app.create.history import History
 from app.create.mix_form import MOST_ROWS, MixForm, MixRow
 from app.create.mixing import mix_of as resolved
@@ -19,6 +19,7 @@ from styles.generation.recipe import Recipe
 from styles.generation.settings import PassSettings, PictureSettings
 from styles.mixing.blend import Blend, BlendPart
 from styles.storage.home import Home
+from styles.storage.setting import Declared, Setting
 from tests.app.mixing import home_for_mixing
 
 
@@ -73,6 +74,16 @@ def test_paper_says_sizes_and_refuses_what_is_no_number() -> None:
     assert Paper.from_json({"shape": "round", "count": True, "seed": 0, "width": None}) == Paper(seed="0")
     paper = Paper("own", "64", "96", 4, str(2**63 - 1), True)
     assert Paper.from_json(paper.to_json()) == paper and Paper.from_json("junk") == Paper()
+
+
+@pytest.mark.parametrize(("kind", "value", "wrong"), [(int, 2, "2.5"), (float, 0.25, "a bit")])
+def test_a_number_that_is_typed_comes_back(kind: type, value: float, wrong: str) -> None:
+    """As a setting of either kind that somebody adds, without a slider, would be."""
+    one = Declared("clip_skip", kind | None, None, Setting("CLIP skip", low=0, high=9, group="More settings"))
+    assert entry(one, None) == "" and entered(one, "") is None
+    assert entered(one, entry(one, value)) == value and type(entered(one, entry(one, value))) is kind
+    with pytest.raises(BadInput, match="CLIP skip"):
+        entered(one, wrong)
 
 
 def test_chips_say_which_trigger_words_go_into_the_prompt(studio: Studio) -> None:
