@@ -8,7 +8,7 @@ from pathlib import Path
 
 from styles.errors import JobError
 from styles.formats.style import Style, StyleCard
-from styles.formats.style_file import write_style
+from styles.formats.writer import write_style
 from styles.library.library import Library
 from styles.library.side_files import thumbnail_of
 from styles.storage.atomic import write_text

@@ -20,11 +20,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from styles.errors import StyleFileError
-from styles.formats.alphas import fit_for_fp16
+from styles.formats.half_precision import fit_for_fp16, fp16
 from styles.formats.patterns import Patterns, Work
 from styles.formats.safetensors_header import Header, open_header, open_style_file, split_file
 from styles.formats.style import Style, StyleLayer
-from styles.formats.writer import fp16
 from styles.storage.names import clean_text
 from styles.text import Text
 

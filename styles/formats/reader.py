@@ -1,6 +1,6 @@
 """Reading a style, whoever wrote it: the header is judged first, then the tensors are brought to stacked ranks.
 
-`source.py` opens its files, `layer_inspection.py` judges the header, `lycoris.py` knows what the tensors mean.
+`layer_inspection.py` judges the header, `lycoris.py` knows what the tensors mean.
 """
 
 from __future__ import annotations
@@ -8,21 +8,31 @@ from __future__ import annotations
 import hashlib
 import io
 import math
+import os
 from collections import Counter
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, BinaryIO
 
 from styles.errors import StyleFileError, memory_errors
 from styles.families import UNKNOWN, family_of
-from styles.formats.layer_inspection import Judged, commonest
+from styles.formats.layer_inspection import Judged, commonest, judge
 from styles.formats.layer_keys import LayerKeys
 from styles.formats.lycoris import Written, change
 from styles.formats.metadata import card_texts, claimed_family
-from styles.formats.safetensors_header import Header, TensorEntry, number_in, read_header, read_tensors
-from styles.formats.source import Source
+from styles.formats.peft import Adapter, PeftSettings, open_adapters
+from styles.formats.safetensors_header import (
+    Header,
+    TensorEntry,
+    number_in,
+    open_header,
+    open_style_file,
+    read_header,
+    read_tensors,
+    tensor_hash,
+)
 from styles.formats.style import Style, StyleCard, StyleLayer
 from styles.formats.textual_inversion import embeddings
 from styles.storage.names import clean_text
@@ -33,6 +43,58 @@ if TYPE_CHECKING:
 
 LARGEST_ALPHA = 1e6
 LAYERS_ASKED = 16  # for their strength, before anything is loaded
+
+
+@dataclass(frozen=True, eq=False)
+class Source:
+    """A style's file or files, with their headers judged; nothing else is read yet."""
+
+    path: Path
+    name: str
+    header: Header  # of all files together, as one
+    adapters: tuple[Adapter, ...] = ()  # PEFT's
+    settings: Mapping[str, PeftSettings] = field(default_factory=dict)
+
+    @classmethod
+    def of(cls, path: Path) -> Source:
+        if not os.path.isdir(path):
+            return cls(path, path.name, open_header(path))
+        adapters = open_adapters(path)
+        tensors: dict[str, TensorEntry] = {}
+        metadata: dict[str, str] = {}
+        for adapter in adapters:
+            tensors |= {adapter.key(name): entry for name, entry in adapter.header.tensors.items()}
+            metadata = adapter.header.metadata | metadata
+            if adapter.base_name:
+                metadata.setdefault("ss_sd_model_name", adapter.base_name)
+        settings = {adapter.root: adapter.settings for adapter in adapters}
+        return cls(path, path.name, Header(metadata, tensors, 0), tuple(adapters), settings)
+
+    def judged(self) -> Judged:
+        return judge(self.header, self.name, self.settings)
+
+    def tensors(self) -> Iterator[tuple[str, Tensor, bytearray]]:
+        """Yield (name, tensor, its bytes) in the order that the id is made in."""
+        if not self.adapters:
+            with open_style_file(self.path) as file:
+                yield from read_tensors(file, self.header, self.name)
+        for adapter in self.adapters:
+            with open_style_file(adapter.file) as file:
+                for name, tensor, data in read_tensors(file, adapter.header, self.name):
+                    yield adapter.key(name), tensor, data
+
+    def sha256(self) -> str:
+        files = [(adapter.file, adapter.header) for adapter in self.adapters]
+        return tensor_hash(files or [(self.path, self.header)])
+
+    @contextmanager
+    def alphas(self) -> Iterator[BinaryIO | None]:
+        """Open the file that holds the alphas, None for one that has none."""
+        if self.adapters:
+            yield None
+        else:
+            with open_style_file(self.path) as file:
+                yield file
 
 
 def read_card(path: Path, *, hashed: bool = True) -> StyleCard:

@@ -10,21 +10,35 @@ import hashlib
 from collections import Counter
 from collections.abc import Mapping
 from dataclasses import replace
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from styles.errors import StyleFileError
-from styles.formats.alphas import even_alphas
+from styles.formats.half_precision import even_alphas, fp16
 from styles.formats.kohya import ALPHA, DOWN, UP, kohya_name
 from styles.formats.layer_tables import CrossAttention
 from styles.formats.metadata import kohya_metadata, shown_metadata, written_card
+from styles.formats.reader import style_of_bytes
 from styles.formats.safetensors_header import header_bytes, split_file
 from styles.formats.style import Style, StyleLayer
 from styles.formats.textual_inversion import bundled
+from styles.storage import atomic
 
 if TYPE_CHECKING:
     from torch import Tensor
 
 LARGEST_HEADER_WRITTEN = 1 << 20  # bytes
+
+
+def write_style(style: Style, path: Path, *, with_date: bool = False) -> Style:
+    """Write a style to `path`, whole or not at all, and return it as it reads back: fp16, with its id.
+
+    The date of the card is private, written only `with_date`. Raises StyleFileError, DiskFullError.
+    """
+    data = style_bytes(style, with_date=with_date)
+    written = style_of_bytes(data, path)
+    atomic.write_bytes(path, data)
+    return written
 
 
 def style_bytes(style: Style, *, with_date: bool = False, extra: Mapping[str, str] | None = None) -> bytes:
@@ -64,20 +78,6 @@ def style_bytes(style: Style, *, with_date: bool = False, extra: Mapping[str, st
             count=len(header),
         )
     return header + section
-
-
-def fp16(weight: Tensor, layer: StyleLayer) -> Tensor:
-    """Return a factor as a file holds it; raises StyleFileError where fp16 can't hold its numbers."""
-    import torch
-
-    half = weight.detach().to("cpu", torch.float16).contiguous()
-    if not bool(torch.isfinite(half).all()):
-        raise StyleFileError(
-            "{layer} holds values that are no numbers, or too large for a style file.",
-            "The training diverged: use a lower learning rate.",
-            layer=layer.name,
-        )
-    return half
 
 
 def _family(layers: tuple[StyleLayer, ...], claimed: str) -> str:

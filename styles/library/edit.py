@@ -11,9 +11,9 @@ from typing import Any
 
 from styles.errors import BadInput, StyleFileError
 from styles.formats.metadata import card_texts, shown_metadata
+from styles.formats.reader import read_card
 from styles.formats.safetensors_header import Header, hash_rest, header_bytes, open_header, tensor_hash
 from styles.formats.style import LONGEST_TAG, MOST_TAGS, TEXT_LIMITS, StyleCard
-from styles.formats.style_file import read_card
 from styles.formats.thumbnail import public_thumbnail
 from styles.library.folder import weights_of
 from styles.mixing.blend import STRONGEST

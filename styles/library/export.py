@@ -20,9 +20,9 @@ from styles.formats.kohya import kohya_name
 from styles.formats.licences import spdx_name
 from styles.formats.metadata import shown_metadata, written_card
 from styles.formats.peft import WEIGHTS, peft_files
+from styles.formats.reader import read_style
 from styles.formats.safetensors_header import Header, open_header
 from styles.formats.style import Style, StyleCard, StyleLayer
-from styles.formats.style_file import read_style
 from styles.formats.textual_inversion import word_files
 from styles.formats.thumbnail import public_thumbnail, thumbnail_png
 from styles.formats.writer import style_bytes

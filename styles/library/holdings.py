@@ -7,8 +7,8 @@ from datetime import UTC, datetime
 from itertools import takewhile
 
 from styles.errors import BadInput, StyleFileError, UnknownStyleError
+from styles.formats.reader import read_card
 from styles.formats.style import StyleCard
-from styles.formats.style_file import read_card
 from styles.library.catalogue import Catalogue
 from styles.library.folder import name_of
 from styles.library.listing import BUNDLED, Entry, Vanished

@@ -13,9 +13,9 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from styles.errors import AtelierError, StyleFileError
+from styles.formats.reader import read_style
 from styles.formats.safetensors_header import hash_rest
 from styles.formats.style import StyleCard
-from styles.formats.style_file import read_style
 from styles.library.catalogue import Catalogue
 from styles.library.folder import (
     SUFFIX,

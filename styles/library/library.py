@@ -11,8 +11,9 @@ from pathlib import Path
 from typing import Any
 
 from styles.errors import StyleFileError
+from styles.formats.reader import read_style
 from styles.formats.style import Style, StyleCard
-from styles.formats.style_file import read_style, write_style
+from styles.formats.writer import write_style
 from styles.library.catalogue import Catalogue
 from styles.library.edit import checked, edit_card
 from styles.library.export import Exported, ExportOrder, export_style

@@ -12,7 +12,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 from styles.errors import StyleFileError
-from styles.formats.style_file import read_card
+from styles.formats.reader import read_card
 from styles.library.folder import SUFFIX, is_peft, move, name_of, weights_of
 from styles.library.header_cache import beginning_of
 from styles.storage import atomic

@@ -13,7 +13,7 @@ from safetensors.torch import load_file, save_file
 from styles.bases.base import Base, open_base
 from styles.bases.shelf import BaseShelf
 from styles.errors import WrongFamilyError
-from styles.formats.style_file import read_card
+from styles.formats.reader import read_card
 from styles.generation.generate import CreateRequest, PictureDone, generate
 from styles.library.export import ExportOrder
 from styles.library.library import Library

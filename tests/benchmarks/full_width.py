@@ -22,7 +22,7 @@ import numpy as np
 import torch
 from PIL import Image
 
-from styles.formats.style_file import read_card
+from styles.formats.reader import read_card
 from styles.storage.home import Home
 from tests.tiny import tiny_tokenizer
 from training.events import Finished, PhaseStarted, StepDone

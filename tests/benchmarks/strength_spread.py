@@ -24,8 +24,8 @@ from typing import Any
 import numpy as np
 
 from styles.bases.base import Base, open_base
+from styles.formats.reader import read_style
 from styles.formats.style import Style
-from styles.formats.style_file import read_style
 from styles.generation.effect_probe import PROMPTS, SEED, Probe, walk
 from styles.library.library import BUNDLED
 from styles.mixing.blend import STRONGEST

@@ -14,8 +14,8 @@ import torch
 from PIL import Image
 
 from styles.bases.base import Base, open_base
+from styles.formats.reader import read_style
 from styles.formats.style import Style
-from styles.formats.style_file import read_style
 from styles.storage.home import Home
 from training.artworks.captions import full_caption
 from training.artworks.dataset import collect

@@ -99,7 +99,8 @@ def write(folder: Path, data: bytes, config: str | None) -> Path:
 
 def read(path: Path, rng: Random, always_export: bool = False) -> tuple[str, str]:
     """Return (opened | refused, reason); raises for anything else."""
-    from styles.formats.style_file import read_card, read_style, style_bytes
+    from styles.formats.reader import read_card, read_style
+    from styles.formats.writer import style_bytes
 
     card, _ = _or_refusal(lambda: read_card(path))
     style, reason = _or_refusal(lambda: read_style(path))

@@ -9,7 +9,7 @@ from typing import Any
 import torch
 
 from styles.formats.style import Style, StyleCard, StyleLayer
-from styles.formats.style_file import write_style
+from styles.formats.writer import write_style
 
 
 @dataclass

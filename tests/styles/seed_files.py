@@ -111,8 +111,8 @@ def own() -> Draft:
 
     from styles.formats.bake_record import BakeRecord, Parent
     from styles.formats.style import Style, StyleCard, StyleLayer
-    from styles.formats.style_file import style_bytes
     from styles.formats.thumbnail import thumbnail_jpeg
+    from styles.formats.writer import style_bytes
 
     noise = Image.frombytes("RGB", (16, 16), bytes(range(256)) * 3).resize((256, 256))
     bake = BakeRecord("svd", 0.1, ((f"unet.{BLOCK}.attn2.to_k", 0.1),), (Parent("one", "ab" * 32, 0.5),))

@@ -13,8 +13,9 @@ from pathlib import Path
 import pytest
 
 from styles.errors import StyleFileError
+from styles.formats.layer_inspection import judge
+from styles.formats.reader import read_card, read_style
 from styles.formats.safetensors_header import LARGEST_HEADER, Header, TensorEntry, read_header
-from styles.formats.style_file import judge, read_card, read_style
 from styles.library.verify import verify
 from tests.styles.seed_files import Draft, file_of, jpeg, piece, seeds
 

@@ -16,7 +16,7 @@ from PIL import Image
 from styles.bases import threads
 from styles.bases.base import Base, open_base
 from styles.errors import DiskFullError, JobError, OutOfMemory, PlanError, TrainingFailed, UnknownStyleError
-from styles.formats.style_file import read_style
+from styles.formats.reader import read_style
 from styles.generation.generate import PictureDone, generate
 from styles.generation.prompts import encode_prompts
 from styles.generation.request import CreateRequest

@@ -11,7 +11,7 @@ from PIL import Image
 
 from app.cli.demo import DemoPlan, run_demo
 from app.studio import Studio
-from styles.formats.style_file import read_card
+from styles.formats.reader import read_card
 from styles.storage.home import Home
 from tests.app.conftest import Atelier, draw_artworks
 

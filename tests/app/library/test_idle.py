@@ -16,8 +16,8 @@ from PIL import Image
 import styles.generation.generate
 from app.library.idle import Idle
 from app.studio import Studio
+from styles.formats.reader import read_card
 from styles.formats.style import Style
-from styles.formats.style_file import read_card
 from styles.library.library import BUNDLED
 from styles.storage.home import Home
 from tests.app.mixing import lacking

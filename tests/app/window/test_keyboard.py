@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from app.create.history import History
-from styles.formats.style_file import read_card
+from styles.formats.reader import read_card
 from styles.storage.home import Home
 from tests.app.browsing import PATIENCE_MS
 from tests.app.conftest import Served, draw_artworks

@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 from PIL import Image
 
-from styles.formats.style_file import read_card
+from styles.formats.reader import read_card
 from tests.app.browsing import PATIENCE_MS
 from tests.app.conftest import Served, draw_artworks
 from tests.app.screenshots import settle

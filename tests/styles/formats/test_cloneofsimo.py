@@ -14,8 +14,8 @@ from torch import nn
 
 from styles.errors import StyleFileError
 from styles.formats.cloneofsimo import is_numbered, layer_keys, text_walk, unet_walk
+from styles.formats.reader import read_card, read_style
 from styles.formats.safetensors_header import TensorEntry
-from styles.formats.style_file import read_card, read_style
 from styles.mixing.model_patcher import blended
 from tests.styles.making import PlainBase
 from tests.styles.unet_of_2022 import DEFAULT, EXTENDED, TEXT, TextEncoder, UNet, numbered_tensors, walk

@@ -13,8 +13,9 @@ from torch import Tensor, nn
 
 from styles.errors import StyleFileError
 from styles.formats import layer_inspection
+from styles.formats.reader import read_card, read_style
 from styles.formats.style import Style, StyleLayer
-from styles.formats.style_file import read_card, read_style, write_style
+from styles.formats.writer import write_style
 from styles.library.verify import verify
 
 LINEAR = "mid_block.attentions.0.transformer_blocks.0.attn1.to_q"

@@ -14,7 +14,7 @@ from safetensors.torch import save_file
 
 from styles.errors import StyleFileError
 from styles.formats.patterns import MOST_WORK, Patterns, Work
-from styles.formats.style_file import read_card
+from styles.formats.reader import read_card
 
 PATHS = [
     "down_blocks.0.attentions.0.transformer_blocks.0.attn2.to_k",

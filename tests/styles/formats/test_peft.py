@@ -13,7 +13,7 @@ from safetensors.torch import save_file
 
 from styles.errors import StyleFileError
 from styles.formats.peft import is_peft_folder
-from styles.formats.style_file import read_card, read_style
+from styles.formats.reader import read_card, read_style
 from styles.library.export import ExportOrder, export_style
 from styles.library.verify import verify
 

@@ -10,8 +10,8 @@ from safetensors.torch import save_file
 from torch import Tensor
 
 from styles.errors import StyleFileError
+from styles.formats.reader import read_card, read_style
 from styles.formats.safetensors_header import Header, open_header
-from styles.formats.style_file import read_card, read_style
 from styles.formats.textual_inversion import FLAG, embeddings, family_of_tokens, token_keys, word_file
 from styles.library.header_cache import HeaderCache
 

@@ -16,8 +16,8 @@ import pytest
 
 from styles.errors import StyleFileError, UnknownStyleError
 from styles.formats import safetensors_header
+from styles.formats.reader import read_card
 from styles.formats.style import StyleCard
-from styles.formats.style_file import read_card
 from styles.library import catalogue, listing
 from styles.library.folder import StyleLocation, places
 from styles.library.header_cache import HeaderCache

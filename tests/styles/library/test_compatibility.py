@@ -13,7 +13,7 @@ from safetensors.torch import save_file
 from styles.errors import StyleFileError
 from styles.formats.kohya import kohya_name
 from styles.formats.style import Style, StyleCard, StyleLayer
-from styles.formats.style_file import write_style
+from styles.formats.writer import write_style
 from styles.library.compatibility import Compatibility, opens_in
 from tests.styles.making import random_layer
 

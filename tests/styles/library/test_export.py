@@ -20,12 +20,13 @@ from safetensors import safe_open
 from safetensors.torch import load_file, save_file
 
 from styles.errors import BadInput, DiskFullError, Failure, StyleFileError
-from styles.formats.alphas import even_alphas
 from styles.formats.bake_record import BakeRecord, Parent
+from styles.formats.half_precision import even_alphas
+from styles.formats.reader import read_style
 from styles.formats.style import Style, StyleCard
-from styles.formats.style_file import read_style, write_style
 from styles.formats.textual_inversion import word_file
 from styles.formats.thumbnail import thumbnail_jpeg
+from styles.formats.writer import write_style
 from styles.library.export import ExportOrder, Sharing, compare, export_style, what_others_will_see
 from styles.mixing.model_patcher import blended
 from tests.styles.making import PlainBase, random_layer

@@ -14,8 +14,9 @@ from pathlib import Path
 import pytest
 
 from styles.errors import BadInput, StyleFileError, UnknownStyleError
+from styles.formats.reader import read_card
 from styles.formats.style import Style
-from styles.formats.style_file import read_card, write_style
+from styles.formats.writer import write_style
 from styles.library.library import Library
 from styles.storage.home import Home
 from tests.styles.library_files import put

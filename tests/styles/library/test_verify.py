@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from styles.formats.style_file import read_style
+from styles.formats.reader import read_style
 from styles.library.verify import Verified, verify
 from tests.styles.seed_files import Draft, file_of, piece, seeds
 

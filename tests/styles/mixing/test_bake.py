@@ -14,8 +14,9 @@ from styles.errors import BlendError, Cancelled, WrongFamilyError
 from styles.formats.bake_record import BakeRecord
 from styles.formats.kohya import kohya_name
 from styles.formats.low_rank import Factors, halved
+from styles.formats.reader import read_style
 from styles.formats.style import Style, StyleCard, StyleLayer
-from styles.formats.style_file import read_style, write_style
+from styles.formats.writer import write_style
 from styles.mixing.bake import BakePlan, bake
 from styles.mixing.blend import Blend, BlendPart
 from styles.mixing.model_patcher import blended

@@ -14,7 +14,7 @@ from typing import Any
 import pytest
 
 from app.window.server.native import SAVING_JS, save_as
-from styles.formats.style_file import read_card
+from styles.formats.reader import read_card
 from tests.app.browsing import PATIENCE_MS
 from tests.app.conftest import Served
 from tests.conftest import REPOSITORY

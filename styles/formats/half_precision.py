@@ -13,6 +13,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
+from styles.errors import StyleFileError
 from styles.formats.style import StyleLayer
 
 if TYPE_CHECKING:
@@ -63,6 +64,20 @@ def fit_for_fp16(layer: StyleLayer) -> StyleLayer:
         return layer
     down, up = _levelled(layer.down.float(), layer.up.float())
     return replace(layer, down=down, up=up)
+
+
+def fp16(weight: Tensor, layer: StyleLayer) -> Tensor:
+    """Return a factor as a file holds it; raises StyleFileError where fp16 can't hold its numbers."""
+    import torch
+
+    half = weight.detach().to("cpu", torch.float16).contiguous()
+    if not bool(torch.isfinite(half).all()):
+        raise StyleFileError(
+            "{layer} holds values that are no numbers, or too large for a style file.",
+            "The training diverged: use a lower learning rate.",
+            layer=layer.name,
+        )
+    return half
 
 
 def _levelled(down: Tensor, up: Tensor) -> tuple[Tensor, Tensor]:

@@ -24,9 +24,10 @@ from safetensors import safe_open
 from safetensors.torch import load_file, save_file
 
 from styles.errors import DiskFullError, StyleFileError
+from styles.formats.reader import read_card, read_style
 from styles.formats.style import Style, StyleCard
-from styles.formats.style_file import read_card, read_style, style_bytes, write_style
 from styles.formats.thumbnail import thumbnail_jpeg
+from styles.formats.writer import style_bytes, write_style
 from styles.mixing.model_patcher import blended
 from tests.styles.library_files import LAYER
 from tests.styles.making import PlainBase, random_style, unet_of
