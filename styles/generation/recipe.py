@@ -15,7 +15,7 @@ from styles.generation.settings import MAX_SIDE_PX, MIN_SIDE_PX, Seed, Steps
 from styles.mixing.blend import Blend
 from styles.storage.names import SHA256
 from styles.storage.setting import Setting, settings
-from styles.text import Text
+from styles.text import Text, text_from_json, text_to_json
 
 FORMAT = 1  # of the JSON; a reader ignores keys that it doesn't know
 LATER = ("source", "source_strength", "second_scale", "second_strength", "second_steps", "threads")
@@ -79,6 +79,7 @@ class Recipe:
         }
         values |= {"format": FORMAT, "blend": self.blend.to_json()}
         values |= {"style_names": self.names, "versions": dict(self.versions)}
+        values["notes"] = [text_to_json(note) for note in self.notes]
         return json.dumps(values, ensure_ascii=False, allow_nan=False, sort_keys=True)
 
     @classmethod
@@ -101,23 +102,23 @@ class Recipe:
 def _typed(values: Mapping[str, Any]) -> dict[str, Any]:
     """Return the known fields with the types that they must have."""
     typed: dict[str, Any] = {}
-    for known in fields(Recipe):
-        if known.name not in values:
+    for declared in fields(Recipe):
+        if declared.name not in values:
             continue
-        value = values[known.name]
-        if known.name == "blend":
+        value = values[declared.name]
+        if declared.name == "blend":
             value = Blend.from_json(value)
-        elif known.name in ("style_names", "versions"):
+        elif declared.name in ("style_names", "versions"):
             value = tuple(sorted((str(key), str(name)) for key, name in value.items()))
-        elif known.name == "batch_shape":
+        elif declared.name == "batch_shape":
             value = tuple(int(size) for size in value)
             if value and (len(value) != 4 or any(not 1 <= size <= 65536 for size in value)):
                 raise ValueError("batch_shape")
-        elif known.name == "notes":
-            value = tuple(str(note) for note in value)
-        elif isinstance(known.default, float):
+        elif declared.name == "notes":
+            value = tuple(map(text_from_json, value))
+        elif isinstance(declared.default, float):
             value = float(value)
-        typed[known.name] = value
+        typed[declared.name] = value
     if "prompt" not in typed:
         raise KeyError("prompt")
     if typed.get("batch_index", 0) not in range((typed.get("batch_shape") or (1,))[0]):

@@ -173,6 +173,23 @@ test("a style that was just made is heard alone, and the mix stays where it can'
   );
 });
 
+test("a style that was just made is heard alone also where the mix was still being put there", async () => {
+  const put = mix.put({ rows: [row("ink", { solo: true }), row("old")] });
+  const added = mix.addAlone("rings");
+  await library.answer("rings");
+  await added;
+  await library.answer("ink");
+  await library.answer("old");
+  await put;
+  assert.deepEqual(stylesOf(mix), ["rings", "ink", "old"]);
+  assert.deepEqual(
+    mix.rows.map((one) => mix.isHeard(one)),
+    [true, false, false],
+  );
+  await mix.put({ rows: [row("ink")] });
+  assert.ok(mix.isHeard(mix.rows[0]));
+});
+
 test("a style that was made anew is followed by its name, once", async () => {
   await filledWith("ink", "old");
   const refreshed = mix.refresh();

@@ -18,6 +18,7 @@ export class Mix {
   #mostRows;
   #cards = new Map(); // what the library says of the styles, by id
   #additions = new Set(); // ids of styles that were added since a mix was last put here
+  #alone = ""; // the one of them that is to be heard alone
   #puts = 0;
 
   // `lookUp(style, name)` answers with the card of a style as the library has it now, or null where the server is away.
@@ -92,10 +93,16 @@ export class Mix {
     const card = await this.#lookUp(style, "");
     const problem = this.#problemOf(card);
     if (problem) return problem;
+    this.#alone = card.id;
     const others = this.rows.filter((row) => row.style !== card.id);
-    for (const row of others) Object.assign(row, { muted: true, solo: false });
-    this.rows = [this.#newRow(card, card.weight), ...others].slice(0, this.#mostRows);
+    this.rows = this.#withAloneFirst([...others, this.#newRow(card, card.weight)]);
     return "";
+  }
+
+  #withAloneFirst(rows) {
+    const others = rows.filter((row) => row.style !== this.#alone);
+    if (others.length < rows.length) for (const row of others) Object.assign(row, { muted: true, solo: false });
+    return [...rows.filter((row) => row.style === this.#alone), ...others].slice(0, this.#mostRows);
   }
 
   #problemOf(card) {
@@ -115,12 +122,15 @@ export class Mix {
   async put(value, restored = true) {
     this.#puts += 1;
     const turn = this.#puts;
-    if (restored) this.#additions.clear();
+    if (restored) {
+      this.#additions.clear();
+      this.#alone = "";
+    }
     const rows = (value.rows ?? []).map((row) => ({ ...row }));
     for (const row of rows) if (!this.card(row)) await this.#follow(row);
     if (turn !== this.#puts) return false;
     const added = this.rows.filter((row) => this.#additions.has(row.style));
-    this.rows = unique([...rows, ...added]).slice(0, this.#mostRows);
+    this.rows = this.#withAloneFirst(unique([...rows, ...added]));
     this.mode = value.mode ?? this.mode;
     for (const row of this.rows) row.name = this.nameOf(row);
     return true;

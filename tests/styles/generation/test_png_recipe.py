@@ -163,6 +163,12 @@ def test_what_cannot_be_taken_over_is_said() -> None:
     )
     assert recipe.blend == Blend((BlendPart("b", 1.0),))
     assert len(recipe.notes) == 4 and any("Heun" in note for note in recipe.notes)
+    again = Recipe.from_json(recipe.to_json())
+    assert again == recipe and [note.template for note in again.notes] == [
+        note.template for note in recipe.notes
+    ]
+    sentences = json.dumps(json.loads(recipe.to_json()) | {"notes": list(recipe.notes)})
+    assert Recipe.from_json(sentences) == recipe  # as they were written before
     assert parse_parameters("only a prompt").prompt == "only a prompt"
     with pytest.raises(RecipeError):
         parse_parameters("x\nSteps: many, Sampler: DDIM, CFG scale: 7, Seed: 1, Size: 64x64")

@@ -10,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image
 
-from styles.formats.metadata import card_texts, kohya_metadata, shown_metadata, told
+from styles.formats.metadata import card_texts, kohya_metadata, shown_metadata, written_card
 from styles.formats.style import StyleCard
 from styles.formats.thumbnail import public_thumbnail, thumbnail_jpeg, thumbnail_png
 from styles.library.privacy_report import KINDS, PRIVATE, kind_of, shown_metadata_of
@@ -32,7 +32,7 @@ def test_our_card_is_listed_entry_by_entry() -> None:
     card = StyleCard(
         "Ink", "sd1", 4, trigger="wet", rights="Mine.", tags=("ink", "wet"), training={"steps": 9, "seed": 3}
     )
-    rows = shown_metadata_of(shown_metadata(told(card), "ab" * 32), "x")
+    rows = shown_metadata_of(shown_metadata(written_card(card), "ab" * 32), "x")
     own = {
         row.key.removeprefix("atelier_card: "): row for row in rows if row.key.startswith("atelier_card: ")
     }

@@ -70,6 +70,7 @@ def test_declarations_can_be_read() -> None:
 @pytest.mark.parametrize("kind", [PictureSettings, PassSettings])
 def test_each_setting_of_a_picture_has_its_words(kind: type[Any]) -> None:
     for one in settings_of(kind).values():
-        assert one.setting.label and (one.setting.help or one.setting.option), one.field
+        setting = one.setting
+        assert setting.label and (setting.help or setting.option or setting.choices), one.field
         with pytest.raises(BadInput):
             kind(**{one.field: object()})
