@@ -317,7 +317,7 @@ def whole(label: str, text: str | None) -> int | None:
         return int(text.strip())  # JavaScript would round a seed above 2**53, so it stays a text until here
     except ValueError:
         raise BadInput(
-            "{label}: “{text}” is no whole number.", "Write digits only.", label=label, text=text.strip()
+            "{label}: “{text}” is no whole number.", "Write digits only.", label=label, text=text.strip()[:40]
         ) from None
 
 
@@ -329,5 +329,8 @@ def real(label: str, text: str | None) -> float | None:
         return float(text.strip().replace(",", "."))
     except ValueError:
         raise BadInput(
-            "{label}: “{text}” is no number.", "Write it like 512 or 0.5.", label=label, text=text.strip()
+            "{label}: “{text}” is no number.",
+            "Write it like 512 or 0.5.",
+            label=label,
+            text=text.strip()[:40],
         ) from None

@@ -71,7 +71,7 @@ def form_of(kept: Mapping[str, Any]) -> dict[str, Any]:
 def resolution_of(form: Mapping[str, Any]) -> int | None:
     """The resolution in px that a form asks for; None where it says none, or nothing of sense yet."""
     text = str(form["resolution_px"]).strip()
-    return int(text) if text.isdecimal() and 64 <= int(text) <= 2048 else None
+    return int(text) if text.isdecimal() and len(text) < 9 and 64 <= int(text) <= 2048 else None
 
 
 def trigger_of(form: Mapping[str, Any]) -> str:

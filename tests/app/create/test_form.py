@@ -71,6 +71,9 @@ def test_paper_says_sizes_and_refuses_what_is_no_number() -> None:
     assert Paper("own", "64", "").size_px(128) == (64, None)
     with pytest.raises(BadInput, match="12x"):
         Paper("own", "12x").size_px(128)
+    with pytest.raises(BadInput, match="Write digits only") as refused:
+        Paper("own", "9" * 5000).size_px(128)
+    assert len(refused.value.message) < 100
     assert Paper.from_json({"shape": "round", "count": True, "seed": 0, "width": None}) == Paper(seed="0")
     paper = Paper("own", "64", "96", 4, str(2**63 - 1), True)
     assert Paper.from_json(paper.to_json()) == paper and Paper.from_json("junk") == Paper()

@@ -113,6 +113,7 @@ def test_a_form_that_was_kept_is_whole_again_whatever_is_in_it() -> None:
     )
     assert resolution_of(FRESH) is None and resolution_of(FRESH | {"resolution_px": "96"}) == 96
     assert resolution_of(FRESH | {"resolution_px": "9"}) is None
+    assert resolution_of(FRESH | {"resolution_px": "9" * 5000}) is None
 
 
 def test_the_low_memory_mode_recomputes_unless_the_order_says_otherwise() -> None:
