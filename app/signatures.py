@@ -9,9 +9,12 @@ import functools
 import inspect
 from collections.abc import Callable
 from dataclasses import fields, is_dataclass
-from typing import Any, get_type_hints
+from types import NoneType, UnionType
+from typing import Any, Union, get_args, get_origin, get_type_hints
 
-from styles.storage.setting import Declared, settings_of
+from styles.errors import BadInput
+from styles.storage.names import clean_text
+from styles.storage.setting import Declared, Setting, settings_of
 
 
 def spread(
@@ -68,3 +71,42 @@ def _parameters_of(kind: Any, annotation: Callable[[Declared], Any]) -> dict[str
         )
         for field in fields(kind)
     }
+
+
+def typed(function: Callable[..., Any]) -> Callable[..., Any]:
+    """`function`, refusing values of other types than it states; raises BadInput. Settings check themselves.
+
+    Of a table the names and values are left to whoever reads it, since a style is named in what is said of them.
+    """
+    signature, hints = inspect.signature(function), get_type_hints(function)
+
+    @functools.wraps(function)
+    def checked(*values: Any, **named: Any) -> Any:
+        for name, value in signature.bind(*values, **named).arguments.items():
+            _check(name, value, hints.get(name, Any))
+        return function(*values, **named)
+
+    return checked
+
+
+def _check(name: str, value: Any, hint: Any) -> None:
+    if is_dataclass(hint):
+        if not settings_of(hint):
+            inside = get_type_hints(hint)
+            for field in fields(hint):
+                _check(field.name, getattr(value, field.name), inside[field.name])
+    elif not _fits(value, hint):
+        raise BadInput(
+            "{name} is {value}.", Setting().allowed(hint), name=name, value=clean_text(repr(value), 40)
+        )
+
+
+def _fits(value: Any, hint: Any) -> bool:
+    kind, arguments = get_origin(hint) or hint, get_args(hint)
+    if kind in (Union, UnionType):
+        return any(_fits(value, one) for one in arguments)
+    if kind is list:
+        return isinstance(value, list) and all(_fits(one, arguments[0]) for one in value)
+    if kind in (int, float):
+        return isinstance(value, (int, float) if kind is float else int) and not isinstance(value, bool)
+    return not isinstance(kind, type) or isinstance(value, NoneType if kind is None else kind)

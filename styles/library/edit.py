@@ -86,7 +86,9 @@ def checked(changes: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _text(name: str, value: Any) -> str:
-    text = str(value).replace("\r\n", "\n").strip()
+    if not isinstance(value, str):
+        raise BadInput("The {name} is no text.", "Give it as text.", name=name)
+    text = value.replace("\r\n", "\n").strip()
     if len(text) > TEXT_LIMITS[name]:
         raise BadInput(
             "The {name} has {count} characters.",
@@ -104,8 +106,8 @@ def _text(name: str, value: Any) -> str:
 
 def _weight(value: Any) -> float:
     try:
-        weight = float(value)
-    except (TypeError, ValueError):
+        weight = math.nan if isinstance(value, bool) else float(value)
+    except (TypeError, ValueError, OverflowError):
         weight = math.nan
     if not math.isfinite(weight) or abs(weight) > STRONGEST:
         raise BadInput(

@@ -9,7 +9,7 @@ import gradio as gr
 from app.i18n import say
 from app.library.cards import card_facts, export_facts, mark_facts, verified_facts
 from app.orders import TrainingOrder
-from app.signatures import spread
+from app.signatures import spread, typed
 from app.studio import Studio
 from app.window.server.answers import answering
 from app.window.server.api_mix import MixArguments, add_mix_endpoints, painted, picture_order
@@ -26,6 +26,7 @@ def add_endpoints(studio: Studio) -> None:
 
     @answered
     @spread
+    @typed
     def create(
         prompt: str,
         weights: dict[str, float | None] | None = None,
@@ -48,6 +49,7 @@ def add_endpoints(studio: Studio) -> None:
 
     @answered
     @spread
+    @typed
     def train(
         name: str,
         pictures: list[str],
@@ -70,11 +72,13 @@ def add_endpoints(studio: Studio) -> None:
         return studio.trainings.card(studio.start_training(order)).facts()
 
     @answered
+    @typed
     def jobs() -> list[dict[str, Any]]:
         """All trainings, newest first."""
         return [card.facts() for card in studio.jobs()]
 
     @answered
+    @typed
     def job_request(job: str, request: str) -> dict[str, Any]:
         """Ask a training to "pause", to "stop" and keep its style, or to "resume"."""
         actions = {
@@ -89,17 +93,20 @@ def add_endpoints(studio: Studio) -> None:
         return studio.trainings.card(studio.trainings.job(job)).facts()
 
     @answered
+    @typed
     def styles(words: str = "") -> list[dict[str, Any]]:
         """The cards of all styles in the library, or of those that have all these words; see `styles search`."""
         return [card_facts(card) for card in studio.library.search(words)]
 
     @answered
+    @typed
     def style(name: str) -> dict[str, Any]:
         """All that is known about one style."""
         card = studio.library.find(name)
         return card_facts(card) | mark_facts(studio.library.marks().get(card.id))
 
     @answered
+    @typed
     def import_style(path: str) -> dict[str, Any]:
         """Bring a style file or a folder of them into the library."""
         report = studio.library.import_files([file_named(path)])
@@ -107,17 +114,20 @@ def add_endpoints(studio: Studio) -> None:
         return {"styles": [card_facts(card) for card in report.styles], "refused": refused}
 
     @answered
+    @typed
     def export_style(name: str, folder: str, form: str = "file", side_files: bool = False) -> dict[str, Any]:
         """Write a style for others into a folder on this machine: its paths, where it opens, what others will see."""
         order = ExportOrder(form, side_files)
         return export_facts(studio.library.export(name, folder_named(folder), order))
 
     @answered
+    @typed
     def edit_style(name: str, changes: dict[str, Any]) -> dict[str, Any]:
         """Change what a style's file says of it: trigger, author, licence, rights, description, suggested_weight, tags."""
         return card_facts(studio.library.edit(name, **changes))
 
     @answered
+    @typed
     def verify_style(name: str) -> dict[str, Any]:
         """Look at all of a style's file and say what is right and what is wrong."""
         path = studio.library.find(name).path
@@ -125,11 +135,13 @@ def add_endpoints(studio: Studio) -> None:
         return verified_facts(verify(path))
 
     @answered
+    @typed
     def delete_style(name: str) -> str:
         """Move a style to the trash; its path there."""
         return str(studio.library.delete(name))
 
     @answered
+    @typed
     def restore_style(name: str) -> dict[str, Any]:
         """Bring a style back from the trash."""
         return card_facts(studio.library.restore(name))

@@ -14,7 +14,7 @@ from app.create.mix_tools import bake_plan
 from app.create.painting import Painted
 from app.library.cards import card_facts
 from app.orders import PictureOrder
-from app.signatures import spread
+from app.signatures import spread, typed
 from app.studio import Studio
 from app.window.server.answers import answering
 from app.window.server.named_paths import base_named, file_named, folder_named
@@ -76,6 +76,7 @@ def add_mix_endpoints(studio: Studio) -> None:
     answered = answering(studio, "answering a script")
 
     @answered
+    @typed
     def strip(style: str, picture: dict[str, Any], weights: list[float] | None = None) -> dict[str, Any]:
         """One style at several weights, same seed; `picture` holds the arguments of create by name."""
         given = tuple(_number(style, weight) or 0.0 for weight in weights or STRIP_WEIGHTS)
@@ -83,6 +84,7 @@ def add_mix_endpoints(studio: Studio) -> None:
         return painted(studio, sheet_of(studio, picture, sheet))
 
     @answered
+    @typed
     def blend_map(
         styles: list[str],
         picture: dict[str, Any],
@@ -95,11 +97,13 @@ def add_mix_endpoints(studio: Studio) -> None:
         return painted(studio, sheet_of(studio, picture, sheet))
 
     @answered
+    @typed
     def leave_one_out(picture: dict[str, Any]) -> dict[str, Any]:
         """The mix, and again without each of its styles; `picture` holds the arguments of create by name."""
         return painted(studio, sheet_of(studio, picture, SheetOrder("leave one out")))
 
     @answered
+    @typed
     def strength(
         weights: Weights = None,
         base: str = "",
@@ -112,11 +116,13 @@ def add_mix_endpoints(studio: Studio) -> None:
         return studio.strengths(mix, base_named(studio, base))
 
     @answered
+    @typed
     def conflicts(weights: Weights = None, blend: str = "", mode: str | None = None) -> dict[str, Any]:
         """Which styles of a mix fight, and where; nothing is painted."""
         return studio.mix_tools.conflicts(MixArguments(blend=blend, mode=mode).order(studio, weights))
 
     @answered
+    @typed
     def bake(
         name: str,
         weights: Weights = None,
@@ -151,33 +157,39 @@ def add_mix_endpoints(studio: Studio) -> None:
         return card_facts(studio.bake(mix, plan, base_named(studio, base)))
 
     @answered
+    @typed
     def blends_list() -> list[dict[str, Any]]:
         """All saved blends, each with the ids of the styles that are missing."""
         return [studio.blends.facts(saved) for saved in studio.blends.all()[0]]
 
     @answered
+    @typed
     def blends_show(name: str) -> dict[str, Any]:
         """One saved blend."""
         return studio.blends.facts(studio.blends.find(name))
 
     @answered
     @spread
+    @typed
     def blends_save(name: str, weights: Weights = None, *, mix: MixArguments, base: str = "") -> str:
         """Keep a mix under a name; its file."""
         blend = studio.mix(mix.order(studio, weights), base_named(studio, base))
         return str(studio.blends.save(name, blend))
 
     @answered
+    @typed
     def blends_export(name: str, folder: str) -> str:
         """Write a blend's file into a folder on this machine; its path."""
         return str(studio.blends.export(name, folder_named(folder)))
 
     @answered
+    @typed
     def blends_import(file: str) -> dict[str, Any]:
         """Bring a blend's file in."""
         return studio.blends.facts(studio.blends.bring(file_named(file)))
 
     @answered
+    @typed
     def blends_delete(name: str) -> str:
         """Move a blend to the trash; its path there."""
         return str(studio.blends.delete(name))
@@ -212,7 +224,7 @@ def picture_order(
 
 def sheet_of(studio: Studio, picture: Mapping[str, Any], sheet: SheetOrder) -> PictureOrder:
     """The order of a sheet, from create's arguments by name; raises BadInput for one that create does not have."""
-    order = spread(picture_order)
+    order = spread(typed(picture_order))
     _, *known = inspect.signature(order).parameters
     odd = [name for name in picture if name not in known]
     if odd:

@@ -60,6 +60,32 @@ def test_our_errors_come_through_with_their_text(client: Any) -> None:
         client.predict(prompt="x", weights={"Rings": 99.0}, api_name="/create")
 
 
+@pytest.mark.parametrize(
+    ("endpoint", "wrong", "says"),
+    [
+        ("/style", {"name": 5}, "name is 5"),
+        ("/styles", {"words": None}, "words is None"),
+        ("/create", {"prompt": None}, "prompt is None"),
+        ("/create", {"prompt": "x", "weights": "abc"}, "weights is 'abc'"),
+        ("/create", {"prompt": "x", "image": 3.5}, "image is 3.5"),
+        ("/create", {"prompt": "x", "mute": [1]}, "mute is"),
+        ("/train", {"name": "A", "pictures": [1]}, "pictures is"),
+        ("/export_style", {"name": "Rings", "folder": "/x", "side_files": "abc"}, "side_files is 'abc'"),
+        ("/leave_one_out", {"picture": {"prompt": "x", "weights": "abc"}}, "weights is 'abc'"),
+        ("/edit_style", {"name": "Rings", "changes": None}, "changes is None"),
+        ("/edit_style", {"name": "Rings", "changes": {"trigger": None}}, "trigger is no text"),
+        ("/edit_style", {"name": "Rings", "changes": {"suggested_weight": True}}, "no weight"),
+    ],
+)
+def test_a_value_of_another_type_is_refused_by_its_name(
+    client: Any, endpoint: str, wrong: dict[str, Any], says: str
+) -> None:
+    from gradio_client.exceptions import AppError
+
+    with pytest.raises(AppError, match=says):
+        client.predict(api_name=endpoint, **wrong)
+
+
 def test_jobs_are_listed_and_asked(client: Any) -> None:
     job = next(job for job in client.predict(api_name="/jobs") if job["name"] == "Rings")
     assert job["state"] == "finished" and job["step"] == 4
