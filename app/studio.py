@@ -338,6 +338,7 @@ class Studio:
             sparing(order, self.settings),
             lambda: base_facts_of(self.base_source(order.base), self.home),
             begun,
+            self.preparation.draft.sizes(),
         )
 
     def resume_training(self, job_id: str) -> Job:

@@ -17,10 +17,11 @@ import json
 import os
 import shutil
 import time
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, Literal
 
 from styles.errors import AtelierError, JobError, JobHeldError, PlanError
@@ -52,14 +53,21 @@ class Job:
     folder: Path
 
     @classmethod
-    def create(cls, jobs: Path, plan: TrainingPlan, pictures: Iterable[Path | str]) -> Job:
+    def create(
+        cls,
+        jobs: Path,
+        plan: TrainingPlan,
+        pictures: Iterable[Path | str],
+        sizes: Mapping[Path, tuple[int, int]] = MappingProxyType({}),
+    ) -> Job:
         """Make a new job folder in `jobs` with copies of the pictures (files or folders) and their captions.
 
+        Pictures whose upright (width, height) in px stands in `sizes` were opened before, and are not once more.
         Raises PictureError for what can't be read, BadInput for an unusable name, DiskFullError; nothing half-made
         stays behind.
         """
         safe_name(plan.name)
-        dataset = inspect(pictures, plan.trigger)
+        dataset = inspect(pictures, plan.trigger, sizes)
         with disk_errors(jobs):
             jobs.mkdir(parents=True, exist_ok=True)
             stem = f"{time.strftime('%Y%m%d-%H%M%S')} {suggested_name(plan.name)}"

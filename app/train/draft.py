@@ -309,6 +309,17 @@ class Draft:
             )
         return match
 
+    def sizes(self) -> dict[Path, tuple[int, int]]:
+        """The upright (width, height) in px of the pictures that are as they were when they were opened here."""
+        sizes = {}
+        for path in self.paths():
+            with suppress(OSError, ValueError, KeyError, TypeError):
+                stored = read_json(self._looks / f"{path.name}.json")
+                if stored["key"][:2] == _file_key(path):
+                    width, height = stored["size_px"]
+                    sizes[path.absolute()] = int(width), int(height)
+        return sizes
+
     def _look_of(self, path: Path, grid: Grid) -> tuple[PictureCheck, bytes]:
         try:
             stored = read_json(self._looks / f"{path.name}.json")
@@ -335,8 +346,12 @@ class Draft:
 
 def _key(path: Path, grid: Grid) -> list[int]:
     """What a look depends on."""
+    return [*_file_key(path), grid.resolution_px]
+
+
+def _file_key(path: Path) -> list[int]:
     facts = path.stat()
-    return [facts.st_size, facts.st_mtime_ns, grid.resolution_px]
+    return [facts.st_size, facts.st_mtime_ns]
 
 
 def _looked_at(path: Path, grid: Grid) -> tuple[PictureCheck, bytes]:

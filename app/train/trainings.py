@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import re
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, replace
+from pathlib import Path
+from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
 from app.orders import TrainingOrder
@@ -93,11 +95,16 @@ class Trainings:
         self.runner = Runner()
 
     def prepare(
-        self, order: TrainingOrder, base: Callable[[], tuple[str, str]], begun: Style | None = None
+        self,
+        order: TrainingOrder,
+        base: Callable[[], tuple[str, str]],
+        begun: Style | None = None,
+        sizes: Mapping[Path, tuple[int, int]] = MappingProxyType({}),
     ) -> Job:
         """Write the job folder of `order`; `base` names the base and its family, once the cheaper checks are done.
 
-        `begun` is the style to go on from: it lends what the order leaves open. Raises BadInput, JobError.
+        `begun` is the style to go on from: it lends what the order leaves open. Pictures whose size is known
+        are not opened once more. Raises BadInput, JobError.
         """
         name = safe_name(order.name)
         # The job is given these as they are: a broken picture is refused when it was named, left out of a folder.
@@ -129,7 +136,7 @@ class Trainings:
                 rank=rank,
                 plan_rank=plan.rank,
             )
-        return Job.create(self.home.jobs, plan, artworks)
+        return Job.create(self.home.jobs, plan, artworks, sizes)
 
     def start(self, job: Job, device: str) -> None:
         """Start a trainer on a job that waits or has been paused."""

@@ -5,9 +5,10 @@ from __future__ import annotations
 import os
 import re
 import stat
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from types import MappingProxyType
 from typing import TYPE_CHECKING
 
 from styles.errors import PictureError
@@ -144,10 +145,14 @@ def _natural(name: str) -> list[tuple[int, str]]:
     ]
 
 
-def inspect(paths: Iterable[Path | str], trigger: str = "") -> Dataset:
+def inspect(
+    paths: Iterable[Path | str],
+    trigger: str = "",
+    sizes: Mapping[Path, tuple[int, int]] = MappingProxyType({}),
+) -> Dataset:
     """Open every artwork once to see that it can be read; the Dataset's warnings say what was left out and why.
 
-    A broken file inside a folder is left out. Raises PictureError for a broken file that was named directly, where no
+    Those whose (width, height) in px stands in `sizes` were opened before. A broken file inside a folder is left out. Raises PictureError for a broken file that was named directly, where no
     picture remains, and as `collect`.
     """
     given = [Path(path) for path in paths]
@@ -157,7 +162,7 @@ def inspect(paths: Iterable[Path | str], trigger: str = "") -> Dataset:
     refused: list[Text] = []
     for path in collect(given):
         try:
-            size = open_artwork(path, least_px=CHECKED_PX).size
+            size = sizes.get(path) or open_artwork(path, least_px=CHECKED_PX).size
         except PictureError as error:
             (refused if path in named else notes).append(error.message)
             last = error

@@ -208,3 +208,25 @@ def test_a_full_disk_leaves_no_half_of_a_picture(
     with pytest.raises(DiskFullError):
         added(draft, dropped)
     assert not list(draft.artworks_folder.iterdir())
+
+
+def test_a_picture_of_the_draft_is_not_opened_again_for_its_training(
+    draft: Draft, dropped: list[Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from training.artworks import dataset
+
+    added(draft, dropped)
+    opened: list[str] = []
+    original = dataset.open_artwork
+
+    def noted(path: Path, least_px: int = 0) -> Image.Image:
+        opened.append(path.name)
+        return original(path, least_px)
+
+    monkeypatch.setattr(dataset, "open_artwork", noted)
+    plan = plan_for("quick", "starter", 3, name="x")
+    job = Job.create(tmp_path / "jobs", plan, draft.paths(), draft.sizes())
+    assert opened == [] and [one.size_px for one in job.artworks()] == [(90, 80), (90, 80), (600, 80)]
+    Image.new("RGB", (70, 80)).save(draft.artworks_folder / "10.png")  # by hand
+    job = Job.create(tmp_path / "jobs", plan, draft.paths(), draft.sizes())
+    assert opened == ["10.png"] and job.artworks()[1].size_px == (70, 80)
