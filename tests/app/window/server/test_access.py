@@ -16,7 +16,7 @@ RULES = {"runOnly": ["wcag2a", "wcag2aa", "wcag21a", "wcag21aa"], "resultTypes":
 CONTRAST = {"runOnly": {"type": "rule", "values": ["color-contrast"]}, "resultTypes": ["violations"]}
 DARKEN = """() => {  // as gradio does where the system is dark
     document.body.classList.add('dark');
-    return Promise.all(document.getAnimations().filter(one => one instanceof CSSTransition).map(one => one.finished));
+    return Promise.all(document.getAnimations().filter(one => one instanceof CSSTransition).map(one => one.finished.catch(() => null)));  // one that is cut short is over, too
 }"""
 REACHABLE = """() => {
     const kinds = 'button, input, select, textarea, a[href], [role=button], [role=slider], [tabindex]';
