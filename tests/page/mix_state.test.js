@@ -200,6 +200,26 @@ test("a style that was made anew is followed by its name, once", async () => {
   assert.equal(mix.rows[0].name, "Ink");
 });
 
+test("what is said of a style that was made anew stays until it is taken out", async () => {
+  await filledWith("ink");
+  library.put("ink 2", { name: "Ink", note: "" });
+  for (const _ of [1, 2]) {
+    const refreshed = mix.refresh();
+    await library.answer(mix.rows[0].style, {
+      id: "ink 2",
+      name: "Ink",
+      note: mix.rows[0].style === "ink" ? "another version" : "",
+    });
+    await refreshed;
+  }
+  assert.equal(mix.card(mix.rows[0]).note, "another version");
+  mix.remove(mix.rows[0]);
+  const added = mix.add("ink 2");
+  await library.answer("ink 2");
+  await added;
+  assert.equal(mix.card(mix.rows[0]).note, "");
+});
+
 test("what the library said of a style is still known while the server is away", async () => {
   library.put("ink", { trigger: "inky" });
   await filledWith("ink");

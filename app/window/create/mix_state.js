@@ -145,12 +145,14 @@ export class Mix {
     this.rows = unique(this.rows);
   }
 
-  // One that was made anew is followed by its name.
+  // One that was made anew is followed by its name, and what is said of that stays: the next look finds the style by its new
+  // id, and has nothing to say.
   async #follow(row) {
     const card = await this.#lookUp(row.style, row.name ?? "");
     if (!card) return;
     row.style = card.id ?? row.style;
-    this.#cards.set(row.style, { ...card, id: row.style });
+    const note = card.note || this.card(row)?.note;
+    this.#cards.set(row.style, { ...card, id: row.style, note });
   }
 
   // Whether the styles are what the server has: `here` holds [id, name] by the id that was asked for, of those that are there.
