@@ -69,6 +69,14 @@ def tiny_sd2(tmp_path_factory: pytest.TempPathFactory) -> Path:
     )
 
 
+@pytest.fixture(scope="session")
+def tiny_sdxl(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The folder of a tiny random base of family `sdxl` (epsilon, width 2048, two text encoders)."""
+    from tests.tiny import tiny_base_folder
+
+    return tiny_base_folder(tmp_path_factory.mktemp("bases") / "tiny-sdxl", "sdxl")
+
+
 @pytest.fixture
 def home_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """An empty home folder, also set as ATELIER_HOME."""

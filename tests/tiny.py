@@ -11,6 +11,14 @@ CROSS_WIDTH = {"starter": 256, "sd1": 768, "sd2": 1024, "sdxl": 2048}
 TOKENS = {"starter": 40, "sd1": 77, "sd2": 77, "sdxl": 77}
 LATENT_SIZE = 16  # with the factor-4 VAE: 64 px
 VAE_FACTOR = 4
+SDXL_WIDTHS = (768, 1280)  # of the two text encoders, as the real ones
+SDXL_TIME_WIDTH = 16  # of each number of a picture's sizes
+SDXL_UNET = {
+    "transformer_layers_per_block": (1, 2),
+    "addition_embed_type": "text_time",
+    "addition_time_embed_dim": SDXL_TIME_WIDTH,
+    "projection_class_embeddings_input_dim": SDXL_WIDTHS[1] + 6 * SDXL_TIME_WIDTH,
+}
 WORDS = [
     "a",
     "an",
@@ -51,9 +59,9 @@ def tiny_base_folder(
 
     Two UNet levels of (32, 64) channels with `layers` blocks of cross-attention each, a factor-4 VAE, 64 px native. The
     starter is v-prediction with zero terminal SNR as the real one; the others are epsilon unless told otherwise.
+    SDXL has its structure: no attention in the first level, two text encoders, size and pooled states beside the time.
     """
     from diffusers import AutoencoderKL, DDIMScheduler, UNet2DConditionModel
-    from transformers import CLIPTextConfig, CLIPTextModel
 
     folder = Path(path)
     folder.mkdir(parents=True, exist_ok=True)
@@ -62,6 +70,7 @@ def tiny_base_folder(
     if zero_terminal_snr is None:
         zero_terminal_snr = family == "starter"
 
+    two = family == "sdxl"
     tokenizer = tiny_tokenizer(TOKENS[family])
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
@@ -69,12 +78,13 @@ def tiny_base_folder(
             sample_size=LATENT_SIZE,
             block_out_channels=channels,
             layers_per_block=layers,
-            down_block_types=("CrossAttnDownBlock2D", "CrossAttnDownBlock2D"),
-            up_block_types=("CrossAttnUpBlock2D", "CrossAttnUpBlock2D"),
+            down_block_types=("DownBlock2D" if two else "CrossAttnDownBlock2D", "CrossAttnDownBlock2D"),
+            up_block_types=("CrossAttnUpBlock2D", "UpBlock2D" if two else "CrossAttnUpBlock2D"),
             norm_num_groups=16,
             attention_head_dim=8,
             cross_attention_dim=width,
             use_linear_projection=family in ("sd2", "sdxl"),
+            **(SDXL_UNET if two else {}),
         )
         vae = AutoencoderKL(
             down_block_types=("DownEncoderBlock2D",) * 3,
@@ -84,18 +94,9 @@ def tiny_base_folder(
             norm_num_groups=8,
             sample_size=LATENT_SIZE * VAE_FACTOR,
         )
-        text_encoder = CLIPTextModel(
-            CLIPTextConfig(
-                vocab_size=len(tokenizer),
-                hidden_size=width,
-                intermediate_size=64,
-                num_hidden_layers=1,
-                num_attention_heads=4,
-                max_position_embeddings=TOKENS[family],
-                bos_token_id=tokenizer.bos_token_id,
-                eos_token_id=tokenizer.eos_token_id,
-                pad_token_id=tokenizer.pad_token_id,
-            )
+        text_encoder = tiny_text_encoder(tokenizer, SDXL_WIDTHS[0] if two else width, layers=2 if two else 1)
+        text_encoder_2 = (
+            tiny_text_encoder(tokenizer, SDXL_WIDTHS[1], layers=3, projects=True) if two else None
         )
         checker = tiny_safety_checker() if safety_checker else None
     scheduler = DDIMScheduler(
@@ -110,13 +111,18 @@ def tiny_base_folder(
         rescale_betas_zero_snr=zero_terminal_snr,
         timestep_spacing="trailing" if zero_terminal_snr else "leading",
     )
-    parts = {"unet": unet, "vae": vae, "text_encoder": text_encoder, "safety_checker": checker}
+    parts = {
+        "unet": unet, "vae": vae, "text_encoder": text_encoder, "text_encoder_2": text_encoder_2,
+        "safety_checker": checker,
+    }  # fmt: skip
     for name, part in parts.items():
         if part is not None:
             (part if dtype == torch.float32 else part.to(dtype)).save_pretrained(
                 folder / name, safe_serialization=True
             )
     tokenizer.save_pretrained(folder / "tokenizer")
+    if two:
+        tiny_tokenizer(TOKENS[family], pad_token="!").save_pretrained(folder / "tokenizer_2")
     scheduler.save_pretrained(folder / "scheduler")
     if checker is not None:
         from transformers import CLIPImageProcessorPil
@@ -124,23 +130,53 @@ def tiny_base_folder(
         CLIPImageProcessorPil(
             size={"shortest_edge": 32}, crop_size={"height": 32, "width": 32}
         ).save_pretrained(folder / "feature_extractor")
-    index = {
-        "_class_name": "StableDiffusionPipeline",
+    index: dict[str, object] = {
+        "_class_name": "StableDiffusionXLPipeline" if two else "StableDiffusionPipeline",
         "_diffusers_version": "0.42.1",
         "feature_extractor": ["transformers", "CLIPImageProcessor"] if checker else [None, None],
-        "requires_safety_checker": bool(checker),
-        "safety_checker": ["stable_diffusion", "StableDiffusionSafetyChecker"] if checker else [None, None],
         "scheduler": ["diffusers", "DDIMScheduler"],
         "text_encoder": ["transformers", "CLIPTextModel"],
         "tokenizer": ["transformers", "CLIPTokenizer"],
         "unet": ["diffusers", "UNet2DConditionModel"],
         "vae": ["diffusers", "AutoencoderKL"],
     }
+    if two:
+        index |= {
+            "text_encoder_2": ["transformers", "CLIPTextModelWithProjection"],
+            "tokenizer_2": ["transformers", "CLIPTokenizer"],
+            "force_zeros_for_empty_prompt": True,
+        }
+    else:
+        index |= {
+            "requires_safety_checker": bool(checker),
+            "safety_checker": ["stable_diffusion", "StableDiffusionSafetyChecker"]
+            if checker
+            else [None, None],
+        }
     (folder / "model_index.json").write_text(json.dumps(index, indent=2), encoding="utf-8")
     return folder
 
 
-def tiny_tokenizer(max_length: int):  # type: ignore[no-untyped-def]
+def tiny_text_encoder(tokenizer, width: int, *, layers: int, projects: bool = False):  # type: ignore[no-untyped-def]
+    """A CLIP text model of random weights; one that projects has a projection as wide as its states."""
+    from transformers import CLIPTextConfig, CLIPTextModel, CLIPTextModelWithProjection
+
+    config = CLIPTextConfig(
+        vocab_size=len(tokenizer),
+        hidden_size=width,
+        intermediate_size=64,
+        num_hidden_layers=layers,
+        num_attention_heads=4,
+        max_position_embeddings=tokenizer.model_max_length,
+        bos_token_id=tokenizer.bos_token_id,
+        eos_token_id=tokenizer.eos_token_id,
+        pad_token_id=tokenizer.pad_token_id,
+        **({"projection_dim": width, "hidden_act": "gelu"} if projects else {}),
+    )
+    return (CLIPTextModelWithProjection if projects else CLIPTextModel)(config)
+
+
+def tiny_tokenizer(max_length: int, **about: str):  # type: ignore[no-untyped-def]
     """A CLIP tokenizer that knows every byte and a few whole words: any text tokenises."""
     from tokenizers.pre_tokenizers import ByteLevel
     from transformers import CLIPTokenizer
@@ -158,7 +194,7 @@ def tiny_tokenizer(max_length: int):  # type: ignore[no-untyped-def]
             left += right
     tokens += ["<|startoftext|>", "<|endoftext|>"]
     vocab = {token: number for number, token in enumerate(tokens)}
-    return CLIPTokenizer(vocab=vocab, merges=merges, model_max_length=max_length)
+    return CLIPTokenizer(vocab=vocab, merges=merges, model_max_length=max_length, **about)
 
 
 def tiny_safety_checker():  # type: ignore[no-untyped-def]

@@ -38,8 +38,6 @@ def save_original_layout(
     depth = len(json.loads((folder / "vae" / "config.json").read_text())["block_out_channels"])
     unet = load_file(folder / "unet" / "diffusion_pytorch_model.safetensors")
     vae = load_file(folder / "vae" / "diffusion_pytorch_model.safetensors")
-    text = load_file(folder / "text_encoder" / "model.safetensors")
-    text = {name.removeprefix("text_model."): value for name, value in text.items()}
     tensors = {
         f"model.diffusion_model.{_unet_name(name, layers, unet)}": value for name, value in unet.items()
     }
@@ -48,10 +46,15 @@ def save_original_layout(
         tensors[f"first_stage_model.{_vae_name(name, depth)}"] = (
             value[:, :, None, None] if attention else value
         )
-    if open_clip:
-        tensors |= {f"cond_stage_model.model.{name}": value for name, value in _open_clip(text).items()}
-    else:
-        tensors |= {f"cond_stage_model.transformer.text_model.{name}": value for name, value in text.items()}
+    two = (folder / "text_encoder_2").is_dir()
+    prefixes = ("conditioner.embedders.0", "conditioner.embedders.1") if two else ("cond_stage_model",)
+    for prefix, part in zip(prefixes, ("text_encoder", "text_encoder_2"), strict=False):
+        text = load_file(folder / part / "model.safetensors")
+        text = {name.removeprefix("text_model."): value for name, value in text.items()}
+        if open_clip or part == "text_encoder_2":
+            tensors |= {f"{prefix}.model.{name}": value for name, value in _open_clip(text).items()}
+        else:
+            tensors |= {f"{prefix}.transformer.text_model.{name}": value for name, value in text.items()}
     save_file({name: value.contiguous() for name, value in tensors.items()}, path, metadata)
 
 
@@ -68,6 +71,8 @@ def _unet_name(name: str, layers: int, tensors: dict[str, Tensor]) -> str:
     parts = name.split(".")
     if parts[0] == "time_embedding":
         return f"time_embed.{'0' if parts[1] == 'linear_1' else '2'}.{parts[2]}"
+    if parts[0] == "add_embedding":
+        return f"label_emb.0.{'0' if parts[1] == 'linear_1' else '2'}.{parts[2]}"
     if parts[0] in ("conv_in", "conv_norm_out", "conv_out"):
         return (
             {"conv_in": "input_blocks.0.0", "conv_norm_out": "out.0", "conv_out": "out.2"}[parts[0]]
@@ -130,6 +135,8 @@ def _open_clip(text: dict[str, Tensor]) -> dict[str, Tensor]:
         "ln_final.weight": text["final_layer_norm.weight"],
         "ln_final.bias": text["final_layer_norm.bias"],
     }
+    if "text_projection.weight" in text:
+        tensors["text_projection"] = text["text_projection.weight"].T
     for name, value in text.items():
         if not name.startswith("encoder.layers."):
             continue
