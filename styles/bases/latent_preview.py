@@ -14,6 +14,10 @@ from styles.bases.vae import decode
 # Stable Diffusion 1 and 2 share one latent space; these factors are the community's usual ones
 # (https://discuss.huggingface.co/t/decoding-latents-to-rgb-without-upscaling/23204).
 SD_FACTORS = ((0.298, 0.207, 0.208), (0.187, 0.286, 0.173), (-0.158, 0.189, 0.264), (-0.184, -0.271, -0.473))
+# Stable Diffusion XL's, for colours 0..255
+# (https://huggingface.co/blog/TimothyAlexisVass/explaining-the-sdxl-latent-space, shown in diffusers' documentation).
+SDXL_FACTORS = ((60, 60, 60), (-60, -5, 10), (25, 15, -5), (-70, -50, -35))
+SDXL_BIAS = (150, 140, 130)
 
 
 @dataclass(frozen=True)
@@ -48,13 +52,17 @@ class LatentPreview:
 
 
 def known_preview(vae_config: Mapping[str, Any]) -> LatentPreview | None:
-    """Return the map for the latent space of Stable Diffusion 1 and 2, None for any other VAE."""
+    """Return the map for the latent spaces of Stable Diffusion 1 and 2 and of XL, None for any other VAE."""
     if (
-        vae_config["latent_channels"] == 4
-        and abs(vae_config["scaling_factor"] - 0.18215) < 1e-6
-        and tuple(vae_config["block_out_channels"]) == (128, 256, 512, 512)
+        vae_config["latent_channels"] != 4
+        or tuple(vae_config["block_out_channels"]) != (128, 256, 512, 512)
+        or vae_config.get("latents_mean") is not None
     ):
+        return None
+    if abs(vae_config["scaling_factor"] - 0.18215) < 1e-6:
         return LatentPreview(torch.tensor(SD_FACTORS), torch.zeros(3))
+    if abs(vae_config["scaling_factor"] - 0.13025) < 1e-6:
+        return LatentPreview(torch.tensor(SDXL_FACTORS) / 127.5, torch.tensor(SDXL_BIAS) / 127.5 - 1)
     return None
 
 

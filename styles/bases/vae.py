@@ -1,12 +1,13 @@
 """The VAE of a base, called here and nowhere else: pictures become latents and latents pictures.
 
-The UNet sees `(raw - shift_factor) * scaling_factor` of what the VAE gives (both in AutoencoderKL's config; Stable
-Diffusion 1, 2 and XL have no shift). Where half precision overflows, a call is done again in fp32.
+The UNet sees `(raw - shift) * scale` of what the VAE gives. Of AutoencoderKL's config, the shift is `shift_factor` and
+the scale `scaling_factor`; or, by channel, `latents_mean` and `scaling_factor / latents_std`, as diffusers'
+StableDiffusionXLPipeline and its image-to-image pipeline take them. Stable Diffusion 1, 2 and XL have no shift. Where
+half precision overflows, a call is done again in fp32.
 """
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any
@@ -27,7 +28,8 @@ def encode(vae: Any, pixels: Tensor) -> tuple[Tensor, Tensor]:
         distribution = vae.encode(_like(vae, pixels)).latent_dist
         return distribution.mean.float(), distribution.std.float()
 
-    (mean, std), (scale, shift) = _in_numbers(vae, once), _scale_and_shift(vae.config)
+    mean, std = _in_numbers(vae, once)
+    scale, shift = _scale_and_shift(vae.config, mean.device)
     return (mean - shift) * scale, std * scale
 
 
@@ -38,7 +40,7 @@ def decode(vae: Any, latents: Tensor) -> Tensor:
     `latents` in fp32 may be on any device, the result is on the VAE's. What is no number even in fp32 is returned as it
     is.
     """
-    scale, shift = _scale_and_shift(vae.config)
+    scale, shift = _scale_and_shift(vae.config, latents.device)
     raw = latents / scale + shift
     (pixels,) = _in_numbers(vae, lambda: (vae.decode(_like(vae, raw)).sample.float(),))
     return pixels
@@ -64,16 +66,26 @@ def use_tiles(vae: Any) -> None:
 
 
 def has_scale(config: Any) -> bool:
-    """Whether the scale and the shift of a VAE's config are numbers that can be used."""
+    """Whether the scale and the shift of a VAE's config are numbers that can be used, one each or one a channel."""
     try:
-        scale, shift = _scale_and_shift(config)
-    except (TypeError, ValueError):
+        numbers = [torch.as_tensor(one) for one in _scale_and_shift(config, torch.device("cpu"))]
+    except (TypeError, ValueError, RuntimeError, OverflowError):
         return False
-    return 0 < scale < math.inf and math.isfinite(shift)
+    scale, shift = numbers
+    shaped = all(one.numel() in (1, config.latent_channels) for one in numbers)
+    return shaped and bool((scale > 0).all() and scale.isfinite().all() and shift.isfinite().all())
 
 
-def _scale_and_shift(config: Any) -> tuple[float, float]:
-    return float(config.scaling_factor), float(getattr(config, "shift_factor", None) or 0.0)
+def _scale_and_shift(config: Any, device: torch.device) -> tuple[Tensor | float, Tensor | float]:
+    """Return both as numbers, or by channel in fp32 (1, C, 1, 1)."""
+    scale = float(config.scaling_factor)
+    mean, std = (getattr(config, name, None) for name in ("latents_mean", "latents_std"))
+    if mean is None or std is None:
+        return scale, float(getattr(config, "shift_factor", None) or 0.0)
+    mean, std = (
+        torch.tensor(one, dtype=torch.float32, device=device).view(1, -1, 1, 1) for one in (mean, std)
+    )
+    return scale / std, mean
 
 
 def _like(vae: Any, values: Tensor) -> Tensor:

@@ -32,6 +32,37 @@ def test_latents_are_shifted_and_scaled_on_the_way_in_and_back_on_the_way_out(va
     assert torch.allclose(decode(vae, mean), painted, atol=1e-5)
 
 
+def test_the_latents_own_mean_and_deviation_are_honoured_as_diffusers_does(tiny_sdxl: Path) -> None:
+    from diffusers import StableDiffusionXLImg2ImgPipeline, StableDiffusionXLPipeline
+
+    pipeline = StableDiffusionXLPipeline.from_pretrained(tiny_sdxl, local_files_only=True)
+    pipeline.set_progress_bar_config(disable=True)
+    pipeline.watermark = None
+    mean, std = [-1.6574, 1.886, -1.383, 2.5155], [8.4927, 5.9022, 6.5498, 5.2299]  # Playground 2.5's
+    pipeline.vae.register_to_config(latents_mean=mean, latents_std=std, scaling_factor=0.5)
+    latents = torch.randn(1, 4, 8, 8, generator=torch.Generator().manual_seed(0))
+    said = {"prompt": "a cat", "width": 32, "height": 32, "num_inference_steps": 1, "latents": latents}
+    ours = decode(pipeline.vae, pipeline(**said, output_type="latent").images)
+    theirs = pipeline(**said, output_type="pt").images
+    torch.testing.assert_close((ours / 2 + 0.5).clamp(0, 1), theirs, atol=1e-5, rtol=0)
+
+    from_picture = StableDiffusionXLImg2ImgPipeline.from_pipe(pipeline)
+    pixels = torch.rand(1, 3, 32, 32, generator=torch.Generator().manual_seed(1)) * 2 - 1
+    drawn = from_picture.prepare_latents(
+        pixels,
+        None,
+        1,
+        1,
+        torch.float32,
+        torch.device("cpu"),
+        torch.Generator().manual_seed(2),
+        add_noise=False,
+    )
+    mean_of_ours, std_of_ours = encode(pipeline.vae, pixels)
+    noise = torch.randn(drawn.shape, generator=torch.Generator().manual_seed(2))
+    torch.testing.assert_close(mean_of_ours + std_of_ours * noise, drawn, atol=1e-5, rtol=1e-5)
+
+
 def test_half_precision_that_overflows_is_done_again_in_fp32(vae: Any) -> None:
     with torch.no_grad():
         vae.decoder.conv_out.weight.mul_(1e5)
@@ -48,8 +79,19 @@ def test_half_precision_that_overflows_is_done_again_in_fp32(vae: Any) -> None:
 
 def test_a_scale_that_is_no_number_is_told(vae: Any) -> None:
     assert has_scale(vae.config)
-    for odd in ({"scaling_factor": "large"}, {"scaling_factor": 0}, {"shift_factor": float("nan")}):
-        assert not has_scale(type("Config", (), {"scaling_factor": 1.0, **odd}))
+    fits = {"scaling_factor": 1.0, "latent_channels": 4, "latents_mean": [0.0] * 4, "latents_std": [1.0] * 4}
+    assert has_scale(type("Config", (), fits))
+    for odd in (
+        {"scaling_factor": "large", "latents_mean": None},
+        {"scaling_factor": 0},
+        {"shift_factor": float("nan"), "latents_std": None},
+        {"latents_std": [1.0, 1.0, 0.0, 1.0]},
+        {"latents_std": [1.0] * 3},
+        {"latents_mean": [0.0, float("inf"), 0.0, 0.0]},
+        {"latents_mean": "none"},
+        {"latents_mean": {"a": 1}},
+    ):
+        assert not has_scale(type("Config", (), fits | odd)), odd
 
 
 def test_nothing_else_calls_a_vae_or_a_unet() -> None:

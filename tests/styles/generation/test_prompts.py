@@ -66,5 +66,14 @@ def test_the_known_map_is_only_for_its_own_latents(base: Base) -> None:
     published = {"latent_channels": 4, "scaling_factor": 0.18215, "block_out_channels": [128, 256, 512, 512]}
     known = known_preview(published)
     assert known is not None and torch.equal(known.factors, torch.tensor(SD_FACTORS))
-    assert known_preview(published | {"scaling_factor": 0.13025}) is None
+    assert known_preview(published | {"latents_mean": [0.0] * 4, "latents_std": [1.0] * 4}) is None
+    assert known_preview(published | {"scaling_factor": 0.5}) is None
+    # As diffusers' documentation shows the colours of Stable Diffusion XL (api/pipelines, "Display intermediate images").
+    xl = known_preview(published | {"scaling_factor": 0.13025})
+    assert xl is not None
+    latents = torch.tensor([0.5, -0.25, 1.0, 0.75]).view(1, 4, 1, 1)
+    red = 60 * 0.5 - 60 * -0.25 + 25 * 1.0 - 70 * 0.75 + 150
+    green = 60 * 0.5 - 5 * -0.25 + 15 * 1.0 - 50 * 0.75 + 140
+    blue = 60 * 0.5 + 10 * -0.25 - 5 * 1.0 - 35 * 0.75 + 130
+    assert (xl.pixels(latents).flatten().float() - torch.tensor([red, green, blue])).abs().max() <= 1
     assert known_preview(base.vae.config) is None
