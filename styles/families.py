@@ -47,6 +47,8 @@ class TextEncoder:
     penultimate: bool = False
     # Projects what it read of the whole prompt, which is a condition beside the time.
     projects: bool = False
+    # The tensor with its rows in files of textual inversion; empty for a family's only one, which needs no name.
+    embedding: str = ""
 
 
 @dataclass(frozen=True)
@@ -201,8 +203,18 @@ SDXL = Family(
     words=2048,
     unet=UNetShape((320, 640, 1280), (0, 2, 10), 10, 2, added=2816, linear=True),
     text_encoders=(
-        TextEncoder("te1", "text_encoder", 768, 3072, 12, penultimate=True),
-        TextEncoder("te2", "text_encoder_2", 1280, 5120, 32, open_clip=True, penultimate=True, projects=True),
+        TextEncoder("te1", "text_encoder", 768, 3072, 12, penultimate=True, embedding="clip_l"),
+        TextEncoder(
+            "te2",
+            "text_encoder_2",
+            1280,
+            5120,
+            32,
+            open_clip=True,
+            penultimate=True,
+            projects=True,
+            embedding="clip_g",
+        ),
     ),
     added_conditions=("text_embeds", "time_ids"),
     can_open=False,

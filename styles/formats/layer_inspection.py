@@ -20,7 +20,7 @@ from styles.formats.lycoris import MOST_WORK, ROOM, Written, room_for, work_of, 
 from styles.formats.metadata import claimed_family
 from styles.formats.peft import PeftSettings
 from styles.formats.safetensors_header import Header, TensorEntry
-from styles.formats.textual_inversion import family_of_tokens, token_keys
+from styles.formats.textual_inversion import Tokens, family_of_tokens, token_keys
 from styles.storage.names import clean_text
 from styles.text import Text, either
 
@@ -38,7 +38,7 @@ class Judged:
     families: frozenset[str]  # that have such layers; empty where none has all of them, or family is proven
     rank: int  # that most layers have, once they are opened
     most_ranks: int  # that a layer is opened with
-    tokens: Mapping[str, str] = field(default_factory=dict)  # its words, and their tensors
+    tokens: Tokens = field(default_factory=dict)  # its words, and their tensors
 
     @property
     def kind(self) -> str:
@@ -69,7 +69,7 @@ def judge(header: Header, name: str, settings: Mapping[str, PeftSettings] | None
 
 def _judged(header: Header, name: str, settings: Mapping[str, PeftSettings] | None) -> Judged:
     tokens = token_keys(header, name)
-    of_words = set(tokens.values())
+    of_words = {key for of in tokens.values() for key in of.values()}
     tensors = {key: entry for key, entry in header.tensors.items() if key not in of_words}
     if not tensors:
         return Judged((), (), family_of_tokens(header, tokens), frozenset(), 0, 0, tokens)

@@ -136,7 +136,8 @@ class Style:
 
     card: StyleCard
     layers: tuple[StyleLayer, ...]
-    embeddings: dict[str, Tensor] = field(default_factory=dict)  # token: (vectors, width of the text encoder)
+    # token: (vectors, width of the text encoder), those of several text encoders side by side
+    embeddings: dict[str, Tensor] = field(default_factory=dict)
 
     @property
     def id(self) -> str:

@@ -1,9 +1,11 @@
 """Words that a file brings along for prompts: textual inversion (arXiv 2208.01618), read from it.
 
-A word is a few rows for the text encoder's table of words, where a prompt names it. Such rows come
+A word is a few rows for the table of words of each text encoder, where a prompt names it. Such rows come
 - beside the layers of a style: flagged `<embed>` in the metadata, as the first LoRA for Stable Diffusion wrote them
   (https://github.com/cloneofsimo/lora), or named `bundle_emb.<word>.string_to_param.*` (OneTrainer; A1111 reads them);
 - alone: one tensor under the word itself (diffusers), or `emb_params`, where the file's name is the word (A1111).
+For the two text encoders of Stable Diffusion XL there are two tensors, `clip_l` and `clip_g`, in a file whose name is
+the word, or behind `bundle_emb.<word>.`; here both are one row, side by side, as the encoders' states are.
 
 `prompt_words.py` makes them words of a prompt.
 """
@@ -20,75 +22,85 @@ from styles.families import FAMILIES
 from styles.formats.safetensors_header import Header
 from styles.formats.style import LONGEST_TAG, MOST_TAGS
 from styles.storage.names import clean_text, tag_name
+from styles.text import both, either
 
 if TYPE_CHECKING:
     from torch import Tensor
 
 FLAG = "<embed>"
-BUNDLED = re.compile(r"bundle_emb\.(.+)\.string_to_param\.\*", re.DOTALL)
-BUNDLED_FOR_TWO = re.compile(r"bundle_emb\..+\.clip_[lg]", re.DOTALL)
+WORD_KEY = "atelier_word"  # metadata of a file of one word for two text encoders, whose tensors don't name it
 ALONE = "emb_params"
-ALONE_FOR_TWO = {"clip_l", "clip_g"}
-MOST_VECTORS = 75  # of one word: CLIP reads 77 places, of which the first and the last are marks
+ONLY = "string_to_param.*"  # a family's only text encoder, in A1111's words
+# The names of the text encoders of each family with the widths of their tables; no two families have the same.
+TABLES = {
+    one.id: {encoder.embedding or ONLY: encoder.width for encoder in one.text_encoders}
+    for one in FAMILIES.values()
+}
+NAMED = {name for table in TABLES.values() for name in table} - {ONLY}
+BUNDLED = re.compile(rf"bundle_emb\.(.+)\.({'|'.join(map(re.escape, sorted([ONLY, *NAMED])))})", re.DOTALL)
 # Of a row, with the family whose only text encoder has such.
-WIDTHS = {one.words: one.id for one in FAMILIES.values() if len(one.text_encoders) == 1}
+WIDTHS = {table[ONLY]: family for family, table in TABLES.items() if ONLY in table}
+MOST_VECTORS = 75  # of one word: CLIP reads 77 places, of which the first and the last are marks
 LARGEST_NUMBER = 1e4  # CLIP's own rows stay below 1; beyond this half precision would overflow
 MARKS = {"<|startoftext|>", "<|endoftext|>"}  # CLIP's own
 
+Tokens = Mapping[str, Mapping[str, str]]  # the tensors of each word, by the text encoder that they are for
 
-def token_keys(header: Header, name: str) -> dict[str, str]:
-    """Return the tensor of each word that the file called `name` brings along, by word; empty for nearly all files.
 
-    Raises StyleFileError for words that can't be used: for SDXL's two text encoders, of another shape than a text
+def token_keys(header: Header, name: str) -> dict[str, dict[str, str]]:
+    """Return the tensors of each word that the file called `name` brings along; empty for nearly all files.
+
+    Raises StyleFileError for words that can't be used: for one of two text encoders, of another shape than a text
     encoder's rows, or with a name that can't be typed or is there twice.
     """
     keys, metadata = set(header.tensors), header.metadata
-    for_two = keys if keys <= ALONE_FOR_TWO else {key for key in keys if BUNDLED_FOR_TWO.fullmatch(key)}
-    if for_two:
-        raise StyleFileError(
-            "it brings words for the two text encoders of Stable Diffusion XL ({for_two}), which can't be used yet.",
-            "Ask for the style without them.",
-            for_two=clean_text(min(for_two), 120),
-        )
-    tokens: list[tuple[str, str]] = []
+    rows: list[tuple[str, str, str]] = []
     for key in sorted(keys):
-        bundled = BUNDLED.fullmatch(key)
-        if bundled:
-            tokens.append((bundled[1], key))
+        if bundled := BUNDLED.fullmatch(key):
+            rows.append((bundled[1], bundled[2], key))
         elif metadata.get(key) == FLAG:
-            tokens.append((key, key))
-    if not tokens and keys == {ALONE}:
-        tokens = [(clean_text(PurePath(name).stem, LONGEST_TAG), ALONE)]
-    elif not tokens and all(_is_word_alone(key, header) for key in keys):
-        tokens = [(key, key) for key in sorted(keys)]
-    if not tokens:
-        return {}
-    _check_names([word for word, _ in tokens])
-    for word, key in tokens:
-        _check_shape(header, word, key)
-    if len({header.tensors[key].shape[-1] for _, key in tokens}) > 1:
+            rows.append((key, ONLY, key))
+    if not rows and keys and keys <= {ALONE, *NAMED}:
+        word = metadata.get(WORD_KEY) or clean_text(PurePath(name).stem, LONGEST_TAG)
+        rows = [(word, ONLY if key == ALONE else key, key) for key in keys]
+    elif not rows and all(_is_word_alone(key, header) for key in keys):
+        rows = [(key, ONLY, key) for key in keys]
+    tokens: dict[str, dict[str, str]] = {}
+    for word, encoder, key in sorted(rows):
+        if encoder in tokens.setdefault(word, {}):
+            raise _the_same([word])
+        tokens[word][encoder] = key
+    _check_names(list(tokens))
+    families = {_family_of(header, word, of) for word, of in tokens.items()}
+    if len(families) > 1:
         raise StyleFileError("it brings words for different text encoders.", "Get the file again.")
-    return dict(sorted(tokens))
+    return tokens
 
 
-def words_among(keys: Iterable[str]) -> list[str]:
-    """Return the words that tensors of a file of ours are named after."""
+def words_among(keys: Iterable[str], metadata: Mapping[str, str]) -> list[str]:
+    """Return the words that tensors of a file of ours are named after, or its metadata where it is one word alone."""
     others = [key for key in keys if not key.startswith(("lora_", "base_model."))]
-    return [match[1] if (match := BUNDLED.fullmatch(key)) else key for key in others]
+    names = [match[1] if (match := BUNDLED.fullmatch(key)) else key for key in others]
+    return list(dict.fromkeys(metadata.get(WORD_KEY, name) if name in NAMED else name for name in names))
 
 
-def family_of_tokens(header: Header, tokens: Mapping[str, str]) -> str:
-    """Return the family whose text encoder has rows as wide as the words', empty without words."""
-    return next((WIDTHS[header.tensors[key].shape[-1]] for key in tokens.values()), "")
+def family_of_tokens(header: Header, tokens: Tokens) -> str:
+    """Return the family whose text encoders have rows as wide as the words', empty without words."""
+    return next((_family_of(header, word, of) for word, of in tokens.items()), "")
 
 
-def embeddings(tensors: Mapping[str, Tensor], tokens: Mapping[str, str], name: str) -> dict[str, Tensor]:
-    """Return the rows of each word, (vectors, width) in fp32; raises StyleFileError for what are no numbers."""
+def embeddings(tensors: Mapping[str, Tensor], tokens: Tokens, name: str) -> dict[str, Tensor]:
+    """Return the rows of each word, (vectors, width) in fp32; raises StyleFileError for what are no numbers.
+
+    Those of several text encoders stand side by side, the family's first one first.
+    """
     import torch
 
     rows = {}
-    for word, key in tokens.items():
-        rows[word] = tensors[key].reshape(-1, tensors[key].shape[-1]).to(torch.float32)
+    for word, of in tokens.items():
+        table = next(table for table in TABLES.values() if table.keys() == of.keys())
+        parts = [tensors[of[encoder]] for encoder in table]
+        rows[word] = torch.cat([part.reshape(-1, part.shape[-1]).to(torch.float32) for part in parts], dim=-1)
         # NaN is no number below the largest either.
         if not bool((rows[word].abs() <= LARGEST_NUMBER).all()):
             raise StyleFileError(
@@ -102,7 +114,11 @@ def embeddings(tensors: Mapping[str, Tensor], tokens: Mapping[str, str], name: s
 
 def bundled(words: Mapping[str, Tensor]) -> dict[str, Tensor]:
     """Return words as the tensors that a style file holds beside its layers; rows (vectors, width)."""
-    return {f"bundle_emb.{word}.string_to_param.*": _short(rows) for word, rows in words.items()}
+    return {
+        f"bundle_emb.{word}.{encoder}": part
+        for word, rows in words.items()
+        for encoder, part in _by_encoder(rows).items()
+    }
 
 
 def word_files(words: Mapping[str, Tensor]) -> dict[str, bytes]:
@@ -120,16 +136,24 @@ def word_file(word: str, rows: Tensor) -> bytes:
     """Return a file of one word, rows (vectors, width)."""
     from safetensors.torch import save
 
-    return save({word: _short(rows)} if _may_stand_alone(word) else bundled({word: rows}))
+    parts = _by_encoder(rows)
+    if ONLY not in parts:
+        return save(parts, {WORD_KEY: word})
+    return save({word: parts[ONLY]} if _may_stand_alone(word) else bundled({word: rows}))
 
 
-def _short(rows: Tensor) -> Tensor:
-    """Rows in fp16 where that loses nothing, else in fp32."""
+def _by_encoder(rows: Tensor) -> dict[str, Tensor]:
+    """Rows (vectors, width) of each text encoder, in fp16 where that loses nothing, else in fp32."""
     import torch
 
-    rows = rows.detach().to("cpu", torch.float32).contiguous()
+    rows = rows.detach().to("cpu", torch.float32)
     half = rows.to(torch.float16)
-    return half if torch.equal(half.to(torch.float32), rows) else rows
+    rows = half if torch.equal(half.to(torch.float32), rows) else rows
+    table = next(
+        (one for one in TABLES.values() if sum(one.values()) == rows.shape[-1]), {ONLY: rows.shape[-1]}
+    )
+    parts = rows.split(list(table.values()), dim=-1)
+    return {encoder: part.contiguous() for encoder, part in zip(table, parts, strict=True)}
 
 
 def _check_names(words: list[str]) -> None:
@@ -149,11 +173,15 @@ def _check_names(words: list[str]) -> None:
             )
     twice = [word for word in words if sum(spelling(word) == spelling(other) for other in words) > 1]
     if twice:
-        raise StyleFileError(
-            "it brings words that are the same in a prompt: {twice}.",
-            "Ask whoever made it for a file with different words.",
-            twice=", ".join(sorted(twice)[:4]),
-        )
+        raise _the_same(twice)
+
+
+def _the_same(words: list[str]) -> StyleFileError:
+    return StyleFileError(
+        "it brings words that are the same in a prompt: {twice}.",
+        "Ask whoever made it for a file with different words.",
+        twice=", ".join(sorted(words)[:4]),
+    )
 
 
 def spelling(word: str) -> str:
@@ -166,18 +194,31 @@ def bare(word: str) -> str:
     return word[1:-1] if len(word) > 2 and word[0] == "<" and word[-1] == ">" else word
 
 
-def _check_shape(header: Header, word: str, key: str) -> None:
-    shape = header.tensors[key].shape
-    vectors = shape[0] if len(shape) == 2 else 1
-    if len(shape) not in (1, 2) or not 1 <= vectors <= MOST_VECTORS or shape[-1] not in WIDTHS:
+def _family_of(header: Header, word: str, tensors: Mapping[str, str]) -> str:
+    """Return the family whose text encoders have such rows; raises StyleFileError where none has."""
+    shapes = {encoder: header.tensors[key].shape for encoder, key in sorted(tensors.items(), reverse=True)}
+    if shapes.keys() - {ONLY} and shapes.keys() != NAMED:
         raise StyleFileError(
-            "its word {word} has the shape {shape}; a word is 1 to {most_vectors} rows of {widths} numbers.",
-            "It is for another kind of model, or damaged.",
+            "its word {word} has rows for {encoders} only; a text model of two encoders reads {needed}.",
+            "Get the file again, or ask for one with both.",
             word=word,
-            shape=list(shape),
-            most_vectors=MOST_VECTORS,
-            widths=_listed(WIDTHS),
+            encoders=both(shapes),
+            needed=both(sorted(NAMED, reverse=True)),
         )
+    vectors = {shape[0] if len(shape) == 2 else 1 for shape in shapes.values()}
+    widths = {encoder: shape[-1] for encoder, shape in shapes.items() if len(shape) in (1, 2)}
+    family = next((family for family, table in TABLES.items() if table == widths), "")
+    if family and len(vectors) == 1 and 1 <= min(vectors) <= MOST_VECTORS:
+        return family
+    *most, last = [" + ".join(map(str, table.values())) for table in TABLES.values()]
+    raise StyleFileError(
+        "its word {word} has the shape {shape}; a word is 1 to {most_vectors} rows of {widths} numbers.",
+        "It is for another kind of model, or damaged.",
+        word=word,
+        shape=both(str(list(shape)) for shape in shapes.values()),
+        most_vectors=MOST_VECTORS,
+        widths=either([", ".join(most), last]),
+    )
 
 
 def _is_word_alone(key: str, header: Header) -> bool:
@@ -193,8 +234,3 @@ def _is_word_alone(key: str, header: Header) -> bool:
 
 def _may_stand_alone(word: str) -> bool:
     return bare(word) != word or not set(word) & set(".:/")
-
-
-def _listed(numbers: Iterable[int]) -> str:
-    *most, last = [str(number) for number in numbers]
-    return f"{', '.join(most)} or {last}"

@@ -95,7 +95,7 @@ def _places(tokenizer: Any, text: str, words: Vocabulary) -> list[_Place]:
     for start, piece in words.pieces(text):
         if not isinstance(piece, str):
             # Any token will do where a row is laid over.
-            places += [_Place(0, start, row) for row in piece.rows]
+            places += [_Place(0, start, row) for row in piece.rows[0]]
             continue
         tokens = tokenizer(
             piece, add_special_tokens=False, truncation=False, return_offsets_mapping=True, verbose=False

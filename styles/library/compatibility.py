@@ -119,7 +119,7 @@ def _look(header: Header, start: bytes, name: str, read: Callable[[TensorEntry],
         layers=layers,
         alphas={stem: alpha for stem, alpha in alphas.items() if alpha is not None},
         odd=tuple(odd),
-        words=tuple(words),
+        words=tuple(dict.fromkeys(words)),
         family=family_of(_family(layers, header.metadata)),
     )
 

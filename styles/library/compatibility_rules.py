@@ -57,7 +57,7 @@ class File:
     layers: Mapping[str, Mapping[str, TensorEntry]]
     alphas: Mapping[str, float]
     odd: tuple[str, ...]  # tensors that belong to no layer in the kohya form, and are no words
-    words: tuple[str, ...]  # that it brings along for prompts, as `bundle_emb.<word>.string_to_param.*`
+    words: tuple[str, ...]  # that it brings along for prompts, in tensors `bundle_emb.<word>.*`
     family: Family
 
     def having(self, *marks: str) -> list[str]:
@@ -110,7 +110,8 @@ def a1111(file: File) -> list[CompatibilityCheck]:
 def forge(file: File) -> list[CompatibilityCheck]:
     """Forge: ComfyUI's names; more than 12 tensors that match none, and the whole file is left."""
     missed = [name for name in file.layers if not _comfy_names(file).fullmatch(name)]
-    tensors = sum(len(file.layers[name]) for name in missed) + len(file.odd) + len(file.words)
+    of_words = len(file.words) * max(1, len(file.family.text_encoders))
+    tensors = sum(len(file.layers[name]) for name in missed) + len(file.odd) + of_words
     return [
         *_in_kohya_form(file, "Forge"),
         _base(file, "Forge"),

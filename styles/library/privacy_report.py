@@ -10,7 +10,7 @@ from typing import Any
 
 from styles.formats.metadata import CARD_KEY
 from styles.formats.safetensors_header import split_file
-from styles.formats.textual_inversion import words_among
+from styles.formats.textual_inversion import WORD_KEY, words_among
 from styles.storage.names import clean_text
 from styles.text import Text
 
@@ -90,8 +90,9 @@ def shown_files(files: Mapping[str, bytes]) -> tuple[PrivacyEntry, ...]:
         rows.append(_row(path, "file name", path, "card"))
         if path.endswith(".safetensors"):
             header, section = split_file(data)
-            rows.extend(shown_metadata_of(header.pop("__metadata__", {}), path))
-            if words := words_among(header):
+            metadata = header.pop("__metadata__", {})
+            rows.extend(shown_metadata_of(metadata, path))
+            if words := words_among(header, metadata):
                 rows.append(_row(path, "words", ", ".join(words), "card"))
             size = Text(
                 "{count} tensors, {size:.1f} MB: the style itself",
@@ -127,7 +128,9 @@ def kind_of(key: str, value: str) -> str:
         return "picture"
     if key in TRAINING_SPEC or (key.startswith("ss_") and key != "ss_sd_model_name"):
         return "training"
-    return "card" if key.startswith("modelspec.") or key in (CARD_KEY, "ss_sd_model_name") else "other"
+    return (
+        "card" if key.startswith("modelspec.") or key in (CARD_KEY, WORD_KEY, "ss_sd_model_name") else "other"
+    )
 
 
 def names_files(value: str) -> bool:

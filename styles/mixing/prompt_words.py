@@ -45,13 +45,13 @@ class TextParts(Protocol):
 
 @dataclass(frozen=True, eq=False)
 class Word:
-    """A word of a style: how it is written, and its rows (vectors, width)."""
+    """A word of a style: how it is written, and its rows (vectors, width) for each text encoder of the base."""
 
     written: str
     long: str  # with the style's id
     style: str  # id
     style_name: str
-    rows: Tensor = field(repr=False)
+    rows: tuple[Tensor, ...] = field(repr=False)
 
 
 @dataclass(frozen=True, eq=False)
@@ -117,22 +117,12 @@ NO_WORDS = Vocabulary()
 
 def check_words(base: TextParts, styles: Sequence[Style]) -> None:
     """Raise WrongFamilyError unless the base can read the words that the styles bring along."""
+    width = sum(_widths(base))
     for style in styles:
-        if not style.embeddings:
-            continue
-        if len(base.text_encoders) != 1:
-            raise WrongFamilyError(
-                "“{style}” brings words for prompts; the open base “{base}” has {count} text encoders, for which they can't be used yet.",
-                "Open a base of Stable Diffusion 1 or 2.",
-                style=style.name,
-                base=base.name,
-                count=len(base.text_encoders),
-            )
-        width = base.text_encoders[0].get_input_embeddings().embedding_dim
         for token, rows in style.embeddings.items():
             if rows.ndim != 2 or rows.shape[-1] != width:
                 raise WrongFamilyError(
-                    "“{style}” brings the word {token} with {numbers} numbers in a row; the text encoder of the open base “{base}” has {width}.",
+                    "“{style}” brings the word {token} with {numbers} numbers in a row; the open base “{base}” reads {width}.",
                     "It is a {family}; open a base of {base_family}.",
                     style=style.name,
                     token=token,
@@ -151,13 +141,13 @@ def vocabulary(base: TextParts, styles: Sequence[tuple[str, Style]]) -> Vocabula
         for token, rows in style.embeddings.items():
             long = f"<{bare(token)}:{style_id[:SHOWN_ID]}>"
             written = next((form for form in (token, f"<{bare(token)}>") if not _known(base, form)), long)
-            words.append(Word(written, long, style_id, style.name, rows))
+            words.append(Word(written, long, style_id, style.name, rows.split(_widths(base), dim=-1)))
     return Vocabulary(tuple(words)) if words else NO_WORDS
 
 
 @contextmanager
 def rows_in_place(encoder: Any, rows: Sequence[tuple[int, int, Tensor]]) -> Iterator[None]:
-    """Lay rows (n, width) over what the encoder's table says, each at (text, place), for the time of the block."""
+    """Lay rows (n, width) over what one encoder's table says, each at (text, place), for the time of the block."""
 
     def lay(module: nn.Module, inputs: Any, states: Tensor) -> Tensor:  # states: (batch, tokens, width)
         states = states.clone()
@@ -173,6 +163,11 @@ def rows_in_place(encoder: Any, rows: Sequence[tuple[int, int, Tensor]]) -> Iter
         yield
     finally:
         handle.remove()
+
+
+def _widths(base: TextParts) -> list[int]:
+    """The widths of the rows that each text encoder of the base has for a word."""
+    return [encoder.get_input_embeddings().embedding_dim for encoder in base.text_encoders]
 
 
 def _known(base: TextParts, form: str) -> bool:

@@ -20,6 +20,7 @@ class PlainBase:
     family: str = "sd1"
     name: str = "tiny"
     text_encoders: tuple[Any, ...] = field(default=())
+    tokenizers: tuple[Any, ...] = field(default=())
 
 
 def unet_of(folder: Path, dtype: torch.dtype = torch.float32) -> Any:

@@ -37,6 +37,11 @@ def layer(width: int = 768) -> dict[str, Tensor]:
     [
         ({"<s1>": (768,), "<s2>": (3, 768)}, {"<s1>": FLAG, "<s2>": FLAG}, {"<s1>": 1, "<s2>": 3}),
         ({"bundle_emb.my ink.v2.string_to_param.*": (2, 768)}, {}, {"my ink.v2": 2}),
+        (
+            {"bundle_emb.ink.v2.clip_g": (2, 1280), "bundle_emb.ink.v2.clip_l": (2, 768)},
+            {},
+            {"ink.v2": 2},
+        ),
     ],
 )
 def test_words_beside_layers(
@@ -44,13 +49,17 @@ def test_words_beside_layers(
 ) -> None:
     values = {key: torch.randn(shape).half() for key, shape in tensors.items()}
     path = tmp_path / "Ink.safetensors"
-    save_file(values | layer(), path, metadata | {"ss_v2": "False"})
+    two = len(tensors) > len(words)
+    save_file(values | layer(2048 if two else 768), path, metadata | {"ss_v2": "False"})
     card, style = read_card(path), read_style(path)
-    assert card.tokens == style.card.tokens == tuple(sorted(words)) and card.family == "sd1"
+    assert card.tokens == style.card.tokens == tuple(sorted(words))
+    assert card.family == ("sdxl" if two else "sd1")
     assert card.layers == {"unet": 1} and len(style.layers) == 1 and card.rank == 2
     assert {word: len(rows) for word, rows in style.embeddings.items()} == words
+    if two:  # the first encoder's rows first
+        values = {"": torch.cat([values[key] for key in sorted(values, reverse=True)], dim=-1)}
     for rows, value in zip(style.embeddings.values(), values.values(), strict=True):
-        assert torch.equal(rows, value.reshape(-1, 768).float())
+        assert torch.equal(rows, value.reshape(-1, rows.shape[-1]).float())
 
 
 @pytest.mark.parametrize(
@@ -100,21 +109,51 @@ def test_a_file_without_words_has_none(tmp_path: Path) -> None:
     assert token_keys(header(tmp_path, layer(), flags), "x.safetensors") == {}
 
 
-@pytest.mark.parametrize("key", ["bundle_emb.ink.clip_l", "bundle_emb.ink.clip_g"])
-def test_words_for_two_text_encoders_are_refused_clearly(tmp_path: Path, key: str) -> None:
-    with pytest.raises(StyleFileError, match="two text encoders of Stable Diffusion XL"):
-        token_keys(header(tmp_path, layer(2048) | {key: torch.ones(1, 768)}), "x.safetensors")
-    for alone in (
-        {"clip_l": torch.ones(1, 768), "clip_g": torch.ones(1, 1280)},
-        {"clip_g": torch.ones(1280)},
-    ):
-        with pytest.raises(StyleFileError, match="two text encoders of Stable Diffusion XL"):
-            token_keys(header(tmp_path, alone), "x.safetensors")
+@pytest.mark.parametrize("vectors", [(), (1,), (3,)])
+def test_a_file_of_one_word_for_two_text_encoders(tmp_path: Path, vectors: tuple[int, ...]) -> None:
+    path, first, second = (
+        tmp_path / "Night ink.safetensors",
+        torch.randn(*vectors, 768),
+        torch.randn(*vectors, 1280),
+    )
+    save_file({"clip_l": first, "clip_g": second}, path)
+    card, style = read_card(path), read_style(path)
+    assert card.tokens == ("Night ink",) and card.family == style.card.family == "sdxl"
+    assert card.layers == {} and not card.problems
+    assert torch.equal(style.embeddings["Night ink"], torch.cat([first, second], -1).reshape(-1, 2048))
+
+
+@pytest.mark.parametrize(
+    ("tensors", "said"),
+    [
+        ({"clip_g": (1, 1280)}, r"rows for clip_g only.*reads clip_l and clip_g"),
+        ({"bundle_emb.ink.clip_l": (1, 768)}, "ink has rows for clip_l only"),
+        ({"clip_l": (1, 768), "clip_g": (2, 1280)}, r"the shape \[1, 768\] and \[2, 1280\]; a word is 1 to 75"),
+        ({"clip_l": (1, 1280), "clip_g": (1, 768)}, r"768 \+ 1280 numbers"),
+        ({"bundle_emb.ink.clip_l": (1, 768), "bundle_emb.ink.string_to_param.*": (1, 768)}, "ink has rows for"),
+        (
+            {f"bundle_emb.{word}.{end}": (1, 768 if end[-1] == "l" else 1280)
+             for word in ("ink", "Ink") for end in ("clip_l", "clip_g")},
+            "the same in a prompt: Ink, ink",
+        ),
+        (
+            {"bundle_emb.a.clip_l": (1, 768), "bundle_emb.a.clip_g": (1, 1280), "bundle_emb.b.string_to_param.*": (1, 768)},
+            "different text encoders",
+        ),
+    ],
+)  # fmt: skip
+def test_words_that_two_text_encoders_cannot_read_are_refused(
+    tmp_path: Path, tensors: dict[str, tuple[int, ...]], said: str
+) -> None:
+    with pytest.raises(StyleFileError, match=said):
+        token_keys(
+            header(tmp_path, {key: torch.ones(shape) for key, shape in tensors.items()}), "x.safetensors"
+        )
 
 
 @pytest.mark.parametrize("shape", [(), (76, 768), (1, 1, 768), (5,), (2, 2048), (768, 1)])
 def test_what_is_no_row_of_a_text_encoder_is_refused(tmp_path: Path, shape: tuple[int, ...]) -> None:
-    with pytest.raises(StyleFileError, match=r"<s1>.*1 to 75 rows of 256, 768 or 1024 numbers"):
+    with pytest.raises(StyleFileError, match=r"<s1>.*1 to 75 rows of 256, 768, 1024 or 768 \+ 1280 numbers"):
         token_keys(header(tmp_path, {"<s1>": torch.ones(shape)} | layer(), {"<s1>": FLAG}), "x.safetensors")
 
 
@@ -151,16 +190,17 @@ def test_rows_of_no_use_are_refused(tmp_path: Path, value: float) -> None:
     tensors = {"<s1>": torch.full((2, 768), value)}
     found = header(tmp_path, tensors | layer(), {"<s1>": FLAG})
     tokens = token_keys(found, "x.safetensors")
-    assert tokens == {"<s1>": "<s1>"} and family_of_tokens(found, tokens) == "sd1"
+    assert list(tokens) == ["<s1>"] and family_of_tokens(found, tokens) == "sd1"
     with pytest.raises(StyleFileError, match="damaged"):
         embeddings(tensors, tokens, "x.safetensors")
     with pytest.raises(StyleFileError, match="damaged"):
         read_style(tmp_path / "word.safetensors")
 
 
-def test_a_word_leaves_in_a_file_that_reads_back(tmp_path: Path) -> None:
-    rows = torch.randn(3, 768)
-    path = tmp_path / "s1.safetensors"
+@pytest.mark.parametrize("width", [768, 2048])
+def test_a_word_leaves_in_a_file_that_reads_back(tmp_path: Path, width: int) -> None:
+    rows = torch.randn(3, width)
+    path = tmp_path / "word_1.safetensors"
     path.write_bytes(word_file("<s1>", rows))
     style = read_style(path)
     assert list(style.embeddings) == ["<s1>"] and torch.equal(style.embeddings["<s1>"], rows)
