@@ -23,9 +23,12 @@ TASKS = {
     9: Text("inpainting"),
 }  # by the UNet's channels
 REFINER_WORDS = 1280  # width of what the refiner of Stable Diffusion XL reads
+# Other noise schedules than Stable Diffusion's: by what scheduler classes are called, and by tensors in single files.
+SCHEDULES = {"EDM": Text("EDM, as Playground 2.5 and CosXL have it"), "FlowMatch": Text("flow matching")}
+EDM_MARKS = {"edm_mean", "edm_std", "edm_vpred.sigma_max", "edm_vpred.sigma_min"}
 CONTROL = r"^control_model\.|controlnet_cond_embedding|input_hint_block"
 KEYS = ".attn2.to_k.weight"
-HINT = Text("Bases are Stable Diffusion 1 and 2, and others that are built alike.")
+HINT = Text("Bases are Stable Diffusion 1, 2 and XL, and others that are built alike.")
 
 
 def check_folder(folder: Path) -> None:
@@ -59,7 +62,7 @@ def check_file(names: Iterable[str], file: str) -> NoReturn:
             )
     raise BaseError(
         "{file} holds no Stable Diffusion UNet in the original layout.",
-        "Supported are checkpoints of Stable Diffusion 1 and 2 with UNet, VAE and text encoder in one file.",
+        "Supported are checkpoints of Stable Diffusion 1, 2 and XL with UNet, VAE and text encoders in one file.",
         file=file,
     )
 
@@ -120,6 +123,29 @@ def check_channels(unet_channels: Any, latent_channels: Any, name: str) -> None:
             latent_channels=latent_channels,
             task=Text(" ({name})", name=TASKS[unet_channels]) if unet_channels in TASKS else "",
         )
+
+
+def check_schedule_of_folder(scheduler: Mapping[str, Any], name: str) -> None:
+    """Raise BaseError, naming it, for another kind of noise schedule than Stable Diffusion's."""
+    kind = str(scheduler.get("_class_name", ""))
+    mark = next((mark for mark in SCHEDULES if mark in kind), "EDM" if "sigma_data" in scheduler else "")
+    if mark:
+        raise _other_schedule(name, mark)
+
+
+def check_schedule_of_file(names: Iterable[str], file: str) -> None:
+    """The same for a single file, by its tensors."""
+    if not EDM_MARKS.isdisjoint(names):
+        raise _other_schedule(file, "EDM")
+
+
+def _other_schedule(name: str, mark: str) -> BaseError:
+    return BaseError(
+        "{name} has learnt another kind of noise schedule ({kind}), which can't be painted or trained with.",
+        HINT,
+        name=name,
+        kind=SCHEDULES[mark],
+    )
 
 
 def refiner(name: str) -> BaseError:

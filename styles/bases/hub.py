@@ -16,7 +16,10 @@ from styles.text import Text
 
 Progress = Callable[[str, float], None]  # (what is going on, share done 0..1)
 HUB_ID = re.compile(r"[A-Za-z0-9][\w.-]{0,95}/[A-Za-z0-9][\w.-]{0,95}")
-PARTS = ("unet", "vae", "text_encoder", "tokenizer", "scheduler", "safety_checker", "feature_extractor")
+PARTS = (
+    "unet", "vae", "text_encoder", "text_encoder_2", "tokenizer", "tokenizer_2", "scheduler", "safety_checker",
+    "feature_extractor",
+)  # fmt: skip
 CLIP_ID = "openai/clip-vit-large-patch14"
 CLIP_WORDS = 49408  # in the vocabulary that SD1 and SD2 share
 CLIP_FILES = ("vocab.json", "merges.txt")
@@ -74,6 +77,7 @@ def wanted_files(names: Iterable[str]) -> list[str]:
     for part in PARTS:
         inside = [name for name in names if name.startswith(f"{part}/") and name.count("/") == 1]
         chosen += [name for name in inside if name.endswith((".json", ".txt")) and "index." not in name]
+        # With the index where a part lies in several files: it says which tensors are in which.
         weights = [
             name for name in inside
             if ".safetensors" in name and "non_ema" not in name and "flax" not in name

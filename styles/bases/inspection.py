@@ -14,6 +14,8 @@ from styles.bases.architecture import (
     check_channels,
     check_file,
     check_folder,
+    check_schedule_of_file,
+    check_schedule_of_folder,
     family_of_file,
     family_of_folder,
 )
@@ -37,9 +39,11 @@ PREDICTION_TYPES = ("epsilon", "v_prediction")
 PICKLED = {".ckpt", ".pt", ".pth", ".bin", ".pkl", ".pickle"}
 LDM_UNET = "model.diffusion_model."
 LDM_VAE = "first_stage_model."
-LDM_TEXT = ("cond_stage_model.", "conditioner.embedders.")
+# Of the text encoders, by how many there are.
+LDM_TEXT = {1: ("cond_stage_model.",), 2: ("conditioner.embedders.0.", "conditioner.embedders.1.")}
+TEXT_PARTS = (Text("text encoder"), Text("second text encoder"))
 HEADER_LIMIT = 16 << 20  # bytes; an SDXL in one file has about 300 KiB
-PARTS = ("unet", "vae", "text_encoder")
+PARTS = ("unet", "vae")
 CONFIGS = Path(__file__).parent / "configs"
 
 
@@ -234,13 +238,13 @@ def _inspect_folder(folder: Path, requested: str | None) -> BaseFacts:
             "Give a folder in diffusers layout, or a .safetensors checkpoint.",
             folder=folder,
         )
-    for part in (*PARTS, "safety_checker"):
-        if part in PARTS or is_here(folder / part / "config.json"):
-            check_sizes(read_config(folder / part / "config.json"), f"{folder.name}/{part}")
+    for part in PARTS:
+        check_sizes(read_config(folder / part / "config.json"), f"{folder.name}/{part}")
     unet = read_config(folder / "unet" / "config.json")
     vae = read_config(folder / "vae" / "config.json")
     scheduler = read_config(folder / "scheduler" / "scheduler_config.json")
     check_channels(unet.get("in_channels", 4), vae.get("latent_channels", 4), folder.name)
+    check_schedule_of_folder(scheduler, folder.name)
     check_noise_schedule(scheduler, folder.name)
     # An older config without the key means what its class has as default, which is epsilon in all of them.
     prediction_type = scheduler.get("prediction_type", "epsilon")
@@ -255,6 +259,7 @@ def _inspect_folder(folder: Path, requested: str | None) -> BaseFacts:
     _check_asked(requested, prediction_type, folder.name)
     files, _ = weight_files(folder, "unet")
     family = family_of_folder(unet, [read_header(file)[0] for file in files], folder.name)
+    _check_text_parts(folder, family)
     return BaseFacts(
         path=folder,
         single_file=False,
@@ -269,6 +274,23 @@ def _inspect_folder(folder: Path, requested: str | None) -> BaseFacts:
     )
 
 
+def _check_text_parts(folder: Path, family: Family) -> None:
+    """Raise BaseError where a text encoder or its tokenizer is missing, or has settings that can't be."""
+    parts = [encoder.part for encoder in family.text_encoders] or ["text_encoder"]
+    for part in (*parts, "safety_checker"):
+        if part in parts or is_here(folder / part / "config.json"):
+            check_sizes(read_config(folder / part / "config.json"), f"{folder.name}/{part}")
+    for part in parts:
+        tokenizer = part.replace("text_encoder", "tokenizer")
+        if not is_here(folder / tokenizer):
+            raise BaseError(
+                "{folder} has no {part}.",
+                "Fetch the base again; files are missing.",
+                folder=folder.name,
+                part=tokenizer,
+            )
+
+
 def _inspect_single_file(path: Path, requested: str | None, config_folder: Path | None) -> BaseFacts:
     header, metadata = read_header(path)
     width = next(
@@ -279,14 +301,8 @@ def _inspect_single_file(path: Path, requested: str | None, config_folder: Path 
     if width is None:
         check_file(header, path.name)
     family = family_of_file(width, path.name)
-    for prefixes, part in (((LDM_VAE,), "VAE"), (LDM_TEXT, "text encoder")):
-        if not any(name.startswith(prefixes) for name in header):
-            raise BaseError(
-                "{file} has no {part}: it is a UNet alone.",
-                "Get the full checkpoint of this base.",
-                file=path.name,
-                part=part,
-            )
+    check_schedule_of_file(header, path.name)
+    _check_file_parts(header, family, path.name)
     first = header.get(f"{LDM_UNET}input_blocks.0.0.weight", {"shape": [0, 4]})
     check_channels(first["shape"][1] if len(first["shape"]) > 1 else None, 4, path.name)
     prediction_type, zero_snr, notes = _prediction_of_file(path, header, metadata, family, requested)
@@ -309,6 +325,23 @@ def _inspect_single_file(path: Path, requested: str | None, config_folder: Path 
         config_folder=config_folder,
         notes=notes,
     )
+
+
+def _check_file_parts(header: Mapping[str, Any], family: Family, file: str) -> None:
+    """Raise BaseError for a single file without its VAE or a text encoder."""
+    prefixes = {LDM_VAE: Text("VAE")} | dict(
+        zip(LDM_TEXT[len(family.text_encoders)], TEXT_PARTS, strict=False)
+    )
+    missing = [
+        part for prefix, part in prefixes.items() if not any(name.startswith(prefix) for name in header)
+    ]
+    if missing:
+        raise BaseError(
+            "{file} lacks parts of a base: {parts}.",
+            "Get the full checkpoint of this base, with UNet, VAE and text encoders in one file.",
+            file=file,
+            parts=Text.joined(", ", missing),
+        )
 
 
 def _prediction_of_file(
@@ -363,7 +396,11 @@ def _prediction_of_file(
     return (
         "epsilon",
         zero_snr,
-        (Text("The file doesn't state its prediction type; this family's is epsilon."),),
+        (
+            Text(
+                "The file doesn't say what it predicts; like most of its family, it was taken for epsilon. If its pictures are nothing but noise, add it again as v_prediction."
+            ),
+        ),
     )
 
 

@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 import json
+import os
 import shutil
 from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
-from safetensors.torch import save_file
+from safetensors.torch import load_file, save_file
 
 from styles.bases.inspection import inspect_base
 from styles.errors import BaseError
+from tests.styles.original_layout import save_original_layout
 from tests.tiny import tiny_base_folder
 
 KEY = "model.diffusion_model.input_blocks.1.1.transformer_blocks.0.attn2.to_k.weight"
@@ -72,6 +74,123 @@ def test_folders_of_other_architectures_and_of_parts_are_named(tmp_path: Path) -
     changed(tmp_path / "odd", "model_index.json", _class_name=["no name"])
     with pytest.raises(BaseError, match=r"unet/config\.json is missing"):
         inspect_base(tmp_path / "odd")
+
+
+@pytest.mark.parametrize(
+    ("scheduler", "says"),
+    [
+        ({"_class_name": "EDMDPMSolverMultistepScheduler", "sigma_data": 0.5}, r"\(EDM, as Playground 2\.5"),
+        ({"sigma_data": 1.0}, r"\(EDM, as Playground 2\.5"),
+        ({"_class_name": "FlowMatchEulerDiscreteScheduler"}, r"\(flow matching\)"),
+    ],
+)
+def test_folders_with_another_kind_of_noise_schedule_are_named(
+    scheduler: dict[str, Any], says: str, tiny_sdxl: Path, tmp_path: Path
+) -> None:
+    folder = shutil.copytree(tiny_sdxl, tmp_path / "base", copy_function=os.link)
+    (folder / "scheduler" / "scheduler_config.json").unlink()
+    changed(folder, "scheduler/scheduler_config.json", **scheduler)
+    with pytest.raises(BaseError, match=says):
+        inspect_base(folder)
+
+
+@pytest.mark.parametrize(
+    ("part", "says"),
+    [
+        ("text_encoder_2", r"text_encoder_2/config\.json is missing"),
+        ("tokenizer_2", "has no tokenizer_2"),
+        ("text_encoder", r"text_encoder/config\.json is missing"),
+        ("tokenizer", "has no tokenizer"),
+    ],
+)
+def test_a_folder_without_a_text_encoder_or_tokenizer_is_told(
+    part: str, says: str, tiny_sdxl: Path, tmp_path: Path
+) -> None:
+    folder = shutil.copytree(tiny_sdxl, tmp_path / "base", copy_function=os.link)
+    shutil.rmtree(folder / part)
+    with pytest.raises(BaseError, match=says):
+        inspect_base(folder)
+
+
+def single_file(folder: Path, path: Path, *without: str, **more: tuple[int, ...]) -> Path:
+    """Write a base as one file, without the tensors that begin so, and with others of such shapes."""
+    save_original_layout(folder, path)
+    tensors = {name: value for name, value in load_file(path).items() if not name.startswith(without or "-")}
+    save_file(tensors | {name: torch.zeros(shape) for name, shape in more.items()}, path)
+    return path
+
+
+@pytest.mark.parametrize(
+    ("without", "says"),
+    [
+        (("conditioner.embedders.1.",), r"lacks parts of a base: second text encoder\."),
+        (("conditioner.embedders.0.",), r"lacks parts of a base: text encoder\."),
+        (("first_stage_model.",), r"lacks parts of a base: VAE\."),
+        (("first_stage_model.", "conditioner."), r"base: VAE, text encoder, second text encoder\."),
+    ],
+)
+def test_what_a_single_file_lacks_is_told(
+    without: tuple[str, ...], says: str, tiny_sdxl: Path, tmp_path: Path
+) -> None:
+    with pytest.raises(BaseError, match=says):
+        inspect_base(single_file(tiny_sdxl, tmp_path / "xl.safetensors", *without))
+
+
+@pytest.mark.parametrize("marks", [("edm_mean", "edm_std"), ("edm_vpred.sigma_max", "edm_vpred.sigma_min")])
+def test_single_files_with_another_kind_of_noise_schedule_are_named(
+    marks: tuple[str, ...], tiny_sdxl: Path, tmp_path: Path
+) -> None:
+    file = single_file(tiny_sdxl, tmp_path / "xl.safetensors", **dict.fromkeys(marks, (4,)))
+    with pytest.raises(
+        BaseError, match=r"another kind of noise schedule \(EDM, as Playground 2\.5 and CosXL"
+    ):
+        inspect_base(file)
+
+
+def test_single_files_for_inpainting_are_named(tiny_sdxl: Path, tmp_path: Path) -> None:
+    first = "model.diffusion_model.input_blocks.0.0.weight"
+    file = single_file(tiny_sdxl, tmp_path / "xl.safetensors", first, **{first: (32, 9, 3, 3)})
+    with pytest.raises(BaseError, match=r"9 channels for 4 of the VAE \(inpainting\)"):
+        inspect_base(file)
+
+
+@pytest.mark.parametrize(
+    ("marks", "metadata", "yaml", "predicts", "zero_snr", "taken"),
+    [
+        (("v_pred", "ztsnr"), {}, "", "v_prediction", True, False),
+        (("v_pred",), {}, "", "v_prediction", False, False),
+        ((), {"modelspec.prediction_type": "v"}, "", "v_prediction", False, False),
+        ((), {"modelspec.prediction_type": "epsilon"}, "", "epsilon", False, False),
+        ((), {}, "model:\n  params:\n    parameterization: 'v'\n", "v_prediction", False, False),
+        (
+            (),
+            {},
+            "model:\n  params:\n    parameterization: v\n    zero_terminal_snr: True\n",
+            "v_prediction",
+            True,
+            False,
+        ),
+        ((), {}, "", "epsilon", False, True),
+    ],
+)
+def test_what_a_single_sdxl_predicts_is_read_from_its_marks(
+    marks: tuple[str, ...],
+    metadata: dict[str, str],
+    yaml: str,
+    predicts: str,
+    zero_snr: bool,
+    taken: bool,
+    tiny_sdxl: Path,
+    tmp_path: Path,
+) -> None:
+    file = single_file(tiny_sdxl, tmp_path / "xl.safetensors", **dict.fromkeys(marks, ()))
+    save_file(load_file(file), file, metadata)
+    if yaml:
+        file.with_suffix(".yaml").write_text(yaml)
+    facts = inspect_base(file)
+    assert (facts.family, facts.prediction_type, facts.zero_terminal_snr) == ("sdxl", predicts, zero_snr)
+    assert facts.native_size_px == 1024
+    assert any("taken for epsilon" in note for note in facts.notes) == taken
 
 
 @pytest.mark.parametrize(

@@ -204,6 +204,22 @@ def test_only_safe_files_and_one_precision_are_fetched() -> None:
     ]  # fmt: skip
 
 
+def test_both_text_encoders_and_parts_in_several_files_are_fetched_with_their_index() -> None:
+    unet = "unet/diffusion_pytorch_model"
+    shards = [f"{unet}{kind}-0000{one}-of-00002.safetensors" for kind in ("", ".fp16") for one in (1, 2)]
+    half = [f"{unet}.safetensors.index.fp16.json", *shards[2:]]
+    other = [
+        "text_encoder_2/config.json", "text_encoder_2/model.fp16.safetensors", "tokenizer_2/vocab.json",
+        "tokenizer_2/tokenizer_config.json",
+    ]  # fmt: skip
+    whole = [f"{unet}.safetensors.index.json", *shards[:2]]
+    names = [*whole, *half, *other, "text_encoder_2/model.safetensors", "vae_1_0/config.json"]
+    assert sorted(wanted_files(names)) == sorted(half + other)
+    assert sorted(wanted_files([*whole, "text_encoder_2/model.safetensors"])) == sorted(
+        [*whole, "text_encoder_2/model.safetensors"]
+    )
+
+
 @pytest.fixture
 def small_hub(tiny_sd1: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
     """A Hub with one base, `owner/tiny`, that speaks as much of the protocol as a download needs."""
