@@ -238,18 +238,6 @@ def test_a_file_lacking_tensors_is_refused(tmp_path: Path, tiny_sd1: Path, home_
         open_base(file, home_with_words, config_folder=copy_configs(tiny_sd1, tmp_path / "configs"))
 
 
-def test_sdxl_is_known_and_not_yet_supported(tmp_path: Path, tiny_base: Path, home: Home) -> None:
-    folder = shutil.copytree(tiny_base, tmp_path / "xl")
-    config = json.loads((folder / "unet" / "config.json").read_text())
-    (folder / "unet" / "config.json").write_text(json.dumps(config | {"cross_attention_dim": 2048}))
-    assert inspect_base(folder).family == "sdxl"
-    with pytest.raises(BaseError, match="Stable Diffusion XL, which this version can't"):
-        open_base(folder, home)
-    (folder / "unet" / "config.json").write_text(json.dumps(config | {"cross_attention_dim": 640}))
-    with pytest.raises(BaseError, match="width of 640"):
-        open_base(folder, home)
-
-
 def test_unknown_bases_name_what_is_here(home: Home) -> None:
     for name in ("no such base", "", "../..x"):
         with pytest.raises(BaseError, match="no base"):
