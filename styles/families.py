@@ -43,8 +43,6 @@ class TextEncoder:
     layers: int
     # OpenCLIP's files hold the attention's q, k and v as one matrix, which A1111 changes only as a whole.
     open_clip: bool = False
-    # Which states the UNet reads: the last ones behind the final norm, or those of the layer before the last.
-    penultimate: bool = False
     # Projects what it read of the whole prompt, which is a condition beside the time.
     projects: bool = False
     # The tensor with its rows in files of textual inversion; empty for a family's only one, which needs no name.
@@ -70,8 +68,6 @@ class Family:
     words: int = 0  # width of the text states that cross-attention reads; 0 where nothing is known
     unet: UNetShape | None = None  # None where only a base's own files tell
     text_encoders: tuple[TextEncoder, ...] = ()
-    # What SDXL has besides: conditions that are embedded with the time.
-    added_conditions: tuple[str, ...] = ()
     can_open: bool = True
     is_own: bool = False  # somebody's own: its layers are known by their widths alone
     known_elsewhere: bool = True  # other programs have its bases, too
@@ -80,13 +76,13 @@ class Family:
     )
 
     # Single files: what they don't say.
-    pad_token: str = ""  # of the tokenizer; the end token where empty
     config: str = ""  # folder in styles/bases/configs
     config_of_v: str = ""  # the same for a base that predicts velocity, where it is another
     says_prediction: bool = False  # both kinds are about, so that a file has to say which it is
 
     guidance: float = 7.5
     guidance_rescale: float = 0.7  # where the base has zero terminal SNR (arXiv 2305.08891)
+    bucket_step_px: int = 1  # the sides of training pictures divide by it, whatever its networks ask for
     presets: str = "large"  # of trainings, and their preview prompts, in training/plan.py
 
     # Metadata: `ss_base_model_version` and `ss_v2` of kohya, `modelspec.architecture`, `sd version` of A1111's cards.
@@ -178,7 +174,6 @@ SD2 = Family(
     words=1024,
     unet=UNetShape((320, 640, 1280, 1280), (1, 1, 1, 0), 1, 2, linear=True),
     text_encoders=(TextEncoder("te", "text_encoder", 1024, 4096, 23, open_clip=True),),
-    pad_token="!",
     config="sd2",
     config_of_v="sd2-v",
     says_prediction=True,
@@ -203,21 +198,15 @@ SDXL = Family(
     words=2048,
     unet=UNetShape((320, 640, 1280), (0, 2, 10), 10, 2, added=2816, linear=True),
     text_encoders=(
-        TextEncoder("te1", "text_encoder", 768, 3072, 12, penultimate=True, embedding="clip_l"),
+        TextEncoder("te1", "text_encoder", 768, 3072, 12, embedding="clip_l"),
         TextEncoder(
-            "te2",
-            "text_encoder_2",
-            1280,
-            5120,
-            32,
-            open_clip=True,
-            penultimate=True,
-            projects=True,
-            embedding="clip_g",
+            "te2", "text_encoder_2", 1280, 5120, 32, open_clip=True, projects=True, embedding="clip_g"
         ),
     ),
-    added_conditions=("text_embeds", "time_ids"),
-    can_open=False,
+    # The default of diffusers' own pipeline.
+    guidance=5.0,
+    bucket_step_px=64,
+    presets="xl",
     original_block_names=True,
     config="sdxl",
     kohya_version="sdxl_base_v1-0",

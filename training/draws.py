@@ -10,6 +10,7 @@ if TYPE_CHECKING:
     import torch
     from torch import Tensor
 
+    from styles.bases.conditioning import Conditioning
     from training.encode import Prepared
     from training.plan import TrainingPlan
 
@@ -22,7 +23,7 @@ class Draw:
     noise: Tensor  # (B, C, h, w) fp32, without offset
     offset: Tensor  # (B, C, 1, 1) fp32, standard normal
     timesteps: Tensor  # (B,) int64
-    embeddings: Tensor  # (B, tokens, width)
+    conditioning: Conditioning
 
 
 def derived_seed(seed: int, *purpose: object) -> int:
@@ -65,7 +66,7 @@ def draw(prepared: Prepared, plan: TrainingPlan, step: int, part: int, train_tim
     fresh = torch.randn((2, *shape), device=device, generator=on_device)
     offset = torch.randn((*shape[:2], 1, 1), device=device, generator=on_device)
     latents = bucket.mean[rows] + bucket.std[rows] * fresh[0]
-    captions, companions = bucket.captions[rows], len(prepared.embeddings) - prepared.companions
+    captions, companions = bucket.captions[rows], len(prepared.captions) - prepared.companions
     captions = torch.where(captions < 0, companions + beside, captions) * captioned
-    texts = prepared.embeddings[captions]
-    return Draw(latents, fresh[1], offset, timesteps, texts)
+    conditioning = prepared.captions[captions].sized(bucket.time_ids[rows])
+    return Draw(latents, fresh[1], offset, timesteps, conditioning)

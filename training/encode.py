@@ -4,17 +4,18 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from styles.errors import JobError, PlanError
+from styles.families import family_of
 from styles.formats.triggers import with_trigger
 from styles.storage.atomic import write_bytes
 from styles.storage.file_reading import open_file
 from styles.text import Text, quoted
-from training.artworks.buckets import bucket_sizes, nearest_bucket
+from training.artworks.buckets import bucket_multiple_px, bucket_sizes, crop_box, nearest_bucket
 from training.events import PhaseStarted, Warned
 from training.job import Job
 from training.plan import TrainingPlan
@@ -24,6 +25,12 @@ if TYPE_CHECKING:
     from torch import Tensor
 
     from styles.bases.base import Base
+    from styles.bases.conditioning import Conditioning
+    from training.artworks.dataset import Artwork
+
+
+# Of the file with the prepared tensors; one of another is made anew.
+FORMAT = 2
 
 
 class Interrupted(Exception):
@@ -36,8 +43,10 @@ class Bucket:
 
     mean: Tensor  # (N, C, h, w) fp32, scaled as the UNet sees them
     std: Tensor  # (N, C, h, w) fp32
-    # (N,) int64, rows of Prepared.embeddings; -1: any of its companions, drawn anew each time.
+    # (N,) int64, rows of Prepared.captions; -1: any of its companions, drawn anew each time.
     captions: Tensor
+    # (N, 6) fp32, see `styles.bases.conditioning`
+    time_ids: Tensor
 
 
 @dataclass(frozen=True)
@@ -45,9 +54,19 @@ class Prepared:
     """All that the loop needs of artworks and captions."""
 
     buckets: tuple[Bucket, ...]
-    embeddings: Tensor  # (texts, tokens, width): the empty caption, each artwork's, then the companions
+    captions: Conditioning  # the empty one, each artwork's, then the companions
     companions: int  # how many of the last rows these are
-    previews: Tensor  # (prompts, tokens, width)
+    previews: Conditioning  # of the preview prompts
+
+
+@dataclass(frozen=True)
+class _Row:
+    """One artwork in a bucket: mean and std of its latents (1 or 2, C, h, w), its caption's row, (1 or 2, 6) time ids."""
+
+    mean: Tensor
+    std: Tensor
+    caption: int
+    time_ids: Tensor
 
 
 def prepare(
@@ -72,7 +91,7 @@ def prepare(
         raise Interrupted
     artworks = job.artworks()
     sizes = bucket_sizes(plan.resolution_px or base.native_size_px, size_multiple(base))
-    buckets: dict[tuple[int, int], list[tuple[Tensor, Tensor, int]]] = {}
+    buckets: dict[tuple[int, int], list[_Row]] = {}
     yield PhaseStarted("latents", 0, len(artworks))
     for number, artwork in enumerate(artworks):
         if cancelled():
@@ -81,7 +100,8 @@ def prepare(
         image = artwork.load(bucket)
         mean, std = _encode_image(base, image, plan.flip)
         row = -1 if _has_companions(artwork.caption, plan) else number + 1
-        buckets.setdefault(bucket, []).append((mean, std, row))
+        time_ids = _time_ids(artwork, bucket, plan.flip)
+        buckets.setdefault(bucket, []).append(_Row(mean, std, row, time_ids))
         yield PhaseStarted("latents", number + 1, len(artworks))
     _collect(buckets, tensors)
     _write(path, tensors, key)
@@ -91,17 +111,25 @@ def load(job: Job) -> Prepared:
     """Read what `prepare` has made."""
     from safetensors.torch import load_file
 
+    from styles.bases.conditioning import Conditioning
+
     tensors = load_file(job.folder / "prepared.safetensors")
     count = sum(name.endswith(".mean") for name in tensors)
     buckets = tuple(
-        Bucket(*(tensors[f"{n}.{part}"] for part in ("mean", "std", "captions"))) for n in range(count)
+        Bucket(*(tensors[f"{n}.{part}"] for part in ("mean", "std", "captions", "time_ids")))
+        for n in range(count)
     )
-    return Prepared(buckets, tensors["embeddings"], int(tensors["companions"]), tensors["previews"])
+    captions, previews = (
+        Conditioning(tensors[name], tensors.get(f"{name}.pooled")) for name in ("embeddings", "previews")
+    )
+    return Prepared(buckets, captions, int(tensors["companions"]), previews)
 
 
 def size_multiple(base: Base) -> int:
-    """Return what both sides of a picture must divide by, in px: the VAE's factor times the UNet's downscaling."""
-    return int(base.vae_factor * 2 ** (len(base.unet.config.block_out_channels) - 1))
+    """Return what both sides of a bucket must divide by, in px."""
+    return bucket_multiple_px(
+        base.vae.config.block_out_channels, base.unet.config.block_out_channels, family_of(base.family)
+    )
 
 
 def _encode_texts(
@@ -109,15 +137,20 @@ def _encode_texts(
 ) -> None:
     import torch
 
+    from styles.bases.conditioning import Conditioning
     from styles.generation.prompts import encode_prompts
 
-    with torch.no_grad():
-        # One text at a time: how many artworks there are must not change what an embedding rounds to.
-        rows = [encode_prompts(base, [text]).float().cpu() for text in (*captions, *companions)]
-        previews = [encode_prompts(base, [text]).float().cpu() for text in plan.preview_prompts]
-    tensors["embeddings"] = torch.cat(rows)
+    def put(name: str, texts: Sequence[str]) -> None:
+        # One text at a time: how many artworks there are must not change what it rounds to.
+        rows = [encode_prompts(base, [text]).to(torch.device("cpu"), torch.float32) for text in texts]
+        together = Conditioning.cat(rows)
+        tensors[name] = together.states
+        if together.pooled is not None:
+            tensors[f"{name}.pooled"] = together.pooled
+
+    put("embeddings", [*captions, *companions])
+    put("previews", plan.preview_prompts or [""])
     tensors["companions"] = torch.tensor(len(companions))
-    tensors["previews"] = torch.cat(previews) if previews else tensors["embeddings"][:0]
 
 
 def _texts(job: Job, plan: TrainingPlan) -> tuple[list[str], list[str]]:
@@ -164,22 +197,34 @@ def _encode_image(base: Base, image: Image, flip: bool) -> tuple[Tensor, Tensor]
     return mean.cpu(), std.cpu()
 
 
-def _collect(
-    buckets: dict[tuple[int, int], list[tuple[Tensor, Tensor, int]]], tensors: dict[str, Tensor]
-) -> None:
+def _time_ids(artwork: Artwork, bucket: tuple[int, int], flip: bool) -> Tensor:
+    """Return (1 or 2, 6) fp32, see `picture_time_ids`: the artwork's own size, and the part of it that is learnt."""
+    from styles.bases.conditioning import picture_time_ids
+
+    width, height = artwork.size_px
+    left, top, right, _ = crop_box(width, height, bucket)
+    scale = bucket[0] / (right - left)
+    # A mirrored artwork has cut off on the left what is cut off on the right; the crop is centred, so both are the same.
+    crop = round(left * scale), round(top * scale)
+    return picture_time_ids(*bucket, original_px=(width, height), crop_px=crop).repeat(2 if flip else 1, 1)
+
+
+def _collect(buckets: dict[tuple[int, int], list[_Row]], tensors: dict[str, Tensor]) -> None:
     import torch
 
     for number, rows in enumerate(buckets[size] for size in sorted(buckets)):
-        captions = torch.tensor([caption for mean, _, caption in rows for _ in range(len(mean))])
-        tensors[f"{number}.mean"] = torch.cat([mean for mean, _, _ in rows])
-        tensors[f"{number}.std"] = torch.cat([std for _, std, _ in rows])
+        captions = torch.tensor([row.caption for row in rows for _ in range(len(row.mean))])
+        tensors[f"{number}.mean"] = torch.cat([row.mean for row in rows])
+        tensors[f"{number}.std"] = torch.cat([row.std for row in rows])
         tensors[f"{number}.captions"] = captions
+        tensors[f"{number}.time_ids"] = torch.cat([row.time_ids for row in rows])
 
 
 def _key(base: Base, job: Job, plan: TrainingPlan, captions: list[str], companions: list[str]) -> str:
     """Name everything that the prepared tensors depend on."""
     digest = hashlib.sha256()
     numbers: dict[str, Any] = {
+        "format": FORMAT,
         "base": base.fingerprint,
         "resolution_px": plan.resolution_px or base.native_size_px,
         "flip": plan.flip,

@@ -298,7 +298,7 @@ def _previews(job: Job, base: Base, trainer: Trainer, cancelled: Callable[[], bo
 
     plan, prepared = trainer.plan, trainer.prepared
     step = trainer.progress.step
-    images = paint_previews(base, trainer.unet, prepared.previews, prepared.embeddings[:1], plan, cancelled)
+    images = paint_previews(base, trainer.unet, prepared.previews, prepared.captions[:1], plan, cancelled)
     paths = []
     for number, image in enumerate(images):
         paths.append(_preview_path(step, number))

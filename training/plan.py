@@ -208,6 +208,10 @@ COMPANIONS = (
 # 2.5e-4 at alpha = rank. They train every attention (and often feed-forward) layer, though; cross-attention alone is
 # 64 layers and 5 % of the weights, which tolerates and needs about twice that: 5e-4. Batch 4 fills a 6 GB card at
 # 512 px. Balanced is 2,400 views, Thorough 6,000 at a lower rate and twice the rank for artworks full of detail.
+#
+# xl: never measured on real weights. A popular notebook takes 3e-4 with alpha = rank / 2 for all attention, which
+# AdamW turns into 1.5e-4 at alpha = rank; cross-attention alone is 280 layers and a fifth of the weights here, so a
+# third more. One picture of 1024 px at a time and four of them a step: the views are those of `large`.
 _STARTER: dict[str, Any] = {
     "rank": 8,
     "alpha": 8.0,
@@ -226,6 +230,13 @@ _LARGE: dict[str, Any] = {
     "report_every": 10,
     "preview_steps": 20,
 }
+_XL = _LARGE | {
+    "batch": 1,
+    "gradient_accumulation": 4,
+    "gradient_checkpointing": True,
+    "learning_rate": 2e-4,
+    "report_every": 5,
+}
 
 PRESETS: dict[str, dict[str, dict[str, Any]]] = {
     "starter": {
@@ -242,11 +253,19 @@ PRESETS: dict[str, dict[str, dict[str, Any]]] = {
         | {"rank": 16, "alpha": 16.0, "steps": 1500, "learning_rate": 3e-4}
         | {"checkpoint_every": 100, "preview_every": 375},  # quarters, whose checkpoints are kept
     },
+    "xl": {
+        "quick": _XL | {"steps": 250, "checkpoint_every": 50, "preview_every": 125},
+        "balanced": _XL | {"steps": 600, "checkpoint_every": 100, "preview_every": 150},
+        "thorough": _XL
+        | {"rank": 16, "alpha": 16.0, "steps": 1500, "learning_rate": 1.2e-4}
+        | {"checkpoint_every": 100, "preview_every": 375},
+    },
 }
 # By the presets, too.
 PREVIEW_PROMPTS = {
     "starter": ("a red house in a meadow", "a yellow fish on the sea"),
     "large": ("a house by a lake", "portrait of a woman"),
+    "xl": ("a house by a lake", "portrait of a woman"),
 }
 
 

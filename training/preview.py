@@ -10,6 +10,7 @@ from PIL import Image
 from torch import Tensor
 
 from styles.bases.base import Base
+from styles.bases.conditioning import Conditioning
 from styles.bases.prediction import predict
 from styles.bases.vae import decode
 from styles.errors import is_out_of_memory
@@ -22,26 +23,24 @@ from training.plan import TrainingPlan
 def paint_previews(
     base: Base,
     unet: Any,
-    embeddings: Tensor,
-    empty: Tensor,
+    prompts: Conditioning,
+    empty: Conditioning,
     plan: TrainingPlan,
     cancelled: Callable[[], bool],
 ) -> list[Image.Image]:
     """Paint one picture per prompt, from the same noise at every call; raises Interrupted between two steps.
 
-    `embeddings` is (prompts, tokens, width), `empty` (1, tokens, width) the empty prompt's. The VAE waits on the CPU
+    `empty` is the empty prompt's single row. The VAE waits on the CPU
     and visits the device only to decode.
     """
-    latents = torch.cat([_start(base, plan.preview_seed + number) for number in range(len(embeddings))])
+    latents = torch.cat([_start(base, plan.preview_seed + number) for number in range(len(prompts))])
     at_once = max(1, plan.batch // 2)  # with guidance no more than a training step holds
     training = unet.training
     unet.eval()
     try:
         done = [
-            _denoise(
-                base, unet, latents[n : n + at_once], embeddings[n : n + at_once], empty, plan, cancelled
-            )
-            for n in range(0, len(embeddings), at_once)
+            _denoise(base, unet, latents[n : n + at_once], prompts[n : n + at_once], empty, plan, cancelled)
+            for n in range(0, len(prompts), at_once)
         ]
     finally:
         unet.train(training)
@@ -58,8 +57,8 @@ def _denoise(
     base: Base,
     unet: Any,
     latents: Tensor,
-    embeddings: Tensor,
-    empty: Tensor,
+    prompts: Conditioning,
+    empty: Conditioning,
     plan: TrainingPlan,
     cancelled: Callable[[], bool],
 ) -> Tensor:
@@ -67,12 +66,13 @@ def _denoise(
     scheduler.set_timesteps(plan.preview_steps, device=base.device)
     guidance, rescale = base.default_guidance
     latents = latents.to(base.device) * scheduler.init_noise_sigma
-    states = torch.cat([empty.expand_as(embeddings), embeddings]).to(base.dtype)  # (2B, tokens, width)
+    conditioning = Conditioning.cat([*[empty] * len(prompts), prompts])  # (2B, tokens, width)
+    conditioning = conditioning.to(base.device, base.dtype).sized_as(base.native_size_px, base.native_size_px)
     for timestep in scheduler.timesteps:
         if cancelled():
             raise Interrupted
         inputs = scheduler.scale_model_input(latents, timestep).to(base.dtype)
-        prediction = predict(unet, inputs, timestep, states, guidance, rescale)
+        prediction = predict(unet, inputs, timestep, conditioning, guidance, rescale)
         latents = scheduler.step(prediction, timestep, latents, return_dict=False)[0]
     return latents
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, fields, replace
 from typing import Any
 
 import torch
@@ -16,7 +16,7 @@ from training import checkpoint as checkpoints
 from training.adapters import set_weight
 from training.checkpoint import Checkpoint, RunState
 from training.draws import Draw, draw
-from training.encode import Interrupted, Prepared, load
+from training.encode import Bucket, Interrupted, Prepared, load
 from training.job import Job
 from training.loss import Objective, learning_rate_at, objective_of
 from training.optimizers import OPTIMIZERS
@@ -91,7 +91,7 @@ class Trainer:
         torch.autograd.grad(loss, list(self.weights.values()), allow_unused=True)
 
     def _predict(self, noisy: Tensor, drawn: Draw) -> Tensor:
-        return predict(self.unet, noisy.to(self.dtype), drawn.timesteps, drawn.embeddings)
+        return predict(self.unet, noisy.to(self.dtype), drawn.timesteps, drawn.conditioning)
 
     def _opposite(self, noisy: Tensor, drawn: Draw, target: Tensor) -> Tensor:
         """Set the layers to weight -1 and return what they should predict there, (B, C, h, w) fp32."""
@@ -201,8 +201,8 @@ def begin(job: Job, plan: TrainingPlan, base: Base, weights: dict[str, Tensor]) 
 def _on_device(prepared: Prepared, device: torch.device, dtype: torch.dtype) -> Prepared:
     """Bring everything to the device once, so that no step waits for a transfer."""
     buckets = tuple(
-        replace(b, mean=b.mean.to(device), std=b.std.to(device), captions=b.captions.to(device))
-        for b in prepared.buckets
+        Bucket(*(getattr(bucket, field.name).to(device) for field in fields(Bucket)))
+        for bucket in prepared.buckets
     )
-    embeddings, previews = prepared.embeddings.to(device, dtype), prepared.previews.to(device, dtype)
-    return Prepared(buckets, embeddings, prepared.companions, previews)
+    captions, previews = prepared.captions.to(device, dtype), prepared.previews.to(device, dtype)
+    return Prepared(buckets, captions, prepared.companions, previews)

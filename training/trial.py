@@ -113,7 +113,7 @@ def _measured(plan: TrainingPlan, home: Home, device: str, began: float, folder:
                 start, short = time.monotonic(), replace(plan, preview_steps=steps)
                 prepared = trainer.prepared
                 paint_previews(
-                    base, trainer.unet, prepared.previews, prepared.embeddings[:1], short, lambda: False
+                    base, trainer.unet, prepared.previews, prepared.captions[:1], short, lambda: False
                 )
                 return time.monotonic() - start
 

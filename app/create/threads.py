@@ -59,11 +59,12 @@ def _pass(base: Base) -> None:
     """One guided pass of the UNet over nothing."""
     import torch
 
+    from styles.bases.conditioning import empty_conditioning
     from styles.bases.prediction import predict
 
     side = min(LARGEST_SIDE, base.native_size_px // base.vae_factor)
     words = base.tokenizers[0].model_max_length
     latents = torch.zeros(2, base.latent_channels, side, side, dtype=base.dtype)
-    states = torch.zeros(2, words, base.unet.config.cross_attention_dim, dtype=base.dtype)
+    conditioning = empty_conditioning(base.unet, 2, words, base.device, base.dtype)
     with torch.no_grad():
-        predict(base.unet, latents, torch.zeros((), dtype=torch.long), states)
+        predict(base.unet, latents, torch.zeros((), dtype=torch.long), conditioning)

@@ -15,7 +15,7 @@ from styles.bases.hub import clip_tokenizer_folder
 from styles.bases.inspection import BaseFacts, check_can_open, fingerprint, inspect_base, weight_files
 from styles.bases.latent_preview import LatentPreview, fit_preview, known_preview
 from styles.bases.part_configs import vae_factor
-from styles.bases.parts import check_fit, check_loaded, check_works
+from styles.bases.parts import check_fit, check_loaded, check_works, parts_named
 from styles.bases.shelf import STARTER, find_source, plain_name
 from styles.errors import AtelierError, BaseError, Cancelled, OutOfMemory, SettingsError, is_out_of_memory
 from styles.families import family_of
@@ -45,6 +45,7 @@ class Base:
     device: torch.device
     dtype: torch.dtype
     folder: Path | None  # None for a single file
+    zeros_for_empty_prompt: bool = False  # what an empty prompt says, as SDXL was trained without words
     safety_checker: Any = None
     feature_extractor: Any = None
     notes: tuple[Text, ...] = ()
@@ -116,7 +117,7 @@ def open_base(
                 parts = _load_single_file(facts, clip_tokenizer_folder(home), chosen_dtype)
             else:
                 parts = _load_folder(facts, chosen_dtype, safety_checker, look)
-        for part in ("unet", "vae", "text_encoder", "safety_checker"):
+        for part in ("unet", "vae", "text_encoder", "text_encoder_2", "safety_checker"):
             if parts.get(part) is not None:
                 look()
                 parts[part].requires_grad_(False).eval().to(chosen_device)
@@ -144,8 +145,8 @@ def open_base(
         family=facts.family,
         unet=parts["unet"],
         vae=parts["vae"],
-        text_encoders=(parts["text_encoder"],),
-        tokenizers=(parts["tokenizer"],),
+        text_encoders=parts_named(parts, "text_encoder"),
+        tokenizers=parts_named(parts, "tokenizer"),
         scheduler_config=facts.scheduler_config,
         prediction_type=facts.prediction_type,
         zero_terminal_snr=facts.zero_terminal_snr,
@@ -154,6 +155,7 @@ def open_base(
         device=chosen_device,
         dtype=chosen_dtype,
         folder=None if facts.single_file else facts.path,
+        zeros_for_empty_prompt=facts.zeros_for_empty_prompt,
         safety_checker=parts.get("safety_checker"),
         feature_extractor=parts.get("feature_extractor"),
         notes=facts.notes,
@@ -222,7 +224,7 @@ def _load_folder(
     facts: BaseFacts, dtype: torch.dtype, with_safety_checker: bool, look: Callable[[], None]
 ) -> dict[str, Any]:
     from diffusers import AutoencoderKL, UNet2DConditionModel
-    from transformers import CLIPTextModel, CLIPTokenizer
+    from transformers import CLIPTextModel, CLIPTextModelWithProjection, CLIPTokenizer
 
     folder = facts.path
 
@@ -241,6 +243,11 @@ def _load_folder(
         "text_encoder": load(CLIPTextModel, "text_encoder", dtype=dtype),
         "tokenizer": CLIPTokenizer.from_pretrained(folder / "tokenizer", local_files_only=True),
     }
+    if (folder / "text_encoder_2").is_dir():
+        parts |= {
+            "text_encoder_2": load(CLIPTextModelWithProjection, "text_encoder_2", dtype=dtype),
+            "tokenizer_2": CLIPTokenizer.from_pretrained(folder / "tokenizer_2", local_files_only=True),
+        }
     if with_safety_checker and (folder / "safety_checker" / "config.json").is_file():
         from diffusers.pipelines.stable_diffusion.safety_checker import StableDiffusionSafetyChecker
         from transformers import CLIPImageProcessorPil
@@ -253,27 +260,33 @@ def _load_folder(
 
 
 def _load_single_file(facts: BaseFacts, tokenizer_folder: Path, dtype: torch.dtype) -> dict[str, Any]:
-    from diffusers import StableDiffusionPipeline
+    from diffusers import StableDiffusionPipeline, StableDiffusionXLPipeline
     from transformers import CLIPTokenizer
 
-    # SD2 pads with "!" (token 0), SD1 with the end token, as their published tokenizer configs have it.
-    pad_token = family_of(facts.family).pad_token
-    pad = {"pad_token": pad_token} if pad_token else {}
-    tokenizer = CLIPTokenizer.from_pretrained(
-        tokenizer_folder, model_max_length=77, local_files_only=True, **pad
-    )
-    pipeline = StableDiffusionPipeline.from_single_file(
+    names = {"text_encoder": "tokenizer", "text_encoder_2": "tokenizer_2"}
+    encoders = [name for name in names if (facts.config_folder / name).is_dir()]
+    tokenizers = {
+        names[name]: CLIPTokenizer.from_pretrained(
+            tokenizer_folder, model_max_length=77, local_files_only=True, **_padding(facts.family, name)
+        )
+        for name in encoders
+    }
+    pipeline_class, others = StableDiffusionXLPipeline, {}
+    if len(encoders) == 1:
+        pipeline_class = StableDiffusionPipeline
+        others = {"safety_checker": None, "requires_safety_checker": False}
+    pipeline = pipeline_class.from_single_file(
         str(facts.path),
         config=str(facts.config_folder),
-        tokenizer=tokenizer,
-        safety_checker=None,
         feature_extractor=None,
-        requires_safety_checker=False,
         torch_dtype=dtype,
         local_files_only=True,
+        **tokenizers,
+        **others,
     )
-    parts = {part: getattr(pipeline, part) for part in ("unet", "vae", "text_encoder", "tokenizer")}
-    for name in ("unet", "vae", "text_encoder"):
+    models = ("unet", "vae", *encoders)
+    parts = {part: getattr(pipeline, part) for part in (*models, *tokenizers)}
+    for name in models:
         missing = [key for key, value in parts[name].named_parameters() if value.is_meta]
         if missing:
             raise BaseError(
@@ -285,6 +298,12 @@ def _load_single_file(facts: BaseFacts, tokenizer_folder: Path, dtype: torch.dty
                 missing=missing[0],
             )
     return parts
+
+
+def _padding(family: str, part: str) -> dict[str, str]:
+    """OpenCLIP's text encoders read "!" (token 0) as padding, CLIP's the end token, as their published configs have it."""
+    encoder = next((one for one in family_of(family).text_encoders if one.part == part), None)
+    return {"pad_token": "!"} if encoder is not None and encoder.open_clip else {}
 
 
 @contextmanager

@@ -61,6 +61,7 @@ class BaseFacts:
     unet_prefix: str  # of the tensor names in those files
     scheduler_config: dict[str, Any]
     config_folder: Path  # that holds the parts' configs
+    zeros_for_empty_prompt: bool  # see Base
     notes: tuple[Text, ...] = ()
 
 
@@ -271,6 +272,7 @@ def _inspect_folder(folder: Path, requested: str | None) -> BaseFacts:
         unet_prefix="",
         scheduler_config=scheduler,
         config_folder=folder,
+        zeros_for_empty_prompt=_zeros_for_empty_prompt(folder),
     )
 
 
@@ -323,6 +325,7 @@ def _inspect_single_file(path: Path, requested: str | None, config_folder: Path 
         unet_prefix=LDM_UNET,
         scheduler_config=scheduler,
         config_folder=config_folder,
+        zeros_for_empty_prompt=_zeros_for_empty_prompt(config_folder),
         notes=notes,
     )
 
@@ -342,6 +345,11 @@ def _check_file_parts(header: Mapping[str, Any], family: Family, file: str) -> N
             file=file,
             parts=Text.joined(", ", missing),
         )
+
+
+def _zeros_for_empty_prompt(folder: Path) -> bool:
+    """Whether a pipeline's own config says so, as those of Stable Diffusion XL do."""
+    return bool(read_config(folder / "model_index.json").get("force_zeros_for_empty_prompt", False))
 
 
 def _prediction_of_file(

@@ -7,25 +7,34 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from styles.bases.conditioning import Conditioning
+
 
 def predict(
     unet: Any,
     inputs: Tensor,
     timestep: Tensor,
-    states: Tensor,
+    conditioning: Conditioning,
     guidance: float | None = None,
     guidance_rescale: float = 0.0,
 ) -> Tensor:
     """Return the prediction (B, C, h, w) in fp32: noise or velocity, as the base has learnt.
 
     `inputs` (B, C, h, w) are noisy latents in the UNet's precision, scaled by the scheduler; `timestep` is a scalar or
-    (B,); `states` are the text states (B, tokens, width). With `guidance` (classifier-free, arXiv 2207.12598) they are
-    (2B, tokens, width), the negative prompts' before the prompts', and `guidance_rescale` 0..1 brings the result's
-    deviation back to that of the prompts' prediction (arXiv 2305.08891, section 3.4).
+    (B,); `conditioning` has B rows. With `guidance` (classifier-free, arXiv 2207.12598) it has 2B, the negative prompts'
+    before the prompts', and `guidance_rescale` 0..1 brings the result's deviation back to that of the prompts'
+    prediction (arXiv 2305.08891, section 3.4).
     """
     if guidance is not None:
         inputs = torch.cat([inputs] * 2)
-    prediction: Tensor = unet(inputs, timestep, encoder_hidden_states=states, return_dict=False)[0].float()
+    added = conditioning.added
+    prediction: Tensor = unet(
+        inputs,
+        timestep,
+        encoder_hidden_states=conditioning.states,
+        return_dict=False,
+        **({} if added is None else {"added_cond_kwargs": added}),
+    )[0].float()
     if guidance is None:
         return prediction
     negative, positive = prediction.chunk(2)

@@ -12,6 +12,7 @@ from PIL import Image
 from torch import Tensor
 
 from styles.bases.base import Base
+from styles.bases.conditioning import Conditioning
 from styles.bases.prediction import predict
 from styles.bases.slices import in_slices
 from styles.bases.stopping import stopped
@@ -159,8 +160,8 @@ class _Mixing:
         self._texture = self._knobs("texture")
         self._heard = [{part.style for part in blend.sounding} for blend in self._blends]
         self._gains: Rows | None = None
-        self._states: dict[Rows, Tensor] = {}
-        self._told: Tensor | None = None
+        self._conditionings: dict[Rows, Conditioning] = {}
+        self._told: Conditioning | None = None
 
     def prediction(self, inputs: Tensor, timestep: Tensor, step: int, steps: int) -> Tensor:
         """Return the guided prediction (B, C, h, w) in fp32 at step 0..steps-1 of the sampler's whole run."""
@@ -198,29 +199,33 @@ class _Mixing:
 
     def _guided(self, inputs: Tensor, timestep: Tensor, gains: Rows) -> Tensor:
         order = self._order
-        states = self._states_under(gains)
+        base, conditioning = self._base, self._conditioning_under(gains)
         guidance = order.guidance if order.guided else None
-        with in_slices(self._base, inputs.shape[-2] * inputs.shape[-1], len(states), self._cancelled):
-            return predict(self._base.unet, inputs, timestep, states, guidance, order.guidance_rescale)
+        height, width = inputs.shape[-2:]
+        sized = conditioning.sized_as(width * base.vae_factor, height * base.vae_factor)
+        with in_slices(base, height * width, len(conditioning), self._cancelled):
+            return predict(base.unet, inputs, timestep, sized, guidance, order.guidance_rescale)
 
-    def _states_under(self, gains: Rows) -> Tensor:
-        """Set the gains and return the text states (B or 2B, tokens, width) under them."""
+    def _conditioning_under(self, gains: Rows) -> Conditioning:
+        """Set the gains and return what the prompts say under them, B or 2B rows."""
         if gains != self._gains and self._order.ids:
             self._mix.set_gains(gains, self._composition, self._texture)
             self._gains = gains
         key = tuple(tuple(row[column] for column in self._worded) for row in gains)
-        if key not in self._states:
-            if len(self._states) >= KEPT_STATES:
-                self._states.clear()
-            self._states[key] = self._encoded()
-        states = self._states[key]
-        if states is not self._told:
-            self._mix.prompt(states)  # keys and values of cross-attention once, not at every step
-            self._told = states
-        return states
+        if key not in self._conditionings:
+            if len(self._conditionings) >= KEPT_STATES:
+                self._conditionings.clear()
+            self._conditionings[key] = self._encoded()
+        conditioning = self._conditionings[key]
+        if conditioning is not self._told:
+            self._mix.prompt(
+                conditioning.states
+            )  # keys and values of cross-attention once, not at every step
+            self._told = conditioning
+        return conditioning
 
     @torch.no_grad()
-    def _encoded(self) -> Tensor:
+    def _encoded(self) -> Conditioning:
         """Encode the prompts, each text once unless a style changes the text encoder per picture."""
         base, negative, guided = self._base, self._order.request.negative, self._order.guided
         if self._worded:
@@ -229,12 +234,11 @@ class _Mixing:
         # One picture's texts at a time: what its neighbours are asked for must not change what it rounds to.
         requested = list(zip(self._prompts, self._vocabularies, strict=True))
         pairs = {one: self._pair(*one) for one in dict.fromkeys(requested)}
-        withs = torch.stack([pairs[one][-1] for one in requested])
-        if not guided:
-            return withs
-        return torch.cat([torch.stack([pairs[one][0] for one in requested]), withs])
+        positive = [pairs[one][-1:] for one in requested]
+        negatives = [pairs[one][:1] for one in requested] if guided else []
+        return Conditioning.cat([*negatives, *positive])
 
-    def _pair(self, prompt: str, words: Vocabulary) -> Tensor:
+    def _pair(self, prompt: str, words: Vocabulary) -> Conditioning:
         """Encode a prompt, with the negative one before it where it is needed."""
         texts = list(
             dict.fromkeys([self._order.request.negative, prompt] if self._order.guided else [prompt])

@@ -15,6 +15,7 @@ import torch
 from torch import nn
 
 from styles.bases.base import Base
+from styles.bases.conditioning import empty_conditioning
 from styles.bases.prediction import predict
 from styles.bases.stopping import models_of, stopped, stopping
 from styles.errors import OutOfMemory, TooLarge
@@ -195,11 +196,11 @@ def flop_per_second(base: Base, cancelled: Callable[[], bool]) -> float:
 
 def _forward_seconds(base: Base, side: int) -> float:
     """How long a forward for one picture takes, of so many latents on a side."""
-    states = torch.zeros(1, 1, base.unet.config.cross_attention_dim, device=base.device, dtype=base.dtype)
+    conditioning = empty_conditioning(base.unet, 1, 1, base.device, base.dtype)
     inputs = torch.zeros(1, base.latent_channels, side, side, device=base.device, dtype=base.dtype)
     timestep = torch.zeros(1, device=base.device)
     began = time.monotonic()
-    predict(base.unet, inputs, timestep, states).cpu()
+    predict(base.unet, inputs, timestep, conditioning).cpu()
     return time.monotonic() - began
 
 

@@ -17,6 +17,7 @@ import torch
 from torch import Tensor
 
 from styles.bases.base import Base
+from styles.bases.conditioning import Conditioning
 from styles.bases.inspection import sample
 from styles.bases.prediction import predict
 from styles.bases.slices import in_slices
@@ -86,7 +87,7 @@ class Probe:
 
     base: Base
     prompts: tuple[str, ...]
-    states: Tensor  # (B, tokens, width)
+    conditioning: Conditioning
     places: tuple[ProbePoint, ...]
 
     @torch.no_grad()
@@ -102,11 +103,11 @@ class Probe:
         with stopping(models_of(self.base), cancelled, stopped), blended(self.base, styles) as mix:
             mix.set_gains(list(weights))
             words = any(layer.network != "unet" for style in styles for layer in style.layers)
-            states = encode_prompts(self.base, self.prompts) if words else self.states
+            conditioning = _encoded(self.base, self.prompts) if words else self.conditioning
             for place in self.places:
                 if cancelled():
                     raise Cancelled("Stopped while measuring how strong a style is.")
-                now = _predict(self.base, place.inputs, place.timestep, states, cancelled)
+                now = _predict(self.base, place.inputs, place.timestep, conditioning, cancelled)
                 change = now - place.prediction
                 changes.append(change * place.share)
         whole = torch.stack(changes)  # (places, B, C, h, w)
@@ -148,7 +149,7 @@ def walk(
 
 
 def _walk(base: Base, prompts: Sequence[str], seed: int, places: int, cancelled: Callable[[], bool]) -> Probe:
-    states = encode_prompts(base, prompts)
+    conditioning = _encoded(base, prompts)
     scheduler = make_scheduler(base, "ddim")
     # Evenly down from pure noise: the last place would else be so clean that no style shows there.
     scheduler = type(scheduler).from_config(scheduler.config, timestep_spacing="trailing")
@@ -164,16 +165,20 @@ def _walk(base: Base, prompts: Sequence[str], seed: int, places: int, cancelled:
             raise Cancelled("Stopped while measuring how strong a style is.")
         inputs = scheduler.scale_model_input(latents, timestep).to(base.dtype)
         on_device = timestep.to(base.device)
-        prediction = _predict(base, inputs, on_device, states, cancelled)
+        prediction = _predict(base, inputs, on_device, conditioning, cancelled)
         signal = float(scheduler.alphas_cumprod[int(timestep)]) ** 0.5
         effects.append(ProbePoint(on_device, inputs, prediction, _share(base, latents, prediction, signal)))
         latents = scheduler.step(prediction, timestep, latents).prev_sample
-    return Probe(base, tuple(prompts), states, tuple(effects[1:]))
+    return Probe(base, tuple(prompts), conditioning, tuple(effects[1:]))
+
+
+def _encoded(base: Base, prompts: Sequence[str]) -> Conditioning:
+    return encode_prompts(base, prompts).sized_as(base.native_size_px, base.native_size_px)
 
 
 @torch.no_grad()
 def _predict(
-    base: Base, inputs: Tensor, timestep: Tensor, states: Tensor, cancelled: Callable[[], bool]
+    base: Base, inputs: Tensor, timestep: Tensor, conditioning: Conditioning, cancelled: Callable[[], bool]
 ) -> Tensor:
     """(B, C, h, w) fp32; in smaller batches where memory demands it. Raises OutOfMemory."""
     at_once = min(AT_ONCE, len(inputs))
@@ -182,7 +187,7 @@ def _predict(
             with in_slices(base, inputs.shape[-2] * inputs.shape[-1], at_once, cancelled):
                 parts = [
                     predict(base.unet, some, timestep, words)
-                    for some, words in zip(inputs.split(at_once), states.split(at_once), strict=True)
+                    for some, words in zip(inputs.split(at_once), conditioning.split(at_once), strict=True)
                 ]
             return torch.cat(parts)
         except Exception as error:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from contextlib import ExitStack
 from dataclasses import dataclass
 from typing import Any
 
@@ -10,6 +11,7 @@ import torch
 from torch import Tensor
 
 from styles.bases.base import Base
+from styles.bases.conditioning import Conditioning, encode_tokens
 from styles.errors import PromptError
 from styles.mixing.prompt_words import NO_WORDS, Vocabulary, rows_in_place
 
@@ -18,15 +20,36 @@ MARKS = 2  # places that the tokenizer keeps: the first and the last
 
 
 @torch.no_grad()
-def encode_prompts(base: Base, texts: Sequence[str], vocabularies: Sequence[Vocabulary] = ()) -> Tensor:
-    """Return the text encoder's states of each text: (batch, tokens, width) in the base's dtype.
+def encode_prompts(base: Base, texts: Sequence[str], vocabularies: Sequence[Vocabulary] = ()) -> Conditioning:
+    """Return what the base's text encoders say of each text, in its dtype and without time ids.
 
     `vocabularies` are the words of styles for each text, none if empty. What is beyond the token limit is left out,
-    see `cut_words`. Raises PromptError for a text that is far too long or names a word that several styles bring.
+    see `cut_words`. An empty text is all zeros where the base was trained so. Raises PromptError for a text that is far too long or names a word that several styles bring.
     """
     for text in texts:
         check_prompt(text)
-    tokenizer, encoder = base.tokenizers[0], base.text_encoders[0]
+    with ExitStack() as stack:
+        ids, masks = [], []
+        for number, (tokenizer, encoder) in enumerate(zip(base.tokenizers, base.text_encoders, strict=True)):
+            tokens, mask, rows = _read(tokenizer, number, texts, vocabularies)
+            masked = getattr(encoder.config, "use_attention_mask", None)
+            ids.append(tokens.to(base.device))
+            masks.append(mask.to(base.device) if masked else None)
+            stack.enter_context(rows_in_place(encoder, rows))
+        conditioning = encode_tokens(base.text_encoders, ids, masks)
+    if base.zeros_for_empty_prompt:
+        for number, text in enumerate(texts):
+            if not text.strip():
+                for part in (conditioning.states, conditioning.pooled):
+                    if part is not None:
+                        part[number] = 0
+    return conditioning
+
+
+def _read(
+    tokenizer: Any, encoder: int, texts: Sequence[str], vocabularies: Sequence[Vocabulary]
+) -> tuple[Tensor, Tensor, list[tuple[int, int, Tensor]]]:
+    """Return ids and mask (batch, tokens), and the rows of words at their (text, place), for one of the encoders."""
     tokens = tokenizer(
         list(texts),
         padding="max_length",
@@ -42,11 +65,9 @@ def encode_prompts(base: Base, texts: Sequence[str], vocabularies: Sequence[Voca
             places = places[: _fitting(places, tokenizer.model_max_length - MARKS)]
             ids[number], mask[number] = _framed(tokenizer, [place.token for place in places])
             rows += [
-                (number, 1 + at, place.row[None]) for at, place in enumerate(places) if place.row is not None
+                (number, 1 + at, place.rows[encoder][None]) for at, place in enumerate(places) if place.rows
             ]
-    masked = getattr(encoder.config, "use_attention_mask", None)
-    with rows_in_place(encoder, rows):
-        return encoder(ids.to(base.device), attention_mask=mask.to(base.device) if masked else None)[0]
+    return ids, mask, rows
 
 
 def cut_words(base: Base, text: str, words: Vocabulary = NO_WORDS) -> str:
@@ -82,11 +103,12 @@ def check_prompt(text: str) -> None:
 
 @dataclass(frozen=True, eq=False)
 class _Place:
-    """What the text encoder reads at one place: a token of the tokenizer, or a row of a style's word."""
+    """What the text encoders read at one place: a token of the tokenizer, or a row of a style's word."""
 
     token: int
     start: int  # character of the text
-    row: Tensor | None = None  # (width,)
+    # One (width,) for each encoder.
+    rows: tuple[Tensor, ...] = ()
 
 
 def _places(tokenizer: Any, text: str, words: Vocabulary) -> list[_Place]:
@@ -95,7 +117,7 @@ def _places(tokenizer: Any, text: str, words: Vocabulary) -> list[_Place]:
     for start, piece in words.pieces(text):
         if not isinstance(piece, str):
             # Any token will do where a row is laid over.
-            places += [_Place(0, start, row) for row in piece.rows[0]]
+            places += [_Place(0, start, rows) for rows in zip(*piece.rows, strict=True)]
             continue
         tokens = tokenizer(
             piece, add_special_tokens=False, truncation=False, return_offsets_mapping=True, verbose=False
@@ -116,7 +138,7 @@ def _fitting(places: Sequence[_Place], room: int) -> int:
 
 
 def _same_word(one: _Place, other: _Place) -> bool:
-    return one.row is not None and other.row is not None and one.start == other.start
+    return bool(one.rows and other.rows) and one.start == other.start
 
 
 def _framed(tokenizer: Any, tokens: Sequence[int]) -> tuple[Tensor, Tensor]:

@@ -84,7 +84,7 @@ def prepared_trainer(scratch: Path, arguments: argparse.Namespace) -> Iterator[t
 def bare_step(trainer: Trainer, base: Base) -> Callable[[], None]:
     """One step that does nothing but forward, backward and the optimizer's update."""
     drawn = draw(trainer.prepared, trainer.plan, 0, 0, 1000)
-    latents, embeddings = drawn.latents.to(base.dtype), drawn.embeddings
+    latents, conditioning = drawn.latents.to(base.dtype), drawn.conditioning
     target = drawn.noise
     unet, optimizer = (
         trainer.unet,
@@ -92,7 +92,13 @@ def bare_step(trainer: Trainer, base: Base) -> Callable[[], None]:
     )
 
     def step() -> None:
-        predicted = unet(latents, drawn.timesteps, embeddings, return_dict=False)[0]
+        predicted = unet(
+            latents,
+            drawn.timesteps,
+            conditioning.states,
+            added_cond_kwargs=conditioning.added,
+            return_dict=False,
+        )[0]
         (predicted.float() - target).square().mean().backward()
         optimizer.step()
         optimizer.zero_grad()

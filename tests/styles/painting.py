@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import numpy
 import torch
 from PIL import Image
@@ -9,7 +11,9 @@ from PIL import Image
 from styles.bases.base import Base
 from styles.formats.style import Style, StyleCard, StyleLayer
 from styles.generation.generate import PictureDone, generate
+from styles.generation.prompts import encode_prompts
 from styles.generation.request import CreateRequest
+from styles.mixing.prompt_words import Vocabulary
 
 
 def style_for(base: Base, seed: int, strength: float = 0.5) -> Style:
@@ -38,6 +42,11 @@ def wording_style(base: Base, seed: int) -> Style:
     down = torch.randn(2, width, generator=generator)
     layer = StyleLayer("te", path, down, torch.randn(width, 2, generator=generator), 2.0)
     return Style(StyleCard(f"words {seed}", base.family, 2, id=f"{seed:064x}"), (layer,))
+
+
+def prompt_states(base: Base, texts: Sequence[str], vocabularies: Sequence[Vocabulary] = ()) -> torch.Tensor:
+    """What the text encoders say of each text: (batch, tokens, width)."""
+    return encode_prompts(base, texts, vocabularies).states
 
 
 def paint(base: Base, request: CreateRequest, styles: tuple[Style, ...] = ()) -> list[PictureDone]:

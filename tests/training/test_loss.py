@@ -4,6 +4,7 @@ from typing import Any
 import pytest
 import torch
 
+from styles.bases.conditioning import Conditioning
 from training.draws import derived_seed, draw
 from training.encode import Bucket, Prepared
 from training.loss import Objective, learning_rate_at, objective_of
@@ -30,11 +31,12 @@ def prepared(counts: tuple[int, ...] = (5, 3)) -> Prepared:
             torch.randn((count, 4, 4, 4 + 2 * number), generator=generator),
             torch.full((count, 4, 4, 4 + 2 * number), 0.1),
             torch.arange(count) + 1,
+            torch.arange(6.0).expand(count, 6),
         )
         for number, count in enumerate(counts)
     )
     texts = torch.arange(6.0).view(6, 1, 1).expand(6, 2, 3).contiguous()
-    return Prepared(buckets, texts, companions=0, previews=torch.zeros(0, 2, 3))
+    return Prepared(buckets, Conditioning(texts), companions=0, previews=Conditioning(torch.zeros(1, 2, 3)))
 
 
 def test_noise_prediction_weights_are_min_snr() -> None:
@@ -80,8 +82,9 @@ def test_a_draw_depends_on_seed_and_step_only() -> None:
     first = draw(prepared(), PLAN, 11, 0, 1000)
     torch.manual_seed(2)
     again = draw(prepared(), PLAN, 11, 0, 1000)
-    for name in ("latents", "noise", "offset", "timesteps", "embeddings"):
+    for name in ("latents", "noise", "offset", "timesteps"):
         assert torch.equal(getattr(first, name), getattr(again, name))
+    assert torch.equal(first.conditioning.states, again.conditioning.states)
     for other in (draw(prepared(), PLAN, 12, 0, 1000), draw(prepared(), PLAN, 11, 1, 1000)):
         assert other.noise.shape != first.noise.shape or not torch.equal(first.noise, other.noise)
     assert derived_seed(1, "a") != derived_seed(1, "b") != derived_seed(2, "b")
@@ -92,7 +95,7 @@ def test_draws_cover_timesteps_artworks_and_captions_evenly() -> None:
     for step in range(400):
         drawn = draw(prepared(), PLAN, step, 0, 1000)
         timesteps.append(drawn.timesteps)
-        empty += int((drawn.embeddings[:, 0, 0] == 0).sum())
+        empty += int((drawn.conditioning.states[:, 0, 0] == 0).sum())
         wide += drawn.latents.shape[-1] == 6
         assert len(set((drawn.timesteps // 250).tolist())) == 4  # one in each quarter
     every = torch.cat(timesteps).float()
@@ -103,23 +106,23 @@ def test_draws_cover_timesteps_artworks_and_captions_evenly() -> None:
 
 def test_a_batch_larger_than_its_bucket_repeats_artworks_evenly() -> None:
     drawn = draw(prepared((2,)), replace(PLAN, batch=6, caption_dropout=0.0), 0, 0, 1000)
-    assert sorted(drawn.embeddings[:, 0, 0].tolist()) == [1, 1, 1, 2, 2, 2]
+    assert sorted(drawn.conditioning.states[:, 0, 0].tolist()) == [1, 1, 1, 2, 2, 2]
 
 
 def test_an_artwork_without_a_caption_gets_all_companions_in_turn() -> None:
     few = prepared((2,))
     (bucket,) = few.buckets
-    texts = torch.cat([few.embeddings, torch.arange(100.0, 103.0).view(3, 1, 1).expand(3, 2, 3)])
+    texts = torch.cat([few.captions.states, torch.arange(100.0, 103.0).view(3, 1, 1).expand(3, 2, 3)])
     uncaptioned = replace(bucket, captions=torch.tensor([1, -1]))
-    mixed = replace(few, buckets=(uncaptioned,), embeddings=texts, companions=3)
+    mixed = replace(few, buckets=(uncaptioned,), captions=Conditioning(texts), companions=3)
     plan = replace(PLAN, caption_dropout=0.0)
     drawn = [draw(mixed, plan, step, 0, 1000) for step in range(100)]
-    texts = torch.cat([one.embeddings[:, 0, 0] for one in drawn])
+    texts = torch.cat([one.conditioning.states[:, 0, 0] for one in drawn])
     assert set(texts.tolist()) == {1, 100, 101, 102}
     assert float((texts == 1).float().mean()) == 0.5
     # What was drawn for the rest does not depend on it.
     assert all(torch.equal(a.latents, draw(few, plan, n, 0, 1000).latents) for n, a in enumerate(drawn))
-    shown = torch.cat([draw(mixed, PLAN, step, 0, 1000).embeddings[:, 0, 0] for step in range(200)])
+    shown = torch.cat([draw(mixed, PLAN, step, 0, 1000).conditioning.states[:, 0, 0] for step in range(200)])
     assert 0.2 < float((shown == 0).float().mean()) < 0.3  # captions are dropped as often as ever
 
 

@@ -15,6 +15,7 @@ from PIL import Image
 
 from styles.bases import threads
 from styles.bases.base import Base, open_base
+from styles.bases.prediction import predict
 from styles.errors import DiskFullError, JobError, OutOfMemory, PlanError, TrainingFailed, UnknownStyleError
 from styles.formats.reader import read_style
 from styles.generation.generate import PictureDone, generate
@@ -251,14 +252,14 @@ def test_opposite_steps_make_the_slider_straight(make_job: MakeJob, base: Base) 
         trained, prepared = learnt(job), encode.load(job)
         latents = prepared.buckets[0].mean[:1].repeat(4, 1, 1, 1)
         noise = torch.randn(latents.shape, generator=torch.Generator().manual_seed(5))
-        words = prepared.embeddings[2:3].repeat(4, 1, 1)  # "blocks, a blue boat"
+        words = prepared.captions[torch.tensor([2] * 4)]  # "blocks, a blue boat"
         with adapted(base.unet, job.plan) as weights, torch.no_grad():
             for name, value in trained.items():
                 weights[name].copy_(value)
             at = {}
             for weight in (-1.0, 0.0, 1.0):
                 set_weight(base.unet, weight)
-                at[weight] = base.unet(0.5 * latents + noise, torch.arange(100, 900, 200), words).sample
+                at[weight] = predict(base.unet, 0.5 * latents + noise, torch.arange(100, 900, 200), words)
         middle, way = (at[1.0] + at[-1.0]) / 2 - at[0.0], (at[1.0] - at[-1.0]) / 2
         return float(middle.norm() / way.norm())
 
@@ -734,7 +735,7 @@ def test_artworks_without_a_caption_are_shown_with_companions(make_job: MakeJob,
     own = [number + 1 for number, artwork in enumerate(job.artworks()) if artwork.caption != "blocks"]
     assert sorted(rows) == [-1, -1, -1, *own] and prepared.companions == 2
     for row, text in ((-2, "blocks, a house"), (-1, "blocks, a boat")):
-        assert torch.equal(prepared.embeddings[row], encode_prompts(base, [text])[0])
+        assert torch.equal(prepared.captions.states[row], encode_prompts(base, [text]).states[0])
     alone = make_job(base.folder, steps=1, companions=())
     follow(alone, base)
     assert all(bool((bucket.captions > 0).all()) for bucket in encode.load(alone).buckets)
@@ -787,8 +788,8 @@ def test_changed_captions_are_encoded_again_and_unchanged_ones_are_not(make_job:
     assert prepared() != first
     data = encode.load(job)
     assert sorted(len(bucket.mean) for bucket in data.buckets) == [1, 3]  # the wide one by itself
-    assert len(data.embeddings) - data.companions == 5
-    assert torch.equal(data.embeddings[3], data.embeddings[4])  # the same made caption
+    assert len(data.captions) - data.companions == 5
+    assert torch.equal(data.captions.states[3], data.captions.states[4])  # the same made caption
 
 
 def test_the_journal_is_plain_json_lines(make_job: MakeJob, base: Base) -> None:

@@ -3,8 +3,19 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
+
+from styles.families import Family
 
 WIDEST = 2.5  # longest side over shortest; anything longer is cropped
+
+
+def bucket_multiple_px(vae_channels: Sequence[int], unet_channels: Sequence[int], family: Family) -> int:
+    """Return what both sides of a bucket must divide by, in px, for the levels of a base's VAE and UNet.
+
+    Each level but the last halves the picture; SDXL was itself trained in steps of more (arXiv 2307.01952, appendix I).
+    """
+    return math.lcm(2 ** (len(vae_channels) + len(unet_channels) - 2), family.bucket_step_px)
 
 
 def bucket_sizes(resolution_px: int, multiple_px: int) -> tuple[tuple[int, int], ...]:

@@ -12,7 +12,8 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal
 
 from styles.bases.part_configs import read_config
-from training.artworks.buckets import bucket_sizes, crop_box, nearest_bucket
+from styles.families import family_of
+from training.artworks.buckets import bucket_multiple_px, bucket_sizes, crop_box, nearest_bucket
 
 if TYPE_CHECKING:
     import numpy as np
@@ -89,11 +90,11 @@ def size_multiple_of(facts: BaseFacts) -> int:
 
     Raises BaseError where a part's config is missing.
     """
-    halvings = [
-        len(read_config(facts.config_folder / part / "config.json")["block_out_channels"]) - 1
+    vae, unet = (
+        read_config(facts.config_folder / part / "config.json")["block_out_channels"]
         for part in ("vae", "unet")
-    ]
-    return int(2 ** sum(halvings))
+    )
+    return bucket_multiple_px(vae, unet, family_of(facts.family))
 
 
 def remarks(looks: Sequence[PictureCheck], resolution_px: int, multiple_px: int) -> list[tuple[Remark, ...]]:

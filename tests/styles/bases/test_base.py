@@ -238,6 +238,46 @@ def test_a_file_lacking_tensors_is_refused(tmp_path: Path, tiny_sd1: Path, home_
         open_base(file, home_with_words, config_folder=copy_configs(tiny_sd1, tmp_path / "configs"))
 
 
+def test_an_sdxl_folder_without_its_second_text_encoder_is_refused(
+    tmp_path: Path, tiny_sdxl: Path, home: Home
+) -> None:
+    folder = shutil.copytree(tiny_sdxl, tmp_path / "xl")
+    shutil.rmtree(folder / "text_encoder_2")
+    with pytest.raises(BaseError, match="text"):
+        open_base(folder, home)
+
+
+def test_a_width_that_the_weights_dont_have_is_refused(tmp_path: Path, tiny_base: Path, home: Home) -> None:
+    folder = shutil.copytree(tiny_base, tmp_path / "wide")
+    config = json.loads((folder / "unet" / "config.json").read_text())
+    (folder / "unet" / "config.json").write_text(json.dumps(config | {"cross_attention_dim": 640}))
+    with pytest.raises(BaseError, match="width of 640"):
+        open_base(folder, home)
+
+
+def test_sdxl_has_the_parts_of_the_pipeline_from_a_folder_and_from_a_file(
+    tmp_path: Path, tiny_sdxl: Path, home_with_words: Home
+) -> None:
+    base = open_base(tiny_sdxl, home_with_words, device="cpu")
+    assert (base.family, base.prediction_type, base.zeros_for_empty_prompt) == ("sdxl", "epsilon", True)
+    assert [encoder.config.hidden_size for encoder in base.text_encoders] == [768, 1280]
+    assert [tokenizer.pad_token for tokenizer in base.tokenizers] == ["<|endoftext|>", "!"]
+    file = tmp_path / "xl.safetensors"
+    save_original_layout(tiny_sdxl, file)
+    configs = copy_configs(tiny_sdxl, tmp_path / "configs")
+    single = open_base(file, home_with_words, device="cpu", config_folder=configs)
+    assert single.fingerprint == base.fingerprint
+    assert [tokenizer.pad_token for tokenizer in single.tokenizers] == ["<|endoftext|>", "!"]
+    for one, other in zip(
+        (single.unet, single.vae, *single.text_encoders),
+        (base.unet, base.vae, *base.text_encoders),
+        strict=True,
+    ):
+        states = one.state_dict(), other.state_dict()
+        assert states[0].keys() == states[1].keys()
+        assert all(torch.equal(states[0][name], value) for name, value in states[1].items())
+
+
 def test_unknown_bases_name_what_is_here(home: Home) -> None:
     for name in ("no such base", "", "../..x"):
         with pytest.raises(BaseError, match="no base"):

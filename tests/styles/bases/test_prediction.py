@@ -7,6 +7,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from styles.bases.conditioning import Conditioning
 from styles.bases.prediction import predict
 
 
@@ -16,8 +17,8 @@ def unet(inputs: Tensor, timestep: Tensor, encoder_hidden_states: Tensor, return
     return (inputs * encoder_hidden_states[:, 0, 0, None, None, None],)
 
 
-def states(*numbers: float) -> Tensor:
-    return torch.tensor(numbers)[:, None, None].expand(-1, 3, 5)
+def states(*numbers: float) -> Conditioning:
+    return Conditioning(torch.tensor(numbers)[:, None, None].expand(-1, 3, 5))
 
 
 def test_guidance_goes_from_the_negative_prompt_through_the_prompt() -> None:
@@ -39,4 +40,7 @@ def test_the_rescale_gives_each_picture_the_deviation_of_its_own_prompt() -> Non
 
 def test_half_precision_is_answered_in_fp32() -> None:
     inputs = torch.randn(1, 4, 8, 8).half()
-    assert predict(unet, inputs, torch.tensor(1), states(1).half()).dtype == torch.float32
+    assert (
+        predict(unet, inputs, torch.tensor(1), states(1).to(torch.device("cpu"), torch.float16)).dtype
+        == torch.float32
+    )

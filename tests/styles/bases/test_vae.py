@@ -96,7 +96,7 @@ def test_a_scale_that_is_no_number_is_told(vae: Any) -> None:
 
 def test_nothing_else_calls_a_vae_or_a_unet() -> None:
     """Scale, shift, guidance and rescale would drift apart otherwise. `training/starter` makes both and is left out."""
-    call = re.compile(r"vae\.(?:encode|decode)\(|(?<!def )\bunet\(\w|\bscaling_factor\b(?!\"\])")
+    call = re.compile(r"vae\.(?:encode|decode)\(|(?<!def )\bunet\(\s*\w|\bscaling_factor\b(?!\"\])")
     calling = {
         file.relative_to(ROOT).as_posix()
         for folder in ("styles", "training", "app")

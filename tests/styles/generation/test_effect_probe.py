@@ -56,7 +56,9 @@ def test_is_the_relative_change_of_the_noise(probes: dict[str, Probe], family: s
             for gain in (0.0, weight):
                 with blended(base, [style]) as mix, torch.no_grad():
                     mix.set_gains([gain])
-                    predictions.append(base.unet(place.inputs, place.timestep, probe.states).sample)
+                    predictions.append(
+                        base.unet(place.inputs, place.timestep, probe.conditioning.states).sample
+                    )
             alpha = alphas[int(place.timestep)]
             if family == "starter":
                 predictions = [alpha**0.5 * v + (1 - alpha) ** 0.5 * place.inputs for v in predictions]
@@ -143,12 +145,14 @@ def test_measures_in_smaller_batches_where_memory_demands_it(
         return forward(inputs, *arguments, **settings)
 
     monkeypatch.setattr(unet, "forward", small)
-    found = _predict(probes["sd1"].base, place.inputs, place.timestep, probes["sd1"].states, lambda: False)
+    found = _predict(
+        probes["sd1"].base, place.inputs, place.timestep, probes["sd1"].conditioning, lambda: False
+    )
     assert sizes == [2, 1, 1]
     assert torch.allclose(found, place.prediction, atol=1e-4)
     room = 0
     with pytest.raises(OutOfMemory, match="too little memory to measure"):
-        _predict(probes["sd1"].base, place.inputs, place.timestep, probes["sd1"].states, lambda: False)
+        _predict(probes["sd1"].base, place.inputs, place.timestep, probes["sd1"].conditioning, lambda: False)
 
 
 def test_effects_are_kept_under_all_of_a_base_that_they_depend_on(bases: dict[str, Base]) -> None:

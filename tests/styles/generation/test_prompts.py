@@ -8,8 +8,9 @@ import torch
 from styles.bases.base import Base, open_base
 from styles.bases.latent_preview import SD_FACTORS, LatentPreview, fit_preview, known_preview
 from styles.errors import PromptError
-from styles.generation.prompts import cut_words, encode_prompts
+from styles.generation.prompts import cut_words
 from styles.storage.home import Home
+from tests.styles.painting import prompt_states
 
 
 @pytest.fixture(scope="module")
@@ -18,10 +19,10 @@ def base(tiny_base: Path, tmp_path_factory: pytest.TempPathFactory) -> Base:
 
 
 def test_each_text_is_encoded_by_itself(base: Base) -> None:
-    states = encode_prompts(base, ["a red cat", "", "a red cat"])
+    states = prompt_states(base, ["a red cat", "", "a red cat"])
     assert states.shape == (3, 40, 256) and not states.requires_grad
     assert torch.equal(states[0], states[2]) and not torch.equal(states[0], states[1])
-    torch.testing.assert_close(encode_prompts(base, [""])[0], states[1])
+    torch.testing.assert_close(prompt_states(base, [""])[0], states[1])
 
 
 def test_what_the_limit_cuts_is_given_in_the_artists_own_words(base: Base) -> None:
@@ -30,11 +31,11 @@ def test_what_the_limit_cuts_is_given_in_the_artists_own_words(base: Base) -> No
     assert cut_words(base, fitting) == ""
     assert cut_words(base, fitting + " Blue,  Fish") == "Blue,  Fish"
     torch.testing.assert_close(
-        encode_prompts(base, [fitting]), encode_prompts(base, [fitting + " Blue,  Fish"])
+        prompt_states(base, [fitting]), prompt_states(base, [fitting + " Blue,  Fish"])
     )
     assert cut_words(base, "日本" * 40) != ""
     with pytest.raises(PromptError, match="characters"):
-        encode_prompts(base, ["x" * 100_000])
+        prompt_states(base, ["x" * 100_000])
 
 
 def test_the_map_is_found_where_decoding_is_linear() -> None:

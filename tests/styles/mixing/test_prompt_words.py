@@ -18,7 +18,7 @@ from styles.errors import Cancelled, PromptError, WrongFamilyError
 from styles.formats.style import Style, StyleCard
 from styles.formats.textual_inversion import word_file
 from styles.generation.generate import PictureDone, generate
-from styles.generation.prompts import cut_words, encode_prompts
+from styles.generation.prompts import cut_words
 from styles.generation.request import CreateRequest, fill_in, request_again
 from styles.generation.samplers import DEFAULT_SAMPLER
 from styles.mixing.blend import Blend, BlendPart
@@ -26,7 +26,7 @@ from styles.mixing.prompt_words import NO_WORDS, Vocabulary, Word, rows_in_place
 from styles.storage.home import Home
 from tests.styles.generation.test_generate import pipeline_of
 from tests.styles.making import PlainBase
-from tests.styles.painting import apart, paint, style_for, wording_style
+from tests.styles.painting import apart, paint, prompt_states, style_for, wording_style
 
 A, B = "a1b2c3" + "0" * 58, "b7c8d9" + "0" * 58
 
@@ -52,11 +52,11 @@ def untouched(base: Base) -> Iterator[None]:
     encoder, tokenizer = base.text_encoders[0], base.tokenizers[0]
     state = {name: value.clone() for name, value in encoder.state_dict().items()}
     modules = {name: dict(vars(module)) for name, module in encoder.named_modules()}
-    before = encode_prompts(base, ["a red cat <s1>"])
+    before = prompt_states(base, ["a red cat <s1>"])
     # With what the last call asked for, padding and truncation.
     backend = tokenizer.backend_tokenizer.to_str()
     yield
-    assert torch.equal(encode_prompts(base, ["a red cat <s1>"]), before)
+    assert torch.equal(prompt_states(base, ["a red cat <s1>"]), before)
     after = encoder.state_dict()
     assert list(after) == list(state) and all(torch.equal(after[name], state[name]) for name in state)
     for name, module in encoder.named_modules():
@@ -90,7 +90,7 @@ def as_they_did(base: Base, words: dict[str, Tensor], text: str) -> Tensor:
             for name, vector in zip(names, vectors, strict=True):
                 encoder.get_input_embeddings().weight[tokenizer.convert_tokens_to_ids(name)] = vector
         text = text.replace(word, " ".join(names))
-    return encode_prompts(replace(base, tokenizers=(tokenizer,), text_encoders=(encoder,)), [text])
+    return prompt_states(replace(base, tokenizers=(tokenizer,), text_encoders=(encoder,)), [text])
 
 
 @pytest.mark.parametrize("family", ["starter", "sd1", "sd2"])
@@ -105,10 +105,10 @@ def test_a_prompt_is_read_as_the_tools_that_made_the_words_read_it(
     words = {"<s1>": rows(1, width, 1), "<s2>": rows(3, width, 2)}
     vocabulary_of = vocabulary(base, [(A, Style(StyleCard("Ink", family, 0, id=A), (), words))])
     with untouched(base):
-        ours = encode_prompts(base, [text, "a red cat"], [vocabulary_of, vocabulary_of])
+        ours = prompt_states(base, [text, "a red cat"], [vocabulary_of, vocabulary_of])
     torch.testing.assert_close(ours[:1], as_they_did(base, words, text), atol=1e-5, rtol=1e-5)
-    torch.testing.assert_close(ours[1:], encode_prompts(base, ["a red cat"]), atol=1e-5, rtol=1e-5)
-    assert not torch.allclose(ours[:1], encode_prompts(base, [text]), atol=1e-3)
+    torch.testing.assert_close(ours[1:], prompt_states(base, ["a red cat"]), atol=1e-5, rtol=1e-5)
+    assert not torch.allclose(ours[:1], prompt_states(base, [text]), atol=1e-3)
 
 
 def test_a_words_own_file_means_the_same_in_diffusers(bases: dict[str, Base], tmp_path: Path) -> None:
@@ -128,7 +128,7 @@ def test_a_words_own_file_means_the_same_in_diffusers(bases: dict[str, Base], tm
     theirs, _ = pipeline.encode_prompt(text, "cpu", 1, False)
     ink = Style(StyleCard("Ink", "sd1", 0, id=A), (), words)
     torch.testing.assert_close(
-        encode_prompts(base, [text], [words_of(base, ink)]), theirs, atol=1e-5, rtol=1e-5
+        prompt_states(base, [text], [words_of(base, ink)]), theirs, atol=1e-5, rtol=1e-5
     )
 
 
@@ -166,9 +166,9 @@ def test_a_word_for_two_text_encoders_means_the_same_in_diffusers(tiny_sdxl: Pat
 def test_prompts_without_words_are_what_they_were_to_the_bit(base: Base) -> None:
     words = words_of(base, with_words(s1=rows(2)))
     for text in ("", "a red cat", "s1", "< s1 >", "日本 <s3>", "red " * 90):
-        plain = encode_prompts(base, [text])
-        assert torch.equal(encode_prompts(base, [text], [words]), plain)
-        assert torch.equal(encode_prompts(base, [text], [NO_WORDS]), plain)
+        plain = prompt_states(base, [text])
+        assert torch.equal(prompt_states(base, [text], [words]), plain)
+        assert torch.equal(prompt_states(base, [text], [NO_WORDS]), plain)
 
 
 def test_capitals_and_neighbours_of_a_word(base: Base) -> None:
@@ -191,11 +191,11 @@ def test_capitals_and_neighbours_of_a_word(base: Base) -> None:
 def test_a_word_that_the_base_knows_keeps_its_meaning(base: Base) -> None:
     style = with_words(cat=rows(1))
     words = words_of(base, style)
-    assert torch.equal(encode_prompts(base, ["a cat"], [words]), encode_prompts(base, ["a cat"]))
+    assert torch.equal(prompt_states(base, ["a cat"], [words]), prompt_states(base, ["a cat"]))
     assert words.speaks("a <cat>") and words.speaks("a <CAT:a1b2c3>") and not words.speaks("a cat")
     meant = words_of(base, with_words(zzz=style.embeddings["cat"]))
     torch.testing.assert_close(
-        encode_prompts(base, ["a <cat>"], [words]), encode_prompts(base, ["a zzz"], [meant])
+        prompt_states(base, ["a <cat>"], [words]), prompt_states(base, ["a zzz"], [meant])
     )
 
 
@@ -206,8 +206,8 @@ def test_styles_with_the_same_word_are_told_apart_by_their_ids(base: Base) -> No
         both.speaks("a cat <S1>")
     assert refused.value.hint == "Write <s1:a1b2c3> for “Ink” or <s1:b7c8d9> for “Oil”."
     for style, long in ((ink, "<s1:a1b2c3>"), (oil, "<s1:b7c8d9>")):
-        alone = encode_prompts(base, ["a <s1> cat"], [words_of(base, style)])
-        assert torch.equal(encode_prompts(base, [f"a {long} cat"], [both]), alone)
+        alone = prompt_states(base, ["a <s1> cat"], [words_of(base, style)])
+        assert torch.equal(prompt_states(base, [f"a {long} cat"], [both]), alone)
     assert [word.style for word in words_of(base, oil, ink).words] == [A, B]
     both.speaks("a cat")  # only a prompt that says it is unclear
 
@@ -220,14 +220,14 @@ def test_a_word_takes_as_many_places_as_it_has_rows(base: Base) -> None:
     assert cut_words(base, fits + " Blue Fish", words) == "Blue Fish"
     over = "red " * (room - 2) + "<s1> on a boat"
     assert cut_words(base, over, words) == "<s1> on a boat"
-    assert torch.equal(encode_prompts(base, [over], [words]), encode_prompts(base, ["red " * (room - 2)]))
+    assert torch.equal(prompt_states(base, [over], [words]), prompt_states(base, ["red " * (room - 2)]))
     assert cut_words(base, "<s2>", words) == "" and cut_words(base, "a <s2>", words) == "<s2>"
     assert (
         cut_words(base, "<s3>" * room, words) == "" and cut_words(base, "<s3>" * (room + 1), words) == "<s3>"
     )
     assert cut_words(base, fits) != ""  # without the style it is but letters
     torch.testing.assert_close(
-        encode_prompts(base, [fits + " blue"], [words]), encode_prompts(base, [fits], [words])
+        prompt_states(base, [fits + " blue"], [words]), prompt_states(base, [fits], [words])
     )
 
 
@@ -243,7 +243,7 @@ def test_after_an_error_nothing_is_left_behind(base: Base, monkeypatch: pytest.M
     with monkeypatch.context() as patch:
         patch.setattr(base.text_encoders[0].final_layer_norm, "forward", fail)
         with pytest.raises(Broken):
-            encode_prompts(base, ["<s1>"], [words])
+            prompt_states(base, ["<s1>"], [words])
     assert not base.text_encoders[0].get_input_embeddings()._forward_hooks
 
 
@@ -320,7 +320,7 @@ def test_a_base_whose_padding_is_hidden_sees_all_rows_of_a_word(base: Base) -> N
     masked = replace(base, text_encoders=(encoder,))
     words = {"<s1>": rows(3)}
     style = Style(StyleCard("Ink", "sd1", 0, id=A), (), words)
-    ours = encode_prompts(masked, ["a <s1>"], [vocabulary(masked, [(A, style)])])
+    ours = prompt_states(masked, ["a <s1>"], [vocabulary(masked, [(A, style)])])
     torch.testing.assert_close(ours, as_they_did(masked, words, "a <s1>"), atol=1e-5, rtol=1e-5)
 
 
