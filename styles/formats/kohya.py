@@ -2,15 +2,17 @@
 
 kohya writes `lora_unet_` and the diffusers module path with `.` as `_`, and per layer `.lora_down.weight`,
 `.lora_up.weight` and `.alpha` (https://github.com/kohya-ss/sd-scripts, networks/lora.py). A1111, Forge,
-ComfyUI, InvokeAI and diffusers read it. sd-scripts itself names SDXL's blocks in the original (SGM) way.
+ComfyUI, InvokeAI and diffusers read it. sd-scripts itself names SDXL's blocks in the original (SGM) way, which these
+programs read as well; a few layers of SDXL only so.
 """
 
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from functools import lru_cache
 
+from styles.families import Family
 from styles.formats.layer_keys import LYCORIS_PART, LayerKeys, grouped, unknown
 from styles.formats.layer_tables import is_layer
 
@@ -67,6 +69,8 @@ PLAIN = [
 MODULE = re.compile(rf"({'|'.join(WITH_UNDERSCORE + PLAIN)}|\d{{1,3}})(?:_|$)")
 
 LONGEST_NAME = 200  # characters
+# diffusers takes both layers of the first for one, A1111 looks for the second in a place where SDXL has another.
+ONLY_AS_ORIGINAL = ("add_embedding.", "up_blocks.0.upsamplers.")
 PARTS = {DOWN: "down", UP: "up", ".lora_mid.weight": "mid", ALPHA: "alpha"}
 
 
@@ -75,6 +79,24 @@ def kohya_name(network: str, path: str) -> str:
     if network != "unet" and not path.startswith(("text_model.", "text_projection")):
         path = f"text_model.{path}"  # transformers >= 5.6 has CLIPTextModel without this level
     return PREFIXES[network] + path.replace(".", "_")
+
+
+def written_names(layers: Sequence[tuple[str, str]], family: Family) -> list[str]:
+    """Return the names to write a style's layers under, given as (network, path): the blocks' all in one way.
+
+    That of diffusers, unless the family has the original one, too, and a layer is read everywhere only there.
+    """
+    ours = [kohya_name(network, path) for network, path in layers]
+    of_unet = [path for network, path in layers if network == "unet"]
+    if not family.original_block_names or not any(path.startswith(ONLY_AS_ORIGINAL) for path in of_unet):
+        return ours
+    sgm = {path: name for path in of_unet if _sgm_path(name := _sgm_name(path)) == path}
+    if len(sgm) < len(of_unet):  # a base of other blocks
+        return ours
+    return [
+        PREFIXES["unet"] + sgm[path] if network == "unet" else name
+        for (network, path), name in zip(layers, ours, strict=True)
+    ]
 
 
 @lru_cache(maxsize=8192)  # the same few thousand names are in every file
@@ -155,6 +177,33 @@ def _sgm_path(name: str) -> str:
             return f"up_blocks.{block}.upsamplers.0.conv"
     kind = "resnets" if which == "0" else "attentions"
     return _within(f"{side}_blocks.{block}.{kind}.{layer}", rest, transformer=which == "1")
+
+
+SGM_OF_WHOLE = {path: name for name, path in SGM_WHOLE.items()}
+SGM_OF_RESNET = {path: name for name, path in SGM_RESNET.items()}
+PLACE = re.compile(
+    r"(down_blocks|mid_block|up_blocks)(?:\.(\d))?\.(attentions|resnets|(?:down|up)samplers)\.(\d)\.(.+)"
+)
+
+
+def _sgm_name(path: str) -> str:
+    """Return the name of a UNet's layer with SGM blocks, as SDXL has them; the reverse of `_sgm_path`, empty for others."""
+    if path in SGM_OF_WHOLE:
+        return SGM_OF_WHOLE[path]
+    match = PLACE.fullmatch(path)
+    if match is None or int(match[4]) > 1 + (match[1] == "up_blocks"):
+        return ""
+    way, block, kind, layer, inner = match[1], int(match[2] or 0), match[3], int(match[4]), match[5]
+    if kind == "downsamplers":
+        return f"input_blocks_{3 * block + 3}_0_op"
+    if kind == "upsamplers":  # behind a resnet and a transformer
+        return f"output_blocks_{3 * block + 2}_2_conv"
+    rest = inner.replace(".", "_") if kind == "attentions" else SGM_OF_RESNET.get(inner, "")
+    which = int(kind == "attentions")
+    if way == "mid_block":
+        return f"middle_block_{1 if which else 2 * layer}_{rest}"
+    number = 3 * block + layer + (way == "down_blocks")
+    return f"{'input' if way == 'down_blocks' else 'output'}_blocks_{number}_{which}_{rest}"
 
 
 def _within(place: str, rest: str, transformer: bool) -> str:

@@ -14,8 +14,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from styles.errors import StyleFileError
+from styles.families import family_of
 from styles.formats.half_precision import even_alphas, fp16
-from styles.formats.kohya import ALPHA, DOWN, UP, kohya_name
+from styles.formats.kohya import ALPHA, DOWN, UP, written_names
 from styles.formats.layer_tables import CrossAttention
 from styles.formats.metadata import kohya_metadata, shown_metadata, written_card
 from styles.formats.reader import style_of_bytes
@@ -50,9 +51,10 @@ def style_bytes(style: Style, *, with_date: bool = False, extra: Mapping[str, st
     from safetensors.torch import save
 
     layers = even_alphas(style.layers)
+    family = _family(layers, style.card.family)
+    names = written_names([(layer.network, layer.path) for layer in layers], family_of(family))
     tensors: dict[str, Tensor] = {}
-    for layer in layers:
-        name = kohya_name(layer.network, layer.path)
+    for layer, name in zip(layers, names, strict=True):
         # An alpha that fp16 would round stays fp32: it multiplies everything.
         alpha = torch.tensor(layer.alpha, dtype=torch.float32)
         half = alpha.to(torch.float16)
@@ -64,7 +66,7 @@ def style_bytes(style: Style, *, with_date: bool = False, extra: Mapping[str, st
     entries, section = split_file(save(tensors | bundled(style.embeddings)))
 
     rank = Counter(layer.rank for layer in layers).most_common(1)[0][0]
-    card = replace(written_card(style.card, with_date), family=_family(layers, style.card.family), rank=rank)
+    card = replace(written_card(style.card, with_date), family=family, rank=rank)
     metadata = kohya_metadata(card, Counter(layer.alpha for layer in layers).most_common(1)[0][0])
     sha256 = hashlib.sha256(section).hexdigest()
     legacy = _legacy_hash(header_bytes(entries, metadata), section)

@@ -230,6 +230,7 @@ def diffusers(file: File) -> list[CompatibilityCheck]:
     ]
     original = [name for name in file.layers if re.match(ORIGINAL_UNET, name)]
     ours = [name for name in file.layers if re.match(DIFFUSERS_UNET, name)]
+    lost = [name for name in file.layers if name.startswith("lora_unet_add_embedding_")]
     uneven = _uneven_alphas(file)
     return [
         CompatibilityCheck(
@@ -271,6 +272,12 @@ def diffusers(file: File) -> list[CompatibilityCheck]:
             "one scheme",
             not (original and ours),
             Text("diffusers leaves out the layers with original block names."),
+            "part",
+        ),
+        CompatibilityCheck(
+            "names",
+            not lost,
+            Text("diffusers leaves out {lost}, which it takes for others.", lost=_some(lost)),
             "part",
         ),
         CompatibilityCheck(

@@ -9,7 +9,8 @@ import pytest
 import torch
 
 from styles.errors import StyleFileError
-from styles.formats.kohya import kohya_name, layer_keys, module_path
+from styles.families import SD1, SDXL
+from styles.formats.kohya import kohya_name, layer_keys, module_path, written_names
 
 EXAMPLE = "lora_unet_down_blocks_0_attentions_0_transformer_blocks_0_attn2_to_out_0"
 
@@ -114,6 +115,22 @@ def test_sgm_names_of_sdxl_lead_to_the_modules_that_diffusers_gives_them(sdxl: A
         for old, new in blocks.items():  # diffusers renames these later on
             found = found.replace(old, new)
         assert found == ours + ".alpha"
+
+
+def test_sdxl_is_written_in_the_original_names_where_others_read_a_layer_only_so(sdxl: Any) -> None:
+    paths = [("unet", path) for path in layers(sdxl)]
+    encoders = [("te1", "text_model.encoder.layers.0.mlp.fc1"), ("te2", "encoder.layers.0.mlp.fc1")]
+    names = written_names(paths + encoders, SDXL)
+    blocks = [name for name in names if "blocks" in name or "block_" in name]
+    assert all(re.match("lora_unet_(input|output)_blocks_|lora_unet_middle_block_", name) for name in blocks)
+    assert len(set(names)) == len(names) and [module_path(name) for name in names[:-2]] == paths
+    assert names[-2:] == [kohya_name(network, path) for network, path in encoders]
+    usual = [pair for pair in paths if not pair[1].startswith(("add_embedding", "up_blocks.0.upsamplers"))]
+    assert written_names(usual, SDXL) == [kohya_name(network, path) for network, path in usual]
+    # A base of more resnets has other numbers, which nobody could tell from a file.
+    strange = [*paths, ("unet", "down_blocks.0.resnets.2.conv1")]
+    for family, of in ((SDXL, strange), (SD1, paths)):
+        assert written_names(of, family) == [kohya_name(network, path) for network, path in of]
 
 
 @pytest.mark.parametrize(

@@ -25,12 +25,13 @@ from safetensors.torch import load_file, save_file
 
 from styles.errors import DiskFullError, StyleFileError
 from styles.formats.reader import read_card, read_style
-from styles.formats.style import Style, StyleCard
+from styles.formats.style import Style, StyleCard, StyleLayer
 from styles.formats.thumbnail import thumbnail_jpeg
 from styles.formats.writer import style_bytes, write_style
 from styles.mixing.model_patcher import blended
 from tests.styles.library_files import LAYER
-from tests.styles.making import PlainBase, random_style, unet_of
+from tests.styles.making import PlainBase, inputs, random_style, unet_of
+from tests.tiny import tiny_base_folder
 
 NAME = "lora_unet_mid_block_attentions_0_transformer_blocks_0_attn2_to_k"
 
@@ -157,30 +158,58 @@ def test_captions_folders_and_dates_stay_at_home(style: Style, tmp_path: Path) -
     assert write_style(style, path, with_date=True).card.created == "2026-01-02"
 
 
-def test_opens_in_plain_diffusers_with_the_same_picture(tiny_sd1: Path, tmp_path: Path, style: Style) -> None:
-    from diffusers import StableDiffusionPipeline
+@pytest.fixture(scope="module")
+def sdxl_of_two_layers(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A small SDXL with as many layers in a block as the real one: the original block names count them."""
+    return tiny_base_folder(tmp_path_factory.mktemp("bases") / "sdxl", "sdxl", layers=2)
 
-    write_style(style, tmp_path / "ink.safetensors")
-    ours = StableDiffusionPipeline.from_pretrained(tiny_sd1)
+
+@pytest.mark.parametrize(
+    ("family", "marks", "names"),
+    [
+        ("sd1", ("attn2",), "lora_unet_down_blocks_0_attentions_0_transformer"),
+        ("sdxl", ("attn", "ff.net", "proj_", "encoder"), "lora_unet_down_blocks_1_attentions_0_transformer"),
+        ("sdxl", ("",), "lora_unet_input_blocks_4_1_transformer"),
+    ],
+)
+def test_opens_in_plain_diffusers_with_the_same_effect(
+    tiny_sd1: Path, sdxl_of_two_layers: Path, tmp_path: Path, family: str, marks: tuple[str, ...], names: str
+) -> None:
+    from diffusers import DiffusionPipeline
+
+    ours = DiffusionPipeline.from_pretrained(tiny_sd1 if family == "sd1" else sdxl_of_two_layers)
     ours.set_progress_bar_config(disable=True)
+    two = family == "sdxl"
+    encoders = (ours.text_encoder, ours.text_encoder_2) if two else (ours.text_encoder,)
+    layers = random_style(ours.unet, marks=marks).layers
+    for network, encoder in zip(("te1", "te2") if two else ("te",), encoders, strict=True):
+        layers += replaced_network(random_style(encoder, marks=marks).layers, network)
+    write_style(Style(StyleCard("Ink", family, 4), layers), tmp_path / "ink.safetensors")
+    assert any(key.startswith(names) for key in load_file(tmp_path / "ink.safetensors"))
 
-    def picture(**kwargs: Any) -> torch.Tensor:
+    def effects() -> tuple[torch.Tensor, torch.Tensor]:
         generator = torch.Generator().manual_seed(3)
-        return torch.from_numpy(
-            ours("a red cat", num_inference_steps=3, generator=generator, output_type="np", **kwargs).images
-        )
+        image = ours("a red cat", num_inference_steps=3, generator=generator, output_type="np").images
+        latents, words = inputs(1, ours.unet.config.cross_attention_dim)
+        sizes = {"text_embeds": words[:, 0, :1280], "time_ids": torch.tensor([[64.0, 64, 0, 0, 64, 64]])}
+        with torch.no_grad():
+            noise_pred = ours.unet(latents, 500, words, added_cond_kwargs=sizes).sample
+        return torch.from_numpy(image), noise_pred
 
-    plain = picture()
-    with blended(
-        PlainBase(ours.unet, text_encoders=(ours.text_encoder,)), [read_style(tmp_path / "ink.safetensors")]
-    ) as mix:
+    plain = effects()
+    base = PlainBase(ours.unet, family, text_encoders=encoders)
+    with blended(base, [read_style(tmp_path / "ink.safetensors")]) as mix:
         mix.set_gains([1.0])
-        blend = picture()
-    assert torch.equal(picture(), plain)
+        blend = effects()
+    assert all(map(torch.equal, effects(), plain))
     ours.load_lora_weights(tmp_path, weight_name="ink.safetensors", use_safetensors=True)
-    theirs = picture()
-    assert (theirs - plain).abs().max() > 2 / 255
-    assert (theirs - blend).abs().max() < 1e-4
+    (image, noise_pred), changed = effects(), blend[0] - plain[0]
+    assert changed.abs().max() > 2 / 255
+    assert (image - blend[0]).abs().max() < 1e-4 and (noise_pred - blend[1]).abs().max() < 1e-5
+
+
+def replaced_network(layers: tuple[StyleLayer, ...], network: str) -> tuple[StyleLayer, ...]:
+    return tuple(replace(layer, network=network) for layer in layers if "encoder" in layer.path)
 
 
 def test_a_large_file_has_the_legacy_hash_of_its_middle(tiny_sd1: Path) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -73,6 +74,15 @@ def test_what_we_write_opens_everywhere(tmp_path: Path, family: str) -> None:
     assert {tool: one.opens for tool, one in found.items()} == dict.fromkeys(ALL, "yes")
     assert not [reason for one in found.values() for reason in one.reasons]
     assert found["A1111"].words == "A1111: yes."
+
+
+def test_layers_that_sdxl_names_otherwise_are_written_as_all_programs_read_them(tmp_path: Path) -> None:
+    style, path = family_style("sdxl"), tmp_path / "Ink.safetensors"
+    more = (layer("up_blocks.0.upsamplers.0.conv", kernel=3), layer("add_embedding.linear_2"))
+    write_style(replace(style, layers=style.layers + more), path)
+    assert {tool: one.opens for tool, one in opened(path).items()} == dict.fromkeys(ALL, "yes")
+    save_file(tensors_of(replace(style, layers=style.layers + more)), path)  # in diffusers' names
+    assert {tool for tool, one in opened(path).items() if one.opens == "partly"} == {"A1111", "diffusers"}
 
 
 def test_the_starter_opens_only_where_its_base_does(tmp_path: Path) -> None:
