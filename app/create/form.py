@@ -290,7 +290,7 @@ def entered(one: Declared, value: Any) -> Any:
     if is_typed(one):
         read = whole if int in get_args(one.kind) else real
         return read(say(one.setting.label), str(value or ""))
-    return (value or None) if one.setting.offered else value
+    return (value or None) if one.setting.offered or is_left_open(one) else value
 
 
 def entry(one: Declared, value: Any) -> Any:
@@ -299,6 +299,8 @@ def entry(one: Declared, value: Any) -> Any:
         return "" if value is None else str(value) if isinstance(value, int) else f"{value:g}"
     if one.setting.offered:
         return value or 0.0
+    if is_left_open(one):
+        return value or ""
     return one.setting.usual if value is None else value
 
 
@@ -306,6 +308,11 @@ def is_typed(one: Declared) -> bool:
     """It is a number in a field of text, where nothing means that the base decides."""
     setting = one.setting
     return not setting.slider and not setting.offered and not {int, float}.isdisjoint(get_args(one.kind))
+
+
+def is_left_open(one: Declared) -> bool:
+    """It is a choice that can be left to something else."""
+    return bool(one.setting.choices and one.setting.unset)
 
 
 def whole(label: str, text: str | None) -> int | None:

@@ -100,9 +100,10 @@ def recipe_words(recipe: Recipe) -> list[str]:
     if recipe.source:
         share = round(100 * recipe.source_strength)
         lines.append(say("Painted from another picture, {share} % away from it.", share=share))
+    sampler = ", ".join(filter(None, (recipe.sampler, recipe.schedule)))
     numbers = [
         say("{width} × {height} pixels", width=recipe.width_px, height=recipe.height_px),
-        say_count(recipe.steps, "1 step", "{count} steps") + f" ({clean_text(recipe.sampler, 40)})",
+        say_count(recipe.steps, "1 step", "{count} steps") + f" ({clean_text(sampler, 60)})",
         say("guidance {number}", number=f"{recipe.guidance:g}"),
         say("seed {seed}", seed=recipe.seed),
     ]

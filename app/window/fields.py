@@ -17,7 +17,8 @@ def field_of(one: Declared) -> Any:
     if setting.offered:
         return gr.Dropdown(offered(one), **about)
     if setting.choices:
-        return gr.Dropdown(list(setting.choices), **about)
+        unset = [(say(setting.unset), "")] if setting.unset else []
+        return gr.Dropdown([*unset, *((choice, choice) for choice in setting.choices)], **about)
     if setting.slider:
         low, high, step = setting.slider
         return gr.Slider(low, high, step=step, **about)

@@ -20,7 +20,7 @@ from styles.errors import Cancelled
 from styles.formats.style import Style
 from styles.generation.prompts import encode_prompts
 from styles.generation.request import Order, Run
-from styles.generation.samplers import SAMPLERS, make_scheduler
+from styles.generation.samplers import make_scheduler, sampler_of, set_steps
 from styles.mixing.model_patcher import ModelPatcher
 from styles.mixing.prompt_words import Vocabulary
 
@@ -90,34 +90,49 @@ def _run(
     cancelled: Callable[[], bool],
 ) -> Generator[DenoisingStep, None, Tensor]:
     """Do the steps of one run, after the `done` ones of the runs before, yielding each; returns the latents."""
-    sampler, asked = order.request.sampler, len(order.request.seeds)
-    scheduler = make_scheduler(base, sampler)
-    scheduler.set_timesteps(run.steps)  # stay on the CPU: indexing them there never waits for the device
+    request, sampler = order.request, sampler_of(order.request.sampler)
+    scheduler = make_scheduler(base, request.sampler, request.schedule)
+    # They stay on the CPU: indexing them there never waits for the device.
+    set_steps(scheduler, request.sampler, run.steps)
     timesteps = scheduler.timesteps.to(base.device)
-    latents = _starting_latents(base, run, scheduler, generators, clean).to(base.device)  # (B, C, h, w) fp32
-    noise = {"generator": generators} if SAMPLERS[sampler].ancestral else {}
-    for step in range(run.first, run.steps):
+    begin = run.first * sampler.evaluations
+    end = min(run.steps * sampler.evaluations, len(timesteps))
+    if hasattr(scheduler, "set_begin_index"):
+        scheduler.set_begin_index(begin)
+    latents = _starting_latents(base, run, scheduler, begin, generators, clean)
+    latents = latents.to(base.device)  # (B, C, h, w) fp32
+    noise = {"generator": generators} if sampler.stochastic else {}
+    for index in range(begin, end):
+        step = index // sampler.evaluations
         if cancelled():
             raise Cancelled(
                 "Stopped after {done} of {steps} steps.", done=step - run.first, steps=run.steps - run.first
             )
-        timestep = scheduler.timesteps[step]
+        timestep = scheduler.timesteps[index]
         with torch.no_grad():
             inputs = scheduler.scale_model_input(latents, timestep).to(base.dtype)
-            prediction = mixing.prediction(inputs, timesteps[step], step, run.steps)
+            prediction = mixing.prediction(inputs, timesteps[index], step, run.steps)
             outcome = scheduler.step(prediction, timestep, latents, **noise)
             latents = outcome.prev_sample
-            clean_now = outcome.get("pred_original_sample")
+        if (index + 1) % sampler.evaluations and index + 1 < end:
+            continue
+        clean_now = outcome.get("pred_original_sample", outcome.get("denoised"))
+        with torch.no_grad():
             pixels = base.preview.pixels(scheduler.model_outputs[-1] if clean_now is None else clean_now)
         done += 1
-        yield DenoisingStep(done, order.steps, first, asked, pixels)
+        yield DenoisingStep(done, order.steps, first, len(request.seeds), pixels)
     return latents
 
 
 def _starting_latents(
-    base: Base, run: Run, scheduler: Any, generators: Sequence[torch.Generator], clean: Tensor | None
+    base: Base,
+    run: Run,
+    scheduler: Any,
+    begin: int,
+    generators: Sequence[torch.Generator],
+    clean: Tensor | None,
 ) -> Tensor:
-    """Return noise, or the clean latents (1 or B, C, h, w) with as much noise as belongs to the run's first step."""
+    """Return noise, or the clean latents (1 or B, C, h, w) with as much noise as belongs to the timestep `begin`."""
     shape = (base.latent_channels, run.height_px // base.vae_factor, run.width_px // base.vae_factor)
     # Drawn on the CPU in fp32, so that a seed is the same noise on every device.
     noise = torch.stack([torch.randn(shape, generator=generator) for generator in generators])
@@ -126,9 +141,7 @@ def _starting_latents(
     clean = clean.expand_as(noise)
     if run.first == run.steps:
         return clean.clone()
-    if hasattr(scheduler, "set_begin_index"):
-        scheduler.set_begin_index(run.first)
-    return scheduler.add_noise(clean, noise, scheduler.timesteps[run.first : run.first + 1])
+    return scheduler.add_noise(clean, noise, scheduler.timesteps[begin : begin + 1])
 
 
 def _enlarged(base: Base, latents: Tensor, run: Run) -> Tensor:

@@ -21,6 +21,7 @@ from styles.bases.stopping import models_of, stopped, stopping
 from styles.errors import OutOfMemory, TooLarge
 from styles.formats.style import Style
 from styles.generation.request import CreateRequest, Order, Run, fill_in
+from styles.generation.samplers import sampler_of
 
 USUAL_SCALE = 2  # times the base's own side, up to which a picture is painted without a question
 SHORT_SECONDS = 60.0  # what takes no longer is painted without a question, whatever its size
@@ -109,11 +110,11 @@ def in_words(seconds: float) -> str:
 
 def work_flop(base: Base, order: Order) -> float:
     """About how many floating point operations all pictures of an order take."""
-    doubled = 2 if order.guided else 1
+    per_step = (2 if order.guided else 1) * sampler_of(order.request.sampler).evaluations
     passes = sum(blend.passes for blend in order.blends) if order.request.only is None else len(order.blends)
     total = 0.0
     for run in order.runs:
-        total += unet_flop(base, _latents(base, run)) * doubled * passes * (run.steps - run.first)
+        total += unet_flop(base, _latents(base, run)) * per_step * passes * (run.steps - run.first)
     return total + decoder_flop(base, _latents(base, order.runs[-1])) * len(order.blends)
 
 

@@ -15,6 +15,7 @@ from styles.bases.vae import decode
 from styles.generation.prompts import cut_words
 from styles.generation.recipe import Recipe
 from styles.generation.request import CreateRequest, Order
+from styles.generation.samplers import schedule_used
 from styles.storage.version import version
 from styles.text import Text
 
@@ -111,6 +112,16 @@ def _notes(base: Base, order: Order, index: int) -> tuple[Text, ...]:
         notes.append(
             Text("With average guidance every step took {passes} passes, one for each style.", passes=passes)
         )
+    used = schedule_used(base, request.sampler, request.schedule)
+    if request.schedule not in (None, used):
+        notes.append(
+            Text(
+                "“{sampler}” doesn't take the schedule type “{schedule}” on this base; it took “{used}”.",
+                sampler=request.sampler,
+                schedule=request.schedule,
+                used=used,
+            )
+        )
     return tuple(notes)
 
 
@@ -128,6 +139,7 @@ def _recipe(base: Base, order: Order, names: dict[str, str], pictures: int, row:
         style_names=tuple(sorted(names.items())),
         seed=request.seeds[index],
         sampler=request.sampler,
+        schedule=schedule_used(base, request.sampler, request.schedule),
         steps=request.steps,
         guidance=order.guidance,
         guidance_rescale=order.guidance_rescale,

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 
 from styles.errors import AtelierError, BlendError, RecipeError
 from styles.generation.recipe import Recipe
-from styles.generation.samplers import DEFAULT_SAMPLER, SAMPLERS
+from styles.generation.samplers import DEFAULT_SAMPLER, SAMPLERS, SCHEDULES, sampler_named
 from styles.mixing.blend import Blend, BlendPart
 from styles.storage.atomic import write_new
 from styles.storage.file_reading import open_file
@@ -89,9 +89,12 @@ def parameters_text(recipe: Recipe) -> str:
     lines = [" ".join([recipe.prompt, *tags]).strip()]
     if recipe.negative:
         lines.append(f"Negative prompt: {recipe.negative}")
+    sampler = SAMPLERS.get(recipe.sampler)
+    schedule = recipe.schedule or (sampler.usual if sampler else "")
     fields = {
         "Steps": str(recipe.steps),
-        "Sampler": SAMPLERS[recipe.sampler].a1111_name if recipe.sampler in SAMPLERS else recipe.sampler,
+        "Sampler": sampler.a1111_name if sampler else recipe.sampler,
+        "Schedule type": SCHEDULES[schedule].a1111_name if schedule in SCHEDULES else schedule,
         "CFG scale": f"{recipe.guidance:g}",
         "Seed": str(recipe.seed),
         "Size": f"{recipe.width_px}x{recipe.height_px}",
@@ -134,6 +137,7 @@ def parse_parameters(text: str) -> Recipe:
         notes.append(
             Text("The picture was made from another one or in two passes, which can't be taken over.")
         )
+    sampler, schedule = _sampler(settings, notes)
     try:
         width, _, height = settings.get("Size", "512x512").partition("x")
         return Recipe(
@@ -143,7 +147,8 @@ def parse_parameters(text: str) -> Recipe:
             blend=blend,
             style_names=names,
             seed=int(settings.get("Seed", "0")),
-            sampler=_sampler(settings, notes),
+            sampler=sampler,
+            schedule=schedule,
             steps=int(settings.get("Steps", "20")),
             guidance=float(settings.get("CFG scale", "7.5")),
             guidance_rescale=float(settings.get("CFG Rescale", settings.get("RescaleCFG phi", "0"))),
@@ -161,20 +166,28 @@ def parse_parameters(text: str) -> Recipe:
         ) from error
 
 
-def _sampler(settings: dict[str, str], notes: list[Text]) -> str:
-    said = settings.get("Sampler", "")
-    plain = said.removesuffix(" Karras")
-    for ours, row in SAMPLERS.items():
-        if plain.lower() == row.a1111_name.lower():
-            return ours
-    if said:
+def _sampler(settings: dict[str, str], notes: list[Text]) -> tuple[str, str]:
+    """The sampler and the schedule type, "" for its usual one; what is not here is noted."""
+    said, said_schedule = settings.get("Sampler", ""), settings.get("Schedule type", "")
+    if not said:
+        return DEFAULT_SAMPLER, ""
+    sampler, schedule = sampler_named(said, said_schedule)
+    if not sampler:
         notes.append(
             Text(
                 "The picture was made with the sampler “{sampler}”, which is not here; DPM++ 2M is taken.",
-                sampler=said,
+                sampler=clean_text(said, 80),
             )
         )
-    return DEFAULT_SAMPLER
+        return DEFAULT_SAMPLER, schedule
+    if not schedule:
+        notes.append(
+            Text(
+                "The picture was made with the schedule type “{schedule}”, which is not here; the sampler's own is taken.",
+                schedule=clean_text(said_schedule, 80),
+            )
+        )
+    return sampler, schedule
 
 
 def _tags(prompt: str, hashes: str, notes: list[Text]) -> tuple[Blend, tuple[tuple[str, str], ...]]:

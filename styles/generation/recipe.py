@@ -18,7 +18,15 @@ from styles.storage.setting import Setting, settings
 from styles.text import Text, text_from_json, text_to_json
 
 FORMAT = 1  # of the JSON; a reader ignores keys that it doesn't know
-LATER = ("source", "source_strength", "second_scale", "second_strength", "second_steps", "threads")
+LATER = (
+    "schedule",
+    "source",
+    "source_strength",
+    "second_scale",
+    "second_strength",
+    "second_steps",
+    "threads",
+)
 Side = Annotated[
     int, Setting(low=MIN_SIDE_PX, high=MAX_SIDE_PX, refused="A side of the picture is {value} pixels.")
 ]
@@ -37,6 +45,7 @@ class Recipe:
     style_names: tuple[tuple[str, str], ...] = ()  # (style id, name), for people and for other programs
     seed: Seed = 0
     sampler: str = DEFAULT_SAMPLER
+    schedule: str = ""  # empty: the sampler's usual one, on this base
     steps: Steps = 20
     guidance: float = 7.5
     guidance_rescale: float = 0.0

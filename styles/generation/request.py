@@ -14,7 +14,7 @@ from styles.formats.style import Style
 from styles.generation.img2img import SourcePicture, first_step, fitted_size
 from styles.generation.prompts import check_prompt
 from styles.generation.recipe import Recipe
-from styles.generation.samplers import DEFAULT_SAMPLER
+from styles.generation.samplers import DEFAULT_SAMPLER, sampler_of
 from styles.generation.settings import (
     MAX_PICTURES,
     MAX_PIXELS,
@@ -25,6 +25,7 @@ from styles.generation.settings import (
     PictureSettings,
     SamplerName,
     Scale,
+    ScheduleName,
     SecondDenoise,
     Seed,
     Steps,
@@ -79,6 +80,7 @@ class CreateRequest:
     # arXiv 2305.08891
     guidance_rescale: GuidanceRescale | None = None
     sampler: SamplerName = DEFAULT_SAMPLER
+    schedule: ScheduleName | None = None
     width_px: int = 0
     height_px: int = 0
     batch: int = 0
@@ -113,6 +115,16 @@ class CreateRequest:
             )
         for text in (*self.prompts, self.negative):
             check_prompt(text)
+        most = sampler_of(self.sampler).most_steps
+        for steps in (self.steps, self.second_pass.steps if self.second_pass else 0):
+            if steps > most:
+                raise RecipeError(
+                    "The sampler “{sampler}” takes at most {most} steps, not {steps}.",
+                    "Choose fewer steps, or another sampler.",
+                    sampler=self.sampler,
+                    most=most,
+                    steps=steps,
+                )
         self._check_mix(count)
 
     def _check_mix(self, count: int) -> None:
@@ -148,6 +160,7 @@ class CreateRequest:
             steps=wished.steps or cls.steps,
             guidance=wished.guidance,
             sampler=wished.sampler or cls.sampler,
+            schedule=wished.schedule,
             width_px=wished.width_px or 0,
             height_px=wished.height_px or 0,
             source=source,
@@ -190,6 +203,7 @@ def request_again(
         guidance=recipe.guidance,
         guidance_rescale=recipe.guidance_rescale,
         sampler=recipe.sampler,
+        schedule=recipe.schedule or None,
         width_px=recipe.width_px,
         height_px=recipe.height_px,
         only=recipe.batch_index,

@@ -11,7 +11,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Annotated
 
 from styles.errors import BadInput
-from styles.generation.samplers import DEFAULT_SAMPLER, SAMPLERS
+from styles.generation.samplers import DEFAULT_SAMPLER, SAMPLERS, SCHEDULES
 from styles.mixing.blend import MAX_SEED
 from styles.storage.setting import Setting, settings
 from styles.text import Text
@@ -44,6 +44,13 @@ SamplerName = Annotated[
     str,
     Setting(
         "Sampler", choices=tuple(SAMPLERS), usual=DEFAULT_SAMPLER, group=MORE, refused="There is no sampler “{value}”.",
+    ),
+]  # fmt: skip
+ScheduleName = Annotated[
+    str,
+    Setting(
+        "Schedule type", "How the steps are spread over the noise.", choices=tuple(SCHEDULES), unset="the sampler's own",
+        group=MORE, refused="There is no schedule type “{value}”.",
     ),
 ]  # fmt: skip
 Seed = Annotated[
@@ -104,6 +111,7 @@ class PictureSettings:
     steps: Steps | None = None
     guidance: Guidance | None = None
     sampler: SamplerName | None = None
+    schedule: ScheduleName | None = None
     width_px: Annotated[
         int | None,
         Setting(
@@ -123,7 +131,8 @@ class PictureSettings:
     def of(cls, recipe: Recipe, base: str = "") -> PictureSettings:
         """What a recipe's picture was painted with, besides size and seed; `base` is what its base is called here."""
         return cls(
-            negative=recipe.negative, base=base, steps=recipe.steps, guidance=recipe.guidance, sampler=recipe.sampler
+            negative=recipe.negative, base=base, steps=recipe.steps, guidance=recipe.guidance, sampler=recipe.sampler,
+            schedule=recipe.schedule or None,
         )  # fmt: skip
 
     def sized_as(self, recipe: Recipe) -> PictureSettings:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any
 
 import numpy
 import torch
@@ -13,6 +14,7 @@ from styles.formats.style import Style, StyleCard, StyleLayer
 from styles.generation.generate import PictureDone, generate
 from styles.generation.prompts import encode_prompts
 from styles.generation.request import CreateRequest
+from styles.generation.samplers import SAMPLERS
 from styles.mixing.prompt_words import Vocabulary
 
 
@@ -51,6 +53,11 @@ def prompt_states(base: Base, texts: Sequence[str], vocabularies: Sequence[Vocab
 
 def paint(base: Base, request: CreateRequest, styles: tuple[Style, ...] = ()) -> list[PictureDone]:
     return [event for event in generate(base, request, styles) if isinstance(event, PictureDone)]
+
+
+def pipeline_steps(scheduler: Any, sampler: str, steps: int) -> int:
+    """What a pipeline of diffusers must be asked for to do so many steps of a sampler."""
+    return steps * SAMPLERS[sampler].evaluations // scheduler.order
 
 
 def pixels(image: Image.Image) -> numpy.ndarray:

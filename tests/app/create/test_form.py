@@ -123,7 +123,7 @@ def test_a_recipe_comes_back_into_the_form_and_out_again(studio: Studio) -> None
     )
     blend = MixForm(rows, "take turns").blend
     recipe = Recipe(
-        "oil, a boat", "fog", base=studio.base_source(""), blend=blend, seed=2**62 + 1, sampler="euler a", steps=9,
+        "oil, a boat", "fog", base=studio.base_source(""), blend=blend, seed=2**62 + 1, sampler="euler a", schedule="sgm uniform", steps=9,
         guidance=4.5, width_px=96, height_px=64, second_scale=1.5, second_strength=0.4,
     )  # fmt: skip
     done = recalled(studio, recipe)
@@ -132,7 +132,9 @@ def test_a_recipe_comes_back_into_the_form_and_out_again(studio: Studio) -> None
     order = done.form.order(studio)
     base = order.settings.base
     assert order.prompt == "oil, a boat"
-    assert order.settings == PictureSettings("fog", base, 2**62 + 1, 1, 9, 4.5, "euler a", 96, 64)
+    assert order.settings == PictureSettings(
+        "fog", base, 2**62 + 1, 1, 9, 4.5, "euler a", "sgm uniform", 96, 64
+    )
     assert order.passes == PassSettings(None, 1.5, 0.4)
     assert CreateForm.from_json(done.form.to_json()).order(studio) == order, "as it was kept"
     assert order.mix.start == blend

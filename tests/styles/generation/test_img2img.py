@@ -32,7 +32,7 @@ from styles.generation.samplers import SAMPLERS, make_scheduler
 from styles.library.side_files import thumbnail_of
 from styles.mixing.blend import Blend, BlendPart
 from styles.storage.home import Home
-from tests.styles.painting import apart, paint, pixels, style_for
+from tests.styles.painting import apart, paint, pipeline_steps, pixels, style_for
 
 
 def picture(width: int = 90, height: int = 60, seed: int = 0) -> Image.Image:
@@ -78,8 +78,8 @@ def test_equal_to_the_pipeline_from_a_picture(family: str, sampler: str, bases: 
     for strength in (0.5, 1.0):
         ours = paint(base, request(strength=strength, sampler=sampler))[0].image
         theirs = pipeline(
-            "a cat", image=encode_source(base, SOURCE, 48, 32), negative_prompt="red", num_inference_steps=4,
-            guidance_scale=4.0, strength=strength, generator=[torch.Generator().manual_seed(3)],
+            "a cat", image=encode_source(base, SOURCE, 48, 32), negative_prompt="red",
+            num_inference_steps=pipeline_steps(pipeline.scheduler, sampler, 4), guidance_scale=4.0, strength=strength, generator=[torch.Generator().manual_seed(3)],
         ).images[0]  # fmt: skip
         assert ours.size == (48, 32) and pixels(ours).std() > 1
         assert abs(pixels(ours) - pixels(theirs)).max() <= 1

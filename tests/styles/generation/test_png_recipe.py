@@ -112,7 +112,10 @@ def test_a_picture_carries_its_recipe_for_us_and_others(tmp_path: Path) -> None:
         text = image.info["parameters"]
     assert "<lora:Cafe_ink:0.1>" in text and "<lora:dots:-0.333333>" in text
     assert "Negative prompt: blurred: yes" in text
-    assert "Steps: 31, Sampler: Euler a, CFG scale: 7.1" in text and "Size: 640x512" in text
+    assert (
+        "Steps: 31, Sampler: Euler a, Schedule type: Uniform, CFG scale: 7.1" in text
+        and "Size: 640x512" in text
+    )
     assert f'Lora hashes: "Cafe_ink: {ONE[:12]}, dots: {TWO[:12]}"' in text
     assert text.endswith(", Version: Atelier 0.9.0")
     assert path.read_bytes() == png_bytes(picture(), RECIPE)
@@ -131,6 +134,11 @@ def test_our_parameters_text_reads_back() -> None:
     recipe = parse_parameters(parameters_text(RECIPE))
     assert (recipe.prompt, recipe.negative) == (RECIPE.prompt, RECIPE.negative)
     assert (recipe.seed, recipe.steps, recipe.sampler) == (MAX_SEED, 31, "euler a")
+    assert recipe.schedule == "normal" and not recipe.notes
+    for sampler, schedule in (("dpm++ 2m", ""), ("dpm++ sde", "exponential"), ("unipc", "sgm uniform")):
+        text = parameters_text(replace(RECIPE, sampler=sampler, schedule=schedule))
+        recipe = parse_parameters(text)
+        assert (recipe.sampler, recipe.schedule) == (sampler, schedule or "karras")
     assert (recipe.guidance, recipe.guidance_rescale) == (7.1, 0.3)
     assert (recipe.width_px, recipe.height_px) == (640, 512)
     assert recipe.blend.weight_of(ONE[:12]) == 0.1
@@ -151,6 +159,7 @@ def test_a_picture_of_a1111_reads_back(tmp_path: Path) -> None:
     assert recipe.prompt == "masterpiece, a (red:1.2) fox in snow\nsecond line"
     assert recipe.negative == "lowres, bad: hands\nmore of it"
     assert (recipe.steps, recipe.sampler, recipe.guidance, recipe.seed) == (28, "dpm++ 2m", 6.5, 4242)
+    assert recipe.schedule == "karras"
     assert (recipe.width_px, recipe.height_px, recipe.base) == (512, 768, "v1-5-pruned")
     assert recipe.blend == Blend((BlendPart("0123456789ab", 0.8),))
     assert recipe.names == {"0123456789ab": "ink_wash"}
@@ -159,10 +168,15 @@ def test_a_picture_of_a1111_reads_back(tmp_path: Path) -> None:
 
 def test_what_cannot_be_taken_over_is_said() -> None:
     recipe = parse_parameters(
-        "x <lora:a:nan> <lora:b:1> <lora:b:2> <lora:c:99>\nSteps: 5, Sampler: Heun, CFG scale: 7, Seed: 1, Size: 64x64"
+        "x <lora:a:nan> <lora:b:1> <lora:b:2> <lora:c:99>\nSteps: 5, Sampler: DPM adaptive, CFG scale: 7, Seed: 1, Size: 64x64"
     )
     assert recipe.blend == Blend((BlendPart("b", 1.0),))
-    assert len(recipe.notes) == 4 and any("Heun" in note for note in recipe.notes)
+    assert len(recipe.notes) == 4 and any("DPM adaptive" in note for note in recipe.notes)
+    odd = parse_parameters(
+        "x\nSteps: 5, Sampler: Euler, Schedule type: Align Your Steps, CFG scale: 7, Seed: 1, Size: 64x64"
+    )
+    assert (odd.sampler, odd.schedule, odd.steps, odd.seed) == ("euler", "", 5, 1)
+    assert len(odd.notes) == 1 and "Align Your Steps" in odd.notes[0]
     again = Recipe.from_json(recipe.to_json())
     assert again == recipe and [note.template for note in again.notes] == [
         note.template for note in recipe.notes
