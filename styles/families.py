@@ -68,6 +68,8 @@ class Family:
     words: int = 0  # width of the text states that cross-attention reads; 0 where nothing is known
     unet: UNetShape | None = None  # None where only a base's own files tell
     text_encoders: tuple[TextEncoder, ...] = ()
+    # Blocks of the lowest level that carry colour and brushwork, not what is where (B-LoRA, arXiv 2403.14572).
+    surface_blocks: tuple[str, ...] = ()
     can_open: bool = True
     is_own: bool = False  # somebody's own: its layers are known by their widths alone
     known_elsewhere: bool = True  # other programs have its bases, too
@@ -203,6 +205,7 @@ SDXL = Family(
             "te2", "text_encoder_2", 1280, 5120, 32, open_clip=True, projects=True, embedding="clip_g"
         ),
     ),
+    surface_blocks=("up_blocks.0.attentions.1.",),
     # The default of diffusers' own pipeline.
     guidance=5.0,
     bucket_step_px=64,

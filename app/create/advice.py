@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any
 
@@ -17,7 +16,6 @@ if TYPE_CHECKING:
     from styles.mixing.conflict import Overlap, Pair
 
 SUM = MODES[0]
-UP_BLOCK = re.compile(r"^unet\.up_blocks\.(\d+)")
 
 
 class Advice:
@@ -71,9 +69,10 @@ class Advice:
         names = dict(zip(conflicts.ids, conflicts.names, strict=True))
         worst, most = verdict.pairs[0], verdict.pairs[-1]
         if worst.fights:
+            family = self.studio.library.find(worst.first).family
             words = say(
                 "“{first}” and “{second}” pull against each other, most of all in {place}: try taking turns.",
-                first=names[worst.first], second=names[worst.second], place=_place(worst, conflicts.layers),
+                first=names[worst.first], second=names[worst.second], place=_place(worst, conflicts.layers, family),
             )  # fmt: skip
             return {"words": words, "action": "turns"}
         if most.same_way:
@@ -92,14 +91,12 @@ class Advice:
         return self._last[1]
 
 
-def _place(pair: Pair, layers: Sequence[str]) -> str:
+def _place(pair: Pair, layers: Sequence[str], family: str) -> str:
     """Where most of a fight happens, in the words of the knobs that a style has."""
+    from styles.mixing.layer_matching import inner_blocks_of
+
     network, _, path = pair.worst[0].layer.partition(".")
     if network != "unet":
         return say("the reading of the words")
-    levels = 1 + max((int(match[1]) for match in map(UP_BLOCK.search, layers) if match), default=0)
-    kind, _, rest = path.partition(".")
-    number = int(rest.partition(".")[0]) if kind.endswith("_blocks") else 0
-    # Inner are the lowest level with cross-attention and all below it: see styles.mixing.layer_matching.inner_blocks.
-    inner = {"down_blocks": number >= 2, "up_blocks": number <= levels - 3}.get(kind, kind == "mid_block")
-    return say("the composition") if inner else say("the texture")
+    inner = inner_blocks_of([layer.removeprefix("unet.") for layer in layers], family)
+    return say("the composition") if inner.hold(path) else say("the texture")

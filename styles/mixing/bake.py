@@ -22,7 +22,7 @@ from styles.formats.low_rank import Factors, factored, halved, squeezed, stacked
 from styles.formats.provenance import licence_warnings
 from styles.formats.style import Style, StyleCard, StyleLayer
 from styles.mixing.blend import MAX_SEED, Blend, BlendPart
-from styles.mixing.layer_matching import OpenBase, check_family, inner_blocks
+from styles.mixing.layer_matching import InnerBlocks, OpenBase, check_family, inner_blocks
 from styles.storage.names import safe_name
 from styles.text import Text
 
@@ -125,7 +125,7 @@ def bake(
         check_family(base, [style for _, style in parents])
     elif any(part.composition != part.texture or part.composition != 1 for part, _ in parents):
         raise BlendError("Composition and texture can't be baked without a base.", "Open the styles' base.")
-    sources = _by_layer(parents, inner_blocks(base.unet) if base else ())
+    sources = _by_layer(parents, inner_blocks(base) if base else InnerBlocks(()))
     widest = max(map(_widest_rank, sources.values()), default=0)
     if plan.rank is not None and plan.rank > widest > 0:
         raise BlendError(
@@ -225,7 +225,7 @@ def _family(styles: Sequence[Style]) -> str:
     return next(iter(families), UNKNOWN.id)
 
 
-def _by_layer(parents: Sequence[tuple[BlendPart, Style]], inner: tuple[str, ...]) -> dict[str, list[_Source]]:
+def _by_layer(parents: Sequence[tuple[BlendPart, Style]], inner: InnerBlocks) -> dict[str, list[_Source]]:
     """Gather each layer's sources, under the name that a file gives it; raises WrongFamilyError for misfits."""
     by_layer: dict[str, list[_Source]] = {}
     for part, style in parents:
@@ -244,11 +244,11 @@ def _by_layer(parents: Sequence[tuple[BlendPart, Style]], inner: tuple[str, ...]
     return by_layer
 
 
-def _knob(part: BlendPart, layer: StyleLayer, inner: tuple[str, ...]) -> float:
+def _knob(part: BlendPart, layer: StyleLayer, inner: InnerBlocks) -> float:
     """What composition and texture make of a layer, as in the live blend: the text encoders have no such knob."""
     if layer.network != "unet":
         return 1.0
-    return part.composition if layer.path.startswith(inner) else part.texture
+    return part.composition if inner.hold(layer.path) else part.texture
 
 
 def _form(layer: StyleLayer) -> tuple[int, ...]:

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+import re
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
 from typing import Any, Protocol
 
 from torch import nn
@@ -15,6 +17,7 @@ from styles.text import few
 
 # transformers >= 5.6 has CLIPTextModel without this level, its other models with it; files come both ways.
 TEXT_LEVEL = "text_model."
+LEVEL = re.compile(r"(down|up)_blocks\.(\d{1,2})\.attentions\.")
 
 
 class OpenBase(Protocol):
@@ -43,19 +46,44 @@ def spot_of(layer: StyleLayer) -> str:
     return f"{network}.{layer.path.removeprefix(TEXT_LEVEL)}"
 
 
-def inner_blocks(unet: Any) -> tuple[str, ...]:
-    """Return the paths of the UNet's inner blocks, which settle what is where; the outer ones paint the surface.
+@dataclass(frozen=True)
+class InnerBlocks:
+    """The blocks of a UNet that settle what is where; all others paint the surface."""
+
+    within: tuple[str, ...]  # what their layers' paths begin with
+    without: tuple[str, ...] = ()
+
+    def hold(self, path: str) -> bool:
+        """Whether a layer of the UNet is in one of them."""
+        return path.startswith(self.within) and not path.startswith(self.without)
+
+
+def inner_blocks(base: OpenBase) -> InnerBlocks:
+    """Return the inner blocks of an open base.
 
     Inner are the middle, the lowest level with cross-attention, and all below it, on the way down and up: in Stable
-    Diffusion 1 and 2 down_blocks 2 and 3 and up_blocks 0 and 1,
-    in the starter down_blocks 2 and up_blocks 0.
+    Diffusion 1 and 2 down_blocks 2 and 3 and up_blocks 0 and 1, in the starter and XL down_blocks 2 and up_blocks 0.
+    Of these XL's up_blocks.0.attentions.1 is no inner one, see `Family.surface_blocks`.
     """
-    down = list(getattr(unet, "down_blocks", ()))
-    crossed = [level for level, block in enumerate(down) if getattr(block, "has_cross_attention", False)]
-    first = max(crossed, default=len(down) - 1)
-    levels = range(max(first, 0), len(down))
-    up = [f"up_blocks.{len(down) - 1 - level}." for level in levels]
-    return ("mid_block.", *(f"down_blocks.{level}." for level in levels), *up)
+    down = getattr(base.unet, "down_blocks", ())
+    return _inner([getattr(block, "has_cross_attention", False) for block in down], base.family)
+
+
+def inner_blocks_of(paths: Iterable[str], family: str) -> InnerBlocks:
+    """Return the inner blocks as far as the layers of a style show them, whatever base it will be used on."""
+    places = [(match[1], int(match[2])) for path in paths if (match := LEVEL.match(path))]
+    levels = 1 + max((number for _, number in places), default=0)
+    return _inner([("down", level) in places for level in range(levels)], family)
+
+
+def _inner(crossed: Sequence[bool], family: str) -> InnerBlocks:
+    """The inner blocks of a UNet, given for each of its levels whether it has cross-attention."""
+    last = len(crossed) - 1
+    first = max((level for level, here in enumerate(crossed) if here), default=last)
+    levels = range(max(first, 0), len(crossed))
+    down = [f"down_blocks.{level}." for level in levels]
+    up = [f"up_blocks.{last - level}." for level in levels]
+    return InnerBlocks(("mid_block.", *down, *up), family_of(family).surface_blocks)
 
 
 def check_family(base: OpenBase, styles: Sequence[Style]) -> None:

@@ -33,7 +33,7 @@ class ModelPatcher:
         self.gains = Gains(())
         self.patches: dict[str, LayerPatch] = {}  # by `spot_of`: one for each module of the base
         self._prompt_states = PromptStates()
-        self._inner = inner_blocks(base.unet)
+        self._inner = inner_blocks(base)
 
     def set_gains(
         self, weights: Weights, composition: Weights | None = None, texture: Weights | None = None
@@ -182,7 +182,7 @@ class ModelPatcher:
 
     def _patch(self, layer: StyleLayer, module: nn.Module, active: bool) -> LayerPatch:
         group = "words" if layer.network != "unet" else "outer"
-        if group == "outer" and layer.path.startswith(self._inner):
+        if group == "outer" and self._inner.hold(layer.path):
             group = "inner"
         reads = layer.network == "unet" and layer.path.endswith(("attn2.to_k", "attn2.to_v"))
         patch = LayerPatch(module, group, self.gains, self._prompt_states if reads else None)

@@ -10,6 +10,7 @@ import torch
 from PIL import Image
 
 from styles.bases.base import Base
+from styles.families import family_of
 from styles.formats.style import Style, StyleCard, StyleLayer
 from styles.generation.generate import PictureDone, generate
 from styles.generation.prompts import encode_prompts
@@ -36,14 +37,17 @@ def style_for(base: Base, seed: int, strength: float = 0.5) -> Style:
 
 
 def wording_style(base: Base, seed: int) -> Style:
-    """A random style that changes the text encoder alone."""
-    name = next(n for n, _ in base.text_encoders[0].named_modules() if n.endswith("self_attn.v_proj"))
-    path = name if name.startswith("text_model.") else f"text_model.{name}"
+    """A random style that changes the text encoders alone."""
     generator = torch.Generator().manual_seed(seed)
-    width = base.text_encoders[0].config.hidden_size
-    down = torch.randn(2, width, generator=generator)
-    layer = StyleLayer("te", path, down, torch.randn(width, 2, generator=generator), 2.0)
-    return Style(StyleCard(f"words {seed}", base.family, 2, id=f"{seed:064x}"), (layer,))
+    layers = []
+    for kind, encoder in zip(family_of(base.family).text_encoders, base.text_encoders, strict=True):
+        name = next(n for n, _ in encoder.named_modules() if n.endswith("self_attn.v_proj"))
+        path = name if name.startswith("text_model.") else f"text_model.{name}"
+        width = encoder.config.hidden_size
+        down = torch.randn(2, width, generator=generator)
+        up = torch.randn(width, 2, generator=generator)
+        layers.append(StyleLayer(kind.network, path, down, up, 2.0))
+    return Style(StyleCard(f"words {seed}", base.family, 2, id=f"{seed:064x}"), tuple(layers))
 
 
 def prompt_states(base: Base, texts: Sequence[str], vocabularies: Sequence[Vocabulary] = ()) -> torch.Tensor:

@@ -14,7 +14,7 @@ from torch import Tensor, nn
 
 from styles.errors import BlendError, OutOfMemory, WrongFamilyError
 from styles.formats.style import Style, StyleCard, StyleLayer
-from styles.mixing.layer_matching import inner_blocks
+from styles.mixing.layer_matching import inner_blocks, inner_blocks_of
 from styles.mixing.layer_patch import LayerPatch
 from styles.mixing.model_patcher import blended
 from tests.styles.making import PlainBase, random_layer
@@ -233,17 +233,33 @@ def test_composition_and_texture_are_factors_on_the_inner_and_the_outer_blocks()
         assert torch.equal(unet(x, words), before)
 
 
-def test_which_blocks_are_inner() -> None:
-    def unet(*crossed: bool) -> Any:
-        return SimpleNamespace(down_blocks=[SimpleNamespace(has_cross_attention=cross) for cross in crossed])
-
-    starter = {"mid_block.", "down_blocks.2.", "up_blocks.0."}
-    assert set(inner_blocks(unet(True, True, True))) == starter
-    # Stable Diffusion's lowest level has no attention: with it alone a style's inner part would be the middle only.
-    sd1 = {"mid_block.", "down_blocks.2.", "down_blocks.3.", "up_blocks.0.", "up_blocks.1."}
-    assert set(inner_blocks(unet(True, True, True, False))) == sd1
-    assert set(inner_blocks(unet(False, True, True))) == starter  # SDXL
-    assert set(inner_blocks(unet(False, False))) == {"mid_block.", "down_blocks.1.", "up_blocks.0."}
+@pytest.mark.parametrize(
+    ("family", "crossed", "first", "up"),
+    [
+        ("starter", (True, True, True), 2, (0,)),
+        # The lowest level has no attention: with it alone a style's inner part would be the middle only.
+        ("sd1", (True, True, True, False), 2, (0, 1)),
+        ("sdxl", (False, True, True), 2, (0,)),
+        ("own-32-64x32-2", (False, False), 1, (0,)),
+    ],
+)
+def test_which_blocks_are_inner(
+    family: str, crossed: tuple[bool, ...], first: int, up: tuple[int, ...]
+) -> None:
+    blocks = [SimpleNamespace(has_cross_attention=cross) for cross in crossed]
+    inner = inner_blocks(PlainBase(SimpleNamespace(down_blocks=blocks), family))
+    last = len(crossed) - 1
+    places = {f"down_blocks.{level}": level >= first for level in range(len(crossed))}
+    places |= {f"up_blocks.{last - level}": last - level in up for level in range(len(crossed))}
+    for place, holds in ({"mid_block": True} | places).items():
+        assert inner.hold(f"{place}.resnets.0.conv1") is inner.hold(f"{place}.attentions.0.proj_in") is holds
+        # The colour and brushwork of SDXL, in the midst of what lays out.
+        surface = family == "sdxl" and place == "up_blocks.0"
+        assert inner.hold(f"{place}.attentions.1.proj_in") is (holds and not surface)
+    attended = [f"down_blocks.{level}.attentions.0.x" for level, cross in enumerate(crossed) if cross]
+    attended += [f"up_blocks.{last - level}.attentions.1.x" for level, cross in enumerate(crossed) if cross]
+    if attended:
+        assert inner_blocks_of(attended, family) == inner
 
 
 def test_the_knobs_leave_text_encoders_alone() -> None:
