@@ -11,21 +11,22 @@ from typing import Any
 
 import pytest
 import torch
-from torch import Tensor
+from diffusers import StableDiffusionXLPipeline
+from safetensors.torch import load_file
+from torch import Tensor, nn
 
 from styles.bases.base import Base, open_base
 from styles.errors import Cancelled, PromptError, WrongFamilyError
 from styles.formats.style import Style, StyleCard
 from styles.formats.textual_inversion import word_file
 from styles.generation.generate import PictureDone, generate
-from styles.generation.prompts import cut_words
+from styles.generation.prompts import cut_words, encode_prompts
 from styles.generation.request import CreateRequest, fill_in, request_again
 from styles.generation.samplers import DEFAULT_SAMPLER
 from styles.mixing.blend import Blend, BlendPart
-from styles.mixing.prompt_words import NO_WORDS, Vocabulary, Word, rows_in_place, vocabulary
+from styles.mixing.prompt_words import NO_WORDS, Vocabulary, Word, vocabulary
 from styles.storage.home import Home
 from tests.styles.generation.test_generate import pipeline_of
-from tests.styles.making import PlainBase
 from tests.styles.painting import apart, paint, prompt_states, style_for, wording_style
 
 A, B = "a1b2c3" + "0" * 58, "b7c8d9" + "0" * 58
@@ -33,10 +34,10 @@ A, B = "a1b2c3" + "0" * 58, "b7c8d9" + "0" * 58
 
 @pytest.fixture(scope="module")
 def bases(
-    tiny_base: Path, tiny_sd1: Path, tiny_sd2: Path, tmp_path_factory: pytest.TempPathFactory
+    tiny_base: Path, tiny_sd1: Path, tiny_sd2: Path, tiny_sdxl: Path, tmp_path_factory: pytest.TempPathFactory
 ) -> dict[str, Base]:
     home = Home(tmp_path_factory.mktemp("home"))
-    folders = {"starter": tiny_base, "sd1": tiny_sd1, "sd2": tiny_sd2}
+    folders = {"starter": tiny_base, "sd1": tiny_sd1, "sd2": tiny_sd2, "sdxl": tiny_sdxl}
     return {family: open_base(folder, home, device="cpu") for family, folder in folders.items()}
 
 
@@ -49,20 +50,22 @@ def base(bases: dict[str, Base]) -> Iterator[Base]:
 
 @contextmanager
 def untouched(base: Base) -> Iterator[None]:
-    encoder, tokenizer = base.text_encoders[0], base.tokenizers[0]
-    state = {name: value.clone() for name, value in encoder.state_dict().items()}
-    modules = {name: dict(vars(module)) for name, module in encoder.named_modules()}
+    encoders = nn.ModuleList(base.text_encoders)
+    state = {name: value.clone() for name, value in encoders.state_dict().items()}
     before = prompt_states(base, ["a red cat <s1>"])
+    # After the first call, at which transformers itself hooks into layers whose states are asked for.
+    modules = {name: dict(vars(module)) for name, module in encoders.named_modules()}
+    hooks = {name: dict(module._forward_hooks) for name, module in encoders.named_modules()}
     # With what the last call asked for, padding and truncation.
-    backend = tokenizer.backend_tokenizer.to_str()
+    backends = [tokenizer.backend_tokenizer.to_str() for tokenizer in base.tokenizers]
     yield
     assert torch.equal(prompt_states(base, ["a red cat <s1>"]), before)
-    after = encoder.state_dict()
+    after = encoders.state_dict()
     assert list(after) == list(state) and all(torch.equal(after[name], state[name]) for name in state)
-    for name, module in encoder.named_modules():
+    for name, module in encoders.named_modules():
         assert vars(module).keys() == modules[name].keys()
-        assert not module._forward_hooks and not module._forward_pre_hooks
-    assert tokenizer.backend_tokenizer.to_str() == backend
+        assert dict(module._forward_hooks) == hooks[name] and not module._forward_pre_hooks
+    assert [tokenizer.backend_tokenizer.to_str() for tokenizer in base.tokenizers] == backends
 
 
 def rows(count: int, width: int = 768, seed: int = 0) -> Tensor:
@@ -79,21 +82,28 @@ def words_of(base: Base, *styles: Style) -> Vocabulary:
     return vocabulary(base, [(style.id, style) for style in styles])
 
 
+def width_of(base: Base) -> int:
+    """The width of a word's rows: those for all text encoders side by side."""
+    return sum(encoder.config.hidden_size for encoder in base.text_encoders)
+
+
 def as_they_did(base: Base, words: dict[str, Tensor], text: str) -> Tensor:
-    """Encode as the tools of 2022 did: the words added to the tokenizer, the table of words made longer."""
-    tokenizer, encoder = copy.deepcopy(base.tokenizers[0]), copy.deepcopy(base.text_encoders[0])
+    """Encode as the tools of 2022 did: the words added to the tokenizers, the tables of words made longer."""
+    tokenizers, encoders = copy.deepcopy(base.tokenizers), copy.deepcopy(base.text_encoders)
     for word, vectors in words.items():
         names = [word, *(f"{word}_{number}" for number in range(1, len(vectors)))]
-        assert tokenizer.add_tokens(names) == len(names)
-        encoder.resize_token_embeddings(len(tokenizer), mean_resizing=False)
-        with torch.no_grad():
-            for name, vector in zip(names, vectors, strict=True):
-                encoder.get_input_embeddings().weight[tokenizer.convert_tokens_to_ids(name)] = vector
+        parts = vectors.split([encoder.config.hidden_size for encoder in encoders], dim=-1)
+        for tokenizer, encoder, part in zip(tokenizers, encoders, parts, strict=True):
+            assert tokenizer.add_tokens(names) == len(names)
+            encoder.resize_token_embeddings(len(tokenizer), mean_resizing=False)
+            with torch.no_grad():
+                for name, vector in zip(names, part, strict=True):
+                    encoder.get_input_embeddings().weight[tokenizer.convert_tokens_to_ids(name)] = vector
         text = text.replace(word, " ".join(names))
-    return prompt_states(replace(base, tokenizers=(tokenizer,), text_encoders=(encoder,)), [text])
+    return prompt_states(replace(base, tokenizers=tokenizers, text_encoders=encoders), [text])
 
 
-@pytest.mark.parametrize("family", ["starter", "sd1", "sd2"])
+@pytest.mark.parametrize("family", ["starter", "sd1", "sd2", "sdxl"])
 @pytest.mark.parametrize(
     "text", ["<s1>", "a red cat in the style of <s1><s2>, on a boat", "  <s2>the moon<s1> blue!", "<s1> <s1>"]
 )
@@ -101,7 +111,7 @@ def test_a_prompt_is_read_as_the_tools_that_made_the_words_read_it(
     family: str, text: str, bases: dict[str, Base]
 ) -> None:
     base = bases[family]
-    width = base.text_encoders[0].config.hidden_size
+    width = width_of(base)
     words = {"<s1>": rows(1, width, 1), "<s2>": rows(3, width, 2)}
     vocabulary_of = vocabulary(base, [(A, Style(StyleCard("Ink", family, 0, id=A), (), words))])
     with untouched(base):
@@ -132,35 +142,30 @@ def test_a_words_own_file_means_the_same_in_diffusers(bases: dict[str, Base], tm
     )
 
 
-def test_a_word_for_two_text_encoders_means_the_same_in_diffusers(tiny_sdxl: Path, tmp_path: Path) -> None:
-    from diffusers import StableDiffusionXLPipeline
-    from safetensors.torch import load_file
-
-    pipeline = StableDiffusionXLPipeline.from_pretrained(tiny_sdxl)
-    encoders = (pipeline.text_encoder, pipeline.text_encoder_2)
-    tokenizers = (pipeline.tokenizer, pipeline.tokenizer_2)
-    base = PlainBase(pipeline.unet, "sdxl", text_encoders=encoders, tokenizers=tokenizers)
-    words = {"<s1>": rows(3, 2048)}
-    vocabulary_of = vocabulary(base, [(A, Style(StyleCard("Ink", "sdxl", 0, id=A), (), words))])
-    before, word, after = (piece for _, piece in vocabulary_of.pieces("a cat in <s1> style"))
-    assert isinstance(before, str) and isinstance(word, Word) and isinstance(after, str)
-    path = tmp_path / "s1.safetensors"
-    path.write_bytes(word_file("<s1>", words["<s1>"]))
-    tensors = load_file(path)
-    for encoder, tokenizer, vectors, name in zip(
-        encoders, tokenizers, word.rows, ("clip_l", "clip_g"), strict=True
-    ):
-        left = tokenizer(before, add_special_tokens=False).input_ids
-        text = before + " ".join("a" * len(vectors)) + after
-        ids = tokenizer(text, padding="max_length", max_length=77, return_tensors="pt").input_ids
-        with torch.no_grad(), rows_in_place(encoder, [(0, 1 + len(left), vectors)]):
-            ours = encoder(ids, output_hidden_states=True)
-        pipeline.load_textual_inversion({"<s1>": tensors[name]}, text_encoder=encoder, tokenizer=tokenizer)
-        text = pipeline.maybe_convert_prompt("a cat in <s1> style", tokenizer)
-        ids = tokenizer(text, padding="max_length", max_length=77, return_tensors="pt").input_ids
-        with torch.no_grad():
-            theirs = encoder(ids, output_hidden_states=True)
-        torch.testing.assert_close(ours.hidden_states[-2], theirs.hidden_states[-2], atol=1e-5, rtol=1e-5)
+def test_a_words_own_file_means_the_same_in_diffusers_for_two_text_encoders(
+    bases: dict[str, Base], tmp_path: Path
+) -> None:
+    base = bases["sdxl"]
+    pipeline = StableDiffusionXLPipeline.from_pretrained(base.folder, local_files_only=True)
+    words = {"<s1>": rows(1, 2048, seed=1), "<s2>": rows(3, 2048, seed=2)}
+    for number, (word, vectors) in enumerate(words.items()):
+        path = tmp_path / f"{number}.safetensors"
+        path.write_bytes(word_file(word, vectors))
+        for name, encoder, tokenizer in (
+            ("clip_l", pipeline.text_encoder, pipeline.tokenizer),
+            ("clip_g", pipeline.text_encoder_2, pipeline.tokenizer_2),
+        ):
+            state = {word: load_file(path)[name]}
+            pipeline.load_textual_inversion(state, text_encoder=encoder, tokenizer=tokenizer)
+    text = "a cat <s1> in the <s2> style"
+    states, _, pooled, _ = pipeline.encode_prompt(text, do_classifier_free_guidance=False)
+    ink = Style(StyleCard("Ink", "sdxl", 0, id=A), (), words)
+    with untouched(base):
+        ours = encode_prompts(base, [text], [words_of(base, ink)])
+    assert ours.pooled is not None
+    torch.testing.assert_close(ours.states, states, atol=1e-5, rtol=1e-5)
+    torch.testing.assert_close(ours.pooled, pooled, atol=1e-5, rtol=1e-5)
+    assert not torch.allclose(ours.pooled, encode_prompts(base, [text]).pooled, atol=1e-3)
 
 
 def test_prompts_without_words_are_what_they_were_to_the_bit(base: Base) -> None:
@@ -259,8 +264,11 @@ def request(prompt: str, *parts: BlendPart, **more: Any) -> CreateRequest:
     return CreateRequest(prompt, **values | more)
 
 
-def test_a_word_paints_while_its_style_is_heard(base: Base) -> None:
-    style = with_words(s1=rows(2) * 3)
+@pytest.mark.parametrize("family", ["sd1", "sdxl"])
+def test_a_word_paints_while_its_style_is_heard(family: str, bases: dict[str, Base]) -> None:
+    base = bases[family]
+    style = with_words(s1=rows(2, width_of(base)) * 3)
+    style = replace(style, card=replace(style.card, family=family))
     heard, silent = BlendPart(A, 1.0), BlendPart(A, 0.0)
     (plain,) = paint(base, request("a cat <s1>"))
     (worded,) = paint(base, request("a cat <s1>", heard), (style,))
