@@ -83,9 +83,12 @@ def test_sheets_that_can_not_be_made_are_refused(ask, error: type[AtelierError],
         ask()
 
 
-@pytest.fixture(scope="module")
-def base(tiny_base: Path, tmp_path_factory: pytest.TempPathFactory) -> Base:
-    return open_base(tiny_base, Home(tmp_path_factory.mktemp("home")).create(), device="cpu")
+@pytest.fixture(scope="module", params=["starter", "sdxl"])
+def base(
+    tiny_base: Path, tiny_sdxl: Path, tmp_path_factory: pytest.TempPathFactory, request: pytest.FixtureRequest
+) -> Base:
+    folder = tiny_base if request.param == "starter" else tiny_sdxl
+    return open_base(folder, Home(tmp_path_factory.mktemp("home")).create(), device="cpu")
 
 
 @pytest.mark.parametrize("mode", MODES)

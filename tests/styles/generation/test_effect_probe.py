@@ -18,18 +18,22 @@ from styles.mixing.blend import STRONGEST
 from styles.mixing.model_patcher import blended
 from styles.mixing.strength import FULL
 from styles.storage.home import Home
-from tests.styles.making import random_layer, random_style
+from tests.styles.making import random_style
 from tests.styles.out_of_memory import MEMORY_FULL
+from tests.styles.painting import wording_style
 
 PROMPTS = ("a red house", "a cat")
 
 
 @pytest.fixture(scope="module")
-def bases(tiny_base: Path, tiny_sd1: Path, tmp_path_factory: pytest.TempPathFactory) -> dict[str, Base]:
+def bases(
+    tiny_base: Path, tiny_sd1: Path, tiny_sdxl: Path, tmp_path_factory: pytest.TempPathFactory
+) -> dict[str, Base]:
     home = Home(tmp_path_factory.mktemp("home"))
     return {
         "starter": open_base(tiny_base, home, device="cpu"),  # v-prediction, zero terminal SNR
         "sd1": open_base(tiny_sd1, home, device="cpu"),  # epsilon
+        "sdxl": open_base(tiny_sdxl, home, device="cpu"),  # epsilon, and conditions beside the text states
     }
 
 
@@ -43,7 +47,7 @@ def gentle(base: Base, seed: int, factor: float = 0.2, marks: str = "attn2") -> 
     return replace(style, layers=tuple(replace(layer, up=layer.up * factor) for layer in style.layers))
 
 
-@pytest.mark.parametrize("family", ["starter", "sd1"])
+@pytest.mark.parametrize("family", ["starter", "sd1", "sdxl"])
 def test_is_the_relative_change_of_the_noise(probes: dict[str, Probe], family: str) -> None:
     probe = probes[family]
     base, style = probe.base, gentle(probe.base, 1)
@@ -56,9 +60,9 @@ def test_is_the_relative_change_of_the_noise(probes: dict[str, Probe], family: s
             for gain in (0.0, weight):
                 with blended(base, [style]) as mix, torch.no_grad():
                     mix.set_gains([gain])
-                    predictions.append(
-                        base.unet(place.inputs, place.timestep, probe.conditioning.states).sample
-                    )
+                    states, added = probe.conditioning.states, probe.conditioning.added
+                    noise_pred = base.unet(place.inputs, place.timestep, states, added_cond_kwargs=added)
+                    predictions.append(noise_pred.sample)
             alpha = alphas[int(place.timestep)]
             if family == "starter":
                 predictions = [alpha**0.5 * v + (1 - alpha) ** 0.5 * place.inputs for v in predictions]
@@ -112,16 +116,11 @@ def test_the_sketches_tell_what_a_mix_does(probes: dict[str, Probe]) -> None:
         assert float((sketches[0] + sketches[1]).norm()) == pytest.approx(real, rel=0.15)
 
 
-def test_a_style_of_the_text_encoder_counts(bases: dict[str, Base], probes: dict[str, Probe]) -> None:
-    base = bases["sd1"]
-    torch.manual_seed(4)
-    layers = [
-        random_layer(f"text_model.{path}", module, 2, 2.0, "te")
-        for path, module in base.text_encoders[0].named_modules()
-        if path.endswith("fc1")
-    ]
-    style = replace(gentle(base, 1), layers=tuple(layers))
-    assert probes["sd1"].effect(style).size > 1e-5
+@pytest.mark.parametrize("family", ["sd1", "sdxl"])
+def test_a_style_of_the_text_encoders_counts(probes: dict[str, Probe], family: str) -> None:
+    style = wording_style(probes[family].base, 4)
+    effects = [probes[family].effect(replace(style, layers=(layer,))).size for layer in style.layers]
+    assert len(effects) == len(probes[family].base.text_encoders) and min(effects) > 1e-5
 
 
 def test_stops_when_asked(bases: dict[str, Base], probes: dict[str, Probe]) -> None:

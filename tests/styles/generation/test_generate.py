@@ -42,12 +42,19 @@ def base(tiny_base: Path, home: Home) -> Base:
 
 
 @pytest.fixture(scope="module")
-def bases(base: Base, tiny_sd1: Path, tiny_sd2: Path, home: Home) -> dict[str, Base]:
+def bases(base: Base, tiny_sd1: Path, tiny_sd2: Path, tiny_sdxl: Path, home: Home) -> dict[str, Base]:
     return {
         "starter": base,
         "sd1": open_base(tiny_sd1, home, device="cpu"),
         "sd2": open_base(tiny_sd2, home, device="cpu"),
+        "sdxl": open_base(tiny_sdxl, home, device="cpu"),
     }
+
+
+@pytest.fixture(params=["starter", "sdxl"])
+def either(bases: dict[str, Base], request: pytest.FixtureRequest) -> Base:
+    """A base of one text encoder, and one of two."""
+    return bases[request.param]
 
 
 def pipeline_of(base: Base, sampler: str) -> StableDiffusionPipeline:
@@ -172,57 +179,57 @@ def test_a_seed_is_a_picture_whatever_its_neighbours(sampler: str, base: Base) -
     assert [done.recipe.batch_index for done in apart] == [0, 1, 0]
 
 
-def test_every_picture_has_its_own_weights(base: Base) -> None:
-    styles = (style_for(base, 1), style_for(base, 2))
+def test_every_picture_has_its_own_weights(either: Base) -> None:
+    styles = (style_for(either, 1), style_for(either, 2))
     strip = paint(
-        base,
+        either,
         CreateRequest("a tree", seeds=(4,) * 4, steps=3, weights=((0, 0), (1, 0), (0, 1), (0.5, -0.5))),
         styles,
     )
     for done, row in zip(strip, ((0, 0), (1, 0), (0, 1), (0.5, -0.5)), strict=True):
-        single = paint(base, CreateRequest("a tree", seeds=(4,), steps=3, weights=(row,)), styles)[0]
+        single = paint(either, CreateRequest("a tree", seeds=(4,), steps=3, weights=(row,)), styles)[0]
         assert abs(pixels(done.image) - pixels(single.image)).max() <= 1
         assert [done.recipe.blend.weight_of(style.id) for style in styles] == list(row)
-    bare = paint(base, CreateRequest("a tree", seeds=(4,), steps=3))[0]
+    bare = paint(either, CreateRequest("a tree", seeds=(4,), steps=3))[0]
     assert abs(pixels(bare.image) - pixels(strip[0].image)).max() <= 1
     assert abs(pixels(bare.image) - pixels(strip[1].image)).max() > 5
-    turned = paint(base, CreateRequest("a tree", seeds=(4,), steps=3, weights=((1, 0),)), styles[:2])[0]
-    swapped = paint(base, CreateRequest("a tree", seeds=(4,), steps=3, weights=((0, 1),)), styles[::-1])[0]
+    turned = paint(either, CreateRequest("a tree", seeds=(4,), steps=3, weights=((1, 0),)), styles[:2])[0]
+    swapped = paint(either, CreateRequest("a tree", seeds=(4,), steps=3, weights=((0, 1),)), styles[::-1])[0]
     assert turned.image.tobytes() == swapped.image.tobytes() and turned.recipe == swapped.recipe
 
 
-def test_text_encoder_layers_act_per_picture(base: Base) -> None:
-    style = wording_style(base, 9)
-    off, on = paint(base, CreateRequest("a cat", seeds=(4, 4), steps=3, weights=((0.0,), (1.0,))), (style,))
-    bare = paint(base, CreateRequest("a cat", seeds=(4, 4), steps=3))[0]
+def test_text_encoder_layers_act_per_picture(either: Base) -> None:
+    style = wording_style(either, 9)
+    off, on = paint(either, CreateRequest("a cat", seeds=(4, 4), steps=3, weights=((0.0,), (1.0,))), (style,))
+    bare = paint(either, CreateRequest("a cat", seeds=(4, 4), steps=3))[0]
     assert abs(pixels(off.image) - pixels(bare.image)).max() <= 1
     assert abs(pixels(on.image) - pixels(bare.image)).max() > 1
 
 
-def test_prompts_may_differ_within_a_batch(base: Base) -> None:
-    both = paint(base, CreateRequest(("a cat", "a boat in blue"), seeds=(4, 4), steps=3))
+def test_prompts_may_differ_within_a_batch(either: Base) -> None:
+    both = paint(either, CreateRequest(("a cat", "a boat in blue"), seeds=(4, 4), steps=3))
     for done, prompt in zip(both, ("a cat", "a boat in blue"), strict=True):
-        single = paint(base, CreateRequest(prompt, seeds=(4,), steps=3))[0]
+        single = paint(either, CreateRequest(prompt, seeds=(4,), steps=3))[0]
         assert done.recipe.prompt == prompt
         assert abs(pixels(done.image) - pixels(single.image)).max() <= 1
 
 
-def test_the_same_picture_again_from_its_png(base: Base, tmp_path: Path) -> None:
-    styles = (style_for(base, 1), style_for(base, 2))
+def test_the_same_picture_again_from_its_png(either: Base, tmp_path: Path) -> None:
+    styles = (style_for(either, 1), style_for(either, 2))
     request = CreateRequest(
         "a moon", "red", seeds=(1, 2, 3), steps=3, sampler="euler a", weights=((1, 0.1), (0.3, 0.7), (0, 1))
     )
-    first = paint(base, request, styles)[1]
+    first = paint(either, request, styles)[1]
     path = save_picture(first.image, first.recipe, tmp_path)
     recipe = read_recipe(path)
     assert recipe == first.recipe
-    again = paint(base, request_again(recipe, styles[::-1]), styles[::-1])
+    again = paint(either, request_again(recipe, styles[::-1]), styles[::-1])
     assert len(again) == 1 and again[0].index == 0
     assert png_bytes(again[0].image, again[0].recipe) == path.read_bytes()
 
 
-def test_steps_come_with_small_previews(base: Base) -> None:
-    events = list(generate(base, CreateRequest("a cat", seeds=(1, 2, 3), steps=4, batch=2)))
+def test_steps_come_with_small_previews(either: Base) -> None:
+    events = list(generate(either, CreateRequest("a cat", seeds=(1, 2, 3), steps=4, batch=2)))
     steps = [event for event in events if isinstance(event, DenoisingStep)]
     assert [event.step for event in steps] == [1, 2, 3, 4] * 2
     assert [event.first for event in steps] == [0] * 4 + [2] * 4
@@ -233,20 +240,20 @@ def test_steps_come_with_small_previews(base: Base) -> None:
     assert len(steps[-1].previews) == 1
 
 
-def test_cancel_between_steps_leaves_the_base_as_it_was(base: Base) -> None:
-    before = {name: value.clone() for name, value in base.unet.state_dict().items()}
+def test_cancel_between_steps_leaves_the_base_as_it_was(either: Base) -> None:
+    before = {name: value.clone() for name, value in either.unet.state_dict().items()}
     seen: list[object] = []
     with pytest.raises(Cancelled):
         for event in generate(
-            base, CreateRequest("a cat", steps=9), (style_for(base, 1),), cancelled=lambda: bool(seen)
+            either, CreateRequest("a cat", steps=9), (style_for(either, 1),), cancelled=lambda: bool(seen)
         ):
             seen.append(event)
     assert len(seen) == 1
-    running = generate(base, CreateRequest("a cat", steps=9), (style_for(base, 1),))
+    running = generate(either, CreateRequest("a cat", steps=9), (style_for(either, 1),))
     next(running)
     running.close()  # type: ignore[attr-defined]
-    assert all("forward" not in vars(module) for module in base.unet.modules())
-    assert all(torch.equal(before[name], value) for name, value in base.unet.state_dict().items())
+    assert all("forward" not in vars(module) for module in either.unet.modules())
+    assert all(torch.equal(before[name], value) for name, value in either.unet.state_dict().items())
 
 
 def test_pictures_that_are_no_numbers_are_said_and_the_others_kept(base: Base) -> None:

@@ -5,11 +5,12 @@ from __future__ import annotations
 import struct
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy
 import pytest
 import torch
-from diffusers import StableDiffusionImg2ImgPipeline
+from diffusers import StableDiffusionImg2ImgPipeline, StableDiffusionXLImg2ImgPipeline
 from PIL import Image
 
 from styles.bases.base import Base, open_base
@@ -28,7 +29,7 @@ from styles.generation.img2img import (
 )
 from styles.generation.png_recipe import parameters_text, png_bytes, read_recipe, save_picture
 from styles.generation.request import CreateRequest, SecondPass, request_again
-from styles.generation.samplers import SAMPLERS, make_scheduler
+from styles.generation.samplers import DEFAULT_SAMPLER, SAMPLERS, make_scheduler
 from styles.library.side_files import thumbnail_of
 from styles.mixing.blend import Blend, BlendPart
 from styles.storage.home import Home
@@ -50,10 +51,11 @@ def home(tmp_path_factory: pytest.TempPathFactory) -> Home:
 
 
 @pytest.fixture(scope="module")
-def bases(tiny_base: Path, tiny_sd1: Path, home: Home) -> dict[str, Base]:
+def bases(tiny_base: Path, tiny_sd1: Path, tiny_sdxl: Path, home: Home) -> dict[str, Base]:
     return {
         "starter": open_base(tiny_base, home, device="cpu"),
         "sd1": open_base(tiny_sd1, home, device="cpu"),
+        "sdxl": open_base(tiny_sdxl, home, device="cpu"),
     }
 
 
@@ -65,16 +67,32 @@ def request(**changes: object) -> CreateRequest:
     return replace(plain, **changes)  # type: ignore[arg-type]
 
 
-@pytest.mark.parametrize("sampler", SAMPLERS)
-@pytest.mark.parametrize("family", ["starter", "sd1"])  # with and without zero terminal SNR
+def pipeline_of(base: Base, sampler: str) -> Any:
+    parts = {"vae": base.vae, "unet": base.unet, "scheduler": make_scheduler(base, sampler)}
+    for name in ("text_encoder", "tokenizer"):
+        for number, part in enumerate(getattr(base, f"{name}s")):
+            parts[f"{name}_2" if number else name] = part
+    if len(base.text_encoders) > 1:
+        pipeline = StableDiffusionXLImg2ImgPipeline(**parts)
+    else:
+        pipeline = StableDiffusionImg2ImgPipeline(
+            **parts, safety_checker=None, feature_extractor=None, requires_safety_checker=False
+        )
+    pipeline.set_progress_bar_config(disable=True)
+    return pipeline
+
+
+@pytest.mark.parametrize(
+    ("family", "sampler"),
+    # With and without zero terminal SNR.
+    [
+        *((family, sampler) for family in ("starter", "sd1") for sampler in SAMPLERS),
+        ("sdxl", DEFAULT_SAMPLER),
+    ],
+)
 def test_equal_to_the_pipeline_from_a_picture(family: str, sampler: str, bases: dict[str, Base]) -> None:
     base = bases[family]
-    pipeline = StableDiffusionImg2ImgPipeline(
-        vae=base.vae, text_encoder=base.text_encoders[0], tokenizer=base.tokenizers[0], unet=base.unet,
-        scheduler=make_scheduler(base, sampler), safety_checker=None, feature_extractor=None,
-        requires_safety_checker=False,
-    )  # fmt: skip
-    pipeline.set_progress_bar_config(disable=True)
+    pipeline = pipeline_of(base, sampler)
     for strength in (0.5, 1.0):
         ours = paint(base, request(strength=strength, sampler=sampler))[0].image
         theirs = pipeline(
@@ -183,6 +201,21 @@ def test_a_second_pass_paints_larger_and_much_the_same(bases: dict[str, Base]) -
     again = paint(base, request_again(both.recipe, ()))[0]
     assert again.image.tobytes() == both.image.tobytes()
     assert "second" not in plain.recipe.to_json() and "source" not in plain.recipe.to_json()
+
+
+def test_both_passes_of_sdxl_tell_their_own_size(bases: dict[str, Base]) -> None:
+    base, sizes = bases["sdxl"], []
+
+    def note(unet: Any, inputs: Any, about: dict[str, Any]) -> None:
+        sizes.append(about["added_cond_kwargs"]["time_ids"].unique(dim=0).tolist())
+
+    watching = base.unet.register_forward_pre_hook(note, with_kwargs=True)
+    (done,) = paint(base, request(source=None, second_pass=SecondPass(2.0, 0.5)))
+    watching.remove()
+    assert done.image.size == (96, 64)
+    assert sizes == [[[32, 48, 0, 0, 32, 48]]] * 4 + [[[64, 96, 0, 0, 64, 96]]] * 2
+    again = paint(base, request_again(done.recipe, ()))[0]
+    assert again.image.tobytes() == done.image.tobytes()
 
 
 def test_a_vae_that_overflows_in_half_precision_reads_in_fp32(tiny_base: Path, home: Home) -> None:
