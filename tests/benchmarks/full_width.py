@@ -1,9 +1,11 @@
-"""Training steps on a full-width SD1.5-shaped base, as artists will run it: how long, and how much memory.
+"""Training steps on a base of a family's full width, as artists will run it: how long, and how much memory.
 
 python -m tests.benchmarks.full_width
+python -m tests.benchmarks.full_width --family sdxl --dtype bf16 --resolution 256 --steps 1 --checkpointing
 
-The base has random weights in the shapes of Stable Diffusion 1.5 (859.5 M in the UNet), is written as fp16 safetensors
-and trained by the trainer's own process, from opening the base to the finished style. Peak memory is that process's.
+The base has random weights in the shapes of Stable Diffusion 1.5 (859.5 M in the UNet) or XL (2,567 M), is written in
+half precision and trained by the trainer's own process, from opening the base to the finished style. Peak memory is that
+process's.
 """
 
 from __future__ import annotations
@@ -30,10 +32,14 @@ from training.job import Job
 from training.plan import plan_for
 
 REPOSITORY = Path(__file__).resolve().parents[2]
-CONFIGS = REPOSITORY / "styles" / "bases" / "configs" / "sd1"
+CONFIGS = REPOSITORY / "styles" / "bases" / "configs"
 CHILD = """
 import resource, runpy, sys
-sys.argv = ["training", *sys.argv[1:]]
+import styles.bases.base
+dtype = sys.argv[1]
+if dtype != "auto":
+    styles.bases.base.pick_dtype = lambda device: styles.bases.base.DTYPES[dtype]
+sys.argv = ["training", *sys.argv[2:]]
 try:
     runpy.run_module("training", run_name="__main__", alter_sys=True)
 finally:
@@ -41,28 +47,41 @@ finally:
 """
 
 
-def write_base(folder: Path) -> Path:
-    """An SD1.5-shaped base with random weights in half precision; only its vocabulary is small."""
+def write_base(folder: Path, family: str, dtype: torch.dtype) -> Path:
+    """A base in a family's shapes with random weights in half precision; only its vocabulary is small."""
     from diffusers import AutoencoderKL, UNet2DConditionModel
-    from transformers import CLIPTextConfig, CLIPTextModel
+    from transformers import CLIPTextConfig, CLIPTextModel, CLIPTextModelWithProjection
 
-    shutil.copytree(CONFIGS, folder)
+    shutil.copytree(CONFIGS / family, folder)
     tokenizer = tiny_tokenizer(77)
-    tokenizer.save_pretrained(folder / "tokenizer")
-    words = CLIPTextConfig.from_pretrained(folder / "text_encoder")
-    words.vocab_size = len(tokenizer)
-    words.bos_token_id, words.eos_token_id = tokenizer.bos_token_id, tokenizer.eos_token_id
-    words.pad_token_id = tokenizer.pad_token_id
     torch.manual_seed(0)
+
+    def words_of(part: str) -> CLIPTextConfig:
+        words = CLIPTextConfig.from_pretrained(folder / part)
+        words.vocab_size = len(tokenizer)
+        words.bos_token_id, words.eos_token_id = tokenizer.bos_token_id, tokenizer.eos_token_id
+        words.pad_token_id = tokenizer.pad_token_id
+        return words
+
     makers: dict[str, Any] = {
         "unet": lambda: UNet2DConditionModel.from_config(
             UNet2DConditionModel.load_config(folder, subfolder="unet")
         ),
         "vae": lambda: AutoencoderKL.from_config(AutoencoderKL.load_config(folder, subfolder="vae")),
-        "text_encoder": lambda: CLIPTextModel(words),
+        "text_encoder": lambda: CLIPTextModel(words_of("text_encoder")),
+        "text_encoder_2": lambda: CLIPTextModelWithProjection(words_of("text_encoder_2")),
     }
-    for name, make in makers.items():
-        make().half().save_pretrained(folder / name, safe_serialization=True)
+    usual = torch.get_default_dtype()
+    # Made in half precision, so that the making takes no more memory than the training.
+    torch.set_default_dtype(dtype)
+    try:
+        for name, make in makers.items():
+            if (folder / name).is_dir():
+                make().to(dtype).save_pretrained(folder / name, safe_serialization=True)
+                if name.startswith("text_encoder"):
+                    tokenizer.save_pretrained(folder / name.replace("text_encoder", "tokenizer"))
+    finally:
+        torch.set_default_dtype(usual)
     return folder
 
 
@@ -72,6 +91,8 @@ def main() -> None:
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument("--device", default="auto")
+    parser.add_argument("--family", default="sd1", choices=["sd1", "sdxl"])
+    parser.add_argument("--dtype", default="auto", choices=["auto", "fp32", "bf16", "fp16"])
     parser.add_argument("--batch", type=int, default=1)
     parser.add_argument("--steps", type=int, default=2)
     parser.add_argument("--resolution", type=int, default=512)
@@ -83,19 +104,20 @@ def main() -> None:
 
 def measure(scratch: Path, arguments: argparse.Namespace) -> None:
     """Train a style for a few steps and say what it took."""
-    base = write_base(scratch / "base")
+    stored = torch.bfloat16 if arguments.dtype == "bf16" else torch.float16
+    base = write_base(scratch / "base", arguments.family, stored)
     home = Home(scratch / "home").create()
     pixels = np.random.default_rng(0).integers(0, 256, (arguments.resolution, arguments.resolution, 3))
     Image.fromarray(pixels.astype(np.uint8)).save(scratch / "artwork.png")
     plan = plan_for(
-        "balanced", "sd1", 1, name="full width", base=str(base), batch=arguments.batch, steps=arguments.steps,
-        resolution_px=arguments.resolution, preview_every=0, report_every=1,
+        "balanced", arguments.family, 1, name="full width", base=str(base), batch=arguments.batch, steps=arguments.steps,
+        resolution_px=arguments.resolution, preview_every=0, report_every=1, gradient_accumulation=1,
         gradient_checkpointing=arguments.checkpointing,
     )  # fmt: skip
     job = Job.create(home.jobs, plan, [scratch / "artwork.png"])
     started = time.monotonic()
     done = subprocess.run(
-        [sys.executable, "-c", CHILD, str(job.folder), "--device", arguments.device],
+        [sys.executable, "-c", CHILD, arguments.dtype, str(job.folder), "--device", arguments.device],
         cwd=REPOSITORY, capture_output=True, text=True, check=False,
     )  # fmt: skip
     whole = time.monotonic() - started
@@ -106,6 +128,7 @@ def measure(scratch: Path, arguments: argparse.Namespace) -> None:
     finished = next(event for event in events if isinstance(event, Finished))
     card = read_card(Path(finished.style_path))
     result = {
+        "dtype": arguments.dtype,
         "resolution_px": arguments.resolution,
         "batch": arguments.batch,
         "gradient_checkpointing": arguments.checkpointing,

@@ -15,7 +15,7 @@ from styles.errors import PictureError
 from styles.text import Text
 from training.artworks.buckets import crop_box
 from training.artworks.captions import caption_of, full_caption
-from training.artworks.opening import open_artwork
+from training.artworks.opening import full_size, open_artwork
 
 if TYPE_CHECKING:
     from PIL.Image import Image
@@ -50,7 +50,7 @@ class Artwork:
 
     path: Path
     caption: str
-    # (width, height); at least its shape is exact, sides from CHECKED_PX on may be halved.
+    # (width, height)
     size_px: tuple[int, int]
 
     def load(self, bucket: tuple[int, int]) -> Image:
@@ -162,7 +162,7 @@ def inspect(
     refused: list[Text] = []
     for path in collect(given):
         try:
-            size = sizes.get(path) or open_artwork(path, least_px=CHECKED_PX).size
+            size = sizes.get(path) or full_size(path, open_artwork(path, least_px=CHECKED_PX))
         except PictureError as error:
             (refused if path in named else notes).append(error.message)
             last = error

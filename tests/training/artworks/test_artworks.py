@@ -359,3 +359,10 @@ def test_a_pipe_is_no_artwork_and_no_caption(tmp_path: Path) -> None:
     with pytest.raises(PictureError):
         open_artwork(tmp_path / "pipe.png")
     assert caption_of(tmp_path / "pipe.png") is None
+
+
+def test_a_large_jpeg_has_its_own_size(tmp_path: Path) -> None:
+    """It is decoded at a fraction; Stable Diffusion XL is told of the size that it has."""
+    Image.new("RGB", (4100, 2300), "teal").save(tmp_path / "large.jpg")
+    (artwork,) = inspect([tmp_path]).artworks
+    assert artwork.size_px == (4100, 2300)
