@@ -3,11 +3,20 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from contextlib import suppress
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from app.create.following import followed
+from app.create.base_session import card_few_steps
+from app.create.following import FollowedMix, followed
+from app.create.form import SUITING, entries
 from app.create.mix_form import MixForm
-from app.i18n import say
+from app.i18n import say, translated
+from styles.bases.few_steps import few_steps_of
+from styles.bases.inspection import inspect_base
+from styles.bases.shelf import find_source
+from styles.errors import BaseError
+from styles.generation.settings import PictureSettings
 from styles.mixing.blend import MODES
 from styles.mixing.strength import Effects, balanced, budget
 
@@ -33,7 +42,9 @@ class Advice:
         effects = Effects(self.studio.home).known(key) if key else {}
         blend = mix.blend
         total = budget(blend, effects)
-        hints = []
+        hints: list[dict[str, Any]] = []
+        if way := self._distilled(here, base):
+            hints.append(way)
         if total.burns:
             words = say("Together they are stronger than a picture takes: it will probably burn.")
             hints.append({"words": words, "action": "balance"})
@@ -58,6 +69,22 @@ class Advice:
         order = followed(self.studio.library, mix).order
         self.studio.strengths(order, base, cancelled=cancelled)
         return self.tell(mix, base)
+
+    def _distilled(self, here: FollowedMix, base: str) -> dict[str, Any] | None:
+        """What the base, else a style that is heard, was distilled for, and the fields that suit it; None for none."""
+        named = [
+            (card_few_steps(card), card.name) for card in here.now.values() if here.mix.highest(card.id) > 0
+        ]
+        source = self.studio.base_source(base)
+        with suppress(BaseError):  # which is told by painting
+            facts = inspect_base(*find_source(source, self.studio.home))
+            name = Path(source).name
+            named.insert(0, (few_steps_of((name,)) or facts.few_steps, name))
+        way, name = next(((way, name) for way, name in named if way is not None), (None, ""))
+        if way is None:
+            return None
+        suited = entries(PictureSettings().suited_to(way), SUITING)
+        return {"words": translated(way.about(name)), "action": "suit", "fields": suited}
 
     def _fight(self, mix: MixForm) -> dict[str, Any] | None:
         """The two styles of the mix that pull against each other most, or add up most; None where none do."""

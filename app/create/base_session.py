@@ -19,6 +19,7 @@ from app.create.style_cache import StyleCache
 from app.create.threads import PaintingThreads
 from app.orders import PictureOrder
 from app.settings import Settings
+from styles.bases.few_steps import FewSteps, few_steps_of_style
 from styles.bases.threads import use
 from styles.errors import Cancelled
 from styles.formats.triggers import is_left_out, with_trigger
@@ -150,7 +151,7 @@ class BaseSession:
                         Text("Measuring how strong the styles are on this base, which is done once.")
                     )
                 effects = effects_of(base, styles, self.home, cancelled)
-            request, sheet, notes = _planned(order, mix, effects, styles, picture, settings)
+            request, sheet, notes = _planned(order, base, mix, effects, styles, picture, settings)
             yield from map(Notice, dict.fromkeys(notes))
             if order.bearable:
                 from styles.generation.cost import at_usual_size
@@ -326,6 +327,7 @@ def _keeping(
 
 def _planned(
     order: PictureOrder,
+    base: Base,
     mix: Mix,
     effects: Mapping[str, Effect],
     styles: Sequence[Style],
@@ -337,6 +339,10 @@ def _planned(
     if order.sheet is None or not order.sheet.varies:
         blend, more = within_budget(mix, blend, effects)
         notes += more
+    way, name = _distilled(base, blend, styles)
+    if way is not None and order.settings != (suited := order.settings.suited_to(way)):
+        order = replace(order, settings=suited)
+        notes.append(way.about(name))
     request = _request_of(order, blend, picture, settings)
     sheet = None
     if order.sheet is not None:
@@ -364,6 +370,19 @@ def _request_of(
         safety_checker=settings.safety_checker,
         agreed=order.agreed,
     )
+
+
+def _distilled(base: Base, blend: Blend, styles: Sequence[Style]) -> tuple[FewSteps | None, str]:
+    """What the base was distilled by, else a style that is heard, and which of them; None where none was."""
+    if base.few_steps is not None:
+        return base.few_steps, base.name
+    heard = [style.card for style in styles if blend.highest(style.id) > 0]
+    return next(((way, card.name) for card in heard if (way := card_few_steps(card))), (None, ""))
+
+
+def card_few_steps(card: StyleCard) -> FewSteps | None:
+    """What a style was distilled by, if it was."""
+    return few_steps_of_style((card.name, card.path.stem if card.path else "", *card.tags))
 
 
 def _acting(blends: Sequence[Blend], styles: Sequence[Style]) -> list[tuple[StyleCard, float]]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from contextlib import nullcontext, suppress
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -34,6 +34,8 @@ PICTURE = {
     name: one for name, one in settings_of(PictureSettings).items() if one.setting.group or name == "base"
 }
 PASSES = settings_of(PassSettings)
+# Those that a base or a style may be made for.
+SUITING = ("sampler", "schedule", "steps", "guidance")
 FIRST_PROMPT = "a red house in a meadow"
 FIRST_STYLES = 2  # that a fresh page begins with
 
@@ -118,7 +120,7 @@ class CreateForm:
         """What `from_json` reads."""
         return {
             "prompt": self.prompt, "mix": self.mix.to_json(), "paper": self.paper.to_json(), "image": self.image,
-            **{name: entry(one, getattr(self.settings, name)) for name, one in PICTURE.items()},
+            **entries(self.settings),
             **{name: entry(one, getattr(self.passes, name)) for name, one in PASSES.items()},
         }  # fmt: skip
 
@@ -302,6 +304,11 @@ def entry(one: Declared, value: Any) -> Any:
     if is_left_open(one):
         return value or ""
     return one.setting.usual if value is None else value
+
+
+def entries(settings: PictureSettings, names: Collection[str] = frozenset(PICTURE)) -> dict[str, Any]:
+    """What the fields of these names hold for settings."""
+    return {name: entry(one, getattr(settings, name)) for name, one in PICTURE.items() if name in names}
 
 
 def is_typed(one: Declared) -> bool:

@@ -11,6 +11,7 @@ from typing import Any
 
 import torch
 
+from styles.bases.few_steps import FewSteps, few_steps_of
 from styles.bases.hub import clip_tokenizer_folder
 from styles.bases.inspection import BaseFacts, check_can_open, fingerprint, inspect_base, weight_files
 from styles.bases.latent_preview import LatentPreview, fit_preview, known_preview
@@ -49,6 +50,7 @@ class Base:
     safety_checker: Any = None
     feature_extractor: Any = None
     notes: tuple[Text, ...] = ()
+    few_steps: FewSteps | None = None  # what it was distilled by, if it was
 
     @property
     def latent_channels(self) -> int:
@@ -68,7 +70,8 @@ class Base:
     def default_guidance(self) -> tuple[float, float]:
         """(guidance, guidance rescale) to start from; rescale after arXiv 2305.08891 for zero-terminal-SNR bases."""
         family = family_of(self.family)
-        return family.guidance, family.guidance_rescale if self.zero_terminal_snr else 0.0
+        guidance = self.few_steps.guidance if self.few_steps else family.guidance
+        return guidance, family.guidance_rescale if self.zero_terminal_snr else 0.0
 
     @cached_property
     def preview(self) -> LatentPreview:
@@ -159,6 +162,7 @@ def open_base(
         safety_checker=parts.get("safety_checker"),
         feature_extractor=parts.get("feature_extractor"),
         notes=facts.notes,
+        few_steps=few_steps_of((_name_of(source, path),)) or facts.few_steps,
     )
 
 

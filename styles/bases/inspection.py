@@ -19,6 +19,7 @@ from styles.bases.architecture import (
     family_of_file,
     family_of_folder,
 )
+from styles.bases.few_steps import FewSteps, few_steps_of
 from styles.bases.part_configs import (
     check_noise_schedule,
     check_sizes,
@@ -63,6 +64,13 @@ class BaseFacts:
     config_folder: Path  # that holds the parts' configs
     zeros_for_empty_prompt: bool  # see Base
     notes: tuple[Text, ...] = ()
+    title: str = ""  # that a single file gives itself
+
+    @property
+    def few_steps(self) -> FewSteps | None:
+        """What it was distilled by, as far as its names tell."""
+        scheduler = str(self.scheduler_config.get("_class_name", ""))
+        return few_steps_of((self.path.name, self.title, scheduler))
 
 
 def inspect_base(
@@ -327,6 +335,7 @@ def _inspect_single_file(path: Path, requested: str | None, config_folder: Path 
         config_folder=config_folder,
         zeros_for_empty_prompt=_zeros_for_empty_prompt(config_folder),
         notes=notes,
+        title=metadata.get("modelspec.title", ""),
     )
 
 

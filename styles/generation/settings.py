@@ -17,6 +17,7 @@ from styles.storage.setting import Setting, settings
 from styles.text import Text
 
 if TYPE_CHECKING:
+    from styles.bases.few_steps import FewSteps
     from styles.generation.recipe import Recipe
 
 MAX_PICTURES = 1000  # at once
@@ -43,7 +44,8 @@ Guidance = Annotated[
 SamplerName = Annotated[
     str,
     Setting(
-        "Sampler", choices=tuple(SAMPLERS), usual=DEFAULT_SAMPLER, group=MORE, refused="There is no sampler “{value}”.",
+        "Sampler", choices=tuple(SAMPLERS), unset="what suits the base", usual=DEFAULT_SAMPLER, group=MORE,
+        refused="There is no sampler “{value}”.",
     ),
 ]  # fmt: skip
 ScheduleName = Annotated[
@@ -130,10 +132,21 @@ class PictureSettings:
     @classmethod
     def of(cls, recipe: Recipe, base: str = "") -> PictureSettings:
         """What a recipe's picture was painted with, besides size and seed; `base` is what its base is called here."""
+        usual = SAMPLERS[recipe.sampler].usual if recipe.sampler in SAMPLERS else ""
         return cls(
             negative=recipe.negative, base=base, steps=recipe.steps, guidance=recipe.guidance, sampler=recipe.sampler,
-            schedule=recipe.schedule or None,
+            schedule=None if recipe.schedule in ("", usual) else recipe.schedule,
         )  # fmt: skip
+
+    def suited_to(self, way: FewSteps) -> PictureSettings:
+        """The same, with what was left open as it suits a base or a style that was distilled so."""
+        return replace(
+            self,
+            sampler=self.sampler or way.sampler,
+            schedule=self.schedule if self.sampler or self.schedule else way.schedule,
+            steps=self.steps or way.steps,
+            guidance=way.guidance if self.guidance is None else self.guidance,
+        )
 
     def sized_as(self, recipe: Recipe) -> PictureSettings:
         """The same with the size and the seed of a recipe's picture."""

@@ -2,7 +2,16 @@
 
 import assert from "node:assert/strict";
 import { beforeEach, test } from "node:test";
-import { keepForm, keptForm, paintWith, room, showRestored, takeStyle } from "../../app/window/create/room.js";
+import {
+  isSuited,
+  keepForm,
+  keptForm,
+  paintWith,
+  room,
+  showRestored,
+  suited,
+  takeStyle,
+} from "../../app/window/create/room.js";
 
 class Storage {
   #items = new Map();
@@ -15,12 +24,15 @@ class Storage {
 const NAMES = ["prompt", "mix"];
 const container = { dataset: {} };
 let clicks;
+let events;
 beforeEach(() => {
   clicks = [];
+  events = [];
   room.isRestored = false;
   globalThis.sessionStorage = new Storage();
   globalThis.localStorage = new Storage();
   globalThis.document = {
+    dispatchEvent: (event) => events.push(event.type),
     querySelector: (selector) =>
       selector === ".gradio-container" ? container : { click: () => clicks.push(selector) },
   };
@@ -42,6 +54,17 @@ test("a tab has its own form back, a new one the last of all", () => {
   assert.equal(JSON.parse(keptForm()[0]).prompt, "mine");
   globalThis.sessionStorage = new Storage();
   assert.deepEqual(keptForm(), ["another tab's"]);
+});
+
+test("what suits a base is taken into the form, and then known to be there", () => {
+  const fields = { sampler: "lcm", schedule: "", steps: 6, guidance: "1.5" };
+  keepForm(["sampler", "schedule", "steps", "guidance"], "", "", 20, "");
+  assert.equal(isSuited(fields), false);
+  room.suiting = fields;
+  assert.deepEqual(suited(["steps", "sampler"]), [6, "lcm"]);
+  keepForm(["sampler", "schedule", "steps", "guidance"], "lcm", null, 6, "1.5");
+  assert.equal(isSuited(fields), true);
+  assert.deepEqual(events, ["atelier:form", "atelier:form"]);
 });
 
 test("a style that is sent here is taken once, and the room opens", () => {

@@ -4,7 +4,7 @@
 import { el, smallButton } from "../dom.js";
 import { ask, pageId } from "../messages.js";
 import { filled, rounded } from "../words.js";
-import { room } from "./room.js";
+import { isSuited, room } from "./room.js";
 
 const PAUSE_MS = 250;
 // The meter ends at this much of the limit.
@@ -15,6 +15,7 @@ export class MixAdvice {
   #server;
   #timer = 0;
   #latest = null;
+  #drawn = null;
 
   constructor(piece, server) {
     this.#piece = piece;
@@ -35,7 +36,7 @@ export class MixAdvice {
 
   async #ask() {
     const mix = this.#piece.mix.value();
-    const answer = mix.rows.length ? await ask(this.#server.advise, { mix, base: room.base }) : null;
+    const answer = await ask(this.#server.advise, { mix, base: room.base });
     if (answer?.problem) {
       const hints = [{ words: answer.problem, action: "" }];
       return this.#draw({ hints, measured: true, total: 0, limit: 1 });
@@ -46,33 +47,36 @@ export class MixAdvice {
     if (this.#piece.view.strengths) this.#piece.drawWeights();
   }
 
+  // The form has changed, which may be suited now.
+  look() {
+    if (this.#drawn?.hints.some((hint) => hint.fields)) this.#draw(this.#drawn);
+  }
+
   #draw(advice) {
+    this.#drawn = advice;
     if (!advice) return this.element.replaceChildren();
     const { words } = this.#piece;
     const share = Math.min(1, advice.total / (advice.limit * METER_END));
     const bar = el("span", { style: `width: ${share * 100}%` });
     const total = rounded(Math.round(advice.total * 10) / 10);
     const said = filled(advice.measured ? words.total : words.about, { total, limit: rounded(advice.limit) });
-    const hint = ({ words: text, action }) =>
+    const hints = advice.hints.filter((hint) => !hint.fields || !isSuited(hint.fields));
+    const drawn = ({ words: text, action, fields }) =>
       el(
         "p",
         { class: action ? "warn" : "quiet" },
         text,
         " ",
-        action ? smallButton(words[action], () => this.#act(action)) : null,
+        action ? smallButton(words[action], () => this.#act(action, fields)) : null,
       );
-    this.element.replaceChildren(
-      el(
-        "div",
-        { class: "total" },
-        el("div", { class: advice.burns ? "meter hot" : "meter" }, bar, el("i", {})),
-        el("span", { class: "quiet" }, said),
-      ),
-      ...advice.hints.map(hint),
-    );
+    const meter = el("div", { class: advice.burns ? "meter hot" : "meter" }, bar, el("i", {}));
+    const strength = el("div", { class: "total" }, meter, el("span", { class: "quiet" }, said));
+    const hasStyles = this.#piece.mix.rows.length > 0;
+    this.element.replaceChildren(...(hasStyles ? [strength] : []), ...hints.map(drawn));
   }
 
-  #act(action) {
+  #act(action, fields) {
+    if (action === "suit") return this.#piece.suit(fields);
     const { mix } = this.#piece;
     if (action === "balance") {
       if (!this.#latest.measured) return this.measure(() => this.#act(action));
@@ -87,6 +91,7 @@ export class MixAdvice {
   async measure(then) {
     const { words, mix } = this.#piece;
     const page = pageId();
+    this.#drawn = null;
     const stop = smallButton(words.stop, () => ask(this.#server.stop_measuring, { page }));
     this.element.replaceChildren(el("p", { class: "quiet busy" }, words.measuring, " ", stop));
     const answer = await ask(this.#server.measure, { mix: mix.value(), base: room.base, page });

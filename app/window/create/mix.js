@@ -23,6 +23,7 @@ export function mount(page) {
   page.watch("value", () => piece.take());
   document.addEventListener("atelier:visited", () => piece.visit());
   document.addEventListener("atelier:base", () => piece.advice.tell());
+  document.addEventListener("atelier:form", () => piece.advice.look());
   document.addEventListener("visibilitychange", () => {
     // What is half typed would be lost.
     const isTyping = piece.cards.contains(document.activeElement);
@@ -54,6 +55,10 @@ class MixPiece {
     this.paintSheet = (kind, style = "") => {
       trigger("sheet", { kind, style, page: pageId() });
       announce("asked", { sheet: true });
+    };
+    this.suit = (fields) => {
+      room.suiting = fields;
+      trigger("suit");
     };
     this.advice = new MixAdvice(this, server);
     this.pad = new BlendPad(words, (weights, isDone) => {

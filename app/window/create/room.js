@@ -8,7 +8,7 @@ const FORM = "atelier.create";
 const STYLE = "atelier.add-style";
 
 // Restored is the room once it has the artist's last form back.
-export const room = { base: "", isRestored: false };
+export const room = { base: "", isRestored: false, form: {}, suiting: {} };
 
 export function keptForm() {
   return [sessionStorage.getItem(FORM) ?? localStorage.getItem(FORM) ?? ""];
@@ -16,8 +16,10 @@ export function keptForm() {
 
 // Nothing is kept before what was kept is back.
 export function keepForm(names, ...values) {
+  room.form = Object.fromEntries(names.map((name, place) => [name, values[place]]));
+  announce("form");
   if (!room.isRestored) return;
-  const form = JSON.stringify(Object.fromEntries(names.map((name, place) => [name, values[place]])));
+  const form = JSON.stringify(room.form);
   for (const storage of [sessionStorage, localStorage]) storage.setItem(FORM, form);
 }
 
@@ -33,6 +35,15 @@ export function visit() {
 export function chooseBase(base) {
   room.base = base ?? "";
   announce("base");
+}
+
+// What suits the base or a style of the mix best, for the fields of these names.
+export function suited(names) {
+  return names.map((name) => room.suiting[name]);
+}
+
+export function isSuited(fields) {
+  return Object.entries(fields).every(([name, value]) => String(room.form[name] ?? "") === String(value));
 }
 
 // Leave a style for this room, and go there.

@@ -14,6 +14,7 @@ from gradio.utils import get_upload_folder
 from app.create.form import (
     PASSES,
     PICTURE,
+    SUITING,
     CreateForm,
     Paper,
     first_form,
@@ -136,6 +137,7 @@ def _connect_painting(studio: Studio, painter: Painter, fields: dict[str, Any], 
     mix.moved(asking(DRAFT), inputs, None, trigger_mode="always_last", **AT_ONCE)
     mix.released(asking(LIVE), inputs, None, trigger_mode="always_last", **AT_ONCE)
     mix.sheet(ask_sheet, inputs, None, **AT_ONCE)
+    mix.suit(None, None, [fields[name] for name in SUITING], js=call("create/room", "suited", SUITING))
 
 
 def _connect_recall(

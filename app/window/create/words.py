@@ -79,6 +79,7 @@ def mix_words() -> dict[str, str]:
         "stop": say("Stop"),
         "balance": say("Balance"),
         "turns": say("Take turns"),
+        "suit": say("Use these"),
         "no_server": no_server(),
     }
 

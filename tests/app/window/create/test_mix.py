@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from styles.bases.base import open_base
+from styles.bases.base import Base, open_base
 from styles.generation.png_recipe import read_recipe
 from styles.library.library import Library
 from styles.storage.home import Home
@@ -28,11 +28,15 @@ WIDER = """() => [...document.querySelectorAll('body *')].filter((one) => one.ch
 
 
 @pytest.fixture(scope="module")
-def library(served: Served, tiny_base: Path) -> Iterator[Library]:
+def base(served: Served, tiny_base: Path) -> Base:
+    return open_base(tiny_base, Home(served.home), device="cpu")
+
+
+@pytest.fixture(scope="module")
+def library(served: Served, base: Base) -> Iterator[Library]:
     """The window's styles, with Ink among them; what a test adds is gone afterwards."""
     library = Library(Home(served.home))
     before = {card.id for card in library.cards()}
-    base = open_base(tiny_base, Home(served.home), device="cpu")
     for seed, name in ((1, "Ink"), (2, "Other")):
         style = style_for(base, seed)
         library.add(replace(style, card=replace(style.card, name=name, trigger="ink")))
@@ -182,3 +186,26 @@ def test_a_style_that_goes_and_comes_back_is_followed(page: Any, served: Served,
     assert page.evaluate(WIDER) == []
     page.get_by_role("article", name=LONG).get_by_role("button", name="Take").click()
     expect(page.get_by_role("article")).to_have_count(1)
+
+
+def test_what_suits_a_style_of_few_steps_is_one_click_away(page: Any, library: Library, base: Base) -> None:
+    from playwright.sync_api import expect
+
+    expect.set_options(timeout=PATIENCE_MS)
+    style = style_for(base, 7)
+    library.add(replace(style, card=replace(style.card, name="sd lcm lora")))
+    add(page, "sd lcm lora")
+    hint = page.locator("#create-mix .advice p", has_text="few steps (LCM)")
+    steps = page.get_by_label("number input for Steps")
+    if not steps.is_visible():
+        page.get_by_role("button", name="More settings").click()
+    hint.get_by_role("button", name="Use these").click()
+    expect(hint).to_have_count(0)
+    expect(steps).to_have_value("6")
+    expect(page.get_by_label("Guidance")).to_have_value("1.5")
+    expect(page.get_by_label("Sampler", exact=True)).to_have_value("lcm")
+    steps.fill("2")
+    steps.press("Enter")
+    expect(hint).to_have_count(1)
+    recipe = paint(page, library.home.root)
+    assert (recipe.sampler, recipe.steps, recipe.guidance) == ("lcm", 2, 1.5)
