@@ -9,7 +9,7 @@ from __future__ import annotations
 import hashlib
 import math
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import torch
 from torch import Tensor
@@ -121,6 +121,7 @@ def bake(
     """
     parents = _parents(blend, styles)
     family = _family([style for _, style in parents])
+    parents = [(part, _with_told_encoder(style, family)) for part, style in parents]
     if base is not None:
         check_family(base, [style for _, style in parents])
     elif any(part.composition != part.texture or part.composition != 1 for part, _ in parents):
@@ -223,6 +224,16 @@ def _family(styles: Sequence[Style]) -> str:
             other_family=family_of(other).name,
         )
     return next(iter(families), UNKNOWN.id)
+
+
+def _with_told_encoder(style: Style, family: str) -> Style:
+    """A style that doesn't say its family calls the first of two text encoders the only one."""
+    encoders = family_of(family).text_encoders
+    if len(encoders) < 2 or all(layer.network != "te" for layer in style.layers):
+        return style
+    first = encoders[0].network
+    layers = (replace(layer, network=first) if layer.network == "te" else layer for layer in style.layers)
+    return replace(style, layers=tuple(layers))
 
 
 def _by_layer(parents: Sequence[tuple[BlendPart, Style]], inner: InnerBlocks) -> dict[str, list[_Source]]:

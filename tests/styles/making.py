@@ -8,6 +8,7 @@ from typing import Any
 
 import torch
 
+from styles.bases.conditioning import empty_conditioning
 from styles.formats.style import Style, StyleCard, StyleLayer
 from styles.formats.writer import write_style
 
@@ -79,4 +80,5 @@ def inputs(
 
 @torch.no_grad()
 def noise_pred(unet: Any, latents: torch.Tensor, words: torch.Tensor) -> torch.Tensor:
-    return unet(latents, 500, words).sample  # (batch, 4, H/8, W/8)
+    added = empty_conditioning(unet, len(latents), 1, latents.device, words.dtype).added
+    return unet(latents, 500, words, added_cond_kwargs=added).sample  # (batch, 4, H/8, W/8)

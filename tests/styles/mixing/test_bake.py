@@ -11,6 +11,7 @@ import pytest
 import torch
 
 from styles.errors import BlendError, Cancelled, WrongFamilyError
+from styles.families import family_of
 from styles.formats.bake_record import BakeRecord
 from styles.formats.kohya import kohya_name
 from styles.formats.low_rank import Factors, halved
@@ -27,24 +28,54 @@ FP16 = 1e-3  # relative: two roundings of 2^-11, and what adds up over a whole U
 
 @pytest.fixture(scope="module")
 def base(tiny_sd1: Path) -> PlainBase:
-    from transformers import CLIPTextModel
-
-    encoder = CLIPTextModel.from_pretrained(tiny_sd1, subfolder="text_encoder").eval()
-    return PlainBase(unet_of(tiny_sd1), text_encoders=(encoder,))
+    return opened(tiny_sd1, "sd1")
 
 
 @pytest.fixture(scope="module")
 def styles(base: PlainBase, tmp_path_factory: pytest.TempPathFactory) -> list[Style]:
-    """Different ranks, alphas and layers: cross-attention, all attention, and convolutions with a text encoder."""
-    folder = tmp_path_factory.mktemp("styles")
-    ink = random_style(base.unet, "Ink", seed=1, rank=4, alpha=2.0)
-    chalk = random_style(base.unet, "Chalk", seed=2, rank=8, alpha=8.0, marks=("attn2", "attn1"))
-    neon = random_style(
-        base.unet, "Neon", seed=3, rank=2, alpha=0.5, marks=("attn2.to_k", "conv1", "proj_in")
+    return styles_for(base, tmp_path_factory.mktemp("styles"))
+
+
+@pytest.fixture(scope="module", params=["sd1", "sdxl"])
+def either(
+    base: PlainBase,
+    styles: list[Style],
+    tiny_sdxl: Path,
+    tmp_path_factory: pytest.TempPathFactory,
+    request: pytest.FixtureRequest,
+) -> tuple[PlainBase, list[Style]]:
+    """A base and styles for it, of one text encoder and of two."""
+    if request.param == "sd1":
+        return base, styles
+    xl = opened(tiny_sdxl, "sdxl")
+    return xl, styles_for(xl, tmp_path_factory.mktemp("styles"))
+
+
+def opened(folder: Path, family: str) -> PlainBase:
+    from transformers import CLIPTextModel, CLIPTextModelWithProjection
+
+    encoders = tuple(
+        (CLIPTextModelWithProjection if encoder.projects else CLIPTextModel)
+        .from_pretrained(folder, subfolder=encoder.part)
+        .eval()
+        for encoder in family_of(family).text_encoders
     )
+    return PlainBase(unet_of(folder), family, text_encoders=encoders)
+
+
+def styles_for(base: PlainBase, folder: Path) -> list[Style]:
+    """Different ranks, alphas and layers: cross-attention, all attention, and convolutions with the text encoders."""
+
+    def style(name: str, **about: Any) -> Style:
+        return random_style(base.unet, name, family=base.family, **about)
+
+    ink = style("Ink", seed=1, rank=4, alpha=2.0)
+    chalk = style("Chalk", seed=2, rank=8, alpha=8.0, marks=("attn2", "attn1"))
+    neon = style("Neon", seed=3, rank=2, alpha=0.5, marks=("attn2.to_k", "conv1", "proj_in"))
     words = [
-        random_layer(f"text_model.{path}", module, 2, 1.0, "te")
-        for path, module in base.text_encoders[0].named_modules()
+        random_layer(f"text_model.{path.removeprefix('text_model.')}", module, 2, 1.0, kind.network)
+        for kind, encoder in zip(family_of(base.family).text_encoders, base.text_encoders, strict=True)
+        for path, module in encoder.named_modules()
         if path.endswith(("q_proj", "fc1"))
     ]
     assert words
@@ -71,21 +102,21 @@ def deltas(styles: list[Style], *weights: float) -> dict[str, torch.Tensor]:
     return found
 
 
-def painted(
-    base: PlainBase, styles: list[Style], weights: Any, **knobs: Any
-) -> tuple[torch.Tensor, torch.Tensor]:
-    """(noise prediction, text states) with the styles live."""
+def painted(base: PlainBase, styles: list[Style], weights: Any, **knobs: Any) -> tuple[torch.Tensor, ...]:
+    """(noise prediction, text states of each encoder) with the styles live."""
     tokens = torch.arange(10).reshape(2, 5)
     with blended(base, styles) as mix, torch.no_grad():
         mix.set_gains(weights, **knobs)
-        return noise_pred(base.unet, *inputs()), base.text_encoders[0](tokens)[0]
+        prediction = noise_pred(base.unet, *inputs(width=base.unet.config.cross_attention_dim))
+        return prediction, *(encoder(tokens).last_hidden_state for encoder in base.text_encoders)
 
 
 def close(a: torch.Tensor, b: torch.Tensor, tolerance: float = FP16) -> None:
     assert (a - b).norm() <= tolerance * b.norm()
 
 
-def test_exact_equals_the_live_blend(base: PlainBase, styles: list[Style], tmp_path: Path) -> None:
+def test_exact_equals_the_live_blend(either: tuple[PlainBase, list[Style]], tmp_path: Path) -> None:
+    base, styles = either
     weights = (0.7, -0.4, 1.3)
     baked = written(tmp_path, bake(blend_of(styles, *weights), styles, BakePlan("All three")))
     live, plain = painted(base, styles, weights), painted(base, styles, (0, 0, 0))
@@ -103,7 +134,8 @@ def test_exact_equals_the_live_blend(base: PlainBase, styles: list[Style], tmp_p
     assert 0 < baked.card.bake.error < 2.0**-11
 
 
-def test_knobs_are_baked_as_they_are_live(base: PlainBase, styles: list[Style], tmp_path: Path) -> None:
+def test_knobs_are_baked_as_they_are_live(either: tuple[PlainBase, list[Style]], tmp_path: Path) -> None:
+    base, styles = either
     parts = (
         BlendPart(styles[0].id, 0.8, composition=0.2, texture=1.5),
         BlendPart(styles[2].id, 0.5, texture=0.0),
@@ -115,6 +147,23 @@ def test_knobs_are_baked_as_they_are_live(base: PlainBase, styles: list[Style], 
     for mine, reference in zip(painted(base, [baked], (1.0,)), live, strict=True):
         close(mine, reference)
     assert not any(layer.rank == 6 and "down_blocks.0" in layer.path for layer in baked.layers)
+
+
+def test_a_text_encoder_that_is_not_told_is_the_first_of_two(
+    either: tuple[PlainBase, list[Style]], tmp_path: Path
+) -> None:
+    base, styles = either
+    first = family_of(base.family).text_encoders[0].network
+    words = [replace(layer, network="te") for layer in styles[2].layers if layer.network == first]
+    unsaid = replace(styles[1], layers=tuple(words), card=replace(styles[1].card, family="unknown"))
+    both = [styles[2], unsaid]
+    baked = written(tmp_path, bake(blend_of(both, 0.5, 0.25), both, BakePlan("Both")))
+    told = deltas([baked], 1.0)
+    for name, delta in deltas(styles[2:], 0.75).items():
+        if f"lora_{first}_" in name:
+            close(told[name], delta, 2.0**-10)
+    for mine, live in zip(painted(base, [baked], (1.0,)), painted(base, both, (0.5, 0.25)), strict=True):
+        close(mine, live)
 
 
 def test_extreme_numbers_survive_fp16(base: PlainBase, tmp_path: Path) -> None:
