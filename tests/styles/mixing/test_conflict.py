@@ -18,9 +18,9 @@ TO_K = "mid_block.attentions.0.transformer_blocks.0.attn2.to_k"
 TO_OUT = "down_blocks.0.attentions.0.transformer_blocks.0.attn2.to_out.0"
 
 
-@pytest.fixture(scope="module")
-def unet(tiny_sd1: Path) -> Any:
-    return unet_of(tiny_sd1)
+@pytest.fixture(scope="module", params=["sd1", "sdxl"])
+def unet(tiny_sd1: Path, tiny_sdxl: Path, request: pytest.FixtureRequest) -> Any:
+    return unet_of(tiny_sd1 if request.param == "sd1" else tiny_sdxl)
 
 
 @pytest.fixture(scope="module")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import re
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -11,6 +12,7 @@ import pytest
 import torch
 
 from styles.errors import BlendError, WrongFamilyError
+from styles.families import FAMILIES, family_of
 from styles.formats.style import Style, StyleCard
 from styles.mixing.model_patcher import blended
 from tests.styles.making import PlainBase, inputs, noise_pred, random_layer, random_style, unet_of, written
@@ -28,13 +30,30 @@ def base(unet: Any) -> PlainBase:
 
 @pytest.fixture(scope="module")
 def styles(unet: Any, tmp_path_factory: pytest.TempPathFactory) -> list[Style]:
+    return styles_for(PlainBase(unet), tmp_path_factory.mktemp("styles"))
+
+
+def styles_for(base: PlainBase, folder: Path) -> list[Style]:
     """Three styles of different rank and scale, as they come from their files."""
-    folder = tmp_path_factory.mktemp("styles")
+
+    def style(name: str, **about: Any) -> Style:
+        return written(folder, random_style(base.unet, name, family=base.family, **about))
+
     return [
-        written(folder, random_style(unet, "Ink", seed=1, rank=4, alpha=2.0)),
-        written(folder, random_style(unet, "Chalk", seed=2, rank=8, alpha=8.0)),
-        written(folder, random_style(unet, "Neon", seed=3, rank=1, alpha=0.5, marks=("attn2", "attn1"))),
+        style("Ink", seed=1, rank=4, alpha=2.0),
+        style("Chalk", seed=2, rank=8, alpha=8.0),
+        style("Neon", seed=3, rank=1, alpha=0.5, marks=("attn2", "attn1")),
     ]
+
+
+@pytest.fixture(scope="module", params=["sd1", "sdxl"])
+def either(
+    tiny_sd1: Path, tiny_sdxl: Path, tmp_path_factory: pytest.TempPathFactory, request: pytest.FixtureRequest
+) -> tuple[Path, PlainBase, list[Style]]:
+    """The folder of a base, its UNet, and styles for it: one that reads text states alone, and one that reads more."""
+    folder = tiny_sd1 if request.param == "sd1" else tiny_sdxl
+    base = PlainBase(unet_of(folder), request.param)
+    return folder, base, styles_for(base, tmp_path_factory.mktemp("styles"))
 
 
 def fingerprint(unet: Any) -> str:
@@ -47,7 +66,11 @@ def fingerprint(unet: Any) -> str:
 def mixed(base: PlainBase, styles: list[Style], weights: Any, batch: int = 2) -> torch.Tensor:
     with blended(base, styles) as mix:
         mix.set_gains(weights)
-        return noise_pred(base.unet, *inputs(batch))
+        return predicted(base.unet, batch)
+
+
+def predicted(unet: Any, batch: int = 2) -> torch.Tensor:
+    return noise_pred(unet, *inputs(batch, unet.config.cross_attention_dim))
 
 
 def close(a: torch.Tensor, b: torch.Tensor, tolerance: float = 2e-5) -> None:
@@ -59,11 +82,12 @@ def close(a: torch.Tensor, b: torch.Tensor, tolerance: float = 2e-5) -> None:
 )  # several adapters is the point
 @pytest.mark.parametrize("weights", [(1.0, 0.0, 0.0), (0.7, 0.4, 0.9), (-0.8, 1.5, 0.25)])
 def test_equals_the_weighted_sum_of_peft(
-    tiny_sd1: Path, base: PlainBase, styles: list[Style], weights: tuple[float, ...]
+    either: tuple[Path, PlainBase, list[Style]], weights: tuple[float, ...]
 ) -> None:
+    folder, base, styles = either
     from peft import LoraConfig
 
-    theirs = unet_of(tiny_sd1)
+    theirs = unet_of(folder)
     for style in styles:
         targets = [layer.path for layer in style.layers]
         rank, alpha = style.layers[0].rank, style.layers[0].alpha
@@ -75,39 +99,41 @@ def test_equals_the_weighted_sum_of_peft(
             module.lora_A[style.name].weight.data = layer.down.float()
             module.lora_B[style.name].weight.data = layer.up.float()
     theirs.set_adapters([style.name for style in styles], list(weights))
-    reference = noise_pred(theirs, *inputs())
-    plain = noise_pred(base.unet, *inputs())
+    reference = predicted(theirs)
+    plain = predicted(base.unet)
     assert (reference - plain).abs().max() > 0.01  # the styles do something
     close(mixed(base, styles, weights), reference)
 
 
-def test_equals_the_sum_in_the_weights(tiny_sd1: Path, base: PlainBase, styles: list[Style]) -> None:
+def test_equals_the_sum_in_the_weights(either: tuple[Path, PlainBase, list[Style]]) -> None:
+    folder, base, styles = either
     weights = (0.5, -1.0, 2.0)
-    merged = unet_of(tiny_sd1)
+    merged = unet_of(folder)
     for style, weight in zip(styles, weights, strict=True):
         for layer in style.layers:
             delta = layer.up.double() @ layer.down.double() * (layer.scale * weight)
             target = merged.get_submodule(layer.path).weight.data
             target.copy_((target.double() + delta).float())
-    close(mixed(base, styles, weights), noise_pred(merged, *inputs()))
+    close(mixed(base, styles, weights), predicted(merged))
 
 
 def test_weight_0_is_no_style_and_the_base_is_bit_identical_afterwards(
-    base: PlainBase, styles: list[Style]
+    either: tuple[Path, PlainBase, list[Style]],
 ) -> None:
-    before, plain = fingerprint(base.unet), noise_pred(base.unet, *inputs())
+    _, base, styles = either
+    before, plain = fingerprint(base.unet), predicted(base.unet)
     names = list(base.unet.state_dict())
     with blended(base, styles) as mix:
-        assert torch.equal(noise_pred(base.unet, *inputs()), plain)  # nothing until a weight is set
+        assert torch.equal(predicted(base.unet), plain)  # nothing until a weight is set
         mix.set_gains([0.8, 0.3, -0.5])
-        assert not torch.equal(noise_pred(base.unet, *inputs()), plain)
+        assert not torch.equal(predicted(base.unet), plain)
         assert list(base.unet.state_dict()) == names
         mix.set_gains([0.0, 0.0, 0.0])
-        assert torch.equal(noise_pred(base.unet, *inputs()), plain)
+        assert torch.equal(predicted(base.unet), plain)
         mix.set_gains([0.8, 0.3, -0.5])
         mix.active = False
-        assert torch.equal(noise_pred(base.unet, *inputs()), plain)
-    assert torch.equal(noise_pred(base.unet, *inputs()), plain)
+        assert torch.equal(predicted(base.unet), plain)
+    assert torch.equal(predicted(base.unet), plain)
     assert fingerprint(base.unet) == before
     assert not any("forward" in vars(module) for module in base.unet.modules())
 
@@ -312,10 +338,18 @@ def test_no_style_at_all_is_the_base(base: PlainBase) -> None:
         assert mix.active and not mix.patches
 
 
-def test_refuses_a_style_of_another_family(base: PlainBase, tiny_base: Path) -> None:
-    practice = random_style(unet_of(tiny_base), "Practice", family="starter")
-    said = r"practice style for the starter model.*Stable Diffusion 1"
-    with pytest.raises(WrongFamilyError, match=said), blended(base, [practice]):
+def test_refuses_a_style_of_another_family(either: tuple[Path, PlainBase, list[Style]]) -> None:
+    _, base, styles = either
+    for family in (FAMILIES.keys() | {"own-32-64x96-4"}) - {base.family}:
+        other = replace(styles[0], card=replace(styles[0].card, name="Other", family=family))
+        made_for, here = family_of(family).made_for, family_of(base.family).name
+        said = re.escape(f"“Other” is a {made_for}; the open base “tiny” is {here}.")
+        with pytest.raises(WrongFamilyError, match=said), blended(base, [other]):
+            pass
+    # One that doesn't say so has other layers, or none of their shape.
+    narrow = replace(styles[0].layers[0], down=styles[0].layers[0].down[:, :-1])
+    unsaid = Style(StyleCard("Other", "unknown", 4), (narrow,))
+    with pytest.raises(WrongFamilyError, match="1 of 1 layers"), blended(base, [unsaid]):
         pass
 
 
