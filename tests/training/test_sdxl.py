@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -11,6 +12,7 @@ import pytest
 import torch
 from diffusers import DDPMScheduler, StableDiffusionXLPipeline, UNet2DConditionModel
 from torch import Tensor
+from transformers import CLIPTextModel, CLIPTextModelWithProjection
 
 from styles.bases.base import Base, open_base
 from styles.bases.conditioning import picture_time_ids
@@ -25,7 +27,7 @@ from tests.tiny import tiny_base_folder
 from training import checkpoint, encode
 from training.adapters import adapted
 from training.draws import draw
-from training.events import Finished, Paused, StepDone
+from training.events import Finished, Paused, PhaseStarted, StepDone
 from training.job import Job
 from training.loop import train
 from training.trainer import Trainer, begin
@@ -240,3 +242,19 @@ def test_a_resumed_training_equals_an_unbroken_one_and_its_style_opens_in_diffus
     (ours,) = paint(base, request, (read_style(style.path),))
     assert abs(pixels(ours.image) - pixels(theirs)).max() <= 1
     assert abs(pixels(bare) - pixels(theirs)).max() > 2, "what was learnt is seen"
+
+
+def test_the_text_encoders_leave_the_memory_before_the_first_step(
+    folders: dict[str, Path], make_job: MakeJob
+) -> None:
+    def encoders() -> int:
+        gc.collect()
+        return sum(type(one) in (CLIPTextModel, CLIPTextModelWithProjection) for one in gc.get_objects())
+
+    before, job = encoders(), make_job(folders["epsilon"], "sdxl", steps=1)
+    counts: dict[str, int] = {}
+    with job.held():
+        for event in train(job, device="cpu"):
+            if isinstance(event, PhaseStarted):
+                counts[event.phase] = encoders() - before
+    assert counts["captions"] == 2 and counts["training"] == 0
