@@ -54,12 +54,14 @@ def tiny_base_folder(
     zero_terminal_snr: bool | None = None,
     dtype: torch.dtype = torch.float32,
     safety_checker: bool = False,
+    unet_config: dict[str, object] | None = None,
 ) -> Path:
     """Write a tiny random base of a family, or of its own by the width of its `words`, and return its folder.
 
     Two UNet levels of (32, 64) channels with `layers` blocks of cross-attention each, a factor-4 VAE, 64 px native. The
     starter is v-prediction with zero terminal SNR as the real one; the others are epsilon unless told otherwise.
     SDXL has its structure: no attention in the first level, two text encoders, size and pooled states beside the time.
+    `unet_config` builds the UNet otherwise.
     """
     from diffusers import AutoencoderKL, DDIMScheduler, UNet2DConditionModel
 
@@ -75,16 +77,22 @@ def tiny_base_folder(
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
         unet = UNet2DConditionModel(
-            sample_size=LATENT_SIZE,
-            block_out_channels=channels,
-            layers_per_block=layers,
-            down_block_types=("DownBlock2D" if two else "CrossAttnDownBlock2D", "CrossAttnDownBlock2D"),
-            up_block_types=("CrossAttnUpBlock2D", "UpBlock2D" if two else "CrossAttnUpBlock2D"),
-            norm_num_groups=16,
-            attention_head_dim=8,
-            cross_attention_dim=width,
-            use_linear_projection=family in ("sd2", "sdxl"),
-            **(SDXL_UNET if two else {}),
+            **{
+                "sample_size": LATENT_SIZE,
+                "block_out_channels": channels,
+                "layers_per_block": layers,
+                "down_block_types": (
+                    "DownBlock2D" if two else "CrossAttnDownBlock2D",
+                    "CrossAttnDownBlock2D",
+                ),
+                "up_block_types": ("CrossAttnUpBlock2D", "UpBlock2D" if two else "CrossAttnUpBlock2D"),
+                "norm_num_groups": 16,
+                "attention_head_dim": 8,
+                "cross_attention_dim": width,
+                "use_linear_projection": family in ("sd2", "sdxl"),
+                **(SDXL_UNET if two else {}),
+                **(unet_config or {}),
+            }
         )
         vae = AutoencoderKL(
             down_block_types=("DownEncoderBlock2D",) * 3,

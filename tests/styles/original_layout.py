@@ -39,13 +39,9 @@ def save_original_layout(
     unet = load_file(folder / "unet" / "diffusion_pytorch_model.safetensors")
     vae = load_file(folder / "vae" / "diffusion_pytorch_model.safetensors")
     tensors = {
-        f"model.diffusion_model.{_unet_name(name, layers, unet)}": value for name, value in unet.items()
+        f"model.diffusion_model.{unet_name(name, layers, unet)}": value for name, value in unet.items()
     }
-    for name, value in vae.items():
-        attention = ".attentions." in name and name.endswith("weight") and "group_norm" not in name
-        tensors[f"first_stage_model.{_vae_name(name, depth)}"] = (
-            value[:, :, None, None] if attention else value
-        )
+    tensors |= {f"first_stage_model.{name}": value for name, value in original_vae(vae, depth).items()}
     two = (folder / "text_encoder_2").is_dir()
     prefixes = ("conditioner.embedders.0", "conditioner.embedders.1") if two else ("cond_stage_model",)
     for prefix, part in zip(prefixes, ("text_encoder", "text_encoder_2"), strict=False):
@@ -58,6 +54,15 @@ def save_original_layout(
     save_file({name: value.contiguous() for name, value in tensors.items()}, path, metadata)
 
 
+def original_vae(vae: dict[str, Tensor], depth: int) -> dict[str, Tensor]:
+    """Return a VAE's tensors by their original names; its attention are convolutions there."""
+    tensors = {}
+    for name, value in vae.items():
+        attention = ".attentions." in name and name.endswith("weight") and "group_norm" not in name
+        tensors[_vae_name(name, depth)] = (value[:, :, None, None] if attention else value).contiguous()
+    return tensors
+
+
 def copy_configs(folder: Path, target: Path) -> Path:
     """Copy a base's configs alone, so that no weight can come from there."""
     for file in folder.rglob("*.json"):
@@ -67,7 +72,8 @@ def copy_configs(folder: Path, target: Path) -> Path:
     return target
 
 
-def _unet_name(name: str, layers: int, tensors: dict[str, Tensor]) -> str:
+def unet_name(name: str, layers: int, tensors: dict[str, Tensor]) -> str:
+    """Return the original name of a UNet's tensor; `layers` is the config's `layers_per_block`, of `tensors` only the names count."""
     parts = name.split(".")
     if parts[0] == "time_embedding":
         return f"time_embed.{'0' if parts[1] == 'linear_1' else '2'}.{parts[2]}"
