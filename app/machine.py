@@ -104,7 +104,7 @@ def look_at(studio: Studio) -> Machine:
     import psutil
     import torch
 
-    from styles.bases.base import device_for, pick_dtype
+    from styles.bases.device import device_for, pick_dtype
     from styles.generation.generate import dtype_name
 
     device = device_for(studio.settings.device)

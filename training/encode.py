@@ -231,6 +231,8 @@ def _key(base: Base, job: Job, plan: TrainingPlan, captions: list[str], companio
         "previews": plan.preview_prompts,
         "texts": (captions, companions),
     }
+    if base.vae_fingerprint:
+        numbers["vae"] = base.vae_fingerprint
     digest.update(json.dumps(numbers).encode())
     for artwork in job.artworks():
         try:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Annotated
 
 import typer
@@ -9,6 +10,22 @@ import typer
 from app.cli.options import HomeOption, JsonOption, command_group, console_of, open_studio
 from app.i18n import say, translated
 from styles.text import Text
+
+PredictionOption = Annotated[
+    str | None,
+    typer.Option(help="epsilon or v_prediction, where the base does not say.", show_default="the base's"),
+]
+ZeroSnrOption = Annotated[
+    bool | None,
+    typer.Option(
+        help="Whether its noise schedule ends without any signal, where the base does not say.",
+        show_default="the base's",
+    ),
+]
+VaeOption = Annotated[
+    str,
+    typer.Option(help="A VAE instead of its own: a .safetensors file or a folder.", show_default="its own"),
+]
 
 bases_commands = command_group("The bases to train on and paint with.")
 
@@ -28,15 +45,15 @@ def bases_add(
     context: typer.Context,
     source: Annotated[str, typer.Argument(help="A folder, a .safetensors checkpoint, or a Hub id.")],
     name: Annotated[str, typer.Option(help="What to call it.", show_default="as its file")] = "",
-    prediction_type: Annotated[
-        str | None,
-        typer.Option(help="epsilon or v_prediction, where the base does not say.", show_default="the base's"),
-    ] = None,
+    prediction_type: PredictionOption = None,
+    zero_terminal_snr: ZeroSnrOption = None,
+    vae: VaeOption = "",
     home: HomeOption = None,
     as_json: JsonOption = False,
 ) -> None:
     """Add a base from this machine or from the Hub."""
     from app.library.cards import base_facts
+    from styles.bases.base_settings import BaseSettings
     from styles.bases.shelf import RECOMMENDED
 
     console = console_of(context)
@@ -54,13 +71,31 @@ def bases_add(
         source,
         progress=lambda text, share: console.step(f"{share:4.0%} {translated(text)}"),
         name=name,
-        prediction_type=prediction_type,
+        settings=BaseSettings(prediction_type, zero_terminal_snr, Path(vae) if vae else None),
     )
     console.step_end()
-    console.answer(
-        base_facts(entry),
-        say("{style} is added. `bases use {style}` makes it the one in use.", style=entry.name),
-    )
+    added = say("{style} is added. `bases use {style}` makes it the one in use.", style=entry.name)
+    console.answer(base_facts(entry), Text.joined("\n", [added, *entry.notes]))
+
+
+@bases_commands.command("change")
+def bases_change(
+    context: typer.Context,
+    name: str,
+    prediction_type: PredictionOption = None,
+    zero_terminal_snr: ZeroSnrOption = None,
+    vae: VaeOption = "",
+    home: HomeOption = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Settle anew what a base predicts and which VAE it has; what is left out, its own files say."""
+    from app.library.cards import base_facts
+    from styles.bases.base_settings import BaseSettings
+
+    settings = BaseSettings(prediction_type, zero_terminal_snr, Path(vae) if vae else None)
+    entry = open_studio(context, home).shelf.change(name, settings)
+    changed = say("{style} is changed.", style=entry.name)
+    console_of(context).answer(base_facts(entry), Text.joined("\n", [changed, *entry.notes]))
 
 
 @bases_commands.command("use")

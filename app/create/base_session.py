@@ -218,7 +218,12 @@ class BaseSession:
     # Called with the lock held
 
     def _open(self, source: str, settings: Settings, cancelled: Callable[[], bool] = lambda: False) -> Base:
-        opening = (source, settings.device, settings.precision, settings.safety_checker, settings.low_memory)
+        from styles.bases.shelf import find_source
+
+        opening = (
+            *(source, find_source(source, self.home)),
+            *(settings.device, settings.precision, settings.safety_checker, settings.low_memory),
+        )
         if self._base is None or self._opened_for != opening:
             from styles.bases.base import open_base
             from styles.bases.vae import use_tiles
@@ -302,6 +307,10 @@ def _what_differs(recipe: Recipe, base: Base) -> list[Text]:
                 made_on=recipe.base,
                 base=base.name,
             )
+        )
+    elif recipe.base_fingerprint and recipe.vae != base.vae_fingerprint:
+        differs.append(
+            Text("This picture was made with another VAE for {base}, so that it will differ.", base=base.name)
         )
     elif recipe.device not in ("", base.device.type):
         differs.append(
@@ -400,10 +409,7 @@ def prompt_with_triggers(prompt: str, parts: Iterable[tuple[StyleCard, float]]) 
 
 def base_facts_of(source: str, home: Home) -> tuple[str, str]:
     """(source, family) of a base, read from its files without opening it; raises BaseError."""
-    from styles.bases.inspection import check_can_open, inspect_base
+    from styles.bases.inspection import inspect_base
     from styles.bases.shelf import find_source
 
-    path, prediction_type = find_source(source, home)
-    facts = inspect_base(path, prediction_type)
-    check_can_open(facts)
-    return source, facts.family
+    return source, inspect_base(*find_source(source, home)).family

@@ -18,7 +18,7 @@ def refuse_if_crowded(source: str, home: Home, settings: Settings, training_name
     """Raise OutOfMemory when the accelerator has too little free memory for the base; on a CPU there is always some."""
     import torch
 
-    from styles.bases.base import device_for
+    from styles.bases.device import device_for
 
     if device_for(settings.device).type == "cpu":
         return

@@ -197,6 +197,13 @@ def base_line(entry: BaseEntry) -> Text:
             licence=entry.licence,
         )
     kind = entry.problem or ", ".join(
-        text for text in (entry.family, f"{entry.native_size_px} px", entry.prediction_type) if text
+        text
+        for text in (
+            entry.family,
+            f"{entry.native_size_px} px",
+            entry.prediction_type,
+            entry.vae and f"VAE {entry.vae}",
+        )
+        if text
     )
     return Text("{mark} {base}  ({facts})", mark=mark, base=entry.name, facts=kind)

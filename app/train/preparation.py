@@ -12,6 +12,7 @@ from app.train.captioning import Captioning
 from app.train.draft import Added, Draft, DraftArtwork, Grid
 from app.train.measuring import Measured, Measuring
 from app.train.trainings import Trainings, suggested_trigger
+from styles.bases.base_settings import BaseSettings
 from styles.bases.inspection import BaseFacts, inspect_base
 from styles.bases.shelf import find_source
 from styles.errors import AtelierError
@@ -54,7 +55,7 @@ class TrainingPreparation:
         self.captioning = Captioning(home, self.draft)
         self._base_source = base_source
         self._settings = settings
-        self._facts: dict[tuple[Path, str | None], BaseFacts] = {}
+        self._facts: dict[tuple[Path, BaseSettings], BaseFacts] = {}
 
     def close(self) -> None:
         """End what works beside the window."""
@@ -80,10 +81,9 @@ class TrainingPreparation:
         return self.draft.artworks(self.grid(base, resolution_px))
 
     def _facts_of(self, source: str) -> BaseFacts:
-        path, prediction_type = find_source(source, self.home)
-        key = (path, prediction_type)
+        key = find_source(source, self.home)
         if key not in self._facts:
-            self._facts[key] = inspect_base(path, prediction_type)
+            self._facts[key] = inspect_base(*key)
         return self._facts[key]
 
     # What it would take

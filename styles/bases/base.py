@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager, suppress
+from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -11,21 +11,23 @@ from typing import Any
 
 import torch
 
+from styles.bases.base_settings import BaseSettings
+from styles.bases.device import device_for, dtype_for, vae_dtype
 from styles.bases.few_steps import FewSteps, few_steps_of
 from styles.bases.hub import clip_tokenizer_folder
-from styles.bases.inspection import BaseFacts, check_can_open, fingerprint, inspect_base, weight_files
+from styles.bases.inspection import inspect_base
 from styles.bases.latent_preview import LatentPreview, fit_preview, known_preview
+from styles.bases.loading import load_folder, load_single_file, quiet_loading
 from styles.bases.part_configs import vae_factor
-from styles.bases.parts import check_fit, check_loaded, check_works, parts_named
+from styles.bases.parts import check_fit, check_works, parts_named
 from styles.bases.shelf import STARTER, find_source, plain_name
-from styles.errors import AtelierError, BaseError, Cancelled, OutOfMemory, SettingsError, is_out_of_memory
+from styles.bases.weight_files import fingerprint
+from styles.errors import AtelierError, BaseError, Cancelled, OutOfMemory, is_out_of_memory
 from styles.families import family_of
 from styles.storage.file_reading import read_json
 from styles.storage.home import Home
 from styles.storage.names import clean_text
 from styles.text import Text
-
-DTYPES = {"fp32": torch.float32, "fp16": torch.float16, "bf16": torch.bfloat16}
 
 
 @dataclass(frozen=True, eq=False)
@@ -42,11 +44,12 @@ class Base:
     prediction_type: str  # "epsilon" | "v_prediction"
     zero_terminal_snr: bool
     native_size_px: int
-    fingerprint: str  # sha256 hex, see base_facts.fingerprint
+    fingerprint: str  # sha256 hex, see weight_files.fingerprint
     device: torch.device
     dtype: torch.dtype
     folder: Path | None  # None for a single file
     zeros_for_empty_prompt: bool = False  # what an empty prompt says, as SDXL was trained without words
+    vae_fingerprint: str = ""  # the same of a VAE that isn't the base's own
     safety_checker: Any = None
     feature_extractor: Any = None
     notes: tuple[Text, ...] = ()
@@ -92,13 +95,13 @@ def open_base(
     device: str | torch.device = "auto",
     dtype: str | torch.dtype = "auto",
     safety_checker: bool = True,
-    prediction_type: str | None = None,
+    settings: BaseSettings | None = None,
     config_folder: Path | None = None,
     cancelled: Callable[[], bool] = lambda: False,
 ) -> Base:
     """Open the starter, a diffusers folder, a single-file checkpoint, a base of the shelf or a fetched Hub id.
 
-    `prediction_type` answers for a file that can't prove its own. `config_folder` replaces the shipped configs of a
+    `settings` take the place of those that the shelf has for it. `config_folder` replaces the shipped configs of a
     single file. Raises BaseError for what can't be opened or is not here, OfflineError where a single file's
     vocabulary has to be fetched, SettingsError for a device or precision that can't be had, OutOfMemory. `cancelled` is
     asked between the parts, and makes it raise Cancelled; a single file is loaded in one.
@@ -108,18 +111,18 @@ def open_base(
         if cancelled():
             raise Cancelled("Stopped while the base was being opened.")
 
-    path, answered = find_source(source, home)
-    facts = inspect_base(path, prediction_type or answered, config_folder=config_folder)
-    check_can_open(facts)
+    path, stored = find_source(source, home)
+    facts = inspect_base(path, settings or stored, config_folder=config_folder)
     chosen_device = device_for(device)
-    chosen_dtype = _dtype(dtype, chosen_device)
+    chosen_dtype = dtype_for(dtype, chosen_device)
+    dtypes = {"unet": chosen_dtype, "vae": vae_dtype(facts.vae_config, chosen_dtype, chosen_device)}
     try:
-        with _quiet_loading():
+        with quiet_loading():
             if facts.single_file:
                 look()
-                parts = _load_single_file(facts, clip_tokenizer_folder(home), chosen_dtype)
+                parts = load_single_file(facts, clip_tokenizer_folder(home), dtypes)
             else:
-                parts = _load_folder(facts, chosen_dtype, safety_checker, look)
+                parts = load_folder(facts, dtypes, safety_checker, look)
         for part in ("unet", "vae", "text_encoder", "text_encoder_2", "safety_checker"):
             if parts.get(part) is not None:
                 look()
@@ -129,6 +132,7 @@ def open_base(
             check_works(parts, chosen_device, chosen_dtype)
         look()
         known_by = fingerprint(facts.unet_files, facts.unet_prefix)
+        vae_known_by = fingerprint(facts.vae.files, facts.vae.prefix) if facts.vae else ""
     except AtelierError:
         raise
     except Exception as error:  # the libraries raise anything of malformed configs and weights
@@ -155,6 +159,7 @@ def open_base(
         zero_terminal_snr=facts.zero_terminal_snr,
         native_size_px=facts.native_size_px,
         fingerprint=known_by,
+        vae_fingerprint=vae_known_by,
         device=chosen_device,
         dtype=chosen_dtype,
         folder=None if facts.single_file else facts.path,
@@ -166,165 +171,5 @@ def open_base(
     )
 
 
-def pick_device() -> torch.device:
-    """Return the accelerator that torch can really compute on, else the CPU."""
-    accelerator = torch.accelerator.current_accelerator() if torch.accelerator.is_available() else None
-    if accelerator is not None and _computes(accelerator, torch.float32):
-        return accelerator
-    return torch.device("cpu")
-
-
-def pick_dtype(device: torch.device) -> torch.dtype:
-    """Return bf16 where the device has it in hardware, else fp16; fp32 on the CPU, where it is exact and no slower."""
-    if device.type == "cpu":
-        return torch.float32
-    native = device.type != "cuda" or torch.cuda.is_bf16_supported(including_emulation=False)
-    for dtype in (torch.bfloat16, torch.float16):
-        if (native or dtype != torch.bfloat16) and _computes(device, dtype):
-            return dtype
-    return torch.float32
-
-
-def _computes(device: torch.device, dtype: torch.dtype) -> bool:
-    try:
-        ones = torch.ones(8, 8, device=device, dtype=dtype)
-        return float((ones @ ones).sum()) == 512.0
-    except (RuntimeError, TypeError, AssertionError):  # the last: a torch that was built without that device
-        return False
-
-
-def device_for(device: str | torch.device) -> torch.device:
-    """Return the device of that name, the fastest one for "auto"; raises SettingsError for one that can't be had."""
-    if device == "auto":
-        return pick_device()
-    try:
-        chosen = torch.device(device)
-    except (RuntimeError, ValueError) as error:
-        raise SettingsError("“{device}” is no device.", "Choose auto or cpu.", device=device) from error
-    if not _computes(chosen, torch.float32):
-        raise SettingsError(
-            "This machine has no {device} that computes.", "Choose auto or cpu.", device=chosen
-        )
-    return chosen
-
-
-def _dtype(dtype: str | torch.dtype, device: torch.device) -> torch.dtype:
-    if isinstance(dtype, torch.dtype):
-        return dtype
-    if dtype == "auto":
-        return pick_dtype(device)
-    if dtype not in DTYPES:
-        raise SettingsError(
-            "“{dtype}” is no precision.", "Choose auto, {dtypes}.", dtype=dtype, dtypes=", ".join(DTYPES)
-        )
-    return DTYPES[dtype]
-
-
 def _name_of(source: str | Path, path: Path) -> str:
     return str(source) if isinstance(source, str) and not Path(source).exists() else plain_name(path)
-
-
-def _load_folder(
-    facts: BaseFacts, dtype: torch.dtype, with_safety_checker: bool, look: Callable[[], None]
-) -> dict[str, Any]:
-    from diffusers import AutoencoderKL, UNet2DConditionModel
-    from transformers import CLIPTextModel, CLIPTextModelWithProjection, CLIPTokenizer
-
-    folder = facts.path
-
-    def load(model: Any, part: str, **kind: torch.dtype) -> Any:
-        look()
-        _, variant = weight_files(folder, part)
-        loaded, info = model.from_pretrained(
-            folder / part, use_safetensors=True, variant=variant, local_files_only=True, output_loading_info=True, **kind
-        )  # fmt: skip
-        check_loaded(loaded, info, folder.name, part)
-        return loaded
-
-    parts = {
-        "unet": load(UNet2DConditionModel, "unet", torch_dtype=dtype),
-        "vae": load(AutoencoderKL, "vae", torch_dtype=dtype),
-        "text_encoder": load(CLIPTextModel, "text_encoder", dtype=dtype),
-        "tokenizer": CLIPTokenizer.from_pretrained(folder / "tokenizer", local_files_only=True),
-    }
-    if (folder / "text_encoder_2").is_dir():
-        parts |= {
-            "text_encoder_2": load(CLIPTextModelWithProjection, "text_encoder_2", dtype=dtype),
-            "tokenizer_2": CLIPTokenizer.from_pretrained(folder / "tokenizer_2", local_files_only=True),
-        }
-    if with_safety_checker and (folder / "safety_checker" / "config.json").is_file():
-        from diffusers.pipelines.stable_diffusion.safety_checker import StableDiffusionSafetyChecker
-        from transformers import CLIPImageProcessorPil
-
-        parts["safety_checker"] = load(StableDiffusionSafetyChecker, "safety_checker", dtype=dtype)
-        parts["feature_extractor"] = CLIPImageProcessorPil.from_pretrained(
-            folder / "feature_extractor", local_files_only=True
-        )
-    return parts
-
-
-def _load_single_file(facts: BaseFacts, tokenizer_folder: Path, dtype: torch.dtype) -> dict[str, Any]:
-    from diffusers import StableDiffusionPipeline, StableDiffusionXLPipeline
-    from transformers import CLIPTokenizer
-
-    names = {"text_encoder": "tokenizer", "text_encoder_2": "tokenizer_2"}
-    encoders = [name for name in names if (facts.config_folder / name).is_dir()]
-    tokenizers = {
-        names[name]: CLIPTokenizer.from_pretrained(
-            tokenizer_folder, model_max_length=77, local_files_only=True, **_padding(facts.family, name)
-        )
-        for name in encoders
-    }
-    pipeline_class, others = StableDiffusionXLPipeline, {}
-    if len(encoders) == 1:
-        pipeline_class = StableDiffusionPipeline
-        others = {"safety_checker": None, "requires_safety_checker": False}
-    pipeline = pipeline_class.from_single_file(
-        str(facts.path),
-        config=str(facts.config_folder),
-        feature_extractor=None,
-        torch_dtype=dtype,
-        local_files_only=True,
-        **tokenizers,
-        **others,
-    )
-    models = ("unet", "vae", *encoders)
-    parts = {part: getattr(pipeline, part) for part in (*models, *tokenizers)}
-    for name in models:
-        missing = [key for key, value in parts[name].named_parameters() if value.is_meta]
-        if missing:
-            raise BaseError(
-                "{file} lacks {count} tensors of its {part}, such as {missing}.",
-                "Fetch it again.",
-                file=facts.path.name,
-                count=len(missing),
-                part=name,
-                missing=missing[0],
-            )
-    return parts
-
-
-def _padding(family: str, part: str) -> dict[str, str]:
-    """OpenCLIP's text encoders read "!" (token 0) as padding, CLIP's the end token, as their published configs have it."""
-    encoder = next((one for one in family_of(family).text_encoders if one.part == part), None)
-    return {"pad_token": "!"} if encoder is not None and encoder.open_clip else {}
-
-
-@contextmanager
-def _quiet_loading() -> Iterator[None]:
-    """Keep the libraries' own progress bars off the terminal; ours are events."""
-    from diffusers.utils import logging as diffusers_logging
-    from transformers.utils import logging as transformers_logging
-
-    shown = transformers_logging.is_progress_bar_enabled()
-    transformers_logging.disable_progress_bar()
-    diffusers_logging.disable_progress_bar()
-    level = diffusers_logging.get_verbosity()
-    diffusers_logging.set_verbosity_error()
-    try:
-        yield
-    finally:
-        diffusers_logging.set_verbosity(level)
-        if shown:
-            transformers_logging.enable_progress_bar()
-            diffusers_logging.enable_progress_bar()

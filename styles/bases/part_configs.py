@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -14,6 +15,7 @@ from styles.text import Text
 MOST_LAYERS, LARGEST_NUMBER = 128, 1 << 20  # in a config; SDXL's largest are 32 and 49408
 MOST_TRAINED_STEPS = 10_000
 BETA_SCHEDULES = ("linear", "scaled_linear", "squaredcos_cap_v2")
+SCALE = 0.18215  # diffusers' default, for older configs that don't say theirs
 HINT = Text("Fetch the base again.")
 LARGEST_PX = 1 << 14  # a native size beyond it is no Stable Diffusion's
 
@@ -37,6 +39,28 @@ def read_config(path: Path) -> dict[str, Any]:
 def vae_factor(vae_config: Mapping[str, Any]) -> int:
     """Return how many pixels one latent is wide."""
     return 2 ** (len(vae_config.get("block_out_channels", (0,) * 4)) - 1)
+
+
+def latent_scale(vae_config: Mapping[str, Any]) -> tuple[tuple[float, ...], tuple[float, ...]]:
+    """Return scale and shift of a VAE's latents, one number each or one a channel: see `styles.bases.vae`.
+
+    Raises TypeError, ValueError, KeyError, OverflowError or ZeroDivisionError for what are no numbers.
+    """
+    scale = float(vae_config.get("scaling_factor", SCALE))
+    mean, std = vae_config.get("latents_mean"), vae_config.get("latents_std")
+    if mean is None or std is None:
+        return (scale,), (float(vae_config.get("shift_factor") or 0.0),)
+    return tuple(scale / float(one) for one in std), tuple(float(one) for one in mean)
+
+
+def has_scale(vae_config: Mapping[str, Any]) -> bool:
+    """Whether the scale and the shift of a VAE's config are numbers that can be used."""
+    try:
+        scale, shift = latent_scale(vae_config)
+    except (TypeError, ValueError, KeyError, OverflowError, ZeroDivisionError):
+        return False
+    shaped = {len(scale), len(shift)} <= {1, vae_config.get("latent_channels", 4)}
+    return shaped and all(0 < one < math.inf for one in scale) and all(map(math.isfinite, shift))
 
 
 def check_sizes(value: Any, name: str, key: str = "") -> None:

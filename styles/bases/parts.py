@@ -5,12 +5,13 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
-from styles.bases.part_configs import vae_factor
+from styles.bases.part_configs import has_scale, vae_factor
 from styles.errors import BaseError
 from styles.text import Text
 
 if TYPE_CHECKING:
     import torch
+    from torch import Tensor
 
 FEWEST_TOKENS = 3  # the marks around one token
 HINT = Text("Fetch it again, or use another base.")
@@ -39,6 +40,27 @@ def check_loaded(model: Any, info: Mapping[str, Any], name: str, part: str) -> N
             part=part,
             missing=missing[0],
         )
+
+
+def build(
+    model_class: Any,
+    config: Mapping[str, Any],
+    tensors: Mapping[str, Tensor],
+    dtype: torch.dtype,
+    name: str,
+    part: str,
+) -> Any:
+    """Return a diffusers model with these tensors by its own names; raises BaseError where some are missing.
+
+    Raises what torch raises for other shapes.
+    """
+    import torch
+
+    with torch.device("meta"):
+        model = model_class.from_config(config)
+    missing, _ = model.load_state_dict(tensors, strict=False, assign=True)
+    check_loaded(model, {"missing_keys": missing}, name, part)
+    return model.to(dtype)
 
 
 def check_works(parts: Mapping[str, Any], device: torch.device, dtype: torch.dtype) -> None:
@@ -73,7 +95,6 @@ def check_works(parts: Mapping[str, Any], device: torch.device, dtype: torch.dty
 def check_fit(parts: Mapping[str, Any], name: str) -> None:
     """Raise BaseError where text encoder, tokenizer, UNet and VAE are not of one base."""
     from styles.bases.conditioning import reads_time_ids
-    from styles.bases.vae import has_scale
 
     unet, vae = parts["unet"].config, parts["vae"].config
     encoders = [encoder.config for encoder in parts_named(parts, "text_encoder")]

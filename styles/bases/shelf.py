@@ -7,14 +7,16 @@ import os
 import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 from filelock import FileLock, Timeout
 
+from styles.bases.base_settings import UNSET, BaseSettings
 from styles.bases.hub import Progress, fetch_base, hub_folder, is_hub_id
-from styles.bases.inspection import PICKLED, check_can_open, inspect_base, is_here
+from styles.bases.inspection import inspect_base
+from styles.bases.weight_files import PICKLED, is_here
 from styles.errors import BaseError, DiskFullError, Failure
 from styles.families import SD1, SD2, Family, Licence
 from styles.storage.atomic import disk_errors, set_aside, unused_name, write_text
@@ -71,6 +73,8 @@ class BaseEntry:
     native_size_px: int = 0
     size_gb: float = 0.0
     licence: str = ""
+    vae: str = ""  # where the VAE lies that takes the place of its own
+    notes: tuple[Text, ...] = ()  # what was taken for granted of it
     problem: Text = NO_TEXT
 
     @property
@@ -94,7 +98,7 @@ class BaseShelf:
         state = self._read()
         entries = [self._entry("starter", str(STARTER), state)]
         for name, stored in self._own(state).items():
-            entries.append(self._entry(name, stored["source"], state, stored.get("prediction_type")))
+            entries.append(self._entry(name, stored["source"], state, _settings_of(stored)))
         here = {entry.name for entry in entries}
         for base in RECOMMENDED:
             if base.hub_id not in here:
@@ -136,24 +140,24 @@ class BaseShelf:
         progress: Progress | None = None,
         *,
         name: str = "",
-        prediction_type: str | None = None,
+        settings: BaseSettings = UNSET,
     ) -> BaseEntry:
         """Put a local folder or file (used where it lies) or a Hub id (fetched) on the shelf.
 
         Raises BaseError for what is not a base, OfflineError, DiskFullError.
         """
-        text = str(source).strip()
+        text, settings = str(source).strip(), _whole(settings)
         path = expanded(text)
         if text and is_here(path):
-            facts = inspect_base(path.resolve(), prediction_type)
+            facts = inspect_base(path.resolve(), settings)
             name = name or plain_name(path.resolve())
             where = str(facts.path)
         elif path.suffix.lower() in PICKLED:
-            inspect_base(path, prediction_type)  # raises with the reason
+            inspect_base(path, settings)  # raises with the reason
             raise AssertionError
         elif is_hub_id(text):
             self._check_room(text)
-            facts = inspect_base(fetch_base(text, self.home, progress), prediction_type)
+            facts = inspect_base(fetch_base(text, self.home, progress), settings)
             name, where = name or text, str(facts.path)
         else:
             raise BaseError(
@@ -161,15 +165,27 @@ class BaseShelf:
                 "Give the path of a .safetensors checkpoint or diffusers folder, or an id as owner/name.",
                 text=text,
             )
-        check_can_open(facts)
         with self._locked():
             state = self._read()
             own = self._own(state)
             if name == "starter" or own.get(name, {"source": where})["source"] != where:
                 raise BaseError("There is already a base “{name}”.", "Give this one another name.", name=name)
-            state["bases"][name] = {"source": where, "prediction_type": prediction_type}
+            state["bases"][name] = _stored(where, settings)
             self._write(state)
-        return self._entry(name, where, state, prediction_type)
+        return self._entry(name, where, state, settings)
+
+    def change(self, name: str, settings: BaseSettings) -> BaseEntry:
+        """Settle something else for a base that is here; raises BaseError where it can't be opened so."""
+        settings = _whole(settings)
+        with self._locked():
+            state = self._read()
+            entry = self._find(name, state)
+            if entry.name == "starter":
+                raise BaseError("The starter comes with Atelier as it is; nothing of it can be changed.")
+            inspect_base(Path(entry.source), settings)
+            state["bases"][entry.name] = _stored(entry.source, settings)
+            self._write(state)
+        return self._entry(entry.name, entry.source, state, settings)
 
     def use(self, name: str) -> BaseEntry:
         """Make a base the one in use; raises BaseError for a name that is not here or can't be opened."""
@@ -200,17 +216,22 @@ class BaseShelf:
                 state["in_use"] = "starter"
             self._write(state)
 
-    def resolve(self, name: str) -> tuple[Path, str | None]:
-        """Return (path, the prediction type the artist stated) of a base on the shelf; raises BaseError."""
+    def resolve(self, name: str) -> tuple[Path, BaseSettings]:
+        """Return (path, what the artist settled) of a base on the shelf; raises BaseError."""
         if name == "starter":
             if not (STARTER / "model_index.json").is_file():
                 raise BaseError(
                     "The starter model is missing.", "Get Atelier again: styles/starter is empty."
                 )
-            return STARTER, None
+            return STARTER, UNSET
         state = self._read()
         entry = self._find(name, state)
-        return Path(entry.source), self._own(state)[entry.name].get("prediction_type")
+        return Path(entry.source), _settings_of(self._own(state)[entry.name])
+
+    def settings_of(self, path: Path) -> BaseSettings:
+        """Return what the artist settled for a base by where it lies."""
+        stored = self._own(self._read()).values()
+        return next((_settings_of(one) for one in stored if one["source"] == str(path)), UNSET)
 
     def _find(self, name: str, state: dict[str, Any]) -> BaseEntry:
         if name == "starter":
@@ -227,21 +248,21 @@ class BaseShelf:
                 name=name,
                 allowed=names,
             )
-        return self._entry(name, own[name]["source"], state, own[name].get("prediction_type"))
+        return self._entry(name, own[name]["source"], state, _settings_of(own[name]))
 
     def _entry(
-        self, name: str, source: str, state: dict[str, Any], prediction_type: str | None = None
+        self, name: str, source: str, state: dict[str, Any], settings: BaseSettings = UNSET
     ) -> BaseEntry:
-        in_use = state["in_use"] == name
+        in_use, vae = state["in_use"] == name, str(settings.vae or "")
         try:
-            facts = inspect_base(Path(source), prediction_type)
-            check_can_open(facts)
+            facts = inspect_base(Path(source), settings)
         except BaseError as error:
-            return BaseEntry(name, source, "", os.path.exists(source), in_use, problem=error.text)
+            return BaseEntry(name, source, "", os.path.exists(source), in_use, vae=vae, problem=error.text)
         return BaseEntry(
             name, source, facts.family, True, in_use,
             prediction_type=facts.prediction_type, native_size_px=facts.native_size_px, size_gb=_size_gb(facts.path),
             licence=next((base.licence.name for base in RECOMMENDED if base.hub_id == name), ""),
+            vae=vae, notes=facts.notes,
         )  # fmt: skip
 
     def _own(self, state: dict[str, Any]) -> dict[str, dict[str, Any]]:
@@ -330,11 +351,35 @@ def _is_kept(stored: Any) -> bool:
         isinstance(stored, dict)
         and isinstance(stored.get("source"), str)
         and isinstance(stored.get("prediction_type"), str | None)
+        and isinstance(stored.get("zero_terminal_snr"), bool | None)
+        and isinstance(stored.get("vae"), str | None)
     )
 
 
-def find_source(source: str | Path, home: Home) -> tuple[Path, str | None]:
-    """Return (path, stated prediction type) for the starter, a path, a name on the shelf or a fetched Hub id.
+def _settings_of(stored: dict[str, Any]) -> BaseSettings:
+    vae = stored.get("vae")
+    return BaseSettings(
+        stored.get("prediction_type"), stored.get("zero_terminal_snr"), Path(vae) if vae else None
+    )
+
+
+def _stored(source: str, settings: BaseSettings) -> dict[str, Any]:
+    """The value of the list for a base; what came later is left out where it says nothing."""
+    later = {"zero_terminal_snr": settings.zero_terminal_snr, "vae": str(settings.vae or "") or None}
+    return {
+        "source": source,
+        "prediction_type": settings.prediction_type,
+        **{key: value for key, value in later.items() if value is not None},
+    }
+
+
+def _whole(settings: BaseSettings) -> BaseSettings:
+    """The settings with the whole path of a VAE, which is used where it lies."""
+    return replace(settings, vae=expanded(str(settings.vae)).resolve()) if settings.vae else settings
+
+
+def find_source(source: str | Path, home: Home) -> tuple[Path, BaseSettings]:
+    """Return (path, what the artist settled) for the starter, a path, a name on the shelf or a fetched Hub id.
 
     Nothing is downloaded here: that is `BaseShelf.add`, which looks for room first. Raises BaseError.
     """
@@ -344,13 +389,13 @@ def find_source(source: str | Path, home: Home) -> tuple[Path, str | None]:
     if text in ("", "starter"):
         return shelf.resolve(text)
     if is_here(path):
-        return path.resolve(), None
+        return path.resolve(), shelf.settings_of(path.resolve())
     if path.suffix.lower() in PICKLED:
-        return path, None
+        return path, UNSET
     if is_hub_id(text) and not any(entry.name == text and entry.installed for entry in shelf.list()):
         if not (hub_folder(text, home) / "model_index.json").is_file():
             raise BaseError("The base {text} is not here yet.", "`bases add {text}` fetches it.", text=text)
-        return hub_folder(text, home), None
+        return hub_folder(text, home), shelf.settings_of(hub_folder(text, home))
     return shelf.resolve(text)
 
 

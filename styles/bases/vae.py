@@ -15,6 +15,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from styles.bases.part_configs import latent_scale
+
 
 @torch.no_grad()
 def encode(vae: Any, pixels: Tensor) -> tuple[Tensor, Tensor]:
@@ -65,27 +67,15 @@ def use_tiles(vae: Any) -> None:
     vae.enable_tiling()
 
 
-def has_scale(config: Any) -> bool:
-    """Whether the scale and the shift of a VAE's config are numbers that can be used, one each or one a channel."""
-    try:
-        numbers = [torch.as_tensor(one) for one in _scale_and_shift(config, torch.device("cpu"))]
-    except (TypeError, ValueError, RuntimeError, OverflowError):
-        return False
-    scale, shift = numbers
-    shaped = all(one.numel() in (1, config.latent_channels) for one in numbers)
-    return shaped and bool((scale > 0).all() and scale.isfinite().all() and shift.isfinite().all())
-
-
 def _scale_and_shift(config: Any, device: torch.device) -> tuple[Tensor | float, Tensor | float]:
     """Return both as numbers, or by channel in fp32 (1, C, 1, 1)."""
-    scale = float(config.scaling_factor)
-    mean, std = (getattr(config, name, None) for name in ("latents_mean", "latents_std"))
-    if mean is None or std is None:
-        return scale, float(getattr(config, "shift_factor", None) or 0.0)
-    mean, std = (
-        torch.tensor(one, dtype=torch.float32, device=device).view(1, -1, 1, 1) for one in (mean, std)
+    scale, shift = latent_scale(config)
+    if len(scale) == len(shift) == 1:
+        return scale[0], shift[0]
+    by_channel = (
+        torch.tensor(one, dtype=torch.float32, device=device).view(1, -1, 1, 1) for one in (scale, shift)
     )
-    return scale / std, mean
+    return next(by_channel), next(by_channel)
 
 
 def _like(vae: Any, values: Tensor) -> Tensor:

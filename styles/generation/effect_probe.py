@@ -18,10 +18,10 @@ from torch import Tensor
 
 from styles.bases.base import Base
 from styles.bases.conditioning import Conditioning
-from styles.bases.inspection import sample
 from styles.bases.prediction import predict
 from styles.bases.slices import in_slices
 from styles.bases.stopping import models_of, stopped, stopping
+from styles.bases.weight_files import sample
 from styles.errors import Cancelled, Failure, OutOfMemory, is_out_of_memory
 from styles.formats.style import Style
 from styles.generation.prompts import encode_prompts

@@ -157,6 +157,7 @@ def _recipe(base: Base, order: Order, names: dict[str, str], pictures: int, row:
         second_strength=second.strength if second else 0.0,
         second_steps=second.steps if second else 0,
         threads=torch.get_num_threads() if base.device.type == "cpu" else 0,
+        vae=base.vae_fingerprint,
     )
 
 

@@ -26,6 +26,7 @@ LATER = (
     "second_strength",
     "second_steps",
     "threads",
+    "vae",
 )
 Side = Annotated[
     int, Setting(low=MIN_SIDE_PX, high=MAX_SIDE_PX, refused="A side of the picture is {value} pixels.")
@@ -65,6 +66,7 @@ class Recipe:
     second_strength: float = 0.0
     second_steps: int = 0  # 0: as many as the first
     threads: int = 0  # of the processor, where it painted; 0: not noted
+    vae: str = ""  # sha256 hex of a VAE that took the place of the base's own
 
     def __post_init__(self) -> None:
         if self.source and not SHA256.fullmatch(self.source):

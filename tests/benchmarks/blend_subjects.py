@@ -14,7 +14,7 @@ import torch
 from torch import Tensor
 from torch.utils.flop_counter import FlopCounterMode
 
-from styles.bases.base import DTYPES, device_for
+from styles.bases.device import DTYPES, device_for
 from styles.formats.style import Style, StyleCard
 from tests.styles.making import random_style
 

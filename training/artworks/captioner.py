@@ -73,7 +73,7 @@ def describe(folder: Path, pictures: Sequence[Path]) -> Iterator[tuple[Path, str
     import torch
     from transformers import AutoModelForImageTextToText, AutoProcessor
 
-    from styles.bases.base import pick_device
+    from styles.bases.device import pick_device
 
     local: dict[str, Any] = {"local_files_only": True, "trust_remote_code": False}
     try:

@@ -11,7 +11,6 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal
 
-from styles.bases.part_configs import read_config
 from styles.families import family_of
 from training.artworks.buckets import bucket_multiple_px, bucket_sizes, crop_box, nearest_bucket
 
@@ -86,14 +85,8 @@ def framing(size_px: tuple[int, int], resolution_px: int, multiple_px: int) -> F
 
 
 def size_multiple_of(facts: BaseFacts) -> int:
-    """Return what `training.encode.size_multiple` says of the open base, in px, from its files alone.
-
-    Raises BaseError where a part's config is missing.
-    """
-    vae, unet = (
-        read_config(facts.config_folder / part / "config.json")["block_out_channels"]
-        for part in ("vae", "unet")
-    )
+    """Return what `training.encode.size_multiple` says of the open base, in px, from its files alone."""
+    vae, unet = (config["block_out_channels"] for config in (facts.vae_config, facts.unet_config))
     return bucket_multiple_px(vae, unet, family_of(facts.family))
 
 

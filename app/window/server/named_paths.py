@@ -74,6 +74,18 @@ def base_to_add(base: str) -> str:
     return base
 
 
+def vae_named(path: str) -> Path | None:
+    """A VAE for a base, None for its own: only this computer's user may name one; raises BadInput."""
+    if not path.strip():
+        return None
+    if not asks_here():
+        raise BadInput(
+            "Another device can't name a VAE of this computer.",
+            "Leave it out, or do it on the computer itself.",
+        )
+    return whole_path(path)
+
+
 def _not_listed(name: str) -> BadInput:
     return BadInput(
         "“{name}” is not on the list of bases.",

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from html import escape
+from pathlib import Path
 from typing import Any
 
 import gradio as gr
@@ -11,7 +12,8 @@ from app.drawing import as_markdown
 from app.i18n import say, translated, unsaid
 from app.studio import Studio
 from app.window.server.answers import QUIET, answering
-from app.window.server.named_paths import base_to_add
+from app.window.server.named_paths import asks_here, base_to_add, vae_named
+from styles.bases.base_settings import UNSET, BaseSettings
 from styles.bases.shelf import RECOMMENDED, BaseEntry
 from styles.families import family_of
 
@@ -29,6 +31,15 @@ TITLES = {
 }
 
 
+# What a base may be said to predict: (prediction type, zero terminal SNR) by the field's value.
+PREDICTS: dict[str, tuple[str | None, bool | None]] = {
+    "": (None, None),
+    "epsilon": ("epsilon", None),
+    "v_prediction": ("v_prediction", None),
+    "v_prediction, zero terminal SNR": ("v_prediction", True),
+}
+
+
 def bases_section(studio: Studio, tab: gr.Tab) -> gr.State:
     """Lay out the shelf and the ways to add to it; returns a count of its changes."""
     answered = answering(studio, "adding a base")
@@ -41,13 +52,14 @@ def bases_section(studio: Studio, tab: gr.Tab) -> gr.State:
     )
     said = gr.Markdown("", elem_classes="said")
 
-    def get(wanted: str, predicts: str, now: int, progress: gr.Progress) -> list[Any]:
+    def get(wanted: str, settings: BaseSettings, now: int, progress: gr.Progress) -> list[Any]:
         entry = studio.shelf.add(
             base_to_add(wanted),
             progress=lambda text, share: progress(share, desc=translated(text)),
-            prediction_type=predicts or None,
+            settings=settings,
         )
-        return [as_markdown(say("{name} is added.", name=entry.name)), now + 1]
+        added = [say("{name} is added.", name=entry.name), *map(translated, entry.notes)]
+        return [as_markdown(" ".join(added)), now + 1]
 
     shelf = gr.Row(equal_height=True, elem_classes="bases")
     with gr.Row(equal_height=False), gr.Column(elem_classes="card"):
@@ -58,12 +70,7 @@ def bases_section(studio: Studio, tab: gr.Tab) -> gr.State:
                      "as owner/name is fetched from the Hugging Face Hub. By fetching one you accept its licence."),
         )  # fmt: skip
         with gr.Accordion(say("For those who know"), open=False):
-            predicts = gr.Dropdown(
-                [(say("as the base says"), ""), (say("noise (epsilon)"), "epsilon"),
-                 (say("v-prediction"), "v_prediction")],
-                value="", label=say("What the base predicts"),
-                info=say("Only for a checkpoint that does not say so itself."),
-            )  # fmt: skip
+            predicts, vae = settings_fields(UNSET)
         add = gr.Button(say("Add"), elem_classes="fit")
 
     with shelf:
@@ -86,7 +93,7 @@ def bases_section(studio: Studio, tab: gr.Tab) -> gr.State:
 
             @answered
             def fetched(now: int, progress: gr.Progress = gr.Progress()) -> list[Any]:  # noqa: B008
-                return get(name, "", now, progress)
+                return get(name, UNSET, now, progress)
 
             fetch.click(fetched, version, [said, version], api_visibility="private")
             return
@@ -97,6 +104,16 @@ def bases_section(studio: Studio, tab: gr.Tab) -> gr.State:
             if name != "starter":
                 drop = gr.Button(say("Remove"), size="sm", variant="stop")
                 drop.click(answered(lambda now: dropped(name, now)), version, [said, version], **QUIET)
+        if name != "starter" and entry.installed and asks_here():
+            with gr.Accordion(say("For those who know"), open=False):
+                settled = settings_fields(studio.shelf.resolve(name)[1])
+                change = gr.Button(say("Change"), size="sm")
+            change.click(
+                answered(lambda told, path, now: changed(name, told, path, now)),
+                [*settled, version],
+                [said, version],
+                **QUIET,
+            )
 
     def taken(name: str, now: int) -> list[Any]:
         studio.shelf.use(name)
@@ -108,19 +125,46 @@ def bases_section(studio: Studio, tab: gr.Tab) -> gr.State:
                     "are.", name=name)  # fmt: skip
         return [as_markdown(words), now + 1]
 
+    def changed(name: str, told: str, path: str, now: int) -> list[Any]:
+        entry = studio.shelf.change(name, settings_of(told, path))
+        words = [say("{name} is changed.", name=name), *map(translated, entry.notes)]
+        return [as_markdown(" ".join(words)), now + 1]
+
     @answered
     def add_one(
         wanted: str,
         type_told: str,
+        path: str,
         now: int,
         progress: gr.Progress = gr.Progress(),  # noqa: B008
     ) -> list[Any]:
-        return [*get(wanted or "", type_told, now, progress), ""]
+        return [*get(wanted or "", settings_of(type_told, path), now, progress), "", ""]
 
     gr.on([tab.select, version.change], answered(lambda: str(studio.shelf.list())), None, listed, **QUIET)
-    gr.on([add.click, source.submit], add_one, [source, predicts, version], [said, version, source],
+    gr.on([add.click, source.submit], add_one, [source, predicts, vae, version], [said, version, source, vae],
           api_visibility="private")  # fmt: skip
     return version
+
+
+def settings_fields(settings: BaseSettings) -> tuple[gr.Dropdown, gr.Textbox]:
+    """Lay out what a base's own files may leave open, with what is settled."""
+    settled = (settings.prediction_type, settings.zero_terminal_snr)
+    predicts = gr.Dropdown(
+        [(say("as the base says"), ""), (say("noise (epsilon)"), "epsilon"), (say("v-prediction"), "v_prediction"),
+         (say("v-prediction with zero terminal SNR"), "v_prediction, zero terminal SNR")],
+        value=next((value for value, means in PREDICTS.items() if means == settled), ""),
+        label=say("What the base predicts"), info=say("Only for a checkpoint that does not say so itself."),
+    )  # fmt: skip
+    vae = gr.Textbox(
+        str(settings.vae or ""), label=say("Another VAE"), max_lines=1, placeholder="/models/my-vae.safetensors",
+        info=say("A .safetensors file or a folder that turns latents into pictures instead of the base's own part; empty for its own."),
+    )  # fmt: skip
+    return predicts, vae
+
+
+def settings_of(told: str, vae: str) -> BaseSettings:
+    """What the fields say; raises BadInput for a VAE that can't be named so."""
+    return BaseSettings(*PREDICTS.get(told or "", (None, None)), vae_named(vae or ""))
 
 
 def base_card(entry: BaseEntry) -> str:
@@ -140,6 +184,9 @@ def base_card(entry: BaseEntry) -> str:
     lines.append(f"<p>{escape(' · '.join(fact for fact in facts if fact))}</p>")
     if entry.problem:
         lines.append(f'<p class="problem">{escape(translated(entry.problem))}</p>')
+    lines.extend(f"<p>{escape(translated(note))}</p>" for note in entry.notes)
+    if entry.vae:
+        lines.append(f"<p>{escape(say('with the VAE {name}', name=Path(entry.vae).name))}</p>")
     lines.append(licence_line(entry))
     return f'<div class="base-card"><h3>{escape(title)} {badge}</h3>{"".join(lines)}</div>'
 

@@ -192,6 +192,11 @@ def test_bases_can_be_added_used_and_removed(
     assert contradicted.code == 2 and "epsilon" in contradicted.json["error"]["message"]
     named = run("bases", "add", tiny_base, "--name", "mine", "--prediction-type", "v_prediction", "--json")
     assert named.json["name"] == "mine"
+    assert run("bases", "change", "mine", "--vae", tiny_base, "--json").json["vae"] == str(tiny_base)
+    assert f"VAE {tiny_base}" in run("bases", "list").out
+    assert run("bases", "change", "mine", "--json").json["vae"] == ""
+    refused = run("bases", "change", "mine", "--vae", tiny_base / "unet", "--json")
+    assert refused.code == 2 and "not an AutoencoderKL" in refused.json["error"]["message"]
 
 
 def test_help_imports_nothing_heavy() -> None:

@@ -107,7 +107,7 @@ def test_a_card_that_a_training_fills_is_told_with_a_way_out(
 
     with trainer(job, Paused(1)):
         assert beside(lambda: (0, 0)) == [DONE], "a processor has always some memory"
-        monkeypatch.setattr("styles.bases.base.device_for", lambda wanted: torch.device("cuda"))
+        monkeypatch.setattr("styles.bases.device.device_for", lambda wanted: torch.device("cuda"))
         assert beside(lambda: (10**12, 10**12)) == beside(untold) == [DONE]
         with pytest.raises(OutOfMemory, match=r"While “Rings” is training, .* has 0\.0 GB free") as told:
             beside(lambda: (10**6, 10**12))

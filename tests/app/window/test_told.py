@@ -58,7 +58,7 @@ def test_a_base_that_has_gone_is_called_so_in_every_room(
 
     expect.set_options(timeout=PATIENCE_MS)
     page, other = another_page(), another_page()
-    told = f"There is nothing any more at {gone}, where this base lay."
+    told = f"There is nothing any more at {gone}, where a base lay."
     notice = page.locator("#problems")
     for room in ("Train", "Create", "Library", "Settings"):
         page.get_by_role("tab", name=room).click()

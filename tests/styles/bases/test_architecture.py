@@ -12,6 +12,7 @@ import pytest
 import torch
 from safetensors.torch import load_file, save_file
 
+from styles.bases.base_settings import BaseSettings
 from styles.bases.inspection import inspect_base
 from styles.errors import BaseError
 from tests.styles.original_layout import save_original_layout
@@ -191,6 +192,28 @@ def test_what_a_single_sdxl_predicts_is_read_from_its_marks(
     assert (facts.family, facts.prediction_type, facts.zero_terminal_snr) == ("sdxl", predicts, zero_snr)
     assert facts.native_size_px == 1024
     assert any("taken for epsilon" in note for note in facts.notes) == taken
+
+
+def test_what_no_file_says_is_taken_from_the_artist_and_never_against_proof(
+    tiny_sdxl: Path, tmp_path: Path
+) -> None:
+    silent = single_file(tiny_sdxl, tmp_path / "silent.safetensors")
+    said = inspect_base(silent, BaseSettings("v_prediction", True))
+    assert (said.prediction_type, said.zero_terminal_snr) == ("v_prediction", True)
+    assert said.scheduler_config["rescale_betas_zero_snr"] is True
+    assert any("You said" in note for note in said.notes)
+    assert inspect_base(silent, BaseSettings("v_prediction")).zero_terminal_snr is False
+    with pytest.raises(BaseError, match="predicts epsilon, with which zero terminal SNR can't be"):
+        inspect_base(silent, BaseSettings(zero_terminal_snr=True))
+    marked = single_file(tiny_sdxl, tmp_path / "marked.safetensors", v_pred=(), ztsnr=())
+    for against, says in (
+        (BaseSettings("epsilon"), "predicts v_prediction, not"),
+        (BaseSettings(None, False), "says itself"),
+    ):
+        with pytest.raises(BaseError, match=says):
+            inspect_base(marked, against)
+    with pytest.raises(BaseError, match="says itself"):
+        inspect_base(tiny_sdxl, BaseSettings("epsilon", True))
 
 
 @pytest.mark.parametrize(

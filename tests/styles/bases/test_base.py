@@ -10,9 +10,12 @@ import pytest
 import torch
 from safetensors.torch import load_file, save_file
 
-from styles.bases.base import Base, open_base, pick_dtype
-from styles.bases.inspection import CONFIGS, fingerprint, inspect_base
+from styles.bases.base import Base, open_base
+from styles.bases.base_settings import BaseSettings
+from styles.bases.device import pick_dtype
+from styles.bases.inspection import CONFIGS, inspect_base
 from styles.bases.shelf import STARTER
+from styles.bases.weight_files import fingerprint
 from styles.errors import BaseError, Cancelled, OfflineError, SettingsError
 from styles.storage.home import Home
 from tests.styles.original_layout import copy_configs, save_original_layout
@@ -120,7 +123,7 @@ def test_a_single_file_is_the_same_base(
     save_original_layout(folder, file, open_clip=open_clip)
     configs = copy_configs(folder, tmp_path / "configs")
     answer = "v_prediction" if open_clip else None
-    one = open_base(file, home_with_words, device="cpu", config_folder=configs, prediction_type=answer)
+    one = open_base(file, home_with_words, device="cpu", config_folder=configs, settings=BaseSettings(answer))
     other = open_base(folder, home_with_words, device="cpu")
     assert same_weights(one, other)
     assert (one.family, one.prediction_type, one.native_size_px) == (family, other.prediction_type, 64)
@@ -142,12 +145,12 @@ def test_sd2_files_must_prove_or_be_told_what_they_predict(tmp_path: Path, tiny_
     save_original_layout(tiny_sd2, file, open_clip=True)
     with pytest.raises(BaseError, match="doesn't say whether it predicts"):
         inspect_base(file)
-    assert inspect_base(file, "v_prediction").config_folder == CONFIGS / "sd2-v"
-    assert inspect_base(file, "v_prediction").native_size_px == 768
-    assert inspect_base(file, "epsilon").config_folder == CONFIGS / "sd2"
-    assert inspect_base(file, "epsilon").native_size_px == 512
+    assert inspect_base(file, BaseSettings("v_prediction")).config_folder == CONFIGS / "sd2-v"
+    assert inspect_base(file, BaseSettings("v_prediction")).native_size_px == 768
+    assert inspect_base(file, BaseSettings("epsilon")).config_folder == CONFIGS / "sd2"
+    assert inspect_base(file, BaseSettings("epsilon")).native_size_px == 512
     with pytest.raises(BaseError, match="no prediction type"):
-        inspect_base(file, "guess")
+        inspect_base(file, BaseSettings("guess"))
 
     file.with_suffix(".yaml").write_text('model:\n  params:\n    parameterization: "v"\n')
     assert inspect_base(file).prediction_type == "v_prediction"
@@ -158,7 +161,7 @@ def test_sd2_files_must_prove_or_be_told_what_they_predict(tmp_path: Path, tiny_
     )
     assert inspect_base(file).prediction_type == "v_prediction"
     with pytest.raises(BaseError, match="predicts v_prediction, not epsilon"):
-        inspect_base(file, "epsilon")
+        inspect_base(file, BaseSettings("epsilon"))
     save_original_layout(tiny_sd2, file, open_clip=True, metadata={"modelspec.prediction_type": "epsilon"})
     assert inspect_base(file).prediction_type == "epsilon"
 

@@ -12,6 +12,7 @@ import pytest
 from filelock import FileLock
 
 from styles.bases.base import open_base
+from styles.bases.base_settings import UNSET
 from styles.bases.hub import CLIP_FILES, CLIP_ID, clip_tokenizer_folder, fetch_base, is_hub_id, wanted_files
 from styles.bases.shelf import RECOMMENDED, BaseShelf, find_source
 from styles.errors import BaseError, Failure, OfflineError
@@ -44,7 +45,7 @@ def test_add_use_and_remove(home: Home, tiny_sd1: Path) -> None:
     )
     shelf.use("mine")
     assert BaseShelf(home).in_use == "mine"
-    assert shelf.resolve("mine") == (tiny_sd1, None)
+    assert shelf.resolve("mine") == (tiny_sd1, UNSET)
     assert open_base("mine", home, device="cpu").name == "mine"
     with pytest.raises(BaseError, match="already a base"):
         shelf.add(tiny_base_folder(home.root / "other", "sd1", seed=1), name="mine")
@@ -69,7 +70,7 @@ def test_folders_put_there_by_hand_count_and_go_to_the_trash(home: Home) -> None
 def test_a_folders_name_is_kept_whole(home: Home, tmp_path: Path) -> None:
     tiny_base_folder(home.bases / "sd-2.1", "sd1")
     shelf = BaseShelf(home)
-    assert shelf.resolve("sd-2.1") == (home.bases / "sd-2.1", None)
+    assert shelf.resolve("sd-2.1") == (home.bases / "sd-2.1", UNSET)
     assert shelf.add(tiny_base_folder(tmp_path / "v1.5", "sd1", seed=1)).name == "v1.5"
     assert open_base(home.bases / "sd-2.1", home, device="cpu").name == "sd-2.1"
     shelf.remove("sd-2.1")

@@ -9,7 +9,8 @@ from typing import Any
 import pytest
 import torch
 
-from styles.bases.vae import decode, encode, has_scale, in_fp32
+from styles.bases.part_configs import has_scale
+from styles.bases.vae import decode, encode, in_fp32
 
 ROOT = Path(__file__).resolve().parents[3]
 
@@ -80,7 +81,7 @@ def test_half_precision_that_overflows_is_done_again_in_fp32(vae: Any) -> None:
 def test_a_scale_that_is_no_number_is_told(vae: Any) -> None:
     assert has_scale(vae.config)
     fits = {"scaling_factor": 1.0, "latent_channels": 4, "latents_mean": [0.0] * 4, "latents_std": [1.0] * 4}
-    assert has_scale(type("Config", (), fits))
+    assert has_scale(fits)
     for odd in (
         {"scaling_factor": "large", "latents_mean": None},
         {"scaling_factor": 0},
@@ -91,7 +92,7 @@ def test_a_scale_that_is_no_number_is_told(vae: Any) -> None:
         {"latents_mean": "none"},
         {"latents_mean": {"a": 1}},
     ):
-        assert not has_scale(type("Config", (), fits | odd)), odd
+        assert not has_scale(fits | odd), odd
 
 
 def test_nothing_else_calls_a_vae_or_a_unet() -> None:
@@ -103,4 +104,4 @@ def test_nothing_else_calls_a_vae_or_a_unet() -> None:
         for file in (ROOT / folder).rglob("*.py")
         if "starter" not in file.parts and call.search(file.read_text(encoding="utf-8"))
     }
-    assert calling == {"styles/bases/vae.py", "styles/bases/prediction.py"}
+    assert calling == {f"styles/bases/{name}.py" for name in ("vae", "prediction", "part_configs")}
