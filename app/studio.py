@@ -168,6 +168,7 @@ class Studio:
         mix = wish.mix
         if not mix.start.parts:  # what is asked for changes and completes the picture's own blend
             mix = replace(mix, start=self.base_session.blend_again(recipe))
+        recipe = recipe.with_signs()
         settings = PictureSettings.of(recipe, self.source_for(recipe)).sized_as(recipe)
         image, before = wish.image, PassSettings.of(recipe)
         if image is not None:

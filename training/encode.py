@@ -26,6 +26,7 @@ if TYPE_CHECKING:
 
     from styles.bases.base import Base
     from styles.bases.conditioning import Conditioning
+    from styles.generation.prompts import PromptReading
     from training.artworks.dataset import Artwork
 
 
@@ -86,7 +87,7 @@ def prepare(
     tensors: dict[str, Tensor] = {}
     yield PhaseStarted("captions")
     _encode_texts(base, plan, captions, companions, tensors)
-    yield from _cut_captions(base, [*captions, *companions])
+    yield from _cut_captions(base, [*captions, *companions], _reading(plan))
     if cancelled():
         raise Interrupted
     artworks = job.artworks()
@@ -138,19 +139,34 @@ def _encode_texts(
     import torch
 
     from styles.bases.conditioning import Conditioning
-    from styles.generation.prompts import encode_prompts
+    from styles.generation.prompts import count_chunks, encode_prompts
+
+    previews, reading = plan.preview_prompts or ("",), _reading(plan)
+    # All are as long as the longest: any two may stand in one batch.
+    chunks = count_chunks(base, [*captions, *companions, *previews], reading=reading)
 
     def put(name: str, texts: Sequence[str]) -> None:
         # One text at a time: how many artworks there are must not change what it rounds to.
-        rows = [encode_prompts(base, [text]).to(torch.device("cpu"), torch.float32) for text in texts]
+        rows = [
+            encode_prompts(base, [text], reading=reading, chunks=chunks).to(
+                torch.device("cpu"), torch.float32
+            )
+            for text in texts
+        ]
         together = Conditioning.cat(rows)
         tensors[name] = together.states
         if together.pooled is not None:
             tensors[f"{name}.pooled"] = together.pooled
 
     put("embeddings", [*captions, *companions])
-    put("previews", plan.preview_prompts or [""])
+    put("previews", previews)
     tensors["companions"] = torch.tensor(len(companions))
+
+
+def _reading(plan: TrainingPlan) -> PromptReading:
+    from styles.generation.prompts import PromptReading
+
+    return PromptReading(plan.prompt_signs, plan.clip_skip)
 
 
 def _texts(job: Job, plan: TrainingPlan) -> tuple[list[str], list[str]]:
@@ -165,10 +181,10 @@ def _has_companions(caption: str, plan: TrainingPlan) -> bool:
     return bool(plan.companions) and caption.strip().casefold() == plan.trigger.strip().casefold()
 
 
-def _cut_captions(base: Base, texts: list[str]) -> Iterator[Warned]:
+def _cut_captions(base: Base, texts: list[str], reading: PromptReading) -> Iterator[Warned]:
     from styles.generation.prompts import cut_words
 
-    cuts = [cut for text in texts if (cut := cut_words(base, text))]
+    cuts = [cut for text in texts if (cut := cut_words(base, text, reading=reading))]
     if cuts:
         shown = Text.joined(", ", map(quoted, cuts[:3]))
         yield Warned(
@@ -229,6 +245,7 @@ def _key(base: Base, job: Job, plan: TrainingPlan, captions: list[str], companio
         "resolution_px": plan.resolution_px or base.native_size_px,
         "flip": plan.flip,
         "previews": plan.preview_prompts,
+        "reading": (plan.prompt_signs, plan.clip_skip),
         "texts": (captions, companions),
     }
     if base.vae_fingerprint:

@@ -9,6 +9,7 @@ from typing import Any
 from styles.errors import PlanError
 from styles.families import FAMILIES, STARTER, family_of
 from styles.formats.triggers import with_trigger
+from styles.generation.prompt_syntax import parse_prompt
 from styles.storage.file_reading import json_of
 from styles.storage.names import clean_text
 from styles.storage.setting import settings
@@ -19,6 +20,7 @@ from training.settings import (
     CaptionDropout,
     CheckpointEvery,
     Checkpointing,
+    ClipSkip,
     Companions,
     FinalRateFraction,
     Flip,
@@ -82,6 +84,7 @@ class TrainingPlan:
     opposite_every: OppositeEvery = 0
     # At most 64; one at a time beside the trigger of an uncaptioned artwork.
     companions: Companions = ()
+    clip_skip: ClipSkip = 1
     caption_dropout: CaptionDropout = 0.1
     noise_offset: NoiseOffset = 0.05
     # Unused with zero terminal SNR.
@@ -100,6 +103,9 @@ class TrainingPlan:
     preview_seed: PreviewSeed = 1
     checkpoint_every: CheckpointEvery = 100
     report_every: ReportEvery = 5
+
+    # Captions and previews are read with A1111's signs; each was a letter in plans that don't say it.
+    prompt_signs: bool = True
 
     def __post_init__(self) -> None:
         if not self.name.strip():
@@ -123,6 +129,8 @@ class TrainingPlan:
             raise PlanError(
                 "There are {count} preview prompts.", "At most 8.", count=len(self.preview_prompts)
             )
+        for text in (*self.companions, *self.preview_prompts) if self.prompt_signs else ():
+            parse_prompt(text)
         try:
             self.to_json().encode()
         except UnicodeEncodeError as error:
@@ -153,7 +161,8 @@ class TrainingPlan:
             texts = {name: values.get(name, []) for name in ("preview_prompts", "companions")}
             if not all(isinstance(lines, list) for lines in texts.values()):
                 raise TypeError("a list of texts is asked for")
-            return cls(**values | {name: tuple(lines) for name, lines in texts.items()})
+            older: dict[str, Any] = {"prompt_signs": False}
+            return cls(**older | values | {name: tuple(lines) for name, lines in texts.items()})
         except PlanError as error:
             raise PlanError(
                 "The job's plan is damaged: {reason}", "Start the training anew.", reason=error.message

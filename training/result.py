@@ -141,6 +141,8 @@ def style_of(job: Job, last: Checkpoint) -> Style:
         training["learning_rate_factor"] = progress.learning_rate_factor
     if plan.opposite_every:
         training["opposite_every"] = plan.opposite_every
+    if plan.clip_skip != 1:
+        training["clip_skip"] = plan.clip_skip
     if plan.continue_from:
         training["continued_from"] = plan.continue_from
     card = StyleCard(

@@ -5,10 +5,11 @@ The plan, the command line, the endpoints and the form of the window read it fro
 
 from __future__ import annotations
 
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from typing import Annotated, Any
 
 from styles.errors import PlanError
+from styles.generation.settings import CLIP_SKIP
 from styles.storage.setting import Setting, settings
 from styles.text import Text
 from training.optimizers import OPTIMIZERS
@@ -114,6 +115,7 @@ Companions = Annotated[
         "For artworks without a caption: one line, drawn anew each time; “off” for none.", own=False, group=FINER,
     ),
 ]  # fmt: skip
+ClipSkip = Annotated[int, replace(CLIP_SKIP, group=FINER)]
 CaptionDropout = Annotated[
     float,
     Setting(
@@ -218,6 +220,7 @@ class TrainingSettings:
     alpha: Alpha | None = None
     opposite_every: OppositeEvery | None = None
     companions: Companions | None = None
+    clip_skip: ClipSkip | None = None
     caption_dropout: CaptionDropout | None = None
     noise_offset: NoiseOffset | None = None
     # 0 is the plain loss.

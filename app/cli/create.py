@@ -73,7 +73,9 @@ class SheetOptions:
 
 def create(
     context: typer.Context,
-    prompt: Annotated[str | None, typer.Argument(help="What to paint.", show_default=False)] = None,
+    prompt: Annotated[
+        str | None, typer.Argument(help="What to paint; (word:1.2) weighs a word.", show_default=False)
+    ] = None,
     *,
     mix: MixOptions,
     save_blend: Annotated[

@@ -203,6 +203,7 @@ class Recalled:
 
 def recalled(studio: Studio, recipe: Recipe) -> Recalled:
     """The form that makes a recipe's picture, as far as its styles and its source are here."""
+    recipe = recipe.with_signs()
     whole_form = MixForm.of_blend(recipe.blend, recipe.names)
     here = followed(studio.library, whole_form)
     rows: dict[str, MixRow] = {}

@@ -41,6 +41,7 @@ TRAINING_WORDS = {
     "layers": unsaid("Layers trained"),
     "opposite_every": unsaid("Steps between two opposite ones"),
     "seed": unsaid("Seed"),
+    "clip_skip": unsaid("Clip skip"),
     "seconds": unsaid("Time"),
     "resolution_px": unsaid("Side of the pictures, px"),
     "prediction_type": unsaid("The base predicts"),

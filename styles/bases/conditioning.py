@@ -107,15 +107,22 @@ def reads_time_ids(unet: Any) -> bool:
 
 
 def encode_tokens(
-    text_encoders: Sequence[Any], ids: Sequence[Tensor], masks: Sequence[Tensor | None]
+    text_encoders: Sequence[Any],
+    ids: Sequence[Tensor],
+    masks: Sequence[Tensor | None],
+    clip_skip: int = 1,
 ) -> Conditioning:
     """Return what the text encoders say of tokens, (B, tokens) for each of them.
 
-    A single encoder gives its last states, behind the final norm. Two give those of the layer before the last, joined
+    A single encoder gives the states of its last layer but `clip_skip` - 1, behind the final norm. Two give those of the layer before the last, joined
     along their width, and the second one its projection of the whole text (arXiv 2307.01952, section 2.1).
     """
     if len(text_encoders) == 1:
-        return Conditioning(text_encoders[0](ids[0], attention_mask=masks[0])[0])
+        encoder = text_encoders[0]
+        if clip_skip == 1:
+            return Conditioning(encoder(ids[0], attention_mask=masks[0])[0])
+        hidden = encoder(ids[0], attention_mask=masks[0], output_hidden_states=True).hidden_states
+        return Conditioning(encoder.final_layer_norm(hidden[-clip_skip]))
     outputs = [
         encoder(tokens, attention_mask=mask, output_hidden_states=True)
         for encoder, tokens, mask in zip(text_encoders, ids, masks, strict=True)

@@ -42,6 +42,7 @@ TOLD = frozenset(
         "flip",
         "opposite_every",
         "seed",
+        "clip_skip",
         "resolution_px",
         "layers",
         "gradient_accumulation",
@@ -69,6 +70,7 @@ FROM_KOHYA = {  # our name: (theirs, how to read it)
     "artworks": ("ss_num_train_images", int),
     "epochs": ("ss_num_epochs", int),
     "seed": ("ss_seed", int),
+    "clip_skip": ("ss_clip_skip", int),
 }
 
 
@@ -105,6 +107,7 @@ def kohya_metadata(card: StyleCard, alpha: float) -> dict[str, str]:
         "ss_max_train_steps": card.training.get("steps"),
         "ss_num_train_images": card.training.get("artworks"),
         "ss_seed": card.training.get("seed"),
+        "ss_clip_skip": card.training.get("clip_skip"),
         "ss_resolution": f"({side}, {side})" if side else None,
     }
     return {key: str(value) for key, value in values.items() if value not in (None, "")}

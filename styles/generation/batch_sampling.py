@@ -166,6 +166,8 @@ class _Mixing:
         self._prompts = [order.request.prompts[index] for index in pictures]
         self._blends = [order.blends[index] for index in pictures]
         self._vocabularies = [order.vocabularies[index] for index in pictures]
+        # The same for all of a batch, see `generate`.
+        self._chunks = order.chunks[pictures.start]
         # Styles that change the text encoder, too: only their gains make it necessary to encode again.
         worded = [any(layer.network != "unet" for layer in style.layers) for style in styles]
         self._worded = [column for column, changes in enumerate(worded) if changes]
@@ -243,7 +245,8 @@ class _Mixing:
         base, negative, guided = self._base, self._order.request.negative, self._order.guided
         if self._worded:
             texts = [negative] * len(self._prompts) + self._prompts if guided else self._prompts
-            return encode_prompts(base, texts, self._vocabularies * (2 if guided else 1))
+            words = self._vocabularies * (2 if guided else 1)
+            return encode_prompts(base, texts, words, self._order.request.reading, self._chunks)
         # One picture's texts at a time: what its neighbours are asked for must not change what it rounds to.
         requested = list(zip(self._prompts, self._vocabularies, strict=True))
         pairs = {one: self._pair(*one) for one in dict.fromkeys(requested)}
@@ -256,7 +259,8 @@ class _Mixing:
         texts = list(
             dict.fromkeys([self._order.request.negative, prompt] if self._order.guided else [prompt])
         )
-        return encode_prompts(self._base, texts, [words] * len(texts))
+        reading = self._order.request.reading
+        return encode_prompts(self._base, texts, [words] * len(texts), reading, self._chunks)
 
     def _knobs(self, name: str) -> Rows | None:
         """One knob of all parts, (pictures, styles), None where all are 1."""

@@ -12,7 +12,7 @@ from torch import Tensor
 from styles.bases.base import Base
 from styles.bases.slices import in_slices
 from styles.bases.vae import decode
-from styles.generation.prompts import cut_words
+from styles.generation.prompts import prompt_notes
 from styles.generation.recipe import Recipe
 from styles.generation.request import CreateRequest, Order
 from styles.generation.samplers import schedule_used
@@ -96,17 +96,20 @@ def _unsafe(base: Base, image: Image.Image) -> bool:
 
 
 def _notes(base: Base, order: Order, index: int) -> tuple[Text, ...]:
-    notes = []
+    notes: list[Text] = []
     request = order.request
     for name, text in (
         (Text("prompt"), request.prompts[index]),
         (Text("negative prompt"), request.negative),
     ):
-        cut = cut_words(base, text, order.vocabularies[index])
-        if cut:
-            notes.append(
-                Text("The {name} is longer than this base reads; left out: “{cut}”.", name=name, cut=cut)
+        notes += prompt_notes(base, name, text, order.vocabularies[index], request.reading)
+    if request.clip_skip > 2 and len(base.text_encoders) > 1:
+        notes.append(
+            Text(
+                "Clip skip {clip_skip} changes nothing: this base always reads the layer before the last.",
+                clip_skip=request.clip_skip,
             )
+        )
     passes = order.blends[index].passes
     if passes > 1:
         notes.append(
@@ -140,6 +143,8 @@ def _recipe(base: Base, order: Order, names: dict[str, str], pictures: int, row:
         seed=request.seeds[index],
         sampler=request.sampler,
         schedule=schedule_used(base, request.sampler, request.schedule),
+        clip_skip=request.clip_skip,
+        prompt_signs=request.prompt_signs,
         steps=request.steps,
         guidance=order.guidance,
         guidance_rescale=order.guidance_rescale,

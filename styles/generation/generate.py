@@ -59,7 +59,7 @@ def _paint(
     with stopping(models_of(base), cancelled, stopped), kept.blended(base, styles) as mix:
         start = _start(base, order, cancelled)
         while first < count:
-            pictures = range(first, min(first + size, count))
+            pictures = _alike(order, range(first, min(first + size, count)))
             try:
                 for event in _paint_batch(base, order, styles, names, mix, pictures, start, cancelled):
                     if isinstance(event, int):
@@ -97,6 +97,13 @@ def _paint(
             dtype=dtype_name(base.dtype),
             numbers=", ".join(str(index + 1) for index in spoilt[:10]),
         )
+
+
+def _alike(order: Order, pictures: range) -> range:
+    """The first of the pictures, as far as their prompts have the same number of chunks: none gets another's padding."""
+    chunks = order.chunks[pictures.start]
+    stop = next((index for index in pictures if order.chunks[index] != chunks), pictures.stop)
+    return range(pictures.start, stop)
 
 
 def _start(base: Base, order: Order, cancelled: Callable[[], bool]) -> Tensor | None:

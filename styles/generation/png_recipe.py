@@ -78,6 +78,7 @@ def read_recipe(path: Path) -> Recipe:
 
 def parameters_text(recipe: Recipe) -> str:
     """Return the recipe as A1111 writes it into its `parameters` chunk."""
+    recipe = recipe.with_signs()
     tags, hashes = [], []
     heard = {part.style for part in recipe.blend.sounding}
     for part in recipe.blend.parts:
@@ -102,6 +103,8 @@ def parameters_text(recipe: Recipe) -> str:
     }
     if recipe.guidance_rescale:
         fields["CFG Rescale"] = f"{recipe.guidance_rescale:g}"
+    if recipe.clip_skip > 1:
+        fields["Clip skip"] = str(recipe.clip_skip)
     if recipe.second_scale:
         fields["Denoising strength"] = f"{recipe.second_strength:g}"
         fields["Hires upscale"] = f"{recipe.second_scale:g}"
@@ -152,6 +155,8 @@ def parse_parameters(text: str) -> Recipe:
             steps=int(settings.get("Steps", "20")),
             guidance=float(settings.get("CFG scale", "7.5")),
             guidance_rescale=float(settings.get("CFG Rescale", settings.get("RescaleCFG phi", "0"))),
+            clip_skip=max(1, int(settings.get("Clip skip", "1"))),
+            prompt_signs=True,
             width_px=int(width),
             height_px=int(height),
             notes=tuple(notes),

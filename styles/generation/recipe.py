@@ -4,14 +4,15 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
-from dataclasses import asdict, field, fields
+from dataclasses import asdict, field, fields, replace
 from typing import Annotated, Any
 
 from pydantic import InstanceOf
 
 from styles.errors import AtelierError, RecipeError
+from styles.generation.prompt_syntax import escaped
 from styles.generation.samplers import DEFAULT_SAMPLER
-from styles.generation.settings import MAX_SIDE_PX, MIN_SIDE_PX, Seed, Steps
+from styles.generation.settings import MAX_SIDE_PX, MIN_SIDE_PX, ClipSkip, Seed, Steps
 from styles.mixing.blend import Blend
 from styles.storage.names import SHA256
 from styles.storage.setting import Setting, settings
@@ -27,6 +28,8 @@ LATER = (
     "second_steps",
     "threads",
     "vae",
+    "prompt_signs",
+    "clip_skip",
 )
 Side = Annotated[
     int, Setting(low=MIN_SIDE_PX, high=MAX_SIDE_PX, refused="A side of the picture is {value} pixels.")
@@ -67,12 +70,21 @@ class Recipe:
     second_steps: int = 0  # 0: as many as the first
     threads: int = 0  # of the processor, where it painted; 0: not noted
     vae: str = ""  # sha256 hex of a VAE that took the place of the base's own
+    # Whether brackets and BREAK in its prompts are A1111's signs; before there were any, each was a letter.
+    prompt_signs: bool = False
+    clip_skip: ClipSkip = 1
 
     def __post_init__(self) -> None:
         if self.source and not SHA256.fullmatch(self.source):
             raise RecipeError(
                 "The recipe names the picture that it started from in no way that can be found."
             )
+
+    def with_signs(self) -> Recipe:
+        """The same recipe with its prompts as they are written since brackets are signs."""
+        if self.prompt_signs:
+            return self
+        return replace(self, prompt=escaped(self.prompt), negative=escaped(self.negative), prompt_signs=True)
 
     @property
     def names(self) -> dict[str, str]:

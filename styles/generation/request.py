@@ -12,13 +12,14 @@ from styles.bases.base import Base
 from styles.errors import BlendError, PromptError, RecipeError
 from styles.formats.style import Style
 from styles.generation.img2img import SourcePicture, first_step, fitted_size
-from styles.generation.prompts import check_prompt
+from styles.generation.prompts import PromptReading, check_clip_skip, check_length, check_prompt, count_chunks
 from styles.generation.recipe import Recipe
 from styles.generation.samplers import DEFAULT_SAMPLER, sampler_of
 from styles.generation.settings import (
     MAX_PICTURES,
     MAX_PIXELS,
     MAX_SIDE_PX,
+    ClipSkip,
     Denoise,
     Guidance,
     PassSettings,
@@ -81,6 +82,9 @@ class CreateRequest:
     guidance_rescale: GuidanceRescale | None = None
     sampler: SamplerName = DEFAULT_SAMPLER
     schedule: ScheduleName | None = None
+    clip_skip: ClipSkip = 1
+    # Brackets and BREAK in the prompts are A1111's signs, see `prompt_syntax`.
+    prompt_signs: bool = True
     width_px: int = 0
     height_px: int = 0
     batch: int = 0
@@ -114,7 +118,7 @@ class CreateRequest:
                 pictures=count,
             )
         for text in (*self.prompts, self.negative):
-            check_prompt(text)
+            check_prompt(text, self.prompt_signs)
         most = sampler_of(self.sampler).most_steps
         for steps in (self.steps, self.second_pass.steps if self.second_pass else 0):
             if steps > most:
@@ -161,6 +165,7 @@ class CreateRequest:
             guidance=wished.guidance,
             sampler=wished.sampler or cls.sampler,
             schedule=wished.schedule,
+            clip_skip=wished.clip_skip or cls.clip_skip,
             width_px=wished.width_px or 0,
             height_px=wished.height_px or 0,
             source=source,
@@ -172,6 +177,11 @@ class CreateRequest:
     def prompts(self) -> tuple[str, ...]:
         """One prompt for each picture."""
         return (self.prompt,) * len(self.seeds) if isinstance(self.prompt, str) else self.prompt
+
+    @property
+    def reading(self) -> PromptReading:
+        """How its prompts are read."""
+        return PromptReading(self.prompt_signs, self.clip_skip)
 
 
 def request_again(
@@ -204,6 +214,8 @@ def request_again(
         guidance_rescale=recipe.guidance_rescale,
         sampler=recipe.sampler,
         schedule=recipe.schedule or None,
+        clip_skip=recipe.clip_skip,
+        prompt_signs=recipe.prompt_signs,
         width_px=recipe.width_px,
         height_px=recipe.height_px,
         only=recipe.batch_index,
@@ -236,6 +248,7 @@ class Order:
     blends: tuple[Blend, ...]  # one for each picture, with every style in it
     runs: tuple[Run, ...]
     vocabularies: tuple[Vocabulary, ...]  # one for each picture: the words of the styles that it hears
+    chunks: tuple[int, ...]  # one for each picture: in how many its prompts are read
 
     @property
     def guided(self) -> bool:
@@ -255,15 +268,19 @@ def fill_in(base: Base, request: CreateRequest, styles: Sequence[Style]) -> Orde
     """Check the request against the base and the styles, and complete it; raises BadInput."""
     ids = tuple(style.id or f"unsaved-{column + 1}" for column, style in enumerate(styles))
     guidance, rescale = base.default_guidance
+    guidance = guidance if request.guidance is None else request.guidance
     blends = _blends(request, ids)
+    vocabularies = _vocabularies(base, request, dict(zip(ids, styles, strict=True)), blends)
+    check_clip_skip(base, request.clip_skip)
     return Order(
         request=request,
-        guidance=guidance if request.guidance is None else request.guidance,
+        guidance=guidance,
         guidance_rescale=rescale if request.guidance_rescale is None else request.guidance_rescale,
         ids=ids,
         blends=blends,
         runs=_runs(base, request),
-        vocabularies=_vocabularies(base, request, dict(zip(ids, styles, strict=True)), blends),
+        vocabularies=vocabularies,
+        chunks=_chunks(base, request, vocabularies, guidance > 1),
     )
 
 
@@ -343,6 +360,19 @@ def _vocabularies(
         for text in (prompt, request.negative):
             words[ids].speaks(text)  # refuses a word that is not clear, before anything is computed
     return tuple(words[ids] for ids in heard)
+
+
+def _chunks(
+    base: Base, request: CreateRequest, vocabularies: Sequence[Vocabulary], guided: bool
+) -> tuple[int, ...]:
+    """In how many chunks each picture's prompts are read, the negative one too where it is; raises PromptError."""
+    counts = {}
+    for prompt, words in dict.fromkeys(zip(request.prompts, vocabularies, strict=True)):
+        texts = [prompt, request.negative] if guided else [prompt]
+        for text in texts:
+            check_length(base, text, words, request.reading)
+        counts[prompt, words] = count_chunks(base, texts, words, request.reading)
+    return tuple(counts[one] for one in zip(request.prompts, vocabularies, strict=True))
 
 
 def _with_all(blend: Blend, ids: Sequence[str]) -> Blend:

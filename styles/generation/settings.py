@@ -62,6 +62,13 @@ Seed = Annotated[
     ),
 ]  # fmt: skip
 
+CLIP_SKIP = Setting(
+    "Clip skip",
+    "Which layer of the text encoder is read: 1 the last, 2 the one before. Stable Diffusion XL always reads that one.",
+    option="Layer of the text encoder, counted from the last; fixed on SDXL.", unset="1", low=1, high=12, usual=1,
+    slider=(1, 12, 1), group=MORE, refused="The clip skip is {value}.",
+)  # fmt: skip
+ClipSkip = Annotated[int, CLIP_SKIP]
 Denoise = Annotated[
     float,
     Setting(
@@ -114,6 +121,7 @@ class PictureSettings:
     guidance: Guidance | None = None
     sampler: SamplerName | None = None
     schedule: ScheduleName | None = None
+    clip_skip: ClipSkip | None = None
     width_px: Annotated[
         int | None,
         Setting(
@@ -136,6 +144,7 @@ class PictureSettings:
         return cls(
             negative=recipe.negative, base=base, steps=recipe.steps, guidance=recipe.guidance, sampler=recipe.sampler,
             schedule=None if recipe.schedule in ("", usual) else recipe.schedule,
+            clip_skip=recipe.clip_skip,
         )  # fmt: skip
 
     def suited_to(self, way: FewSteps) -> PictureSettings:

@@ -6,6 +6,7 @@ import math
 import os
 import shutil
 from collections.abc import Callable, Iterable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -16,10 +17,19 @@ from PIL import Image
 from styles.bases import threads
 from styles.bases.base import Base, open_base
 from styles.bases.prediction import predict
-from styles.errors import DiskFullError, JobError, OutOfMemory, PlanError, TrainingFailed, UnknownStyleError
+from styles.errors import (
+    DiskFullError,
+    JobError,
+    OutOfMemory,
+    PictureError,
+    PlanError,
+    PromptError,
+    TrainingFailed,
+    UnknownStyleError,
+)
 from styles.formats.reader import read_style
 from styles.generation.generate import PictureDone, generate
-from styles.generation.prompts import encode_prompts
+from styles.generation.prompts import PromptReading, encode_prompts
 from styles.generation.request import CreateRequest
 from styles.library.library import Library
 from styles.storage.home import Home
@@ -41,6 +51,7 @@ from training.events import (
 )
 from training.job import Job, jobs_in
 from training.loop import train
+from training.plan import TrainingPlan
 from training.result import choices, finish, keep, style_of
 from training.trainer import Trainer
 
@@ -719,6 +730,49 @@ def test_artworks_that_have_gone_while_a_job_waited_are_told(make_job: MakeJob, 
     (job.folder / "artworks" / "000.png").unlink()
     with pytest.raises(JobError, match="has lost its artworks"):
         list(encode.prepare(base, job, job.plan, lambda: False))
+
+
+def test_captions_are_read_as_prompts_are_and_all_as_long_as_the_longest(
+    make_job: MakeJob, base: Base, tiny_sd1: Path
+) -> None:
+    long = "a red cat, " * 30
+    sd1 = open_base(tiny_sd1, make_job(Path("unused")).home, device="cpu")
+    job = make_job(sd1.folder or Path(), base_family="sd1", clip_skip=1, preview_prompts=("a (moon:1.3)",))
+    for number, caption in enumerate((long, "a (red:1.4) house \\(old\\)")):
+        (job.folder / "artworks" / f"00{number}.txt").write_text(caption)
+    assert not of(Warned, encode.prepare(sd1, job, job.plan, lambda: False))
+    prepared, captions = encode.load(job), ["", *(artwork.caption for artwork in job.artworks())]
+    tokens = 2 * 77
+    assert prepared.captions.states.shape[1] == prepared.previews.states.shape[1] == tokens
+    for row, text in enumerate(captions):
+        assert torch.equal(prepared.captions.states[row], encode_prompts(sd1, [text], chunks=2).states[0])
+    assert torch.equal(prepared.previews.states, encode_prompts(sd1, ["a (moon:1.3)"], chunks=2).states)
+    # A plan of before reads each bracket as a letter, and as far as one chunk goes.
+    values = json.loads(job.plan.to_json())
+    del values["prompt_signs"], values["clip_skip"]
+    older = TrainingPlan.from_json(json.dumps(values))
+    (note,) = of(Warned, encode.prepare(sd1, job, older, lambda: False))
+    assert "1 of the captions" in note.message
+    plain = encode.load(job).captions.states
+    assert plain.shape[1] == 77
+    signs = PromptReading(signs=False)
+    assert torch.equal(plain[2], encode_prompts(sd1, [captions[2]], reading=signs).states[0])
+
+
+def test_a_caption_with_a_weight_that_is_none_is_refused_by_its_file(
+    make_job: MakeJob, artworks: Path, tmp_path: Path
+) -> None:
+    folder = tmp_path / "pictures"
+    shutil.copytree(artworks, folder)
+    first = sorted(folder.glob("*.png"))[0]
+    first.with_suffix(".txt").write_text("a (red:1e9) cat")
+    plan = make_job(Path("unused")).plan
+    with pytest.raises(
+        PictureError, match=rf"The caption of {first.name} can't be used: “red” has the weight"
+    ):
+        Job.create(tmp_path / "jobs", plan, [folder])
+    with pytest.raises(PromptError, match="weight 50"):
+        replace(plan, preview_prompts=("a (cat:50)",))
 
 
 def test_companions_that_are_cut_off_are_told(make_job: MakeJob, base: Base) -> None:

@@ -11,7 +11,8 @@ from pathlib import Path
 from types import MappingProxyType
 from typing import TYPE_CHECKING
 
-from styles.errors import PictureError
+from styles.errors import PictureError, PromptError
+from styles.generation.prompt_syntax import parse_prompt
 from styles.text import Text
 from training.artworks.buckets import crop_box
 from training.artworks.captions import caption_of, full_caption
@@ -145,6 +146,17 @@ def _natural(name: str) -> list[tuple[int, str]]:
     ]
 
 
+def _checked(caption: str, path: Path) -> str:
+    """Return the caption; raises PictureError for one with a weight that is none."""
+    try:
+        parse_prompt(caption)
+    except PromptError as error:
+        raise PictureError(
+            "The caption of {file} can't be used: {reason}", error.hint, file=path.name, reason=error.message
+        ) from error
+    return caption
+
+
 def inspect(
     paths: Iterable[Path | str],
     trigger: str = "",
@@ -176,7 +188,7 @@ def inspect(
                     height_px=size[1],
                 )
             )
-        artworks.append(Artwork(path, full_caption(caption_of(path), trigger), size))
+        artworks.append(Artwork(path, _checked(full_caption(caption_of(path), trigger), path), size))
     if refused:
         raise PictureError(Text.joined(" ", refused), last.hint)
     if not artworks:

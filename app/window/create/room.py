@@ -74,8 +74,14 @@ def create_room(studio: Studio, page: gr.Blocks, tab: gr.Tab, news: News) -> Non
 
 def form_fields(studio: Studio) -> tuple[dict[str, Any], gr.Accordion]:
     """Lay out all that can be asked for, by the names that CreateForm has; and the fold of the picture to start from."""
-    fields: dict[str, Any] = {
-        "prompt": gr.Textbox(label=say("Prompt"), lines=2, max_lines=8),
+    fields: dict[str, Any] = {"prompt": gr.Textbox(label=say("Prompt"), lines=2, max_lines=8)}
+    gr.Markdown(
+        say(
+            "`(word:1.2)` weighs a word, `[word]` weakens it, `\\(` is a bracket; after `BREAK` a new chunk begins."
+        ),
+        elem_classes="quiet",
+    )
+    fields |= {
         "mix": mix_piece(studio),
         "paper": paper_piece(),
     }

@@ -47,6 +47,10 @@ def artworks_section(studio: Studio, page: gr.Blocks, tab: gr.Tab, news: News) -
     refused = gr.HTML(elem_classes="refused")
     cards = gr.HTML(js_on_load=mount("train/cards", "caption", "taken_out"), elem_id="train-artworks")
     with gr.Accordion(say("All captions at once"), open=False, visible=False) as together:
+        gr.Markdown(
+            say("Captions are read as prompts are: `(word:1.2)` weighs a word, `\\(` is a bracket."),
+            elem_classes="quiet",
+        )
         with gr.Row(elem_classes="row-tight", equal_height=False):
             find = gr.Textbox(label=say("Find"), max_lines=1, min_width=120)
             put = gr.Textbox(label=say("Replace with"), max_lines=1, min_width=120)

@@ -115,6 +115,17 @@ def test_a_style_is_looked_up_once_on_its_way_into_a_picture(
     assert sorted(asked) == sorted(row.style for row in mix.rows)
 
 
+def test_a_recipe_of_before_brackets_were_signs_comes_back_as_the_letters_that_it_painted(
+    studio: Studio,
+) -> None:
+    recipe = Recipe("a boat (red) [x]", "fog (thick:1.2)", base=studio.base_source(""), seed=4)
+    order = recalled(studio, recipe).form.order(studio)
+    assert order.prompt == r"a boat \(red\) \[x\]" and order.settings.negative == r"fog \(thick:1.2\)"
+    now = replace(recipe, prompt_signs=True)
+    order = recalled(studio, now).form.order(studio)
+    assert order.prompt == now.prompt and order.settings.negative == now.negative
+
+
 def test_a_recipe_comes_back_into_the_form_and_out_again(studio: Studio) -> None:
     mix = mix_of(studio, "take turns", Ink=0.7, Oil=0.4)
     rows = (
@@ -123,7 +134,7 @@ def test_a_recipe_comes_back_into_the_form_and_out_again(studio: Studio) -> None
     )
     blend = MixForm(rows, "take turns").blend
     recipe = Recipe(
-        "oil, a boat", "fog", base=studio.base_source(""), blend=blend, seed=2**62 + 1, sampler="euler a", schedule="sgm uniform", steps=9,
+        "oil, a boat", "fog", base=studio.base_source(""), blend=blend, seed=2**62 + 1, sampler="euler a", schedule="sgm uniform", steps=9, clip_skip=2,
         guidance=4.5, width_px=96, height_px=64, second_scale=1.5, second_strength=0.4,
     )  # fmt: skip
     done = recalled(studio, recipe)
@@ -133,7 +144,7 @@ def test_a_recipe_comes_back_into_the_form_and_out_again(studio: Studio) -> None
     base = order.settings.base
     assert order.prompt == "oil, a boat"
     assert order.settings == PictureSettings(
-        "fog", base, 2**62 + 1, 1, 9, 4.5, "euler a", "sgm uniform", 96, 64
+        "fog", base, 2**62 + 1, 1, 9, 4.5, "euler a", "sgm uniform", 2, 96, 64
     )
     assert order.passes == PassSettings(None, 1.5, 0.4)
     assert CreateForm.from_json(done.form.to_json()).order(studio) == order, "as it was kept"

@@ -67,6 +67,24 @@ def test_a_recipe_survives_json_exactly() -> None:
     assert Recipe.from_json(Recipe("").to_json()) == Recipe("")
 
 
+def test_prompts_of_before_are_letters_and_those_of_now_have_signs() -> None:
+    """A recipe says how its prompts are read; one that doesn't is from before brackets were signs."""
+    before = Recipe("a (red) cat [x] \\", "(blur:1.2)")
+    assert not {"prompt_signs", "clip_skip"} & set(json.loads(before.to_json()))
+    assert not Recipe.from_json(before.to_json()).prompt_signs
+    written = before.with_signs()
+    assert (written.prompt, written.negative) == ("a \\(red\\) cat \\[x\\] \\\\", "\\(blur:1.2\\)")
+    assert written.prompt_signs and written.with_signs() == written
+    assert Recipe.from_json(written.to_json()) == written
+    # Others read signs, so they are told the text that says the same there.
+    assert parameters_text(before) == parameters_text(written)
+    assert parse_parameters(parameters_text(before)).prompt == written.prompt
+    theirs = parse_parameters("a (cat:1.2) BREAK x\nSteps: 20, Seed: 1, Size: 512x512, Clip skip: 2")
+    assert theirs.prompt_signs and theirs.clip_skip == 2 and theirs.prompt == "a (cat:1.2) BREAK x"
+    assert "Clip skip: 2" in parameters_text(theirs) and "Clip skip" not in parameters_text(before)
+    assert parse_parameters("x\nSteps: 20, Seed: 1, Size: 512x512, Clip skip: 0").clip_skip == 1
+
+
 def test_what_came_later_is_written_only_where_it_says_something() -> None:
     """Recipes of before schedules, sources and second passes read, and are written as they were."""
     old = json.loads(RECIPE.to_json())

@@ -217,9 +217,10 @@ def test_styles_with_the_same_word_are_told_apart_by_their_ids(base: Base) -> No
     both.speaks("a cat")  # only a prompt that says it is unclear
 
 
-def test_a_word_takes_as_many_places_as_it_has_rows(base: Base) -> None:
-    words = words_of(base, with_words(s1=rows(3), s2=rows(75), s3=rows(1)))
-    room = 75  # CLIP's 77 places, without the marks at both ends
+def test_a_word_takes_as_many_places_as_it_has_rows(bases: dict[str, Base]) -> None:
+    base = bases["starter"]
+    room = 38  # its 40 places, without the marks at both ends
+    words = words_of(base, with_words(s1=rows(3, 256), s2=rows(room, 256), s3=rows(1, 256)))
     fits = "red " * (room - 3) + "<s1>"
     assert cut_words(base, fits, words) == ""
     assert cut_words(base, fits + " Blue Fish", words) == "Blue Fish"
@@ -306,8 +307,9 @@ def test_each_picture_of_a_batch_has_the_words_of_its_own_styles(base: Base, als
         generate(base, replace(both, prompt="a cat", negative="<s1>"), styles)
 
 
-def test_what_the_limit_cuts_is_told_with_words_counted(base: Base) -> None:
-    style = with_words(s1=rows(40))
+def test_what_the_limit_cuts_is_told_with_words_counted(bases: dict[str, Base]) -> None:
+    base, words = bases["starter"], {"<s1>": rows(20, 256)}
+    style = Style(StyleCard("Ink", "starter", 0, id=A, tokens=tuple(words)), (), words)
     (picture,) = paint(base, request("<s1> a cat " + "<s1>", BlendPart(A, 1.0)), (style,))
     assert picture.notes[0] == "The prompt is longer than this base reads; left out: “<s1>”."
 
