@@ -7,6 +7,7 @@ from pathlib import Path
 
 from app.create.mix_orders import MixOrder, SheetOrder, StyleOrder
 from styles.errors import BadInput, BlendError, PromptError
+from styles.generation.prompt_syntax import check_prompt
 from styles.generation.recipe import Recipe
 from styles.generation.settings import PassSettings, PictureSettings
 from training.settings import TrainingSettings
@@ -42,6 +43,8 @@ class PictureOrder:
     def __post_init__(self) -> None:
         if "\0" in self.prompt + self.settings.negative:
             raise PromptError("The prompt contains a zero byte.", hint="Type the prompt as plain text.")
+        for text in (self.prompt, self.settings.negative):
+            check_prompt(text)
         if self.weights and self.mix.styles:
             raise BlendError("The styles are given twice.", "Give them once, in the mix or as weights.")
         _ = self.whole_mix  # each weight is checked

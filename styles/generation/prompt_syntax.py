@@ -21,6 +21,7 @@ from dataclasses import dataclass
 from styles.errors import PromptError
 from styles.text import Text
 
+LONGEST = 20_000  # characters of a prompt; far beyond what any text encoder reads
 STRONGER, WEAKER = 1.1, 1 / 1.1
 LARGEST_WEIGHT = 10.0  # on both sides of 0; nobody paints with more, and half precision ends soon after
 SIGN = re.compile(r"\\[\\()\[\]]?|[()\[\]]|:\s*([+-]?[.\d]+(?:[eE][+-]?\d+)?)\s*\)")
@@ -108,6 +109,27 @@ def parse_prompt(prompt: str) -> ParsedPrompt:
     if AND.search(prompt):
         phrases.append("AND")
     return ParsedPrompt(tuple(_sections(runs, weights)), tuple(dict.fromkeys(phrases)))
+
+
+def check_prompt(text: str, signs: bool = True) -> None:
+    """Raise PromptError for a text that is no prompt."""
+    try:
+        text.encode()
+    except UnicodeEncodeError as error:
+        raise PromptError(
+            "The prompt holds something that is no character, at place {place}.",
+            "Type it anew.",
+            place=error.start + 1,
+        ) from error
+    if len(text) > LONGEST:
+        raise PromptError(
+            "The prompt has {count} characters.",
+            "At most {longest} are read; shorten it.",
+            count=len(text),
+            longest=LONGEST,
+        )
+    if signs:
+        parse_prompt(text)
 
 
 def literal(prompt: str) -> ParsedPrompt:

@@ -19,11 +19,10 @@ from styles.bases.base import Base
 from styles.bases.conditioning import Conditioning, encode_tokens
 from styles.errors import PromptError
 from styles.generation.prompt_chunks import MARKS, Chunk, ChunkedPrompt, chunk_prompt, reads_chunks
-from styles.generation.prompt_syntax import ParsedPrompt, literal, parse_prompt
+from styles.generation.prompt_syntax import ParsedPrompt, check_prompt, literal, parse_prompt
 from styles.mixing.prompt_words import NO_WORDS, Vocabulary, rows_in_place
 from styles.text import Text, quoted
 
-LONGEST = 20_000  # characters; far beyond what any text encoder reads
 LONGEST_QUOTE = 600  # characters of what was left out
 # Of the states' deviation: a mean below is chance, and dividing by it would be, too. The starter's has 0.002 of it.
 LEAST_MEAN = 0.003
@@ -141,27 +140,6 @@ def prompt_notes(
             name=name,
             phrases=Text.joined(", ", shown),
         )
-
-
-def check_prompt(text: str, signs: bool = True) -> None:
-    """Raise PromptError for a text that is no prompt."""
-    try:
-        text.encode()
-    except UnicodeEncodeError as error:
-        raise PromptError(
-            "The prompt holds something that is no character, at place {place}.",
-            "Type it anew.",
-            place=error.start + 1,
-        ) from error
-    if len(text) > LONGEST:
-        raise PromptError(
-            "The prompt has {count} characters.",
-            "At most {longest} are read; shorten it.",
-            count=len(text),
-            longest=LONGEST,
-        )
-    if signs:
-        parse_prompt(text)
 
 
 def check_clip_skip(base: Base, clip_skip: int) -> None:

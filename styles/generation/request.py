@@ -12,7 +12,8 @@ from styles.bases.base import Base
 from styles.errors import BlendError, PromptError, RecipeError
 from styles.formats.style import Style
 from styles.generation.img2img import SourcePicture, first_step, fitted_size
-from styles.generation.prompts import PromptReading, check_clip_skip, check_length, check_prompt, count_chunks
+from styles.generation.prompt_syntax import check_prompt
+from styles.generation.prompts import PromptReading, check_clip_skip, check_length, count_chunks
 from styles.generation.recipe import Recipe
 from styles.generation.samplers import DEFAULT_SAMPLER, sampler_of
 from styles.generation.settings import (

@@ -17,6 +17,12 @@ from styles.formats.triggers import holds_trigger, with_trigger
         ("a cat.", "c.t", False),
         ("ÉTÉ", "été", True),
         ("", "ink", False),
+        # In the signs that prompts are weighted with.
+        ("a cat, (ink:1.2)", "ink", True),
+        ("[ink], ((ink))", "ink", True),
+        ("a (cat, ink wash:1.3)", "ink wash", True),
+        ("(ink\\(x\\):1.1)", "ink", True),
+        ("(inkwash:1.2)", "ink", False),
     ],
 )
 def test_a_trigger_is_a_word_of_its_own(text: str, trigger: str, held: bool) -> None:

@@ -96,6 +96,11 @@ def test_pictures_are_made_with_what_the_room_shows(context: Any, served: Served
     steps.fill("2")
     steps.press("Enter")
     page.get_by_label("Seed", exact=True).fill("42")
+    page.get_by_label("Prompt", exact=True).fill("a (fish:1e9)")
+    page.get_by_label("Prompt", exact=True).press("Control+Enter")
+    expect(page.get_by_role("alert").filter(has_text="has the weight 1e+09")).to_contain_text(
+        "from -10 to 10"
+    )
     page.get_by_label("Prompt", exact=True).fill("a fish")
     page.get_by_label("Prompt", exact=True).press("Control+Enter")
     page.get_by_text(DONE).wait_for()

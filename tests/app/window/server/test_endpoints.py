@@ -66,6 +66,8 @@ def test_our_errors_come_through_with_their_text(client: Any) -> None:
         ("/style", {"name": 5}, "name is 5"),
         ("/styles", {"words": None}, "words is None"),
         ("/create", {"prompt": None}, "prompt is None"),
+        ("/create", {"prompt": "a (house:1e9)"}, "weight 1e.09"),
+        ("/create", {"prompt": "a house", "negative": "(" * 1000 + "fog"}, "weight 2.46"),
         ("/create", {"prompt": "x", "weights": "abc"}, "weights is 'abc'"),
         ("/create", {"prompt": "x", "image": 3.5}, "image is 3.5"),
         ("/create", {"prompt": "x", "mute": [1]}, "mute is"),
