@@ -25,6 +25,7 @@ from styles.errors import Cancelled
 from styles.formats.triggers import is_left_out, with_trigger
 from styles.generation.img2img import SourcePicture, keep_source, kept_source
 from styles.generation.recipe import Recipe
+from styles.generation.samplers import missing_notes
 from styles.generation.settings import MAX_PIXELS
 from styles.library.library import Library
 from styles.library.missing import card_of, current
@@ -320,7 +321,7 @@ def _what_differs(recipe: Recipe, base: Base) -> list[Text]:
                 device=base.device.type,
             )
         )
-    return [*differs, *recipe.notes]
+    return [*differs, *recipe.notes, *missing_notes(recipe.sampler, recipe.schedule)]
 
 
 def _keeping(

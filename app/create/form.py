@@ -13,12 +13,13 @@ from app.create.following import FollowedMix, followed, replaced_words
 from app.create.mix_form import MOST_ROWS, MixForm, MixRow
 from app.create.mix_orders import SheetOrder
 from app.create.style_choices import paintable
-from app.i18n import say
+from app.i18n import say, translated
 from app.orders import PictureOrder
 from styles.errors import BadInput, StyleFileError, UnknownStyleError
 from styles.formats.triggers import is_left_out
 from styles.generation.img2img import source_path
 from styles.generation.recipe import Recipe
+from styles.generation.samplers import missing_notes
 from styles.generation.settings import PassSettings, PictureSettings
 from styles.library.missing import missing_style, name_to_show
 from styles.mixing.blend import BlendPart
@@ -215,7 +216,11 @@ def recalled(studio: Studio, recipe: Recipe) -> Recalled:
         word = not is_left_out(recipe.prompt, card.trigger, whole_form.highest(row.style))
         rows.setdefault(card.id, MixRow(replace(row.part, style=card.id), word, card.name))
     missing = [name_to_show(row.name, row.style) for row in here.missing]
-    notes = [*recipe.notes, *map(replaced_words, here.replaced)]
+    notes = [
+        *recipe.notes,
+        *missing_notes(recipe.sampler, recipe.schedule),
+        *map(replaced_words, here.replaced),
+    ]
     if len(recipe.blend.parts) > MOST_ROWS:
         notes.append(
             say(
@@ -266,7 +271,7 @@ def recalled_words(done: Recalled) -> str:
         names = ", ".join(f"“{name}”" for name in done.missing)
         words.append(say("These styles of it are not in your library: {names}.", names=names))
         words.append(say("Import them, or paint without."))
-    return " ".join([*words, *done.notes])
+    return " ".join([*words, *map(translated, done.notes)])
 
 
 def _paper_of(recipe: Recipe, native_px: int) -> Paper:

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 
 from styles.errors import AtelierError, BlendError, RecipeError
 from styles.generation.recipe import Recipe
-from styles.generation.samplers import DEFAULT_SAMPLER, SAMPLERS, SCHEDULES, sampler_named
+from styles.generation.samplers import DEFAULT_SAMPLER, SAMPLERS, SCHEDULES, missing_notes, sampler_named
 from styles.mixing.blend import Blend, BlendPart
 from styles.storage.atomic import write_new
 from styles.storage.file_reading import open_file
@@ -177,22 +177,8 @@ def _sampler(settings: dict[str, str], notes: list[Text]) -> tuple[str, str]:
     if not said:
         return DEFAULT_SAMPLER, ""
     sampler, schedule = sampler_named(said, said_schedule)
-    if not sampler:
-        notes.append(
-            Text(
-                "The picture was made with the sampler “{sampler}”, which is not here; DPM++ 2M is taken.",
-                sampler=clean_text(said, 80),
-            )
-        )
-        return DEFAULT_SAMPLER, schedule
-    if not schedule:
-        notes.append(
-            Text(
-                "The picture was made with the schedule type “{schedule}”, which is not here; the sampler's own is taken.",
-                schedule=clean_text(said_schedule, 80),
-            )
-        )
-    return sampler, schedule
+    notes += missing_notes(sampler or said, schedule or said_schedule)
+    return sampler or DEFAULT_SAMPLER, schedule
 
 
 def _tags(prompt: str, hashes: str, notes: list[Text]) -> tuple[Blend, tuple[tuple[str, str], ...]]:

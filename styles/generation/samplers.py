@@ -9,6 +9,8 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from styles.errors import RecipeError
+from styles.storage.names import clean_text
+from styles.text import Text
 
 if TYPE_CHECKING:
     from styles.bases.base import Base
@@ -157,6 +159,25 @@ def sampler_named(name: str, schedule: str = "") -> tuple[str, str]:
         if plain.endswith(ending) and plain.removesuffix(ending) in samplers:
             return samplers[plain.removesuffix(ending)], ours
     return "", schedules.get(said, "")
+
+
+def missing_notes(sampler: str, schedule: str = "") -> list[Text]:
+    """What to say of a picture's sampler, or else its schedule type, where they are not here."""
+    if sampler and sampler not in SAMPLERS:
+        return [
+            Text(
+                "The picture was made with the sampler “{sampler}”, which is not here; DPM++ 2M is taken.",
+                sampler=clean_text(sampler, 80),
+            )
+        ]
+    if schedule and schedule not in SCHEDULES:
+        return [
+            Text(
+                "The picture was made with the schedule type “{schedule}”, which is not here; the sampler's own is taken.",
+                schedule=clean_text(schedule, 80),
+            )
+        ]
+    return []
 
 
 def _plain(name: str) -> str:

@@ -139,11 +139,15 @@ class PictureSettings:
 
     @classmethod
     def of(cls, recipe: Recipe, base: str = "") -> PictureSettings:
-        """What a recipe's picture was painted with, besides size and seed; `base` is what its base is called here."""
-        usual = SAMPLERS[recipe.sampler].usual if recipe.sampler in SAMPLERS else ""
+        """What a recipe's picture was painted with, besides size and seed; `base` is what its base is called here.
+
+        A sampler or schedule type that is not here is left open: see `samplers.missing_notes`.
+        """
+        sampler = recipe.sampler if recipe.sampler in SAMPLERS else None
+        asked = sampler is not None and recipe.schedule not in ("", SAMPLERS[sampler].usual)
         return cls(
-            negative=recipe.negative, base=base, steps=recipe.steps, guidance=recipe.guidance, sampler=recipe.sampler,
-            schedule=None if recipe.schedule in ("", usual) else recipe.schedule,
+            negative=recipe.negative, base=base, steps=recipe.steps, guidance=recipe.guidance, sampler=sampler,
+            schedule=recipe.schedule if asked and recipe.schedule in SCHEDULES else None,
             clip_skip=recipe.clip_skip,
         )  # fmt: skip
 

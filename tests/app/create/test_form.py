@@ -176,6 +176,18 @@ def test_what_a_recipe_needs_and_is_not_here_is_named(studio: Studio) -> None:
     )
 
 
+def test_a_sampler_that_a_later_version_brought_is_named_and_nothing_else_is_lost(studio: Studio) -> None:
+    recipe = Recipe("a boat", base=studio.base_source(""), sampler="er sde", schedule="beta", steps=9, seed=4)
+    done = recalled(studio, recipe)
+    settings = done.form.order(studio).settings
+    assert (settings.sampler, settings.schedule, settings.steps, settings.seed) == (None, None, 9, 4)
+    assert "“er sde”, which is not here" in recalled_words(done)
+    done = recalled(studio, replace(recipe, sampler="euler"))
+    settings = done.form.order(studio).settings
+    assert (settings.sampler, settings.schedule) == ("euler", None)
+    assert "“beta”, which is not here" in recalled_words(done)
+
+
 def test_fighting_styles_are_told_before_anything_is_painted(studio: Studio) -> None:
     advice = Advice(studio)
     told = advice.tell(mix_of(studio, Ink=1, Anti=1))
