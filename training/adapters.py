@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
@@ -19,6 +20,8 @@ NAME = "style"  # of the adapter inside PEFT
 TARGETS = {
     "cross": r".*attn2\.to_(q|k|v|out\.0)",
     "cross+self": r".*attn[12]\.to_(q|k|v|out\.0)",
+    # What kohya's scripts train of a UNet unless they are told otherwise.
+    "transformer": r".*(attn[12]\.to_(q|k|v|out\.0)|\.ff\.net\.(0\.proj|2)|\.proj_(in|out))",
 }
 
 
@@ -26,8 +29,8 @@ TARGETS = {
 def adapted(unet: Any, plan: TrainingPlan) -> Iterator[dict[str, Tensor]]:
     """Put trainable layers on a UNet and yield their weights by name; taken off again at the end, come what may.
 
-    Names are `<module path>.down` (rank, in) and `<module path>.up` (out, rank), fp32 and requiring gradients; all
-    else is frozen. `down` starts Gaussian with deviation 1/rank, drawn from the plan's seed, `up` at zero, so that
+    Names are `<module path>.down` (rank, in) and `<module path>.up` (out, rank), with (1, 1) behind for a convolution
+    of that size, fp32 and requiring gradients; all else is frozen. `down` starts Gaussian with deviation 1/rank, drawn from the plan's seed, `up` at zero, so that
     the untrained style changes nothing (LoRA, arXiv 2106.09685, section 4.1).
     """
     import torch
@@ -72,32 +75,45 @@ def _lora_layers(unet: nn.Module) -> Iterator[tuple[str, Any]]:
             yield path, module
 
 
+def check_continued(style: Style, plan: TrainingPlan) -> None:
+    """Raise PlanError for a style with layers or a rank for which the plan has no place, whatever its base is."""
+    places = re.compile(TARGETS[plan.layers])
+    strange = [
+        layer.name for layer in style.layers if layer.network != "unet" or not places.fullmatch(layer.path)
+    ]
+    if strange:
+        raise PlanError(
+            "{style} changes {strange} and {count} more layers that this plan does not train.",
+            "Train whole transformer blocks, or start a new style: text encoders and other convolutions are not trained here.",
+            style=style.card.name,
+            strange=strange[0],
+            count=len(strange) - 1,
+        )
+    rank = max((layer.rank for layer in style.layers), default=0)
+    if rank > plan.rank:
+        raise PlanError(
+            "{style} has rank {rank}, the plan only {plan_rank}.",
+            "Continue it with rank {rank} or more.",
+            style=style.card.name,
+            rank=rank,
+            plan_rank=plan.rank,
+        )
+
+
 def continue_style(weights: dict[str, Tensor], style: Style, plan: TrainingPlan) -> None:
     """Start from a finished style instead of from nothing; a smaller rank fills the first rows of a larger one.
 
     Raises PlanError when the style has layers or a rank for which the plan has no place.
     """
-    paths = {name.removesuffix(".down") for name in weights if name.endswith(".down")}
-    strange = [layer.name for layer in style.layers if layer.network != "unet" or layer.path not in paths]
-    if strange:
-        raise PlanError(
-            "{style} changes {strange} and {count} more layers that this plan does not train.",
-            "Train it on cross- and self-attention, or start a new style.",
-            style=style.card.name,
-            strange=strange[0],
-            count=len(strange) - 1,
-        )
+    check_continued(style, plan)
     for layer in style.layers:
-        if layer.down.ndim != 2 or layer.rank > plan.rank:
-            raise PlanError(
-                "{style} has rank {rank}, the plan only {plan_rank}.",
-                "Continue it with rank {rank} or more.",
-                style=style.card.name,
-                rank=layer.rank,
-                plan_rank=plan.rank,
-            )
-        down, up = weights[f"{layer.path}.down"], weights[f"{layer.path}.up"]
-        if tuple(layer.down.shape[1:]) != tuple(down.shape[1:]) or layer.up.shape[0] != up.shape[0]:
+        down, up = weights.get(f"{layer.path}.down"), weights.get(f"{layer.path}.up")
+        if (
+            down is None
+            or up is None
+            or layer.down.shape[1] != down.shape[1]
+            or layer.up.shape[0] != up.shape[0]
+        ):
             raise PlanError(
                 "{style} was made for another base.",
                 "Continue it on the base it is for.",
@@ -105,8 +121,9 @@ def continue_style(weights: dict[str, Tensor], style: Style, plan: TrainingPlan)
             )
         # The plan's own scale is applied from now on: the difference goes into `up`.
         factor = layer.scale / (plan.alpha / plan.rank)
-        down.data[: layer.rank] = layer.down.to(down)
-        up.data[:, : layer.rank] = layer.up.to(up) * factor
+        # A layer may be linear here and a 1x1 convolution there.
+        down.data[: layer.rank] = layer.down.to(down).view(layer.rank, *down.shape[1:])
+        up.data[:, : layer.rank] = layer.up.to(up).view(-1, layer.rank, *up.shape[2:]) * factor
 
 
 def style_layers(weights: dict[str, Tensor], alpha: float) -> tuple[StyleLayer, ...]:

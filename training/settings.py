@@ -39,13 +39,15 @@ Rank = Annotated[
         unset="the preset's", low=1, high=128, group=LENGTH,
     ),
 ]  # fmt: skip
-# "cross": attn2 only; "cross+self": attn1 too.
+# "cross": attn2 only; "cross+self": attn1 too; "transformer": their blocks whole, with feed-forward and projections.
 Layers = Annotated[
     str,
     Setting(
         "Layers to train",
-        "Cross-attention follows the words; with self-attention it follows the artworks more closely.",
-        option="cross, or cross+self attention.", unset="cross", choices=("cross", "cross+self"), group=LENGTH,
+        "Cross-attention follows the words; with self-attention it follows the artworks more closely. "
+        "Whole blocks are what most styles of others change.",
+        option="cross, cross+self attention, or whole transformer blocks.", unset="cross",
+        choices=("cross", "cross+self", "transformer"), group=LENGTH,
     ),
 ]  # fmt: skip
 Seed = Annotated[

@@ -13,12 +13,13 @@ from typing import TYPE_CHECKING, Any
 from app.orders import TrainingOrder
 from app.train.progress import Progress, words_for_seconds
 from app.train.runner import OUTPUT_NAME, Runner
-from styles.errors import AtelierError, BadInput, JobError, PlanError, WrongFamilyError
+from styles.errors import AtelierError, BadInput, JobError, WrongFamilyError
 from styles.families import family_of
 from styles.storage.file_reading import changed_ns
 from styles.storage.home import Home, expanded
 from styles.storage.names import clean_text, safe_name
 from styles.text import Text, quoted
+from training.adapters import check_continued
 from training.artworks.dataset import collect
 from training.checkpoint import strays
 from training.events import Failed, Finished
@@ -128,14 +129,8 @@ class Trainings:
             words = {key: word or getattr(begun.card, key) for key, word in words.items()}
         words["trigger"] = words["trigger"] or suggested_trigger(name)
         plan = plan_for(order.preset, family, count, name=name, base=source, **words, **given)
-        if begun is not None and (rank := max(layer.rank for layer in begun.layers)) > plan.rank:
-            raise PlanError(
-                "{style} has rank {rank}, the plan only {plan_rank}.",
-                "Continue it with rank {rank} or more.",
-                style=begun.name,
-                rank=rank,
-                plan_rank=plan.rank,
-            )
+        if begun is not None:
+            check_continued(begun, plan)
         return Job.create(self.home.jobs, plan, artworks, sizes)
 
     def start(self, job: Job, device: str) -> None:
@@ -294,8 +289,11 @@ def can_resume(state: State, progress: Progress) -> bool:
 
 
 def layers_of(style: Style) -> str:
-    """What a plan calls the layers of a style: "cross", or "cross+self" where it changes self-attention too."""
-    return "cross+self" if any(".attn1." in layer.path for layer in style.layers) else "cross"
+    """What a plan calls the layers of a style: the fewest that hold them, "cross" where they are of cross-attention."""
+    paths = [layer.path for layer in style.layers if layer.network == "unet"]
+    if any(".attn" not in path for path in paths):
+        return "transformer"
+    return "cross+self" if any(".attn1." in path for path in paths) else "cross"
 
 
 def suggested_trigger(name: str) -> str:

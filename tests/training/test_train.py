@@ -141,20 +141,20 @@ def test_a_run_tells_its_way_and_leaves_a_style_and_the_base_as_it_was(make_job:
 
 
 def test_only_cross_attention_is_trained_unless_asked_for(make_job: MakeJob, base: Base) -> None:
-    for layers, wanted in (("cross", {"attn2"}), ("cross+self", {"attn1", "attn2"})):
+    projections = ("to_q", "to_k", "to_v", "to_out.0")
+    cross = {f"attn2.{part}" for part in projections}
+    both = cross | {f"attn1.{part}" for part in projections}
+    whole = both | {"ff.net.0.proj", "ff.net.2"}
+    transformers = [name for name, _ in base.unet.named_modules() if name.endswith("transformer_blocks.0")]
+    for layers, wanted in (("cross", cross), ("cross+self", both), ("transformer", whole)):
         job = make_job(Path("unused"), layers=layers, steps=2, preview_every=0)
         follow(job, base)
         style = read_style(job.folder / "style.safetensors")
-        paths = {layer.path for layer in style.layers}
-        kinds = {
-            name: module for name, module in base.unet.named_modules() if name.endswith(("attn1", "attn2"))
-        }
-        assert paths == {
-            f"{name}.{part}"
-            for name in kinds
-            if name.rsplit(".", 1)[-1] in wanted
-            for part in ("to_q", "to_k", "to_v", "to_out.0")
-        }
+        paths = {f"{block}.{part}" for block in transformers for part in wanted}
+        if layers == "transformer":
+            ends = ("proj_in", "proj_out")
+            paths |= {f"{block.partition('.transformer')[0]}.{end}" for block in transformers for end in ends}
+        assert paths == {layer.path for layer in style.layers}
         assert all(layer.up.abs().max() > 0 for layer in style.layers)
 
 

@@ -26,7 +26,11 @@ TYPING_SECONDS = 1.0  # after the last change of the form, what it would take is
 KEEPING_SECONDS = 0.2  # after the last change of the form, it is kept
 # One list instead of a field each: gradio tells every field that a handler reads of each later step of every handler.
 TOGETHER = "(...values) => [values]"
-WAYS = {"cross": unsaid("Cross-attention"), "cross+self": unsaid("Cross- and self-attention")}
+WAYS = {
+    "cross": unsaid("Cross-attention"),
+    "cross+self": unsaid("Cross- and self-attention"),
+    "transformer": unsaid("Whole transformer blocks"),
+}
 # A change of these is a change of what the artworks' cards show.
 SHOWN_ON_CARDS = ("name", "trigger", "base", "resolution_px")
 
