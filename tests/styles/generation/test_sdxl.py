@@ -17,10 +17,10 @@ from styles.formats.writer import write_style
 from styles.generation.batch_sampling import denoise
 from styles.generation.prompts import encode_prompts
 from styles.generation.request import CreateRequest, fill_in
-from styles.generation.samplers import make_scheduler
+from styles.generation.samplers import DEFAULT_SAMPLER, SAMPLERS, make_scheduler
 from styles.mixing.model_patcher import blended
 from styles.storage.home import Home
-from tests.styles.painting import paint, pixels, style_for
+from tests.styles.painting import paint, pipeline_steps, pixels, style_for
 from tests.tiny import tiny_base_folder
 
 SEEDS = (3, 11)
@@ -42,10 +42,10 @@ def bases(tiny_sdxl: Path, home: Home, tmp_path_factory: pytest.TempPathFactory)
     }
 
 
-def pipeline_of(base: Base) -> StableDiffusionXLPipeline:
+def pipeline_of(base: Base, sampler: str = DEFAULT_SAMPLER) -> StableDiffusionXLPipeline:
     assert base.folder is not None
     pipeline = StableDiffusionXLPipeline.from_pretrained(
-        base.folder, scheduler=make_scheduler(base), local_files_only=True
+        base.folder, scheduler=make_scheduler(base, sampler), local_files_only=True
     )
     pipeline.set_progress_bar_config(disable=True)
     return pipeline
@@ -64,10 +64,10 @@ def latents_of(base: Base, request: CreateRequest, styles: tuple[Style, ...] = (
                 return end.value  # type: ignore[no-any-return]
 
 
-def painted_by(pipeline: StableDiffusionXLPipeline, **about: Any) -> Any:
+def painted_by(pipeline: StableDiffusionXLPipeline, steps: int = 4, **about: Any) -> Any:
     return pipeline(
         ["a red cat"] * len(SEEDS),
-        num_inference_steps=4,
+        num_inference_steps=steps,
         generator=[torch.Generator().manual_seed(seed) for seed in SEEDS],
         width=96,
         height=64,
@@ -88,6 +88,23 @@ def test_latents_are_those_of_the_pipeline(
     )  # fmt: skip
     about = {} if negative is None else {"negative_prompt": [negative] * len(SEEDS)}
     theirs = painted_by(pipeline_of(base), guidance_scale=guidance, output_type="latent", **about)
+    assert abs(latents_of(base, request) - theirs).max() <= 1e-4
+    assert theirs.std() > 0.1
+
+
+@pytest.mark.parametrize("prediction", ["epsilon", "v_prediction"])
+@pytest.mark.parametrize("sampler", SAMPLERS)
+def test_latents_of_every_sampler_are_those_of_the_pipeline(
+    prediction: str, sampler: str, bases: dict[str, Base]
+) -> None:
+    base = bases[prediction]
+    request = CreateRequest(
+        "a red cat", seeds=SEEDS, steps=4, guidance=3.0, guidance_rescale=0.0, width_px=96, height_px=64,
+        sampler=sampler,
+    )  # fmt: skip
+    pipeline = pipeline_of(base, sampler)
+    steps = pipeline_steps(pipeline.scheduler, sampler, 4)
+    theirs = painted_by(pipeline, steps, guidance_scale=3.0, output_type="latent")
     assert abs(latents_of(base, request) - theirs).max() <= 1e-4
     assert theirs.std() > 0.1
 
