@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 from app.create.painting import Painting, PaintingEvent
 from styles.bases.threads import Pace, fastest, is_chosen, use
+from styles.generation.samplers import sampler_of
 
 if TYPE_CHECKING:
     from styles.bases.base import Base
@@ -42,7 +43,8 @@ class PaintingThreads:
         self, request: CreateRequest, styles: int, events: Iterator[PaintingEvent]
     ) -> Iterator[PaintingEvent]:
         """Hand the events of a painting with so many styles over, noting how long its steps take."""
-        kind = (request.width_px, request.height_px, len(request.seeds), styles)
+        evaluations = sampler_of(request.sampler).evaluations
+        kind = (request.width_px, request.height_px, len(request.seeds), styles, evaluations)
         while True:
             began = time.perf_counter()
             event = next(events, None)
