@@ -354,6 +354,7 @@ def _planned(
         order = replace(order, settings=suited)
         notes.append(way.about(name))
     request = _request_of(order, blend, picture, settings)
+    notes += _other_clip_skips(base, request, styles)
     sheet = None
     if order.sheet is not None:
         sheet, more = sheet_of(order.sheet, mix, request, effects)
@@ -380,6 +381,23 @@ def _request_of(
         safety_checker=settings.safety_checker,
         agreed=order.agreed,
     )
+
+
+def _other_clip_skips(base: Base, request: CreateRequest, styles: Sequence[Style]) -> list[Text]:
+    """Say which styles that are heard were trained on another layer of the text encoder than is read now."""
+    if len(base.text_encoders) > 1:
+        return []  # always the same layer there
+    heard = [style.card for style in styles if any(blend.highest(style.id) for blend in request.blends)]
+    return [
+        Text(
+            "“{style}” was trained with clip skip {clip_skip}; it is {now} here.",
+            style=card.name,
+            clip_skip=card.training["clip_skip"],
+            now=request.clip_skip,
+        )
+        for card in heard
+        if card.training.get("clip_skip", request.clip_skip) != request.clip_skip
+    ]
 
 
 def _distilled(base: Base, blend: Blend, styles: Sequence[Style]) -> tuple[FewSteps | None, str]:

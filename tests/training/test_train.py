@@ -732,31 +732,33 @@ def test_artworks_that_have_gone_while_a_job_waited_are_told(make_job: MakeJob, 
         list(encode.prepare(base, job, job.plan, lambda: False))
 
 
+@pytest.mark.parametrize("family", ["sd1", "sdxl"])
 def test_captions_are_read_as_prompts_are_and_all_as_long_as_the_longest(
-    make_job: MakeJob, base: Base, tiny_sd1: Path
+    make_job: MakeJob, tiny_sd1: Path, tiny_sdxl: Path, family: str
 ) -> None:
-    long = "a red cat, " * 30
-    sd1 = open_base(tiny_sd1, make_job(Path("unused")).home, device="cpu")
-    job = make_job(sd1.folder or Path(), base_family="sd1", clip_skip=1, preview_prompts=("a (moon:1.3)",))
-    for number, caption in enumerate((long, "a (red:1.4) house \\(old\\)")):
+    folder = {"sd1": tiny_sd1, "sdxl": tiny_sdxl}[family]
+    preview = "a (moon:1.3)"
+    job = make_job(folder, base_family=family, steps=1, preview_every=1, preview_prompts=(preview,))
+    for number, caption in enumerate(("a red cat, " * 30, "a (red:1.4) house \\(old\\)")):
         (job.folder / "artworks" / f"00{number}.txt").write_text(caption)
-    assert not of(Warned, encode.prepare(sd1, job, job.plan, lambda: False))
+    base = open_base(folder, job.home, device="cpu")
+    events = follow(job, base)
+    assert isinstance(events[-1], Finished) and of(PreviewReady, events) and not of(Warned, events)
     prepared, captions = encode.load(job), ["", *(artwork.caption for artwork in job.artworks())]
-    tokens = 2 * 77
-    assert prepared.captions.states.shape[1] == prepared.previews.states.shape[1] == tokens
+    assert prepared.captions.states.shape[1] == prepared.previews.states.shape[1] == 2 * 77
     for row, text in enumerate(captions):
-        assert torch.equal(prepared.captions.states[row], encode_prompts(sd1, [text], chunks=2).states[0])
-    assert torch.equal(prepared.previews.states, encode_prompts(sd1, ["a (moon:1.3)"], chunks=2).states)
+        assert torch.equal(prepared.captions.states[row], encode_prompts(base, [text], chunks=2).states[0])
+    assert torch.equal(prepared.previews.states, encode_prompts(base, [preview], chunks=2).states)
     # A plan of before reads each bracket as a letter, and as far as one chunk goes.
     values = json.loads(job.plan.to_json())
     del values["prompt_signs"], values["clip_skip"]
     older = TrainingPlan.from_json(json.dumps(values))
-    (note,) = of(Warned, encode.prepare(sd1, job, older, lambda: False))
+    (note,) = of(Warned, encode.prepare(base, job, older, lambda: False))
     assert "1 of the captions" in note.message
     plain = encode.load(job).captions.states
     assert plain.shape[1] == 77
     signs = PromptReading(signs=False)
-    assert torch.equal(plain[2], encode_prompts(sd1, [captions[2]], reading=signs).states[0])
+    assert torch.equal(plain[2], encode_prompts(base, [captions[2]], reading=signs).states[0])
 
 
 def test_a_caption_with_a_weight_that_is_none_is_refused_by_its_file(

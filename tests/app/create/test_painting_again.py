@@ -2,19 +2,23 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 from PIL import Image
 
 from app.create.base_session import BaseSession
-from app.create.painting import PictureSaved
+from app.create.painting import Notice, PictureSaved
+from app.orders import PictureOrder
 from app.settings import Settings
 from styles.bases.base import open_base
 from styles.errors import RecipeError
+from styles.formats.safetensors_header import open_header
 from styles.generation.img2img import SourcePicture, keep_source
 from styles.generation.png_recipe import read_recipe, save_picture
 from styles.generation.request import CreateRequest, SecondPass
+from styles.generation.settings import PictureSettings
 from styles.library.library import Library
 from styles.mixing.blend import Blend, BlendPart
 from styles.storage.home import Home
@@ -51,3 +55,25 @@ def test_the_easel_paints_the_same_file_again(tiny_base: Path, tmp_path: Path) -
         again()
     keep_source(source, home)
     assert again()[0].path.read_bytes() == path.read_bytes()
+
+
+def test_a_style_that_was_trained_on_another_layer_of_the_text_encoder_is_named(
+    tiny_base: Path, tmp_path: Path
+) -> None:
+    home = Home(tmp_path / "home").create()
+    library = Library(home, tmp_path / "none")
+    style = style_for(open_base(tiny_base, home, device="cpu"), 1)
+    card = library.add(replace(style, card=replace(style.card, name="Ink", training={"clip_skip": 2})))
+    assert card.path is not None
+    assert open_header(card.path).metadata["ss_clip_skip"] == "2" and card.training["clip_skip"] == 2
+
+    def notices(weight: float) -> list[str]:
+        order = PictureOrder(
+            "a cat", PictureSettings(steps=1, width_px=32, height_px=32), weights=(("Ink", weight),)
+        )
+        events = BaseSession(home, library).paint(
+            order, str(tiny_base), home.pictures, Settings(device="cpu"), lambda: False
+        )
+        return [event.text for event in events if isinstance(event, Notice) and "clip skip" in event.text]
+
+    assert notices(0.5) == ["“Ink” was trained with clip skip 2; it is 1 here."] and notices(0.0) == []

@@ -18,12 +18,12 @@ from styles.formats.style import Style, StyleCard
 from styles.generation.prompt_chunks import BACKTRACK, MOST_CHUNKS, chunk_prompt
 from styles.generation.prompt_syntax import literal, parse_prompt
 from styles.generation.prompts import PromptReading, cut_words, emphasised, encode_prompts
-from styles.generation.request import CreateRequest, fill_in
+from styles.generation.request import CreateRequest, fill_in, request_again
 from styles.mixing.blend import Blend, BlendPart
 from styles.mixing.prompt_words import NO_WORDS, Vocabulary, vocabulary
 from styles.storage.home import Home
 from tests.styles.generation.test_generate import pipeline_of
-from tests.styles.painting import apart, paint, pixels
+from tests.styles.painting import apart, paint, pixels, style_for
 from tests.tiny import tiny_tokenizer
 
 LONG = ", ".join(["a red cat in the house", "a blue fish on the boat", "the moon"] * 9)  # three chunks
@@ -313,3 +313,20 @@ def test_a_style_whose_trigger_is_weighted_paints_with_its_word(base: Base) -> N
         paint(base, CreateRequest(text, **how), (style,))[0] for text in ("a <s1>", "a (<s1>:1.5)")
     )
     assert apart(plain, weighted) > 1
+
+
+@pytest.mark.parametrize("family", ["sd1", "sdxl"])
+def test_a_long_prompt_is_painted_with_styles_and_again_to_the_bit(
+    family: str, bases: dict[str, Base]
+) -> None:
+    base = bases[family]
+    styles = (style_for(base, 3), style_for(base, 4))
+    how: dict[str, Any] = {"negative": "red", "steps": 2, "guidance": 4.0, "width_px": 64, "height_px": 64}
+    request = CreateRequest((LONG, "a cat"), seeds=(1, 2), weights=((0.7, 0.5),), **how)
+    first, _ = paint(base, request, styles)
+    (alone,) = paint(base, CreateRequest(LONG, seeds=(1,), weights=((0.7, 0.5),), **how), styles)
+    assert apart(first, alone) <= 1
+    (again,) = paint(base, request_again(alone.recipe, styles), styles)
+    assert apart(again, alone) == 0
+    (without,) = paint(base, CreateRequest(LONG, seeds=(1,), weights=((0.0, 0.0),), **how), styles)
+    assert apart(without, alone) > 1
