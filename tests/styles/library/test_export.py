@@ -355,6 +355,27 @@ def test_words_leave_in_the_file_or_beside_it(
         pipe.unload_textual_inversion()
 
 
+@pytest.mark.parametrize("apart", [False, True])
+def test_words_for_two_text_encoders_leave_with_their_names(
+    style: Style, tmp_path: Path, apart: bool
+) -> None:
+    words = {"<s1>": torch.randn(3, 2048), "墨": torch.randn(1, 2048)}
+    to_k = random_layer(
+        "mid_block.attentions.0.transformer_blocks.0.attn2.to_k", torch.nn.Linear(2048, 64), 4, 4.0
+    )
+    card = replace(style.card, family="sdxl")
+    done = export_style(Style(card, (to_k,), words), tmp_path, ExportOrder(name="Ink", words_apart=apart))
+    back = dict(read_style(done.paths[0]).embeddings)
+    for path in (tmp_path / "Ink-words").glob("*"):
+        assert set(load_file(path)) == {"clip_l", "clip_g"}
+        back |= read_style(path).embeddings
+    assert back.keys() == words.keys() and all(torch.equal(back[word], words[word]) for word in words)
+    shown = [one.value for one in done.shown if one.key == "words"]
+    assert shown == (["<s1>", "墨"] if apart else ["<s1>, 墨"]) and not any(one.private for one in done.shown)
+    opens = {one.tool: one.opens for one in done.opens}
+    assert opens["A1111"] == "yes" and opens["diffusers"] == ("yes" if apart else "no")
+
+
 def test_words_without_layers_are_handed_on_as_they_are(style: Style, tmp_path: Path) -> None:
     path = tmp_path / "s1.safetensors"
     path.write_bytes(word_file("<s1>", torch.randn(2, 768)))
