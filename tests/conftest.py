@@ -77,6 +77,19 @@ def tiny_sdxl(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return tiny_base_folder(tmp_path_factory.mktemp("bases") / "tiny-sdxl", "sdxl")
 
 
+@pytest.fixture(scope="session")
+def distilled(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
+    """The folders of a twin of each distilled base, and of the whole ones that they were made from."""
+    from tests.styles.distilled import DISTILLED, WHOLE, small_structure
+    from tests.tiny import tiny_base_folder
+
+    root = tmp_path_factory.mktemp("distilled")
+    return {
+        kind: tiny_base_folder(root / kind, family, unet_config=config)
+        for kind, (family, config) in (WHOLE | {kind: small_structure(kind) for kind in DISTILLED}).items()
+    }
+
+
 @pytest.fixture
 def home_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """An empty home folder, also set as ATELIER_HOME."""

@@ -205,6 +205,15 @@ def tiny_tokenizer(max_length: int, **about: str):  # type: ignore[no-untyped-de
     return CLIPTokenizer(vocab=vocab, merges=merges, model_max_length=max_length, **about)
 
 
+def write_vocabulary(folder: Path) -> None:
+    """Write the tiny tokenizer's vocabulary as CLIP's own, which single files need."""
+    folder.mkdir()
+    made = json.loads(tiny_tokenizer(77).backend_tokenizer.to_str())["model"]
+    (folder / "vocab.json").write_text(json.dumps(made["vocab"]), encoding="utf-8")
+    merges = [" ".join(pair) for pair in made["merges"]]
+    (folder / "merges.txt").write_text("#version: 0.2\n" + "\n".join(merges) + "\n", encoding="utf-8")
+
+
 def tiny_safety_checker():  # type: ignore[no-untyped-def]
     """A safety checker with random weights and thresholds that no picture reaches."""
     from diffusers.pipelines.stable_diffusion.safety_checker import StableDiffusionSafetyChecker

@@ -36,6 +36,7 @@ class RunState:
     base_family: str = ""
     base_fingerprint: str = ""
     prediction_type: str = ""  # the base's
+    base_layers: int = 0  # of cross-attention in its UNet; 0 where an older version didn't note it
     resolution_px: int = 0  # side of the square whose area every artwork got
     environment: dict[str, str] = field(default_factory=dict)  # what rounding depends on
     scaler: dict[str, Any] = field(default_factory=dict)  # fp16's loss scale

@@ -137,6 +137,8 @@ def style_of(job: Job, last: Checkpoint) -> Style:
         "prediction_type": progress.prediction_type,
         "resolution_px": progress.resolution_px,
     }
+    if progress.base_layers:
+        training["base_layers"] = progress.base_layers
     if progress.learning_rate_factor != 1.0:
         training["learning_rate_factor"] = progress.learning_rate_factor
     if plan.opposite_every:

@@ -12,6 +12,7 @@ from torch import Tensor
 from styles.bases.base import Base
 from styles.bases.prediction import predict
 from styles.errors import TrainingFailed
+from styles.mixing.layer_matching import cross_attention_layers
 from training import checkpoint as checkpoints
 from training.adapters import set_weight
 from training.checkpoint import Checkpoint, RunState
@@ -178,6 +179,7 @@ def begin(job: Job, plan: TrainingPlan, base: Base, weights: dict[str, Tensor]) 
         base_family=base.family,
         base_fingerprint=base.fingerprint,
         prediction_type=base.prediction_type,
+        base_layers=cross_attention_layers(base.unet),
         resolution_px=plan.resolution_px or base.native_size_px,
         environment=checkpoints.environment(device, base.dtype),
     )

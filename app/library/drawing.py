@@ -45,6 +45,7 @@ TRAINING_WORDS = {
     "seconds": unsaid("Time"),
     "resolution_px": unsaid("Side of the pictures, px"),
     "prediction_type": unsaid("The base predicts"),
+    "base_layers": unsaid("Cross-attention layers of its base"),
 }
 
 

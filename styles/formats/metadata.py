@@ -51,6 +51,7 @@ TOLD = frozenset(
         "seconds",
         "epochs",
         "prediction_type",
+        "base_layers",
         "optimizer",
         "final_loss",
         "precision",

@@ -362,7 +362,7 @@ def _card(
     shared = {
         key: value
         for key, value in cards[0].training.items()
-        if key in ("prediction_type", "resolution_px")
+        if key in ("prediction_type", "resolution_px", "base_layers")
         and all(card.training.get(key) == value for card in cards)
     }
     words = dict.fromkeys(token for card in cards for token in card.tokens)

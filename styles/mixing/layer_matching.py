@@ -13,7 +13,7 @@ from torch import nn
 from styles.errors import BlendError, WrongFamilyError
 from styles.families import family_of
 from styles.formats.style import Style, StyleLayer
-from styles.text import few
+from styles.text import few, quoted
 
 # transformers >= 5.6 has CLIPTextModel without this level, its other models with it; files come both ways.
 TEXT_LEVEL = "text_model."
@@ -103,11 +103,35 @@ def check_family(base: OpenBase, styles: Sequence[Style]) -> None:
             )
 
 
+def cross_attention_layers(unet: nn.Module) -> int:
+    """Return how many layers of a UNet read the words: distilled ones have fewer than others of their family."""
+    return sum(name.endswith(".attn2") for name, _ in unet.named_modules())
+
+
+def check_same_blocks(base: OpenBase, style: Style) -> None:
+    """Raise WrongFamilyError for a style that says that its base had more or fewer layers than the open one.
+
+    Blocks of the same name stand for others there, even where all of the style's layers are found.
+    """
+    its = style.card.training.get("base_layers")
+    if isinstance(its, int) and its != (ours := cross_attention_layers(base.unet)):
+        raise WrongFamilyError(
+            "“{style}” was trained on a base with {its} layers of cross-attention, {trained_on}; the open base “{base}” has {ours}, and its blocks stand for others.",
+            "One of the two is distilled: open a base with the same layers, or choose another style.",
+            style=style.name,
+            its=its,
+            trained_on=quoted(style.card.base_name),
+            base=base.name,
+            ours=ours,
+        )
+
+
 def fitting(base: OpenBase, style: Style) -> list[tuple[StyleLayer, nn.Module]]:
     """Pair the style's layers with the base's.
 
     Raises WrongFamilyError naming those that don't fit, BlendError for a rank of 0 or above the layer's width.
     """
+    check_same_blocks(base, style)
     pairs, misfits = [], []
     for layer in style.layers:
         widest = max(math.prod(layer.down.shape[1:]), layer.up.shape[0])
@@ -129,7 +153,7 @@ def fitting(base: OpenBase, style: Style) -> list[tuple[StyleLayer, nn.Module]]:
     if misfits:
         raise WrongFamilyError(
             "“{style}” changes {count} of {layers} layers that the open base “{base}” doesn't have in that shape: {misfits}.",
-            "It is a {family}; half a style is worse than none, so it was not used.",
+            "It is a {family}; half a style is worse than none, so it was not used. A distilled base has fewer layers than others of its family.",
             style=style.name,
             count=len(misfits),
             layers=len(style.layers),

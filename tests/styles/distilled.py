@@ -47,7 +47,9 @@ SDXL_BLOCKS: dict[str, Any] = {
     "layers_per_block": 2,
     "down_block_types": ["DownBlock2D", *["CrossAttnDownBlock2D"] * 2],
     "up_block_types": [*["CrossAttnUpBlock2D"] * 2, "UpBlock2D"],
+    "transformer_layers_per_block": [1, 2, 10],
 }
+WHOLE = {"sd1": ("sd1", SD1_BLOCKS), "sdxl": ("sdxl", SDXL_BLOCKS)}
 
 
 def small_structure(kind: str) -> tuple[str, dict[str, Any]]:

@@ -131,6 +131,7 @@ def test_a_run_tells_its_way_and_leaves_a_style_and_the_base_as_it_was(make_job:
         "rank": 2,
         "learning_rate": 1e-2,
         "prediction_type": "v_prediction",
+        "base_layers": 7,
         "resolution_px": 64,
         "seed": 0,
         "batch": 2,

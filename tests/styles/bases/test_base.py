@@ -19,7 +19,7 @@ from styles.bases.weight_files import fingerprint
 from styles.errors import BaseError, Cancelled, OfflineError, SettingsError
 from styles.storage.home import Home
 from tests.styles.original_layout import copy_configs, save_original_layout
-from tests.tiny import tiny_base_folder, tiny_tokenizer
+from tests.tiny import tiny_base_folder, write_vocabulary
 
 
 @pytest.fixture
@@ -30,12 +30,7 @@ def home(tmp_path: Path) -> Home:
 @pytest.fixture
 def home_with_words(home: Home) -> Home:
     """A home that has the vocabulary single files need."""
-    folder = home.bases / "clip-tokenizer"
-    folder.mkdir()
-    made = json.loads(tiny_tokenizer(77).backend_tokenizer.to_str())["model"]
-    (folder / "vocab.json").write_text(json.dumps(made["vocab"]), encoding="utf-8")
-    merges = [" ".join(pair) for pair in made["merges"]]
-    (folder / "merges.txt").write_text("#version: 0.2\n" + "\n".join(merges) + "\n", encoding="utf-8")
+    write_vocabulary(home.bases / "clip-tokenizer")
     return home
 
 

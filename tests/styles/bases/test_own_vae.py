@@ -21,7 +21,7 @@ from styles.generation.request import CreateRequest
 from styles.storage.home import Home
 from tests.styles.original_layout import copy_configs, original_vae, save_original_layout
 from tests.styles.painting import paint
-from tests.tiny import tiny_base_folder
+from tests.tiny import tiny_base_folder, write_vocabulary
 
 WEIGHTS = "diffusion_pytorch_model.safetensors"
 
@@ -101,7 +101,7 @@ def test_a_picture_tells_by_which_vae_it_was_made(vaes: dict[str, Path], tiny_sd
 def test_a_single_file_without_a_vae_takes_one(
     vaes: dict[str, Path], other: Path, tiny_sdxl: Path, home: Home, tmp_path: Path
 ) -> None:
-    home_words(home, tiny_sdxl)
+    write_vocabulary(home.bases / "clip-tokenizer")
     file = tmp_path / "xl.safetensors"
     save_original_layout(tiny_sdxl, file)
     save_file({name: one for name, one in load_file(file).items() if "first_stage" not in name}, file)
@@ -113,16 +113,6 @@ def test_a_single_file_without_a_vae_takes_one(
         config_folder=copy_configs(tiny_sdxl, tmp_path / "configs"),
     )  # fmt: skip
     assert same(base.vae, open_base(other, home, device="cpu").vae)
-
-
-def home_words(home: Home, base: Path) -> None:
-    """The vocabulary that single files need."""
-    folder = home.bases / "clip-tokenizer"
-    folder.mkdir()
-    made = json.loads((base / "tokenizer" / "tokenizer.json").read_text(encoding="utf-8"))["model"]
-    (folder / "vocab.json").write_text(json.dumps(made["vocab"]), encoding="utf-8")
-    merges = [" ".join(pair) for pair in made["merges"]]
-    (folder / "merges.txt").write_text("#version: 0.2\n" + "\n".join(merges) + "\n", encoding="utf-8")
 
 
 def with_config(folder: Path, vae: Path, **values: Any) -> Path:
