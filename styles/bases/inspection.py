@@ -53,6 +53,11 @@ TEXT_PARTS = (Text("text encoder"), Text("second text encoder"))
 PARTS = ("unet", "vae")
 CONFIGS = Path(__file__).parent / "configs"
 
+# arXiv 2310.04378, section 4.2: those that were distilled whole, not as a LoRA.
+GUIDANCE_EMBEDDED = Text(
+    "Its UNet was made to be told the guidance as a number (LCM), which is not done here: its pictures differ from those of other programs."
+)
+
 
 @dataclass(frozen=True)
 class BaseFacts:
@@ -197,7 +202,7 @@ def _facts(
         vae_config=vae.config if vae else vae_config,
         vae=vae,
         zeros_for_empty_prompt=_zeros_for_empty_prompt(config_folder),
-        notes=prediction.notes,
+        notes=prediction.notes + (GUIDANCE_EMBEDDED,) * bool(unet.get("time_cond_proj_dim")),
     )
 
 

@@ -5,6 +5,7 @@ import shutil
 from pathlib import Path
 
 import pytest
+from diffusers import UNet2DConditionModel
 
 from styles.bases.base import open_base
 from styles.bases.few_steps import FEW_STEPS, few_steps_of, few_steps_of_style
@@ -13,6 +14,7 @@ from styles.generation.request import CreateRequest, fill_in
 from styles.generation.samplers import SAMPLERS
 from styles.generation.settings import PassSettings, PictureSettings
 from styles.storage.home import Home
+from tests.styles.painting import paint
 
 
 @pytest.mark.parametrize(
@@ -71,6 +73,17 @@ def test_a_base_is_opened_as_what_it_is(tiny_sd1: Path, tmp_path: Path) -> None:
         assert base.few_steps.name == way and base.default_guidance == (base.few_steps.guidance, 0.0)
         order = fill_in(base, CreateRequest("a cat"), ())
         assert order.guidance == base.few_steps.guidance
+
+
+def test_a_unet_that_embeds_its_guidance_is_said_to(tiny_sd1: Path, tmp_path: Path) -> None:
+    folder = shutil.copytree(tiny_sd1, tmp_path / "whole")
+    assert not inspect_base(folder).notes
+    config = json.loads((folder / "unet" / "config.json").read_text()) | {"time_cond_proj_dim": 32}
+    network = UNet2DConditionModel.from_config(config)
+    network.save_pretrained(folder / "unet")
+    assert "told the guidance as a number" in inspect_base(folder).notes[0]
+    base = open_base(folder, Home(tmp_path / "home").create(), device="cpu")
+    assert paint(base, CreateRequest("a cat", steps=1, sampler="lcm", width_px=32, height_px=32))
 
 
 def test_only_what_was_left_open_is_filled_in() -> None:
