@@ -216,6 +216,10 @@ SDXL = Family(
     modelspec="stable-diffusion-xl-v1-base",
     modelspec_begins="stable-diffusion-xl-v1",
     card_version="SDXL",
+    licence=Licence(
+        "CreativeML Open RAIL++-M",
+        "https://huggingface.co/stabilityai/stable-diffusion-xl-base-1.0/blob/main/LICENSE.md",
+    ),
 )
 
 UNKNOWN = Family(

