@@ -66,20 +66,21 @@ class Machine:
                 free=_gb(self.memory_free),
             )
         )
-        for base in RECOMMENDED[:1]:
-            needed = base.size_gb * ROOM_TO_WORK
-            if self.room_bytes >= needed * GB:
-                lines.append(
-                    say("Stable Diffusion 1.5 fits: it needs about {needed} GB.", needed=_short(needed))
+        # The recommended ones have two bytes for each weight.
+        wider = 2 if self.precision == "fp32" else 1
+        for family in dict.fromkeys(base.family for base in RECOMMENDED):
+            size_gb = min(base.size_gb for base in RECOMMENDED if base.family == family)
+            needed = size_gb * wider * ROOM_TO_WORK
+            words = (
+                say("{base} fits: it needs about {needed} GB.", base=family.name, needed=_short(needed))
+                if self.room_bytes >= needed * GB
+                else say(
+                    "{base} needs about {needed} GB and may not fit: switch the low-memory mode on.",
+                    base=family.name,
+                    needed=_short(needed),
                 )
-            else:
-                lines.append(
-                    say(
-                        "Stable Diffusion 1.5 needs about {needed} GB and may not fit: switch the low-memory "
-                        "mode on.",
-                        needed=_short(needed),
-                    )
-                )
+            )
+            lines.append(words)
         lines.append(say("Where your files are, {free} GB are free on the disk.", free=_gb(self.disk_free)))
         return lines
 

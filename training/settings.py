@@ -69,7 +69,7 @@ Accumulation = Annotated[
     Setting(
         "Gradient accumulation in batches",
         "Batches to one step: as steady as a large batch, without its memory.", name="accumulate",
-        option="Forward passes per step: less memory.", unset="1", low=1, high=64, group=MEMORY,
+        option="Forward passes per step: less memory.", unset="the preset's", low=1, high=64, group=MEMORY,
     ),
 ]  # fmt: skip
 # 0 is the base's own.
@@ -85,7 +85,7 @@ Checkpointing = Annotated[
     bool,
     Setting(
         "Gradient checkpointing", "Much less memory, a third slower.", name="checkpointing",
-        option="Less memory, but slower.", unset="no", group=MEMORY,
+        option="Less memory, but slower.", unset="the preset's", group=MEMORY,
     ),
 ]  # fmt: skip
 Flip = Annotated[

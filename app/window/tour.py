@@ -31,7 +31,7 @@ class Tour:
 def tour_strip() -> Tour:
     """Lay it out, hidden until it is known whether it was seen."""
     with gr.Column(visible=False, elem_classes="card", elem_id="tour") as strip:
-        title = gr.Markdown("### " + say("Your first own style, in about three minutes"))
+        title = gr.Markdown()
         shown = gr.HTML()
         with gr.Row(elem_classes="row-tight"):
             lay_out = gr.Button(say("Lay out the bundled artworks"), size="sm", elem_classes="fit")
@@ -48,7 +48,10 @@ def connect_tour(tour: Tour, studio: Studio, page: gr.Blocks, rooms: gr.Tabs, ne
 
     def drawn(now: list[Step]) -> list[Any]:
         left = gr.update(visible=not all(step.done for step in now))
-        return [now, left, steps_drawn(now), gr.update(visible=not now[0].done), left]
+        quick = studio.shelf.in_use == "starter"  # a real base takes its time
+        words = say("Your first own style, in about three minutes") if quick else say("Your first own style")
+        title = gr.update(value=f"### {words}", visible=left["visible"])
+        return [now, title, steps_drawn(now), gr.update(visible=not now[0].done), left]
 
     @answered
     def look() -> list[Any]:

@@ -15,14 +15,14 @@ import torch
 from torch import Tensor
 
 from styles.errors import BlendError, Cancelled, WrongFamilyError, memory_errors
-from styles.families import UNKNOWN, family_of
+from styles.families import family_of
 from styles.formats.bake_record import BakeRecord, Parent
 from styles.formats.kohya import kohya_name
 from styles.formats.low_rank import Factors, factored, halved, squeezed, stacked
 from styles.formats.provenance import licence_warnings
 from styles.formats.style import Style, StyleCard, StyleLayer
 from styles.mixing.blend import MAX_SEED, Blend, BlendPart
-from styles.mixing.layer_matching import InnerBlocks, OpenBase, check_family, inner_blocks
+from styles.mixing.layer_matching import InnerBlocks, OpenBase, check_family, check_one_family, inner_blocks
 from styles.storage.names import safe_name
 from styles.text import Text
 
@@ -120,7 +120,7 @@ def bake(
     operation on a layer. `progress` is told the share that is done, 0..1, before each layer.
     """
     parents = _parents(blend, styles)
-    family = _family([style for _, style in parents])
+    family = check_one_family([style for _, style in parents], Text("Bake styles of one family only."))
     parents = [(part, _with_told_encoder(style, family)) for part, style in parents]
     if base is not None:
         check_family(base, [style for _, style in parents])
@@ -209,21 +209,6 @@ def _parents(blend: Blend, styles: Sequence[Style]) -> list[tuple[BlendPart, Sty
     if not heard:
         raise BlendError("There is nothing to bake: all weights are 0.", "Raise a weight.")
     return heard
-
-
-def _family(styles: Sequence[Style]) -> str:
-    families = {style.card.family: style for style in styles if style.card.family != UNKNOWN.id}
-    if len(families) > 1:
-        (one, first), (other, second) = list(families.items())[:2]
-        raise WrongFamilyError(
-            "“{style}” is for {family}, “{other_style}” for {other_family}.",
-            "Bake styles of one family only.",
-            style=first.name,
-            family=family_of(one).name,
-            other_style=second.name,
-            other_family=family_of(other).name,
-        )
-    return next(iter(families), UNKNOWN.id)
 
 
 def _with_told_encoder(style: Style, family: str) -> Style:

@@ -20,6 +20,7 @@ from styles.errors import BlendError
 from styles.formats.kohya import kohya_name
 from styles.formats.style import Style, StyleLayer
 from styles.mixing.blend import MODES
+from styles.mixing.layer_matching import check_one_family
 from styles.text import Text
 
 FIGHT = -0.1  # cosine over all layers; independent styles stay within 0.01 of 0
@@ -173,7 +174,11 @@ class Overlap:
 
 
 def overlap(styles: Sequence[Style]) -> Overlap:
-    """Compute the inner products of all styles' changes; raises BlendError for two of which a layer differs in shape."""
+    """Compute the inner products of all styles' changes; raises WrongFamilyError for two families.
+
+    Raises BlendError where a layer differs in shape.
+    """
+    check_one_family(styles, Text("Compare styles of one family only."))
     layers: dict[str, list[tuple[int, StyleLayer]]] = {}
     names: dict[str, str] = {}
     for column, style in enumerate(styles):

@@ -11,9 +11,9 @@ from typing import Any, Protocol
 from torch import nn
 
 from styles.errors import BlendError, WrongFamilyError
-from styles.families import family_of
+from styles.families import UNKNOWN, family_of
 from styles.formats.style import Style, StyleLayer
-from styles.text import few, quoted
+from styles.text import Text, few, quoted
 
 # transformers >= 5.6 has CLIPTextModel without this level, its other models with it; files come both ways.
 TEXT_LEVEL = "text_model."
@@ -124,6 +124,22 @@ def check_same_blocks(base: OpenBase, style: Style) -> None:
             base=base.name,
             ours=ours,
         )
+
+
+def check_one_family(styles: Sequence[Style], hint: Text) -> str:
+    """Return the id of the family that all styles are for, `unknown` where none says; raises WrongFamilyError for two."""
+    families = {style.card.family: style for style in styles if style.card.family != UNKNOWN.id}
+    if len(families) > 1:
+        (one, first), (other, second) = list(families.items())[:2]
+        raise WrongFamilyError(
+            "“{style}” is for {family}, “{other_style}” for {other_family}.",
+            hint,
+            style=first.name,
+            family=family_of(one).name,
+            other_style=second.name,
+            other_family=family_of(other).name,
+        )
+    return next(iter(families), UNKNOWN.id)
 
 
 def fitting(base: OpenBase, style: Style) -> list[tuple[StyleLayer, nn.Module]]:

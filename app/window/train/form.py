@@ -79,7 +79,7 @@ def form_section(
         fresh = gr.Button(say("Start over"), size="lg", elem_classes="fit")
     answer = gr.HTML(elem_classes="answer")
     form = list(fields.values())
-    grey = [name for name, one in NUMBERS.items() if kind_of(one) not in ("yes or no", "choice")]
+    preset = [name for name, one in NUMBERS.items() if kind_of(one) != "choice"]
 
     def read(values: Any) -> dict[str, Any]:
         return form_of(dict(zip(fields, values if isinstance(values, list) else [], strict=False)))
@@ -120,9 +120,9 @@ def form_section(
         plan, choices, words, final = _costs(studio, form)
         now = f"{plan} {choices} {words}"
         if before == now:
-            return [gr.skip()] * (3 + len(grey))
-        greys = [gr.update(placeholder=shown_of(plan, NUMBERS[name])) if plan else gr.skip() for name in grey]
-        return [now, gr.update(choices=choices, info=words), gr.update(visible=final), *greys]
+            return [gr.skip()] * (3 + len(preset))
+        shown = [_preset_shown(plan, NUMBERS[name]) if plan else gr.skip() for name in preset]
+        return [now, gr.update(choices=choices, info=words), gr.update(visible=final), *shown]
 
     @answered
     def forget() -> None:
@@ -161,7 +161,7 @@ def form_section(
     )
     listener("form", wait_seconds=KEEPING_SECONDS, everywhere=True).told(None, form, sent, js=TOGETHER)
     sent.change(keep, [last, sent], [last, fields["trigger"]], trigger_mode="always_last", **QUIET)
-    estimated = [measured, fields["preset"], again, *(fields[name] for name in grey)]
+    estimated = [measured, fields["preset"], again, *(fields[name] for name in preset)]
     news.add("costs", lambda: _costs_depend_on(studio))
     for moment in (tab.select, *(field.change for field in form)):
         moment(None, None, None, js=call("train/room", "tellForm"))
@@ -192,13 +192,24 @@ def _field(number: Declared) -> Any:
     setting, kind = number.setting, kind_of(number)
     about: dict[str, Any] = {"label": say(setting.label), "info": say(setting.help), "min_width": 200}
     if kind == "yes or no":
-        answers = [(say("the preset's"), ""), (say("yes"), "yes"), (say("no"), "no")]
-        return gr.Radio(answers, value="", **about)
+        return gr.Radio(_answers(say("the preset's")), value="", **about)
     if kind == "choice":
         return gr.Radio([(say(WAYS[way]), way) for way in setting.choices], value=number.default, **about)
     lines = {"lines": 2, "max_lines": 8} if kind == "lines" else {"max_lines": 1}
     # A text field also for numbers: gradio's own shows a 0 for nothing, and JavaScript rounds seeds above 2**53.
     return gr.Textbox(placeholder=say("the preset's"), **about, **lines)
+
+
+def _answers(preset: str) -> list[tuple[str, str]]:
+    return [(preset, ""), (say("yes"), "yes"), (say("no"), "no")]
+
+
+def _preset_shown(plan: TrainingPlan, number: Declared) -> Any:
+    """Change a field so that it shows what the preset says."""
+    if kind_of(number) != "yes or no":
+        return gr.update(placeholder=shown_of(plan, number))
+    yes = getattr(plan, number.field)
+    return gr.update(choices=_answers(say("the preset's: yes") if yes else say("the preset's: no")))
 
 
 def _rest(fields: dict[str, Any]) -> None:

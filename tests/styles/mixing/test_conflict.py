@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 import torch
 
-from styles.errors import BlendError
+from styles.errors import BlendError, WrongFamilyError
 from styles.formats.style import Style, StyleCard, StyleLayer
 from styles.mixing.conflict import overlap, place_of
 from tests.styles.making import random_style, unet_of
@@ -138,6 +138,9 @@ def test_bad_input_is_refused(styles: list[Style]) -> None:
     narrow = tuple(replace(layer, down=layer.down[:, 1:]) for layer in styles[0].layers)
     with pytest.raises(BlendError, match="not the same shape"):
         overlap([styles[0], replace(styles[1], layers=narrow)])
+    other = replace(styles[1], card=replace(styles[1].card, name="Far", family="sdxl"))
+    with pytest.raises(WrongFamilyError, match="“Far” for Stable Diffusion XL"):
+        overlap([styles[0], other])
     empty = with_id(replace(styles[0], layers=tuple(replace(x, up=x.up * 0) for x in styles[0].layers)), 8)
     verdict = overlap([styles[0], empty]).judge([1.0, 1.0])
     assert verdict.pairs[0].cosine == 0.0 and verdict.pairs[0].worst == ()
