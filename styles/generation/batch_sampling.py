@@ -233,9 +233,8 @@ class _Mixing:
             self._conditionings[key] = self._encoded()
         conditioning = self._conditionings[key]
         if conditioning is not self._told:
-            self._mix.prompt(
-                conditioning.states
-            )  # keys and values of cross-attention once, not at every step
+            # Keys and values of cross-attention once, not at every step.
+            self._mix.prompt(conditioning.states)
             self._told = conditioning
         return conditioning
 
