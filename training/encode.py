@@ -182,7 +182,7 @@ def _has_companions(caption: str, plan: TrainingPlan) -> bool:
 
 
 def _cut_captions(base: Base, texts: list[str], reading: PromptReading) -> Iterator[Warned]:
-    from styles.generation.prompts import cut_words
+    from styles.generation.prompts import LONGEST_QUOTE, cut_words
 
     cuts = [cut for text in texts if (cut := cut_words(base, text, reading=reading))]
     if cuts:
@@ -197,6 +197,10 @@ def _cut_captions(base: Base, texts: list[str], reading: PromptReading) -> Itera
             ),
             Text("Shorten them if that matters."),
         )
+    odd = dict.fromkeys(phrase for text in texts for phrase in reading.parse(text).not_read)
+    if odd:
+        shown = Text.joined(", ", [quoted(phrase[:LONGEST_QUOTE]) for phrase in [*odd][:3]])
+        yield Warned(Text("In the captions, {phrases} is read as plain words.", phrases=shown))
 
 
 def _encode_image(base: Base, image: Image, flip: bool) -> tuple[Tensor, Tensor]:

@@ -25,7 +25,9 @@ from styles.mixing.model_patcher import ModelPatcher
 from styles.mixing.prompt_words import Vocabulary
 
 Rows = tuple[tuple[float, ...], ...]  # (pictures, styles)
-KEPT_STATES = 16  # encodings of one batch's prompts, for styles that change the text encoder and take turns
+Prompts = tuple[str, ...]  # the negative one, then one for each picture
+# Encodings of one batch's prompts, for styles that change the text encoder and take turns, and for prompts that change.
+KEPT_STATES = 16
 
 
 @dataclass(frozen=True, eq=False)
@@ -111,7 +113,7 @@ def _run(
         timestep = scheduler.timesteps[index]
         with torch.no_grad():
             inputs = scheduler.scale_model_input(latents, timestep).to(base.dtype)
-            prediction = mixing.prediction(inputs, timesteps[index], step, run.steps)
+            prediction = mixing.prediction(inputs, timesteps[index], step, run)
             outcome = scheduler.step(prediction, timestep, latents, **noise)
             latents = outcome.prev_sample
         if (index + 1) % sampler.evaluations and index + 1 < end:
@@ -175,23 +177,24 @@ class _Mixing:
         self._texture = self._knobs("texture")
         self._heard = [{part.style for part in blend.sounding} for blend in self._blends]
         self._gains: Rows | None = None
-        self._conditionings: dict[Rows, Conditioning] = {}
+        self._conditionings: dict[tuple[Rows, Prompts], Conditioning] = {}
         self._told: Conditioning | None = None
 
-    def prediction(self, inputs: Tensor, timestep: Tensor, step: int, steps: int) -> Tensor:
+    def prediction(self, inputs: Tensor, timestep: Tensor, step: int, run: Run) -> Tensor:
         """Return the guided prediction (B, C, h, w) in fp32 at step 0..steps-1 of the sampler's whole run."""
-        ids = self._order.ids
-        gains = tuple(blend.gains_of_step(step, steps, ids) for blend in self._blends)
+        ids, request = self._order.ids, self._order.request
+        gains = tuple(blend.gains_of_step(step, run.steps, ids) for blend in self._blends)
+        prompts = tuple(request.prompt_at(text, step, run) for text in (request.negative, *self._prompts))
         if self._order.mode == "average guidance":
-            return self._mean_prediction(inputs, timestep, gains)
-        return self._guided(inputs, timestep, gains)
+            return self._mean_prediction(inputs, timestep, gains, prompts)
+        return self._guided(inputs, timestep, gains, prompts)
 
-    def _mean_prediction(self, inputs: Tensor, timestep: Tensor, gains: Rows) -> Tensor:
+    def _mean_prediction(self, inputs: Tensor, timestep: Tensor, gains: Rows, prompts: Prompts) -> Tensor:
         """One guided pass with each style alone, and their mean for each picture over the styles that it has."""
         ids = self._order.ids
         columns = [column for column, style in enumerate(ids) if any(style in heard for heard in self._heard)]
         if not columns:
-            return self._guided(inputs, timestep, gains)
+            return self._guided(inputs, timestep, gains, prompts)
         total: Tensor | None = None
         # In the order of the ids, so that the order of the sliders can't change a single bit of the picture.
         for column in sorted(columns, key=lambda column: ids[column]):
@@ -200,7 +203,7 @@ class _Mixing:
             alone = tuple(
                 tuple(gain if other == column else 0.0 for other, gain in enumerate(row)) for row in gains
             )
-            prediction = self._guided(inputs, timestep, alone)
+            prediction = self._guided(inputs, timestep, alone, prompts)
             # A picture without any style takes the first pass alone, which is the bare base's.
             counts = torch.tensor(
                 [ids[column] in heard or not (heard or total is not None) for heard in self._heard]
@@ -212,25 +215,25 @@ class _Mixing:
         many = torch.tensor([max(1, len(heard)) for heard in self._heard], dtype=torch.float32)
         return total / many.to(total.device)[:, None, None, None]
 
-    def _guided(self, inputs: Tensor, timestep: Tensor, gains: Rows) -> Tensor:
+    def _guided(self, inputs: Tensor, timestep: Tensor, gains: Rows, prompts: Prompts) -> Tensor:
         order = self._order
-        base, conditioning = self._base, self._conditioning_under(gains)
+        base, conditioning = self._base, self._conditioning_under(gains, prompts)
         guidance = order.guidance if order.guided else None
         height, width = inputs.shape[-2:]
         sized = conditioning.sized_as(width * base.vae_factor, height * base.vae_factor)
         with in_slices(base, height * width, len(conditioning), self._cancelled):
             return predict(base.unet, inputs, timestep, sized, guidance, order.guidance_rescale)
 
-    def _conditioning_under(self, gains: Rows) -> Conditioning:
+    def _conditioning_under(self, gains: Rows, prompts: Prompts) -> Conditioning:
         """Set the gains and return what the prompts say under them, B or 2B rows."""
         if gains != self._gains and self._order.ids:
             self._mix.set_gains(gains, self._composition, self._texture)
             self._gains = gains
-        key = tuple(tuple(row[column] for column in self._worded) for row in gains)
+        key = tuple(tuple(row[column] for column in self._worded) for row in gains), prompts
         if key not in self._conditionings:
             if len(self._conditionings) >= KEPT_STATES:
                 self._conditionings.clear()
-            self._conditionings[key] = self._encoded()
+            self._conditionings[key] = self._encoded(*prompts)
         conditioning = self._conditionings[key]
         if conditioning is not self._told:
             # Keys and values of cross-attention once, not at every step.
@@ -239,25 +242,23 @@ class _Mixing:
         return conditioning
 
     @torch.no_grad()
-    def _encoded(self) -> Conditioning:
+    def _encoded(self, negative: str, *prompts: str) -> Conditioning:
         """Encode the prompts, each text once unless a style changes the text encoder per picture."""
-        base, negative, guided = self._base, self._order.request.negative, self._order.guided
+        base, guided = self._base, self._order.guided
         if self._worded:
-            texts = [negative] * len(self._prompts) + self._prompts if guided else self._prompts
+            texts = [negative] * len(prompts) * guided + [*prompts]
             words = self._vocabularies * (2 if guided else 1)
             return encode_prompts(base, texts, words, self._order.request.reading, self._chunks)
         # One picture's texts at a time: what its neighbours are asked for must not change what it rounds to.
-        requested = list(zip(self._prompts, self._vocabularies, strict=True))
-        pairs = {one: self._pair(*one) for one in dict.fromkeys(requested)}
+        requested = list(zip(prompts, self._vocabularies, strict=True))
+        pairs = {one: self._pair(negative, *one) for one in dict.fromkeys(requested)}
         positive = [pairs[one][-1:] for one in requested]
         negatives = [pairs[one][:1] for one in requested] if guided else []
         return Conditioning.cat([*negatives, *positive])
 
-    def _pair(self, prompt: str, words: Vocabulary) -> Conditioning:
+    def _pair(self, negative: str, prompt: str, words: Vocabulary) -> Conditioning:
         """Encode a prompt, with the negative one before it where it is needed."""
-        texts = list(
-            dict.fromkeys([self._order.request.negative, prompt] if self._order.guided else [prompt])
-        )
+        texts = list(dict.fromkeys([negative, prompt] if self._order.guided else [prompt]))
         reading = self._order.request.reading
         return encode_prompts(self._base, texts, [words] * len(texts), reading, self._chunks)
 

@@ -102,7 +102,9 @@ def _notes(base: Base, order: Order, index: int) -> tuple[Text, ...]:
         (Text("prompt"), request.prompts[index]),
         (Text("negative prompt"), request.negative),
     ):
-        notes += prompt_notes(base, name, text, order.vocabularies[index], request.reading)
+        for said in order.prompts_over(text):
+            notes += prompt_notes(base, name, said, order.vocabularies[index], request.reading)
+    notes = list(dict.fromkeys(notes))
     if request.clip_skip > 2 and len(base.text_encoders) > 1:
         notes.append(
             Text(

@@ -6,7 +6,8 @@ r"""A prompt as A1111 reads it: weights, escapes and BREAK.
 
 A bracket that is never closed acts up to the end, one that was never opened is the sign itself. Two things differ from
 A1111: BREAK within brackets breaks as well (there it becomes a word), and a weight that is no number or far out of
-range is an error. What changes a prompt on its way, `[a:b:0.5]`, `[a|b]` and `AND`, is not read so, and named.
+range is an error. What changes on the way, `[a:b:0.5]` and `[a|b]`, is settled before, see `prompt_changes`; what is
+left of such signs, and AND, is read as words and named.
 
 Our own code, since compel has a syntax of its own, and sd_embed's weights don't keep the mean of the states.
 """
@@ -42,7 +43,7 @@ class WeightedText:
 
 @dataclass(frozen=True)
 class ParsedPrompt:
-    """What a prompt says: its sections, which BREAK parts, and what is not read as A1111 reads it.
+    """What a prompt says: its sections, which BREAK parts, and which signs of A1111 are read as words.
 
     One that `is_literal` has no signs, and is read as far as one chunk goes, as before there were signs.
     """

@@ -136,7 +136,7 @@ def prompt_notes(
     if parsed.not_read:
         shown = [quoted(phrase[:LONGEST_QUOTE]) for phrase in parsed.not_read[:3]]
         yield Text(
-            "In the {name}, {phrases} can't change what is painted on the way: it is read as plain words.",
+            "In the {name}, {phrases} is read as plain words.",
             name=name,
             phrases=Text.joined(", ", shown),
         )

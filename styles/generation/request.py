@@ -12,6 +12,7 @@ from styles.bases.base import Base
 from styles.errors import BlendError, PromptError, RecipeError
 from styles.formats.style import Style
 from styles.generation.img2img import SourcePicture, first_step, fitted_size
+from styles.generation.prompt_changes import prompt_at
 from styles.generation.prompt_syntax import check_prompt
 from styles.generation.prompts import PromptReading, check_clip_skip, check_length, count_chunks
 from styles.generation.recipe import Recipe
@@ -179,6 +180,10 @@ class CreateRequest:
         """One prompt for each picture."""
         return (self.prompt,) * len(self.seeds) if isinstance(self.prompt, str) else self.prompt
 
+    def prompt_at(self, text: str, step: int, run: Run) -> str:
+        """What a prompt says at step 0..steps-1 of a run."""
+        return prompt_at(text, step + 1, run.steps, run.earlier) if self.prompt_signs else text
+
     @property
     def reading(self) -> PromptReading:
         """How its prompts are read."""
@@ -236,6 +241,7 @@ class Run:
     first: int
     width_px: int
     height_px: int
+    earlier: int = 0  # steps of the run before it
 
 
 @dataclass(frozen=True)
@@ -259,6 +265,10 @@ class Order:
     def mode(self) -> str:
         return self.blends[0].mode
 
+    def prompts_over(self, text: str) -> tuple[str, ...]:
+        """All that a prompt says at any step."""
+        return _over(self.request, self.runs, text)
+
     @property
     def steps(self) -> int:
         """How many steps are done for each picture."""
@@ -270,7 +280,7 @@ def fill_in(base: Base, request: CreateRequest, styles: Sequence[Style]) -> Orde
     ids = tuple(style.id or f"unsaved-{column + 1}" for column, style in enumerate(styles))
     guidance, rescale = base.default_guidance
     guidance = guidance if request.guidance is None else request.guidance
-    blends = _blends(request, ids)
+    blends, runs = _blends(request, ids), _runs(base, request)
     vocabularies = _vocabularies(base, request, dict(zip(ids, styles, strict=True)), blends)
     check_clip_skip(base, request.clip_skip)
     return Order(
@@ -279,9 +289,9 @@ def fill_in(base: Base, request: CreateRequest, styles: Sequence[Style]) -> Orde
         guidance_rescale=rescale if request.guidance_rescale is None else request.guidance_rescale,
         ids=ids,
         blends=blends,
-        runs=_runs(base, request),
+        runs=runs,
         vocabularies=vocabularies,
-        chunks=_chunks(base, request, vocabularies, guidance > 1),
+        chunks=_chunks(base, request, runs, vocabularies, guidance > 1),
     )
 
 
@@ -308,7 +318,7 @@ def _runs(base: Base, request: CreateRequest) -> tuple[Run, ...]:
     if second is not None:
         steps = second.steps or request.steps
         larger = [round(side * second.scale / multiple) * multiple for side in (width, height)]
-        runs.append(Run(steps, first_step(steps, second.strength), larger[0], larger[1]))
+        runs.append(Run(steps, first_step(steps, second.strength), larger[0], larger[1], request.steps))
     for run in runs:
         if run.width_px * run.height_px > MAX_PIXELS or max(run.width_px, run.height_px) > MAX_SIDE_PX:
             raise RecipeError(
@@ -363,13 +373,21 @@ def _vocabularies(
     return tuple(words[ids] for ids in heard)
 
 
+def _over(request: CreateRequest, runs: Sequence[Run], text: str) -> tuple[str, ...]:
+    steps = ((step, run) for run in runs for step in range(run.first, run.steps))
+    return tuple(dict.fromkeys(request.prompt_at(text, step, run) for step, run in steps)) or (text,)
+
+
 def _chunks(
-    base: Base, request: CreateRequest, vocabularies: Sequence[Vocabulary], guided: bool
+    base: Base, request: CreateRequest, runs: Sequence[Run], vocabularies: Sequence[Vocabulary], guided: bool
 ) -> tuple[int, ...]:
-    """In how many chunks each picture's prompts are read, the negative one too where it is; raises PromptError."""
-    counts = {}
+    """In how many chunks each picture's prompts are read, the negative one too where it is; raises PromptError.
+
+    What changes on the way has as many at each step as the longest of it: the states of a picture keep their shape.
+    """
+    counts, negatives = {}, _over(request, runs, request.negative) if guided else ()
     for prompt, words in dict.fromkeys(zip(request.prompts, vocabularies, strict=True)):
-        texts = [prompt, request.negative] if guided else [prompt]
+        texts = [*_over(request, runs, prompt), *negatives]
         for text in texts:
             check_length(base, text, words, request.reading)
         counts[prompt, words] = count_chunks(base, texts, words, request.reading)

@@ -742,9 +742,12 @@ def test_captions_are_read_as_prompts_are_and_all_as_long_as_the_longest(
     job = make_job(folder, base_family=family, steps=1, preview_every=1, preview_prompts=(preview,))
     for number, caption in enumerate(("a red cat, " * 30, "a (red:1.4) house \\(old\\)")):
         (job.folder / "artworks" / f"00{number}.txt").write_text(caption)
+    (job.folder / "artworks" / "002.txt").write_text("a [red|blue] boat")
     base = open_base(folder, job.home, device="cpu")
     events = follow(job, base)
-    assert isinstance(events[-1], Finished) and of(PreviewReady, events) and not of(Warned, events)
+    assert isinstance(events[-1], Finished) and of(PreviewReady, events)
+    (warned,) = of(Warned, events)
+    assert warned.message == "In the captions, “[red|blue]” is read as plain words."
     prepared, captions = encode.load(job), ["", *(artwork.caption for artwork in job.artworks())]
     assert prepared.captions.states.shape[1] == prepared.previews.states.shape[1] == 2 * 77
     for row, text in enumerate(captions):
