@@ -55,6 +55,7 @@ CAN_BE_OFF: dict[str, Any] = {
 # The rest of the plan: asked for above Advanced or on the card, or decided by the base, or without a choice.
 ELSEWHERE = (
     "name", "trigger", "preset", "base", "base_family", "continue_from", "author", "licence", "rights", "optimizer",
+    "prompt_signs",
 )  # fmt: skip
 WORDS = ("name", "trigger", "preset", "base", "continue_from", "author", "licence", "rights")
 EMPTY: dict[str, Any] = dict.fromkeys((*WORDS, *NUMBERS), "")

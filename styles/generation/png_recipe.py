@@ -141,6 +141,13 @@ def parse_parameters(text: str) -> Recipe:
             Text("The picture was made from another one or in two passes, which can't be taken over.")
         )
     sampler, schedule = _sampler(settings, notes)
+    if settings.get("Emphasis", "Original") != "Original":
+        notes.append(
+            Text(
+                "The picture was made with the emphasis “{emphasis}”; weights are read as with “Original” here.",
+                emphasis=settings["Emphasis"],
+            )
+        )
     try:
         width, _, height = settings.get("Size", "512x512").partition("x")
         return Recipe(

@@ -96,6 +96,11 @@ def test_chips_say_which_trigger_words_go_into_the_prompt(studio: Studio) -> Non
     assert order.prompt == "ink, a boat" and order.add_triggers is False and order.settings.seed == 7
     silent = MixForm((replace(mix.rows[0], word=False), *mix.rows[1:]))
     assert replace(form, mix=silent).order(studio).prompt == "a boat"
+    for there in ("a (ink:1.2) boat", "[Ink] boat, ((cat, ink))"):
+        assert replace(form, prompt=there).order(studio).prompt == there
+        recipe = Recipe(there, blend=mix.blend, prompt_signs=True)
+        again = recalled(studio, recipe).form
+        assert again.prompt == there and again.mix.rows[0].word and again.order(studio).prompt == there
     strip = form.sheet(studio, "strength strip", mix.rows[1].style)
     assert strip.prompt == "ink, oil, a boat" and strip.sheet is not None
     typed = form.to_json() | {"guidance": "a lot", "second_denoise": 2}

@@ -83,6 +83,9 @@ def test_prompts_of_before_are_letters_and_those_of_now_have_signs() -> None:
     assert theirs.prompt_signs and theirs.clip_skip == 2 and theirs.prompt == "a (cat:1.2) BREAK x"
     assert "Clip skip: 2" in parameters_text(theirs) and "Clip skip" not in parameters_text(before)
     assert parse_parameters("x\nSteps: 20, Seed: 1, Size: 512x512, Clip skip: 0").clip_skip == 1
+    assert not theirs.notes
+    (note,) = parse_parameters("(x:2)\nSteps: 20, Seed: 1, Size: 512x512, Emphasis: No norm").notes
+    assert "emphasis “No norm”" in note
 
 
 def test_what_came_later_is_written_only_where_it_says_something() -> None:
