@@ -166,10 +166,12 @@ def settings_fields(settings: BaseSettings) -> tuple[gr.Dropdown, gr.Textbox]:
          (say("v-prediction with zero terminal SNR"), "v_prediction, zero terminal SNR")],
         value=next((value for value, means in PREDICTS.items() if means == settled), ""),
         label=say("What the base predicts"), info=say("Only for a checkpoint that does not say so itself."),
+        interactive=True,
     )  # fmt: skip
     vae = gr.Textbox(
         str(settings.vae or ""), label=say("Another VAE"), max_lines=1, placeholder="/models/my-vae.safetensors",
         info=say("A .safetensors file or a folder that turns latents into pictures instead of the base's own part; empty for its own."),
+        interactive=True,
     )  # fmt: skip
     return predicts, vae
 
