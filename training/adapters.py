@@ -76,20 +76,28 @@ def _lora_layers(unet: nn.Module) -> Iterator[tuple[str, Any]]:
 
 
 def check_continued(style: Style, plan: TrainingPlan) -> None:
-    """Raise PlanError for a style with layers or a rank for which the plan has no place, whatever its base is."""
+    """Raise PlanError for a style with layers or a rank for which the plan has no place, whatever its base is.
+
+    Those of text encoders are not trained, and stay as they are.
+    """
+    layers = [layer for layer in style.layers if layer.network == "unet"]
     places = re.compile(TARGETS[plan.layers])
-    strange = [
-        layer.name for layer in style.layers if layer.network != "unet" or not places.fullmatch(layer.path)
-    ]
+    strange = [layer.name for layer in layers if not places.fullmatch(layer.path)]
     if strange:
         raise PlanError(
             "{style} changes {strange} and {count} more layers that this plan does not train.",
-            "Train whole transformer blocks, or start a new style: text encoders and other convolutions are not trained here.",
+            "Train whole transformer blocks, or start a new style: other convolutions are not trained here.",
             style=style.card.name,
             strange=strange[0],
             count=len(strange) - 1,
         )
-    rank = max((layer.rank for layer in style.layers), default=0)
+    if not layers:
+        raise PlanError(
+            "{style} changes no layer of the UNet, so there is nothing in it that could be trained.",
+            "Start a new style, and mix it with this one.",
+            style=style.card.name,
+        )
+    rank = highest_rank(style)
     if rank > plan.rank:
         raise PlanError(
             "{style} has rank {rank}, the plan only {plan_rank}.",
@@ -100,6 +108,11 @@ def check_continued(style: Style, plan: TrainingPlan) -> None:
         )
 
 
+def highest_rank(style: Style) -> int:
+    """The rank that a plan needs to go on from a style; 0 where there is nothing to go on from."""
+    return max((layer.rank for layer in style.layers if layer.network == "unet"), default=0)
+
+
 def continue_style(weights: dict[str, Tensor], style: Style, plan: TrainingPlan) -> None:
     """Start from a finished style instead of from nothing; a smaller rank fills the first rows of a larger one.
 
@@ -107,6 +120,8 @@ def continue_style(weights: dict[str, Tensor], style: Style, plan: TrainingPlan)
     """
     check_continued(style, plan)
     for layer in style.layers:
+        if layer.network != "unet":
+            continue
         down, up = weights.get(f"{layer.path}.down"), weights.get(f"{layer.path}.up")
         if (
             down is None

@@ -19,6 +19,7 @@ from training.artworks.buckets import bucket_multiple_px, bucket_sizes, crop_box
 from training.events import PhaseStarted, Warned
 from training.job import Job
 from training.plan import TrainingPlan
+from training.untrained import reading_with, untrained
 
 if TYPE_CHECKING:
     from PIL.Image import Image
@@ -27,6 +28,7 @@ if TYPE_CHECKING:
     from styles.bases.base import Base
     from styles.bases.conditioning import Conditioning
     from styles.generation.prompts import PromptReading
+    from styles.mixing.prompt_words import Vocabulary
     from training.artworks.dataset import Artwork
 
 
@@ -81,13 +83,16 @@ def prepare(
     VAE and text encoder in the loop). Raises Interrupted between two pictures, PictureError, JobError, DiskFullError.
     """
     captions, companions = _texts(job, plan)
-    path, key = job.folder / "prepared.safetensors", _key(base, job, plan, captions, companions)
+    kept = untrained(job)
+    path = job.folder / "prepared.safetensors"
+    key = _key(base, job, plan, captions, companions, kept.id if kept else "")
     if _holds(path, key):
         return
     tensors: dict[str, Tensor] = {}
     yield PhaseStarted("captions")
-    _encode_texts(base, plan, captions, companions, tensors)
-    yield from _cut_captions(base, [*captions, *companions], _reading(plan))
+    with reading_with(base, kept) as words:
+        _encode_texts(base, plan, captions, companions, words, tensors)
+    yield from _cut_captions(base, [*captions, *companions], words, _reading(plan))
     if cancelled():
         raise Interrupted
     artworks = job.artworks()
@@ -134,7 +139,12 @@ def size_multiple(base: Base) -> int:
 
 
 def _encode_texts(
-    base: Base, plan: TrainingPlan, captions: list[str], companions: list[str], tensors: dict[str, Tensor]
+    base: Base,
+    plan: TrainingPlan,
+    captions: list[str],
+    companions: list[str],
+    words: Vocabulary,
+    tensors: dict[str, Tensor],
 ) -> None:
     import torch
 
@@ -143,14 +153,12 @@ def _encode_texts(
 
     previews, reading = plan.preview_prompts or ("",), _reading(plan)
     # All are as long as the longest: any two may stand in one batch.
-    chunks = count_chunks(base, [*captions, *companions, *previews], reading=reading)
+    chunks = count_chunks(base, [*captions, *companions, *previews], words, reading)
 
     def put(name: str, texts: Sequence[str]) -> None:
         # One text at a time: how many artworks there are must not change what it rounds to.
         rows = [
-            encode_prompts(base, [text], reading=reading, chunks=chunks).to(
-                torch.device("cpu"), torch.float32
-            )
+            encode_prompts(base, [text], [words], reading, chunks).to(torch.device("cpu"), torch.float32)
             for text in texts
         ]
         together = Conditioning.cat(rows)
@@ -181,10 +189,12 @@ def _has_companions(caption: str, plan: TrainingPlan) -> bool:
     return bool(plan.companions) and caption.strip().casefold() == plan.trigger.strip().casefold()
 
 
-def _cut_captions(base: Base, texts: list[str], reading: PromptReading) -> Iterator[Warned]:
+def _cut_captions(
+    base: Base, texts: list[str], words: Vocabulary, reading: PromptReading
+) -> Iterator[Warned]:
     from styles.generation.prompts import LONGEST_QUOTE, cut_words
 
-    cuts = [cut for text in texts if (cut := cut_words(base, text, reading=reading))]
+    cuts = [cut for text in texts if (cut := cut_words(base, text, words, reading))]
     if cuts:
         shown = Text.joined(", ", map(quoted, cuts[:3]))
         yield Warned(
@@ -240,7 +250,9 @@ def _collect(buckets: dict[tuple[int, int], list[_Row]], tensors: dict[str, Tens
         tensors[f"{number}.time_ids"] = torch.cat([row.time_ids for row in rows])
 
 
-def _key(base: Base, job: Job, plan: TrainingPlan, captions: list[str], companions: list[str]) -> str:
+def _key(
+    base: Base, job: Job, plan: TrainingPlan, captions: list[str], companions: list[str], kept: str
+) -> str:
     """Name everything that the prepared tensors depend on."""
     digest = hashlib.sha256()
     numbers: dict[str, Any] = {
@@ -254,6 +266,8 @@ def _key(base: Base, job: Job, plan: TrainingPlan, captions: list[str], companio
     }
     if base.vae_fingerprint:
         numbers["vae"] = base.vae_fingerprint
+    if kept:
+        numbers["untrained"] = kept
     digest.update(json.dumps(numbers).encode())
     for artwork in job.artworks():
         try:

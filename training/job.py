@@ -3,6 +3,7 @@
 plan.json            the TrainingPlan
 artworks/            copies of the pictures and their captions; artworks.json lists them in order
 prepared.safetensors latents and embeddings, made once
+untrained.safetensors what is left as it is of the style that the training goes on from, if anything
 events.jsonl         the journal
 checkpoints/  previews/
 requests/            empty files named pause and stop

@@ -21,7 +21,7 @@ from styles.library.library import Library
 from styles.library.missing import card_of
 from styles.text import Text
 from training import checkpoint as checkpoints
-from training.adapters import adapted, continue_style
+from training.adapters import adapted, check_continued, continue_style
 from training.checkpoint import Checkpoint
 from training.encode import Interrupted, check_trainable, prepare
 from training.events import (
@@ -41,6 +41,7 @@ from training.plan import TrainingPlan
 from training.preview import paint_previews
 from training.result import finish
 from training.trainer import Trainer, begin
+from training.untrained import keep_untrained
 
 LOOK_SECONDS = 0.1  # between two looks at the requests within a step
 MOST_ROLLBACKS = 4
@@ -111,6 +112,14 @@ def _run(
         )
     if start:
         use(start.progress.threads)
+    begun = None
+    if plan.continue_from and start is None:  # a checkpoint holds all; the style may be gone by then
+        library = Library(job.home)
+        begun = library.open(
+            library.handle(card_of(library, plan.continue_from))
+        )  # where it went, it is named
+        check_continued(begun, plan)
+        keep_untrained(job, begun)
     seldom = at_most_every(LOOK_SECONDS, lambda: request_of() is not None)  # a request is a file
     # Half-precision encoding loses fine texture, and it happens once.
     with in_fp32(base.vae):
@@ -123,6 +132,8 @@ def _run(
         gc.collect()
         _free_device(base.device)
         with adapted(base.unet, plan) as weights, stopping(models_of(base), seldom, Interrupted):
+            if begun is not None:
+                continue_style(weights, begun, plan)
             yield from _loop(job, plan, base, weights, start, request_of)
     yield PhaseStarted("style")
     last = checkpoints.latest(job.folder / "checkpoints")
@@ -139,10 +150,6 @@ def _loop(
     request_of: Callable[[], Literal["pause", "stop"] | None],
 ) -> Iterator[TrainingEvent]:
     """Take the steps; ends when the last checkpoint is the result. Raises Interrupted after saving on a request."""
-    if plan.continue_from and start is None:  # a checkpoint holds all; the style may be gone by then
-        library = Library(job.home)
-        begun = card_of(library, plan.continue_from)  # where it went while the job waited, it is named
-        continue_style(weights, library.open(library.handle(begun)), plan)
     trainer = begin(job, plan, base, weights)
     try:
         yield from _steps(job, base, trainer, start, request_of)

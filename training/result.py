@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from collections import Counter
 from dataclasses import replace
 from pathlib import Path
 
@@ -18,6 +19,7 @@ from training.adapters import style_layers
 from training.checkpoint import Checkpoint
 from training.events import Finished, PreviewReady
 from training.job import Job
+from training.untrained import untrained
 
 # What an artist may have changed on the card since; all else is the checkpoint's own.
 WRITTEN = ("trigger", "author", "licence", "rights", "description", "suggested_weight", "tags")
@@ -122,7 +124,8 @@ def _style_at(library: Library, path: str, style_id: str) -> StyleCard | None:
 def style_of(job: Job, last: Checkpoint) -> Style:
     """Return a checkpoint's weights as a style with its card."""
     plan, progress = job.plan, last.progress
-    layers = style_layers(last.weights, plan.alpha)
+    kept = untrained(job)
+    layers = style_layers(last.weights, plan.alpha) + (kept.layers if kept else ())
     training: dict[str, str | int | float] = {
         "artworks": len(job.artworks()),
         "preset": plan.preset,
@@ -155,14 +158,14 @@ def style_of(job: Job, last: Checkpoint) -> Style:
         author=plan.author,
         licence=plan.licence,
         rights=plan.rights,
-        layers={"unet": len(layers)},
+        layers=dict(Counter(layer.network for layer in layers)),
         training=training,
         base_name=progress.base_name,
         base_fingerprint=progress.base_fingerprint,
         thumbnail=_thumbnail(job.folder / "previews", progress.step),
         created=time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()),
     )
-    return Style(card, layers)
+    return Style(card, layers, kept.embeddings if kept else {})
 
 
 def _thumbnail(previews: Path, step: int) -> bytes | None:

@@ -19,7 +19,7 @@ from styles.storage.file_reading import changed_ns
 from styles.storage.home import Home, expanded
 from styles.storage.names import clean_text, safe_name
 from styles.text import Text, quoted
-from training.adapters import check_continued
+from training.adapters import check_continued, highest_rank
 from training.artworks.dataset import collect
 from training.checkpoint import strays
 from training.events import Failed, Finished
@@ -124,7 +124,8 @@ class Trainings:
                     family=begun.card.made_for,
                     base_family=family_of(family).name,
                 )
-            given = {"rank": max(layer.rank for layer in begun.layers), "layers": layers_of(begun)} | given
+            own = {"rank": rank} if (rank := highest_rank(begun)) else {}
+            given = own | {"layers": layers_of(begun)} | given
             given["continue_from"] = begun.id
             words = {key: word or getattr(begun.card, key) for key, word in words.items()}
         words["trigger"] = words["trigger"] or suggested_trigger(name)

@@ -66,16 +66,12 @@ def test_a_style_of_kohyas_scripts_is_continued_from_what_it_does(
 def test_what_no_plan_can_go_on_with_is_said(tiny_sd1: Path) -> None:
     unet = unet_of(tiny_sd1)
     whole = random_style(unet, rank=4, marks=TRANSFORMER)
-    words = StyleLayer(
-        "te1", "text_model.encoder.layers.0.mlp.fc1", torch.zeros(4, 768), torch.zeros(3072, 4), 4.0
-    )
     conv = random_layer("conv_in", unet.conv_in, 4, 4.0)
     far = StyleLayer(
         "unet", "down_blocks.9.attentions.0.proj_in", torch.zeros(4, 32), torch.zeros(32, 4), 4.0
     )
     for layers, rank, more, said in (
         ("cross+self", 4, (), "layers that this plan does not train"),
-        ("transformer", 4, (words,), "te1.text_model"),
         ("transformer", 4, (conv,), "unet.conv_in"),
         ("transformer", 2, (), "has rank 4, the plan only 2"),
         ("transformer", 4, (far,), "made for another base"),
