@@ -141,7 +141,7 @@ def _plain_text(text: str) -> None:
 
 
 def _sound_card(card: StyleCard) -> None:
-    assert card.family and card.rank > 0 and sum(card.layers.values()) > 0
+    assert card.family and ((card.rank > 0 and sum(card.layers.values()) > 0) or card.tokens)
     assert math.isfinite(card.suggested_weight) and math.isfinite(card.strength)
     assert len(json.dumps(card.to_json(), allow_nan=False)) < 1 << 20
     for text in (

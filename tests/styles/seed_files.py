@@ -88,9 +88,10 @@ def seeds() -> list[Draft]:
         Draft("kohya starter", _kohya("lora_unet_", STARTER, dtype="F32")),
         Draft(
             "kohya sgm",
-            _kohya("lora_unet_", SDXL_SGM, dtype="BF16"),
+            _kohya("lora_unet_", SDXL_SGM, dtype="BF16") | _words("bundle_emb.ink."),
             {"ss_base_model_version": "sdxl_base_v1-0"},
         ),
+        Draft("word for two encoders", _words(""), {"atelier_word": "<ink>"}),
         Draft("diffusers", _pairs("unet.", SD1, ".lora.down.weight", ".lora.up.weight")),
         Draft("diffusers with alpha", _peft("unet.", SD1) | _peft("text_encoder.", TEXT), ADAPTER),
         oldest(),
@@ -228,6 +229,11 @@ def _kohya(prefix: str, layers: dict[str, tuple[int, int]], dtype: str = "F16") 
         tensors[f"{name}.lora_up.weight"] = piece(out, 2, dtype=dtype)
         tensors[f"{name}.alpha"] = piece(dtype=dtype, value=1.0)
     return tensors
+
+
+def _words(prefix: str) -> dict[str, Piece]:
+    """Rows of one word for the two text encoders of Stable Diffusion XL."""
+    return {f"{prefix}clip_g": piece(2, 1280), f"{prefix}clip_l": piece(2, 768)}
 
 
 def _pairs(prefix: str, layers: dict[str, tuple[int, int]], down: str, up: str) -> dict[str, Piece]:
