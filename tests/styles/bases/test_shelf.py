@@ -9,7 +9,9 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
 import pytest
+import torch
 from filelock import FileLock
+from safetensors.torch import load_file, save_file
 
 from styles.bases.base import open_base
 from styles.bases.base_settings import UNSET
@@ -221,10 +223,29 @@ def test_both_text_encoders_and_parts_in_several_files_are_fetched_with_their_in
     )
 
 
+@pytest.fixture(scope="session")
+def sharded_sdxl(tiny_sdxl: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """An SDXL as the Hub has them: in full and in half precision, here with the UNet in several files."""
+    from diffusers import UNet2DConditionModel
+
+    folder = shutil.copytree(tiny_sdxl, tmp_path_factory.mktemp("sharded") / "xl")
+    for part in ("vae", "text_encoder", "text_encoder_2"):
+        for file in list((folder / part).glob("*.safetensors")):
+            half = {name: value.half() for name, value in load_file(file).items()}
+            save_file(half, file.with_suffix(".fp16.safetensors"), {"format": "pt"})
+    unet = UNet2DConditionModel.from_pretrained(tiny_sdxl / "unet", torch_dtype=torch.float16)
+    unet.save_pretrained(folder / "unet", variant="fp16", max_shard_size="400KB")
+    assert len(list((folder / "unet").glob("*.fp16-*.safetensors"))) > 1
+    return folder
+
+
 @pytest.fixture
-def small_hub(tiny_sd1: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
-    """A Hub with one base, `owner/tiny`, that speaks as much of the protocol as a download needs."""
-    files = {str(path.relative_to(tiny_sd1)): path for path in tiny_sd1.rglob("*") if path.is_file()}
+def small_hub(tiny_sd1: Path, sharded_sdxl: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
+    """A Hub with `owner/tiny` and `owner/xl`, that speaks as much of the protocol as a download needs."""
+    bases = {
+        f"owner/{name}": {str(path.relative_to(folder)): path for path in folder.rglob("*") if path.is_file()}
+        for name, folder in (("tiny", tiny_sd1), ("xl", sharded_sdxl))
+    }
     commit = "0" * 40
 
     class Answer(BaseHTTPRequestHandler):
@@ -238,11 +259,13 @@ def small_hub(tiny_sd1: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
             self.answer(body=True)
 
         def answer(self, body: bool) -> None:
-            if self.path.startswith("/api/models/owner/tiny"):
-                siblings = [{"rfilename": name, "size": path.stat().st_size} for name, path in files.items()]
-                data = json.dumps({"id": "owner/tiny", "sha": commit, "siblings": siblings}).encode()
-            elif self.path.startswith(f"/owner/tiny/resolve/{commit}/"):
-                data = files[self.path.removeprefix(f"/owner/tiny/resolve/{commit}/")].read_bytes()
+            name = next((name for name in bases if name in self.path), "")
+            if name and self.path.startswith(f"/api/models/{name}"):
+                files = bases[name].items()
+                siblings = [{"rfilename": file, "size": path.stat().st_size} for file, path in files]
+                data = json.dumps({"id": name, "sha": commit, "siblings": siblings}).encode()
+            elif name and self.path.startswith(f"/{name}/resolve/{commit}/"):
+                data = bases[name][self.path.removeprefix(f"/{name}/resolve/{commit}/")].read_bytes()
             elif self.path.startswith(f"/{CLIP_ID}/resolve/main/"):
                 data = b"{}"
             else:
@@ -282,6 +305,21 @@ def test_a_base_is_fetched_with_progress_and_opens(small_hub: str, home: Home) -
     assert open_base("owner/tiny", home, device="cpu").family == "sd1"
     with pytest.raises(BaseError, match="no base owner/other on the Hub"):
         fetch_base("owner/other", home, endpoint=small_hub)
+
+
+def test_an_sdxl_is_fetched_in_half_precision_and_opens_from_several_files(
+    small_hub: str, sharded_sdxl: Path, home: Home
+) -> None:
+    folder = fetch_base("owner/xl", home, endpoint=small_hub)
+    weights = [file.name for file in folder.rglob("*.safetensors")]
+    assert len(weights) > 4 and all(".fp16" in name for name in weights)
+    base, whole = (open_base(one, home, device="cpu") for one in ("owner/xl", sharded_sdxl))
+    assert len(base.text_encoders) == len(base.tokenizers) == 2
+    assert base.fingerprint == whole.fingerprint
+    for one, other in ((base.unet, whole.unet), (base.text_encoders[1], whole.text_encoders[1])):
+        weights_of_it = one.state_dict()
+        for name, value in other.state_dict().items():
+            assert torch.equal(weights_of_it[name], value.half().float()), name
 
 
 def test_a_hub_that_can_not_be_reached_is_said(small_hub: str, home: Home) -> None:
