@@ -390,7 +390,7 @@ def _stored(source: str, settings: BaseSettings) -> dict[str, Any]:
 
 def _whole(settings: BaseSettings) -> BaseSettings:
     """The settings with the whole path of a VAE, which is used where it lies."""
-    return replace(settings, vae=expanded(str(settings.vae)).resolve()) if settings.vae else settings
+    return replace(settings, vae=expanded(str(settings.vae)).absolute()) if settings.vae else settings
 
 
 def find_source(source: str | Path, home: Home) -> tuple[Path, BaseSettings]:

@@ -11,6 +11,7 @@ from pathlib import Path
 from random import Random
 from typing import Any
 
+from styles.bases.base_settings import BaseSettings
 from styles.bases.shelf import BaseShelf, find_source
 from styles.storage.home import Home
 from tests.fuzzing.kinds import Kind, asked, shown
@@ -28,7 +29,7 @@ from tests.styles.seed_files import file_of, piece
 
 CONFIGS = (
     "model_index.json", "unet/config.json", "unet/config.json", "vae/config.json", "scheduler/scheduler_config.json",
-    "text_encoder/config.json", "tokenizer/tokenizer_config.json", "tokenizer/vocab.json", "preview.json",
+    "vae/config.json", "text_encoder/config.json", "tokenizer/tokenizer_config.json", "tokenizer/vocab.json", "preview.json",
 )  # fmt: skip
 SHARE_OPENED = 0.5
 SINGLE = {  # names of the original layout, as far as they say what a checkpoint is
@@ -86,6 +87,11 @@ def attempt(rng: Random, seeds: Seeds, folder: Path) -> None:
         shown(entry.problem)
         assert entry.problem or 0 <= entry.native_size_px < 1 << 20
     asked(lambda: shelf.add(path))
+    if rng.random() < 0.3:
+        vae = rng.choice(
+            (seeds.folder, path, path / "vae", path / "vae" / "diffusion_pytorch_model.safetensors")
+        )
+        asked(lambda: shelf.change("x", BaseSettings(vae=vae)))
     entry = asked(lambda: shelf.use("x"))
     asked(lambda: find_source("x", home))
     shelf.list()
