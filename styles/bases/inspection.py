@@ -201,7 +201,7 @@ def _facts(
         unet_config=unet,
         vae_config=vae.config if vae else vae_config,
         vae=vae,
-        zeros_for_empty_prompt=_zeros_for_empty_prompt(config_folder),
+        zeros_for_empty_prompt=_zeros_for_empty_prompt(config_folder, family),
         notes=prediction.notes + (GUIDANCE_EMBEDDED,) * bool(unet.get("time_cond_proj_dim")),
     )
 
@@ -230,6 +230,7 @@ def _check_file_parts(header: Mapping[str, Any], family: Family, file: str, sett
         )
 
 
-def _zeros_for_empty_prompt(folder: Path) -> bool:
-    """Whether a pipeline's own config says so, as those of Stable Diffusion XL do."""
-    return bool(read_config(folder / "model_index.json").get("force_zeros_for_empty_prompt", False))
+def _zeros_for_empty_prompt(folder: Path, family: Family) -> bool:
+    """Whether a pipeline's own config says so; where it says nothing, whether diffusers' pipeline of that family does."""
+    two = len(family.text_encoders) > 1
+    return bool(read_config(folder / "model_index.json").get("force_zeros_for_empty_prompt", two))

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -144,3 +146,22 @@ def test_prompts_say_what_they_say_in_the_pipeline_and_empty_ones_nothing(bases:
     assert ours.pooled is not None
     torch.testing.assert_close(ours.pooled[:1], pooled)
     assert not ours.states[1].any() and not ours.pooled[1].any()
+
+
+@pytest.mark.parametrize("said", [None, False])
+def test_an_empty_prompt_says_what_the_pipeline_makes_of_the_folder(
+    said: bool | None, tiny_sdxl: Path, home: Home, tmp_path: Path
+) -> None:
+    folder = tmp_path / "base"
+    shutil.copytree(tiny_sdxl, folder)
+    index = json.loads((folder / "model_index.json").read_text(encoding="utf-8"))
+    index.pop("force_zeros_for_empty_prompt")
+    if said is not None:
+        index["force_zeros_for_empty_prompt"] = said
+    (folder / "model_index.json").write_text(json.dumps(index), encoding="utf-8")
+    base = open_base(folder, home, device="cpu")
+    _, negative, _, pooled = pipeline_of(base).encode_prompt("a red cat")
+    ours = encode_prompts(base, [""])
+    torch.testing.assert_close(ours.states, negative)
+    torch.testing.assert_close(ours.pooled, pooled)
+    assert bool(negative.any()) == (said is False)
