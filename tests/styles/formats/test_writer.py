@@ -30,7 +30,7 @@ from styles.formats.thumbnail import thumbnail_jpeg
 from styles.formats.writer import style_bytes, write_style
 from styles.mixing.model_patcher import blended
 from tests.styles.library_files import LAYER
-from tests.styles.making import PlainBase, inputs, random_style, unet_of
+from tests.styles.making import PlainBase, inputs, noise_pred, random_style, unet_of
 from tests.tiny import tiny_base_folder
 
 NAME = "lora_unet_mid_block_attentions_0_transformer_blocks_0_attn2_to_k"
@@ -272,6 +272,49 @@ def test_the_shape_proves_the_family(tmp_path: Path, width: int, family: str) ->
     card = read_card(path)
     assert card.family == family
     assert bool(card.problems) == (family != "sd1")
+
+
+@pytest.mark.parametrize("told", [True, False], ids=["with settings", "without"])
+def test_what_diffusers_writes_for_sdxl_does_here_what_it_does_there(
+    tiny_sdxl: Path, tmp_path: Path, told: bool
+) -> None:
+    from diffusers import StableDiffusionXLPipeline
+    from diffusers.training_utils import _collate_lora_metadata
+    from peft import LoraConfig, get_peft_model_state_dict, inject_adapter_in_model
+
+    # Without settings in the file the alpha is the rank.
+    alpha = 8 if told else 4
+    targets = {"unet": ["to_k", "to_v", "to_out.0"], "text_encoder": ["q_proj", "fc1"]}
+
+    def opened() -> dict[str, Any]:
+        pipe = StableDiffusionXLPipeline.from_pretrained(tiny_sdxl)
+        return {name: getattr(pipe, name) for name in ("unet", "text_encoder", "text_encoder_2")}
+
+    def effects(parts: dict[str, Any]) -> list[torch.Tensor]:
+        unet, *encoders = parts.values()
+        ids = torch.arange(10).reshape(2, 5)
+        with torch.no_grad():
+            states = [encoder(ids, output_hidden_states=True).hidden_states[-2] for encoder in encoders]
+        return [noise_pred(unet, *inputs(width=2048)), *states]
+
+    bare, parts = opened(), opened()
+    for name, part in parts.items():
+        modules = targets[name.removesuffix("_2")]
+        config = LoraConfig(r=4, lora_alpha=alpha, init_lora_weights=False, target_modules=modules)
+        inject_adapter_in_model(config, part)
+    layers = {f"{name}_lora_layers": get_peft_model_state_dict(part) for name, part in parts.items()}
+    about = _collate_lora_metadata(parts) if told else {}
+    StableDiffusionXLPipeline.save_lora_weights(tmp_path, **layers, weight_name="theirs.safetensors", **about)
+    style = read_style(tmp_path / "theirs.safetensors")
+    assert style.card.family == "sdxl" and style.card.layers.keys() == {"unet", "te1", "te2"}
+    plain = effects(bare)
+    unet, *encoders = bare.values()
+    with blended(PlainBase(unet, "sdxl", text_encoders=tuple(encoders)), [style]) as mix:
+        mix.set_gains([1.0])
+        ours = effects(bare)
+    for mine, reference, before in zip(ours, effects(parts), plain, strict=True):
+        torch.testing.assert_close(mine, reference, atol=1e-5, rtol=1e-5)
+        assert (reference - before).abs().max() > 1e-3
 
 
 @pytest.mark.parametrize("form", ["lora_A.weight lora_B.weight", "lora.down.weight lora.up.weight", "oldest"])
