@@ -16,6 +16,7 @@ from app.create.style_choices import paintable
 from app.i18n import say, translated
 from app.orders import PictureOrder
 from styles.errors import BadInput, StyleFileError, UnknownStyleError
+from styles.families import family_of
 from styles.formats.triggers import is_left_out
 from styles.generation.img2img import source_path
 from styles.generation.recipe import Recipe
@@ -73,14 +74,20 @@ class Paper:
             "seed": self.seed, "locked": self.locked,
         }  # fmt: skip
 
-    def size_px(self, native_px: int) -> tuple[int | None, int | None]:
-        """Width and height on a base of that native side, None where the base decides; raises BadInput."""
+    def size_px(self, native_px: int, step_px: int = 1) -> tuple[int | None, int | None]:
+        """Width and height on a base of that native side, None where the base decides; raises BadInput.
+
+        One that was trained in steps of some pixels knows all shapes at about one area (arXiv 2307.01952, appendix I).
+        """
         if self.shape == "own":
             return whole(say("Width"), self.width), whole(say("Height"), self.height)
         if self.shape == "square":
             return None, None
         long = native_px or USUAL_SIDE_PX
         short = long * 3 // 4
+        if 1 < step_px <= long // 4:
+            short = round(long * (3 / 4) ** 0.5 / step_px) * step_px
+            long = long**2 // short // step_px * step_px
         return (short, long) if self.shape == "portrait" else (long, short)
 
 
@@ -130,8 +137,7 @@ class CreateForm:
         return self._order(studio, followed(studio.library, self.mix))
 
     def _order(self, studio: Studio, here: FollowedMix, sheet: SheetOrder | None = None) -> PictureOrder:
-        native = native_side(studio, self.settings.base)
-        width, height = self.paper.size_px(0 if self.image and self.paper.shape == "square" else native)
+        width, height = self.paper.size_px(*native_side(studio, self.settings.base))
         settings = replace(
             self.settings,
             seed=whole(say("Seed"), self.paper.seed),
@@ -243,7 +249,7 @@ def recalled(studio: Studio, recipe: Recipe) -> Recalled:
     form = CreateForm(
         recipe.prompt,
         MixForm(tuple(rows.values()), whole_form.mode),
-        _paper_of(recipe, native_side(studio, base)),
+        _paper_of(recipe, *native_side(studio, base)),
         image,
         PictureSettings.of(recipe, base),
         passes if image else passes.acting(False),
@@ -274,23 +280,27 @@ def recalled_words(done: Recalled) -> str:
     return " ".join([*words, *map(translated, done.notes)])
 
 
-def _paper_of(recipe: Recipe, native_px: int) -> Paper:
+def _paper_of(recipe: Recipe, native_px: int, step_px: int) -> Paper:
     """Size and seed of a recipe; the seed stays until the artist rolls another."""
     size = (recipe.width_px, recipe.height_px)
     paper = Paper(width=str(size[0]), height=str(size[1]), seed=str(recipe.seed), locked=True)
     for shape in ("portrait", "landscape"):
-        if replace(paper, shape=shape).size_px(native_px) == size:
+        if replace(paper, shape=shape).size_px(native_px, step_px) == size:
             return replace(paper, shape=shape, width="", height="")
     if size == (native_px, native_px):
         return replace(paper, width="", height="")
     return replace(paper, shape="own")
 
 
-def native_side(studio: Studio, base: str) -> int:
-    """The native side of a base in pixels, as far as the shelf knows it; 0 where it does not."""
+def native_side(studio: Studio, base: str) -> tuple[int, int]:
+    """The native side of a base, and the steps of the sides that it was trained at, in pixels.
+
+    The side is 0 where the shelf does not know it.
+    """
     source = studio.base_source(base)
     entries = (entry for entry in studio.shelf.list() if source in (entry.name, entry.source))
-    return next((entry.native_size_px for entry in entries), 0)
+    known = ((entry.native_size_px, family_of(entry.family).bucket_step_px) for entry in entries)
+    return next(known, (0, 1))
 
 
 def entered(one: Declared, value: Any) -> Any:

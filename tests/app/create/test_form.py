@@ -68,6 +68,9 @@ def test_a_schedule_given_in_weights_moves_its_peak_into_the_slider() -> None:
 def test_paper_says_sizes_and_refuses_what_is_no_number() -> None:
     assert Paper().size_px(128) == (None, None)
     assert Paper("portrait").size_px(128) == (96, 128) and Paper("landscape").size_px(0) == (512, 384)
+    # As Stable Diffusion XL was trained: about the same area, in steps of 64 (arXiv 2307.01952, appendix I).
+    assert Paper("portrait").size_px(1024, 64) == (896, 1152)
+    assert Paper("landscape").size_px(64, 64) == (64, 48), "a small one made for tests has no such steps"
     assert Paper("own", "64", "").size_px(128) == (64, None)
     with pytest.raises(BadInput, match="12x"):
         Paper("own", "12x").size_px(128)
