@@ -12,6 +12,8 @@ import torch
 from torch.utils.flop_counter import FlopCounterMode
 
 from styles.bases.base import Base, open_base
+from styles.bases.conditioning import empty_conditioning
+from styles.bases.prediction import predict
 from styles.errors import Cancelled, OutOfMemory, TooLarge
 from styles.generation import cost
 from styles.generation.generate import generate
@@ -61,14 +63,17 @@ def test_a_size_beyond_the_memory_is_refused_with_numbers(
     paint(base, replace(LARGE, width_px=64, height_px=64))
 
 
-def test_the_work_is_counted_as_torch_counts_it(base: Base) -> None:
+@pytest.mark.parametrize("folder", ["tiny_base", "tiny_sdxl"])
+def test_the_work_is_counted_as_torch_counts_it(
+    folder: str, request: pytest.FixtureRequest, tmp_path: Path
+) -> None:
+    """Also of a first level without attention, and several transformer layers in one."""
+    base = open_base(request.getfixturevalue(folder), Home(tmp_path).create(), device="cpu")
+    conditioning = empty_conditioning(base.unet, 1, 8, base.device, base.dtype)
     for side in (16, 32):
-        inputs, states = (
-            torch.zeros(1, 4, side, side),
-            torch.zeros(1, 8, base.unet.config.cross_attention_dim),
-        )
+        inputs = torch.zeros(1, 4, side, side)
         with FlopCounterMode(display=False) as counter, torch.no_grad():
-            base.unet(inputs, torch.zeros(1), encoder_hidden_states=states)
+            predict(base.unet, inputs, torch.zeros(1), conditioning)
         # Torch does not count a CPU's attention, which alone grows with the square of the tokens.
         linear = 4 * cost.unet_flop(base, side * side // 2) - cost.unet_flop(base, side * side)
         assert 0.7 < linear / sum(counter.get_flop_counts()["Global"].values()) < 1.4
