@@ -131,19 +131,21 @@ def _padding(family: str, part: str) -> dict[str, str]:
 
 @contextmanager
 def quiet_loading() -> Iterator[None]:
-    """Keep the libraries' own progress bars off the terminal; ours are events."""
+    """Keep the libraries' own progress bars and advice off the terminal; ours are events and errors."""
     from diffusers.utils import logging as diffusers_logging
     from transformers.utils import logging as transformers_logging
 
     shown = transformers_logging.is_progress_bar_enabled()
     transformers_logging.disable_progress_bar()
     diffusers_logging.disable_progress_bar()
-    level = diffusers_logging.get_verbosity()
-    diffusers_logging.set_verbosity_error()
+    levels = [(library, library.get_verbosity()) for library in (diffusers_logging, transformers_logging)]
+    for library, _ in levels:
+        library.set_verbosity_error()
     try:
         yield
     finally:
-        diffusers_logging.set_verbosity(level)
+        for library, level in levels:
+            library.set_verbosity(level)
         if shown:
             transformers_logging.enable_progress_bar()
             diffusers_logging.enable_progress_bar()
