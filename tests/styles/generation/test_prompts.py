@@ -4,6 +4,7 @@ from pathlib import Path
 
 import pytest
 import torch
+from diffusers.configuration_utils import FrozenDict
 
 from styles.bases.base import Base, open_base
 from styles.bases.latent_preview import SD_FACTORS, LatentPreview, fit_preview, known_preview
@@ -42,7 +43,7 @@ def test_the_map_is_found_where_decoding_is_linear() -> None:
     class Linear(torch.nn.Module):
         """A VAE whose decoder is a linear map and an enlargement by 4."""
 
-        config = type("Config", (), {"latent_channels": 4, "scaling_factor": 0.5})
+        config = FrozenDict({"latent_channels": 4, "scaling_factor": 0.5})
 
         def __init__(self) -> None:
             super().__init__()
