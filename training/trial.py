@@ -89,9 +89,12 @@ def _measured(plan: TrainingPlan, home: Home, device: str, began: float, folder:
     picture = folder / "noise.png"
     _noise(plan.resolution_px or base.native_size_px).save(picture)
     prompts = PREVIEW_PROMPTS[family_of(plan.base_family).presets]
+    # The batches of a step take as long one as the other.
+    batches = plan.gradient_accumulation
     plan = replace(
-        plan, continue_from="", flip=False, preview_prompts=prompts, companions=(), opposite_every=0
-    )
+        plan, continue_from="", flip=False, preview_prompts=prompts, companions=(), opposite_every=0,
+        gradient_accumulation=1,
+    )  # fmt: skip
     job = Job.create(folder, plan, [picture])
     base.vae.float()
     for _ in encode.prepare(base, job, plan, lambda: False):
@@ -122,7 +125,9 @@ def _measured(plan: TrainingPlan, home: Home, device: str, began: float, folder:
         finally:
             trainer.close()
     share = 1 / len(prompts)
-    return Trial(opened - began, encoded - opened, step, share * denoising, share * decoding, memory, on_card)
+    return Trial(
+        opened - began, encoded - opened, batches * step, share * denoising, share * decoding, memory, on_card
+    )
 
 
 def _seconds(trainer: Any) -> float:
