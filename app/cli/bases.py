@@ -95,7 +95,8 @@ def bases_change(
     settings = BaseSettings(prediction_type, zero_terminal_snr, Path(vae) if vae else None)
     entry = open_studio(context, home).shelf.change(name, settings)
     changed = say("{style} is changed.", style=entry.name)
-    console_of(context).answer(base_facts(entry), Text.joined("\n", [changed, *entry.notes]))
+    own = say("It has its own VAE.") if not entry.vae else say("It has the VAE {vae}.", vae=entry.vae)
+    console_of(context).answer(base_facts(entry), Text.joined("\n", [changed, own, *entry.notes]))
 
 
 @bases_commands.command("use")

@@ -139,8 +139,9 @@ def literal(prompt: str) -> ParsedPrompt:
 
 
 def escaped(text: str) -> str:
-    """Return the prompt that says a text letter by letter."""
-    return re.sub(r"[\\()\[\]]", r"\\\g<0>", text)
+    """Return the prompt that says a text letter by letter; CLIP reads no case, so that BREAK and AND can be words."""
+    words = re.sub(r"\b(?:BREAK|AND)\b", lambda word: word[0].lower(), text)
+    return re.sub(r"[\\()\[\]]", r"\\\g<0>", words)
 
 
 def _plain(prompt: str, start: int, end: int) -> Iterator[_Run]:

@@ -103,8 +103,8 @@ def check_length(base: Base, text: str, words: Vocabulary, reading: PromptReadin
     read = _chunked(base, text, words, reading)
     if read.cut is not None and len(read.chunks) > 1:
         raise PromptError(
-            "The prompt has {tokens} tokens.",
-            "Up to {chunks} chunks of {room} are read; shorten it.",
+            "The prompt has {tokens} tokens in more than {chunks} chunks.",
+            "Up to {chunks} chunks of {room} tokens are read, and BREAK begins a new one; shorten it.",
             tokens=read.tokens,
             chunks=len(read.chunks),
             room=base.tokenizers[0].model_max_length - MARKS,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Mapping
 from dataclasses import asdict, field, fields, replace
 from typing import Annotated, Any
@@ -18,6 +19,9 @@ from styles.storage.names import SHA256
 from styles.storage.setting import Setting, settings
 from styles.text import Text, text_from_json, text_to_json
 
+# Each is at least one token of CLIP's, so that 75 tokens rarely have fewer.
+PIECE = re.compile(r"\w+|[^\w\s]")
+FEWEST_CUT_OFF = 50
 FORMAT = 1  # of the JSON; a reader ignores keys that it doesn't know
 LATER = (
     "schedule",
@@ -81,10 +85,23 @@ class Recipe:
             )
 
     def with_signs(self) -> Recipe:
-        """The same recipe with its prompts as they are written since brackets are signs."""
+        """The same recipe with its prompts as they are written since brackets are signs.
+
+        Before, longer ones than a chunk were cut off, which no prompt can say: it is noted.
+        """
         if self.prompt_signs:
             return self
-        return replace(self, prompt=escaped(self.prompt), negative=escaped(self.negative), prompt_signs=True)
+        notes = self.notes
+        if any(len(PIECE.findall(text)) > FEWEST_CUT_OFF for text in (self.prompt, self.negative)):
+            notes = (
+                *notes,
+                Text(
+                    "What stood beyond 75 tokens of its prompt was left out then; where the base reads longer prompts, it is read now."
+                ),
+            )
+        return replace(
+            self, prompt=escaped(self.prompt), negative=escaped(self.negative), prompt_signs=True, notes=notes
+        )
 
     @property
     def names(self) -> dict[str, str]:

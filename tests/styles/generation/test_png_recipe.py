@@ -79,6 +79,8 @@ def test_prompts_of_before_are_letters_and_those_of_now_have_signs() -> None:
     # Others read signs, so they are told the text that says the same there.
     assert parameters_text(before) == parameters_text(written)
     assert parse_parameters(parameters_text(before)).prompt == written.prompt
+    words = Recipe("BREAK AND " + "red " * 60).with_signs()
+    assert words.prompt.startswith("break and red") and "left out then" in str(words.notes[-1])
     theirs = parse_parameters("a (cat:1.2) BREAK x\nSteps: 20, Seed: 1, Size: 512x512, Clip skip: 2")
     assert theirs.prompt_signs and theirs.clip_skip == 2 and theirs.prompt == "a (cat:1.2) BREAK x"
     assert "Clip skip: 2" in parameters_text(theirs) and "Clip skip" not in parameters_text(before)
