@@ -30,8 +30,9 @@ def adapted(unet: Any, plan: TrainingPlan) -> Iterator[dict[str, Tensor]]:
     """Put trainable layers on a UNet and yield their weights by name; taken off again at the end, come what may.
 
     Names are `<module path>.down` (rank, in) and `<module path>.up` (out, rank), with (1, 1) behind for a convolution
-    of that size, fp32 and requiring gradients; all else is frozen. `down` starts Gaussian with deviation 1/rank, drawn from the plan's seed, `up` at zero, so that
-    the untrained style changes nothing (LoRA, arXiv 2106.09685, section 4.1).
+    of that size, fp32 and requiring gradients; all else is frozen. `down` starts Gaussian with deviation 1/rank, drawn
+    from the plan's seed, `up` at zero, so that the untrained style changes nothing (LoRA, arXiv 2106.09685, section
+    4.1).
     """
     import torch
     from peft import LoraConfig
@@ -109,7 +110,7 @@ def check_continued(style: Style, plan: TrainingPlan) -> None:
 
 
 def highest_rank(style: Style) -> int:
-    """The rank that a plan needs to go on from a style; 0 where there is nothing to go on from."""
+    """Return the rank that a plan needs to go on from a style; 0 where there is nothing to go on from."""
     return max((layer.rank for layer in style.layers if layer.network == "unet"), default=0)
 
 

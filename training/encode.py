@@ -83,14 +83,14 @@ def prepare(
     VAE and text encoder in the loop). Raises Interrupted between two pictures, PictureError, JobError, DiskFullError.
     """
     captions, companions = _texts(job, plan)
-    kept = untrained(job)
+    unchanged = untrained(job)
     path = job.folder / "prepared.safetensors"
-    key = _key(base, job, plan, captions, companions, kept.id if kept else "")
+    key = _key(base, job, plan, captions, companions, unchanged.id if unchanged else "")
     if _holds(path, key):
         return
     tensors: dict[str, Tensor] = {}
     yield PhaseStarted("captions")
-    with reading_with(base, kept) as words:
+    with reading_with(base, unchanged) as words:
         _encode_texts(base, plan, captions, companions, words, tensors)
     yield from _cut_captions(base, [*captions, *companions], words, _reading(plan))
     if cancelled():
@@ -251,7 +251,7 @@ def _collect(buckets: dict[tuple[int, int], list[_Row]], tensors: dict[str, Tens
 
 
 def _key(
-    base: Base, job: Job, plan: TrainingPlan, captions: list[str], companions: list[str], kept: str
+    base: Base, job: Job, plan: TrainingPlan, captions: list[str], companions: list[str], unchanged: str
 ) -> str:
     """Name everything that the prepared tensors depend on."""
     digest = hashlib.sha256()
@@ -266,8 +266,8 @@ def _key(
     }
     if base.vae_fingerprint:
         numbers["vae"] = base.vae_fingerprint
-    if kept:
-        numbers["untrained"] = kept
+    if unchanged:
+        numbers["untrained"] = unchanged
     digest.update(json.dumps(numbers).encode())
     for artwork in job.artworks():
         try:

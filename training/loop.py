@@ -112,14 +112,14 @@ def _run(
         )
     if start:
         use(start.progress.threads)
-    begun = None
-    if plan.continue_from and start is None:  # a checkpoint holds all; the style may be gone by then
+    continued = None
+    # A checkpoint holds all; the style may be gone by then.
+    if plan.continue_from and start is None:
         library = Library(job.home)
-        begun = library.open(
-            library.handle(card_of(library, plan.continue_from))
-        )  # where it went, it is named
-        check_continued(begun, plan)
-        keep_untrained(job, begun)
+        # Where it went while the job waited, it is named.
+        continued = library.open(library.handle(card_of(library, plan.continue_from)))
+        check_continued(continued, plan)
+        keep_untrained(job, continued)
     seldom = at_most_every(LOOK_SECONDS, lambda: request_of() is not None)  # a request is a file
     # Half-precision encoding loses fine texture, and it happens once.
     with in_fp32(base.vae):
@@ -132,8 +132,8 @@ def _run(
         gc.collect()
         _free_device(base.device)
         with adapted(base.unet, plan) as weights, stopping(models_of(base), seldom, Interrupted):
-            if begun is not None:
-                continue_style(weights, begun, plan)
+            if continued is not None:
+                continue_style(weights, continued, plan)
             yield from _loop(job, plan, base, weights, start, request_of)
     yield PhaseStarted("style")
     last = checkpoints.latest(job.folder / "checkpoints")

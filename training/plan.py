@@ -239,7 +239,16 @@ _LARGE: dict[str, Any] = {
     "report_every": 10,
     "preview_steps": 20,
 }
-_XL = _LARGE | {
+_LARGE_PRESETS = {
+    "quick": _LARGE | {"steps": 250, "checkpoint_every": 50, "preview_every": 125},
+    "balanced": _LARGE | {"steps": 600, "checkpoint_every": 100, "preview_every": 150},
+    # Previews at the quarters, whose checkpoints are kept.
+    "thorough": _LARGE
+    | {"rank": 16, "alpha": 16.0, "steps": 1500, "learning_rate": 3e-4}
+    | {"checkpoint_every": 100, "preview_every": 375},
+}
+_LARGE_PROMPTS = ("a house by a lake", "portrait of a woman")
+_XL: dict[str, Any] = {
     "batch": 1,
     "gradient_accumulation": 4,
     "gradient_checkpointing": True,
@@ -255,26 +264,18 @@ PRESETS: dict[str, dict[str, dict[str, Any]]] = {
         "thorough": _STARTER
         | {"learning_rate": 4.5e-4, "steps": 400, "checkpoint_every": 100, "preview_every": 100},
     },
-    "large": {
-        "quick": _LARGE | {"steps": 250, "checkpoint_every": 50, "preview_every": 125},
-        "balanced": _LARGE | {"steps": 600, "checkpoint_every": 100, "preview_every": 150},
-        "thorough": _LARGE
-        | {"rank": 16, "alpha": 16.0, "steps": 1500, "learning_rate": 3e-4}
-        | {"checkpoint_every": 100, "preview_every": 375},  # quarters, whose checkpoints are kept
-    },
+    "large": _LARGE_PRESETS,
     "xl": {
-        "quick": _XL | {"steps": 250, "checkpoint_every": 50, "preview_every": 125},
-        "balanced": _XL | {"steps": 600, "checkpoint_every": 100, "preview_every": 150},
-        "thorough": _XL
-        | {"rank": 16, "alpha": 16.0, "steps": 1500, "learning_rate": 1.2e-4}
-        | {"checkpoint_every": 100, "preview_every": 375},
+        "quick": _LARGE_PRESETS["quick"] | _XL,
+        "balanced": _LARGE_PRESETS["balanced"] | _XL,
+        "thorough": _LARGE_PRESETS["thorough"] | _XL | {"learning_rate": 1.2e-4},
     },
 }
 # By the presets, too.
 PREVIEW_PROMPTS = {
     "starter": ("a red house in a meadow", "a yellow fish on the sea"),
-    "large": ("a house by a lake", "portrait of a woman"),
-    "xl": ("a house by a lake", "portrait of a woman"),
+    "large": _LARGE_PROMPTS,
+    "xl": _LARGE_PROMPTS,
 }
 
 

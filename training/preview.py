@@ -30,8 +30,7 @@ def paint_previews(
 ) -> list[Image.Image]:
     """Paint one picture per prompt, from the same noise at every call; raises Interrupted between two steps.
 
-    `empty` is the empty prompt's single row. The VAE waits on the CPU
-    and visits the device only to decode.
+    `empty` is the empty prompt's single row. The VAE waits on the CPU and visits the device only to decode.
     """
     latents = torch.cat([_start(base, plan.preview_seed + number) for number in range(len(prompts))])
     at_once = max(1, plan.batch // 2)  # with guidance no more than a training step holds

@@ -124,8 +124,8 @@ def _style_at(library: Library, path: str, style_id: str) -> StyleCard | None:
 def style_of(job: Job, last: Checkpoint) -> Style:
     """Return a checkpoint's weights as a style with its card."""
     plan, progress = job.plan, last.progress
-    kept = untrained(job)
-    layers = style_layers(last.weights, plan.alpha) + (kept.layers if kept else ())
+    unchanged = untrained(job)
+    layers = style_layers(last.weights, plan.alpha) + (unchanged.layers if unchanged else ())
     training: dict[str, str | int | float] = {
         "artworks": len(job.artworks()),
         "preset": plan.preset,
@@ -165,7 +165,7 @@ def style_of(job: Job, last: Checkpoint) -> Style:
         thumbnail=_thumbnail(job.folder / "previews", progress.step),
         created=time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()),
     )
-    return Style(card, layers, kept.embeddings if kept else {})
+    return Style(card, layers, unchanged.embeddings if unchanged else {})
 
 
 def _thumbnail(previews: Path, step: int) -> bytes | None:

@@ -25,13 +25,13 @@ if TYPE_CHECKING:
 FILE = "untrained.safetensors"
 
 
-def keep_untrained(job: Job, begun: Style) -> None:
+def keep_untrained(job: Job, style: Style) -> None:
     """Keep in the job what it leaves as it is of the style that it goes on from; raises DiskFullError."""
     import torch
     from safetensors.torch import save
 
-    tensors = bundled(begun.embeddings)
-    for layer in begun.layers:
+    tensors = bundled(style.embeddings)
+    for layer in style.layers:
         if layer.network != "unet":
             name = kohya_name(layer.network, layer.path)
             tensors[name + DOWN], tensors[name + UP] = layer.down.contiguous(), layer.up.contiguous()
@@ -50,7 +50,7 @@ def untrained(job: Job) -> Style | None:
 
 
 @contextmanager
-def reading_with(base: Base, kept: Style | None) -> Iterator[Vocabulary]:
+def reading_with(base: Base, style: Style | None) -> Iterator[Vocabulary]:
     """Let the base's text encoders read as with the style at weight 1, and yield its words, for the time of the block.
 
     Raises WrongFamilyError for a style of another base.
@@ -58,10 +58,10 @@ def reading_with(base: Base, kept: Style | None) -> Iterator[Vocabulary]:
     from styles.mixing.model_patcher import blended
     from styles.mixing.prompt_words import NO_WORDS, check_words, vocabulary
 
-    if kept is None:
+    if style is None:
         yield NO_WORDS
         return
-    check_words(base, [kept])
-    with blended(base, [kept]) as mix:
+    check_words(base, [style])
+    with blended(base, [style]) as mix:
         mix.set_gains([1.0])
-        yield vocabulary(base, [(kept.id, kept)])
+        yield vocabulary(base, [(style.id, style)])

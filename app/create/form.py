@@ -298,9 +298,10 @@ def native_side(studio: Studio, base: str) -> tuple[int, int]:
     The side is 0 where the shelf does not know it.
     """
     source = studio.base_source(base)
-    entries = (entry for entry in studio.shelf.list() if source in (entry.name, entry.source))
-    known = ((entry.native_size_px, family_of(entry.family).bucket_step_px) for entry in entries)
-    return next(known, (0, 1))
+    for base_entry in studio.shelf.list():
+        if source in (base_entry.name, base_entry.source):
+            return base_entry.native_size_px, family_of(base_entry.family).bucket_step_px
+    return 0, 1
 
 
 def entered(one: Declared, value: Any) -> Any:

@@ -106,20 +106,20 @@ def _agreed(
             proven=proven,
             requested=settings.prediction_type,
         )
-    asked = settings.zero_terminal_snr
-    if asked is not None and zero_snr is not None and asked != zero_snr:
+    stated = settings.zero_terminal_snr
+    if stated is not None and zero_snr is not None and stated != zero_snr:
         raise BaseError(
             "{name} says itself whether its noise schedule ends without any signal (zero terminal SNR).",
             "Leave zero terminal SNR out.",
             name=name,
         )
-    if asked and proven == "epsilon":
+    if stated and proven == "epsilon":
         raise BaseError(
             "{name} predicts epsilon, with which zero terminal SNR can't be.",
             "Say that it predicts v_prediction, or leave zero terminal SNR out.",
             name=name,
         )
-    return Prediction(proven, bool(zero_snr if asked is None else asked), notes)
+    return Prediction(proven, bool(zero_snr if stated is None else stated), notes)
 
 
 def _proof(

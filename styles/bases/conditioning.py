@@ -114,8 +114,9 @@ def encode_tokens(
 ) -> Conditioning:
     """Return what the text encoders say of tokens, (B, tokens) for each of them.
 
-    A single encoder gives the states of its last layer but `clip_skip` - 1, behind the final norm. Two give those of the layer before the last, joined
-    along their width, and the second one its projection of the whole text (arXiv 2307.01952, section 2.1).
+    A single encoder gives the states of its last layer but `clip_skip` - 1, behind the final norm. Two give those of
+    the layer before the last, joined along their width, and the second one its projection of the whole text (arXiv
+    2307.01952, section 2.1); `clip_skip` changes nothing there.
     """
     if len(text_encoders) == 1:
         encoder = text_encoders[0]

@@ -61,11 +61,11 @@ FOR_A_MODEL = _named(r"sd(?![a-z])|sdxl|xl(?![a-z])|sdv?\d|lora|\d[-_ ]?steps?(?
 
 def few_steps_of(names: Iterable[str]) -> FewSteps | None:
     """Return what a checkpoint with these names was distilled by, with the number of steps that they tell; else None."""
-    said = [name for name in names if name]
+    names = [name for name in names if name]
     for way in FEW_STEPS:
-        if any(way.named.search(name) for name in said):
-            told = [int(steps) for name in said for steps in STEPS.findall(name)]
-            return replace(way, steps=next((steps for steps in told if FEWEST <= steps <= MOST), way.steps))
+        if any(way.named.search(name) for name in names):
+            counts = [int(steps) for name in names for steps in STEPS.findall(name)]
+            return replace(way, steps=next((steps for steps in counts if FEWEST <= steps <= MOST), way.steps))
     return None
 
 

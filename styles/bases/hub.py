@@ -21,7 +21,7 @@ PARTS = (
     "feature_extractor",
 )  # fmt: skip
 CLIP_ID = "openai/clip-vit-large-patch14"
-CLIP_WORDS = 49408  # in the vocabulary that SD1 and SD2 share
+CLIP_WORDS = 49408  # in the vocabulary that all Stable Diffusions share
 CLIP_FILES = ("vocab.json", "merges.txt")
 
 

@@ -53,14 +53,14 @@ def inspect_vae(path: Path, config_folder: Path) -> VaeFiles:
     none for such a base: of other channels, another size of latents, or another scale.
     """
     own = read_config(config_folder / "config.json")
-    found = _folder(path) if os.path.isdir(path) else _file(path, own, config_folder)
-    channels, factor = found.config.get("latent_channels", 4), vae_factor(found.config)
-    if not has_scale(found.config):
+    vae = _folder(path) if os.path.isdir(path) else _file(path, own, config_folder)
+    channels, factor = vae.config.get("latent_channels", 4), vae_factor(vae.config)
+    if not has_scale(vae.config):
         raise BaseError("{vae} is damaged: its scale of latents is no number.", HINT, vae=path.name)
     for what, its, ours in (
         (Text("channels"), channels, own.get("latent_channels", 4)),
         (Text("pixels for one latent"), factor, vae_factor(own)),
-        (Text("scale of its latents"), _scale(found.config), _scale(own)),
+        (Text("scale of its latents"), _scale(vae.config), _scale(own)),
     ):
         if its != ours:
             raise BaseError(
@@ -71,7 +71,7 @@ def inspect_vae(path: Path, config_folder: Path) -> VaeFiles:
                 its=clean_text(str(its), 60),
                 ours=clean_text(str(ours), 60),
             )
-    return found
+    return vae
 
 
 def load_vae(facts: VaeFiles, dtype: torch.dtype) -> Any:

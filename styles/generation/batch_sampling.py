@@ -178,7 +178,7 @@ class _Mixing:
         self._heard = [{part.style for part in blend.sounding} for blend in self._blends]
         self._gains: Rows | None = None
         self._conditionings: dict[tuple[Rows, Prompts], Conditioning] = {}
-        self._told: Conditioning | None = None
+        self._prompted: Conditioning | None = None
 
     def prediction(self, inputs: Tensor, timestep: Tensor, step: int, run: Run) -> Tensor:
         """Return the guided prediction (B, C, h, w) in fp32 at step 0..steps-1 of the sampler's whole run."""
@@ -235,10 +235,10 @@ class _Mixing:
                 self._conditionings.clear()
             self._conditionings[key] = self._encoded(*prompts)
         conditioning = self._conditionings[key]
-        if conditioning is not self._told:
+        if conditioning is not self._prompted:
             # Keys and values of cross-attention once, not at every step.
             self._mix.prompt(conditioning.states)
-            self._told = conditioning
+            self._prompted = conditioning
         return conditioning
 
     @torch.no_grad()

@@ -102,8 +102,8 @@ def _notes(base: Base, order: Order, index: int) -> tuple[Text, ...]:
         (Text("prompt"), request.prompts[index]),
         (Text("negative prompt"), request.negative),
     ):
-        for said in order.prompts_over(text):
-            notes += prompt_notes(base, name, said, order.vocabularies[index], request.reading)
+        for stage in order.prompts_over(text):
+            notes += prompt_notes(base, name, stage, order.vocabularies[index], request.reading)
     notes = list(dict.fromkeys(notes))
     if request.clip_skip > 2 and len(base.text_encoders) > 1:
         notes.append(

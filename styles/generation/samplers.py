@@ -108,14 +108,14 @@ def sampler_of(name: str) -> Sampler:
 
 
 def schedule_used(base: Base, sampler: str, schedule: str | None) -> str:
-    """Return the schedule type that a sampler takes where this one is wished, None: its usual one.
+    """Return the schedule type that a sampler takes where this one is requested, None: its usual one.
 
     On a zero-terminal-SNR base every sampler takes trailing timesteps (arXiv 2305.08891): Karras sigmas would spend 13
     of 20 steps above t = 925 there.
     """
     row = sampler_of(sampler)
-    wished = TRAILING if base.zero_terminal_snr else schedule
-    return wished if wished in row.schedules else row.usual
+    requested = TRAILING if base.zero_terminal_snr else schedule
+    return requested if requested in row.schedules else row.usual
 
 
 def make_scheduler(base: Base, sampler: str = DEFAULT_SAMPLER, schedule: str | None = None) -> Any:
@@ -191,5 +191,5 @@ def _zero_terminal_snr_betas(trained: Mapping[str, Any]) -> list[float]:
     from diffusers import EulerDiscreteScheduler
 
     # Its last one is above 0 by a hair, so that no sigma is infinite.
-    kept: list[float] = EulerDiscreteScheduler(**trained).alphas_cumprod.double().tolist()
-    return [1 - after / before for before, after in zip([1.0, *kept], kept, strict=False)]
+    alphas_cumprod: list[float] = EulerDiscreteScheduler(**trained).alphas_cumprod.double().tolist()
+    return [1 - after / before for before, after in zip([1.0, *alphas_cumprod], alphas_cumprod, strict=False)]

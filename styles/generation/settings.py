@@ -144,10 +144,10 @@ class PictureSettings:
         A sampler or schedule type that is not here is left open: see `samplers.missing_notes`.
         """
         sampler = recipe.sampler if recipe.sampler in SAMPLERS else None
-        asked = sampler is not None and recipe.schedule not in ("", SAMPLERS[sampler].usual)
+        unusual = sampler is not None and recipe.schedule not in ("", SAMPLERS[sampler].usual)
         return cls(
             negative=recipe.negative, base=base, steps=recipe.steps, guidance=recipe.guidance, sampler=sampler,
-            schedule=recipe.schedule if asked and recipe.schedule in SCHEDULES else None,
+            schedule=recipe.schedule if unusual and recipe.schedule in SCHEDULES else None,
             clip_skip=recipe.clip_skip,
         )  # fmt: skip
 

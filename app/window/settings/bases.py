@@ -41,8 +41,6 @@ TITLES = {
         unsaid("A Stable Diffusion XL with fewer layers: quicker, and its styles fit it alone."),
     ),
 }
-
-
 # What a base may be said to predict: (prediction type, zero terminal SNR) by the field's value.
 PREDICTS: dict[str, tuple[str | None, bool | None]] = {
     "": (None, None),
@@ -121,7 +119,7 @@ def bases_section(studio: Studio, tab: gr.Tab) -> gr.State:
                 settled = settings_fields(studio.shelf.resolve(name)[1])
                 change = gr.Button(say("Change"), size="sm")
             change.click(
-                answered(lambda told, path, now: changed(name, told, path, now)),
+                answered(lambda predicts, path, now: changed(name, predicts, path, now)),
                 [*settled, version],
                 [said, version],
                 **QUIET,
@@ -137,20 +135,20 @@ def bases_section(studio: Studio, tab: gr.Tab) -> gr.State:
                     "are.", name=name)  # fmt: skip
         return [as_markdown(words), now + 1]
 
-    def changed(name: str, told: str, path: str, now: int) -> list[Any]:
-        entry = studio.shelf.change(name, settings_of(told, path))
+    def changed(name: str, predicts: str, path: str, now: int) -> list[Any]:
+        entry = studio.shelf.change(name, settings_of(predicts, path))
         words = [say("{name} is changed.", name=name), *map(translated, entry.notes)]
         return [as_markdown(" ".join(words)), now + 1]
 
     @answered
     def add_one(
         wanted: str,
-        type_told: str,
+        predicts: str,
         path: str,
         now: int,
         progress: gr.Progress = gr.Progress(),  # noqa: B008
     ) -> list[Any]:
-        return [*get(wanted or "", settings_of(type_told, path), now, progress), "", ""]
+        return [*get(wanted or "", settings_of(predicts, path), now, progress), "", ""]
 
     gr.on([tab.select, version.change], answered(lambda: str(studio.shelf.list())), None, listed, **QUIET)
     gr.on([add.click, source.submit], add_one, [source, predicts, vae, version], [said, version, source, vae],
@@ -176,9 +174,9 @@ def settings_fields(settings: BaseSettings) -> tuple[gr.Dropdown, gr.Textbox]:
     return predicts, vae
 
 
-def settings_of(told: str, vae: str) -> BaseSettings:
+def settings_of(predicts: str, vae: str) -> BaseSettings:
     """What the fields say; raises BadInput for a VAE that can't be named so."""
-    return BaseSettings(*PREDICTS.get(told or "", (None, None)), vae_named(vae or ""))
+    return BaseSettings(*PREDICTS.get(predicts or "", (None, None)), vae_named(vae or ""))
 
 
 def base_card(entry: BaseEntry) -> str:
