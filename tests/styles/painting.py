@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy
 import torch
+from diffusers import DiffusionPipeline, StableDiffusionPipeline
 from PIL import Image
 
 from styles.bases.base import Base
@@ -15,7 +16,7 @@ from styles.formats.style import Style, StyleCard, StyleLayer
 from styles.generation.generate import PictureDone, generate
 from styles.generation.prompts import encode_prompts
 from styles.generation.request import CreateRequest
-from styles.generation.samplers import SAMPLERS
+from styles.generation.samplers import DEFAULT_SAMPLER, SAMPLERS, make_scheduler
 from styles.mixing.prompt_words import Vocabulary
 
 
@@ -57,6 +58,34 @@ def prompt_states(base: Base, texts: Sequence[str], vocabularies: Sequence[Vocab
 
 def paint(base: Base, request: CreateRequest, styles: tuple[Style, ...] = ()) -> list[PictureDone]:
     return [event for event in generate(base, request, styles) if isinstance(event, PictureDone)]
+
+
+def pipeline_of(
+    base: Base, sampler: str = DEFAULT_SAMPLER, schedule: str | None = None
+) -> StableDiffusionPipeline:
+    """The pipeline of diffusers over the very parts of a base with one text encoder."""
+    pipeline = StableDiffusionPipeline(
+        vae=base.vae,
+        text_encoder=base.text_encoders[0],
+        tokenizer=base.tokenizers[0],
+        unet=base.unet,
+        scheduler=make_scheduler(base, sampler, schedule),
+        safety_checker=None,
+        feature_extractor=None,
+        requires_safety_checker=False,
+    )
+    pipeline.set_progress_bar_config(disable=True)
+    return pipeline
+
+
+def loaded_pipeline(base: Base, sampler: str = DEFAULT_SAMPLER) -> Any:
+    """The pipeline of diffusers as it opens the folder of a base by itself."""
+    assert base.folder is not None
+    pipeline = DiffusionPipeline.from_pretrained(
+        base.folder, scheduler=make_scheduler(base, sampler), local_files_only=True
+    )
+    pipeline.set_progress_bar_config(disable=True)
+    return pipeline
 
 
 def pipeline_steps(scheduler: Any, sampler: str, steps: int) -> int:

@@ -8,15 +8,13 @@ from pathlib import Path
 
 import pytest
 import torch
-from diffusers import StableDiffusionPipeline, StableDiffusionXLPipeline
 
 from styles.bases.base import open_base
 from styles.generation.request import CreateRequest
-from styles.generation.samplers import make_scheduler
 from styles.library.library import Library
 from styles.mixing.layer_matching import cross_attention_layers
 from tests.styles.distilled import DISTILLED
-from tests.styles.painting import paint, pixels
+from tests.styles.painting import loaded_pipeline, paint, pixels
 from training.events import Finished
 from training.job import Job
 from training.loop import train
@@ -38,10 +36,7 @@ def test_a_style_of_a_distilled_base_paints_in_diffusers_as_here(
     assert len(style.layers) == 4 * cross_attention_layers(base.unet)
     assert style.card.training["base_layers"] == cross_attention_layers(base.unet)
 
-    pipeline = {"sd1": StableDiffusionPipeline, "sdxl": StableDiffusionXLPipeline}[family].from_pretrained(
-        distilled[kind], scheduler=make_scheduler(base), local_files_only=True
-    )
-    pipeline.set_progress_bar_config(disable=True)
+    pipeline = loaded_pipeline(base)
     file = Path(finished.style_path)
     pipeline.load_lora_weights(file.parent, weight_name=file.name, use_safetensors=True)
     theirs = pipeline(

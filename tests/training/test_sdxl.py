@@ -19,10 +19,9 @@ from styles.bases.conditioning import picture_time_ids
 from styles.bases.prediction import predict
 from styles.formats.reader import read_style
 from styles.generation.request import CreateRequest
-from styles.generation.samplers import make_scheduler
 from styles.library.library import Library
 from styles.storage.home import Home
-from tests.styles.painting import paint, pixels
+from tests.styles.painting import loaded_pipeline, paint, pixels
 from tests.tiny import tiny_base_folder
 from training import checkpoint, encode
 from training.adapters import adapted
@@ -228,10 +227,7 @@ def test_a_resumed_training_equals_an_unbroken_one_and_its_style_opens_in_diffus
 
     style = Library(whole.home).find("blocks")
     assert style.family == "sdxl" and style.path is not None
-    pipeline = StableDiffusionXLPipeline.from_pretrained(
-        folder, scheduler=make_scheduler(base), local_files_only=True
-    )
-    pipeline.set_progress_bar_config(disable=True)
+    pipeline = loaded_pipeline(base)
     about: dict[str, Any] = {"num_inference_steps": 3, "guidance_scale": 5.0, "width": 64, "height": 64}
     bare = pipeline("blocks, a cat", generator=torch.Generator().manual_seed(4), **about).images[0]
     pipeline.load_lora_weights(style.path.parent, weight_name=style.path.name, use_safetensors=True)

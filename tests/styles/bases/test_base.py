@@ -236,15 +236,6 @@ def test_a_file_lacking_tensors_is_refused(tmp_path: Path, tiny_sd1: Path, home_
         open_base(file, home_with_words, config_folder=copy_configs(tiny_sd1, tmp_path / "configs"))
 
 
-def test_an_sdxl_folder_without_its_second_text_encoder_is_refused(
-    tmp_path: Path, tiny_sdxl: Path, home: Home
-) -> None:
-    folder = shutil.copytree(tiny_sdxl, tmp_path / "xl")
-    shutil.rmtree(folder / "text_encoder_2")
-    with pytest.raises(BaseError, match="text"):
-        open_base(folder, home)
-
-
 def test_a_width_that_the_weights_dont_have_is_refused(tmp_path: Path, tiny_base: Path, home: Home) -> None:
     folder = shutil.copytree(tiny_base, tmp_path / "wide")
     config = json.loads((folder / "unet" / "config.json").read_text())

@@ -7,17 +7,15 @@ from pathlib import Path
 
 import pytest
 import torch
-from diffusers import StableDiffusionPipeline, StableDiffusionXLPipeline
 
 from styles.bases.base import open_base
 from styles.errors import WrongFamilyError
 from styles.generation.request import CreateRequest
-from styles.generation.samplers import make_scheduler
 from styles.mixing.layer_matching import cross_attention_layers, fitting
 from styles.storage.home import Home
 from tests.styles.distilled import DISTILLED
 from tests.styles.original_layout import copy_configs, save_original_layout
-from tests.styles.painting import paint, pixels, style_for
+from tests.styles.painting import loaded_pipeline, paint, pixels, style_for
 from tests.tiny import write_vocabulary
 
 
@@ -40,10 +38,7 @@ def test_one_opens_as_what_it_is_and_paints_as_the_pipeline(
         "a red cat", "a blue house", seeds=(5,), steps=2, guidance=4.0, width_px=64, height_px=64
     )
     ours = paint(base, request)[0]
-    pipeline = {"sd1": StableDiffusionPipeline, "sdxl": StableDiffusionXLPipeline}[family].from_pretrained(
-        distilled[kind], scheduler=make_scheduler(base), local_files_only=True
-    )
-    pipeline.set_progress_bar_config(disable=True)
+    pipeline = loaded_pipeline(base)
     theirs = pipeline(
         "a red cat", negative_prompt="a blue house", num_inference_steps=2, guidance_scale=4.0, width=64,
         height=64, generator=torch.Generator().manual_seed(5),

@@ -27,7 +27,7 @@ from styles.generation.samplers import DEFAULT_SAMPLER, SAMPLERS, make_scheduler
 from styles.library.library import Library
 from styles.storage.home import Home
 from tests.styles.out_of_memory import MEMORY_FULL
-from tests.styles.painting import paint, pipeline_steps, pixels, style_for, wording_style
+from tests.styles.painting import paint, pipeline_of, pipeline_steps, pixels, style_for, wording_style
 from tests.tiny import tiny_base_folder
 
 
@@ -55,21 +55,6 @@ def bases(base: Base, tiny_sd1: Path, tiny_sd2: Path, tiny_sdxl: Path, home: Hom
 def either(bases: dict[str, Base], request: pytest.FixtureRequest) -> Base:
     """A base of one text encoder, and one of two."""
     return bases[request.param]
-
-
-def pipeline_of(base: Base, sampler: str) -> StableDiffusionPipeline:
-    pipeline = StableDiffusionPipeline(
-        vae=base.vae,
-        text_encoder=base.text_encoders[0],
-        tokenizer=base.tokenizers[0],
-        unet=base.unet,
-        scheduler=make_scheduler(base, sampler),
-        safety_checker=None,
-        feature_extractor=None,
-        requires_safety_checker=False,
-    )
-    pipeline.set_progress_bar_config(disable=True)
-    return pipeline
 
 
 @pytest.mark.parametrize("family", ["starter", "sd1", "sd2"])

@@ -14,8 +14,7 @@ from styles.generation.prompt_changes import prompt_at
 from styles.generation.prompts import encode_prompts
 from styles.generation.request import CreateRequest, SecondPass, request_again
 from styles.storage.home import Home
-from tests.styles.generation.test_generate import pipeline_of
-from tests.styles.painting import apart, paint, pixels, wording_style
+from tests.styles.painting import apart, paint, pipeline_of, pixels, wording_style
 
 LONG = "red " * 80
 

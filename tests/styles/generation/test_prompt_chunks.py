@@ -22,8 +22,7 @@ from styles.generation.request import CreateRequest, fill_in, request_again
 from styles.mixing.blend import Blend, BlendPart
 from styles.mixing.prompt_words import NO_WORDS, Vocabulary, vocabulary
 from styles.storage.home import Home
-from tests.styles.generation.test_generate import pipeline_of
-from tests.styles.painting import apart, paint, pixels, style_for
+from tests.styles.painting import apart, paint, pipeline_of, pixels, style_for
 from tests.tiny import tiny_tokenizer
 
 LONG = ", ".join(["a red cat in the house", "a blue fish on the boat", "the moon"] * 9)  # three chunks

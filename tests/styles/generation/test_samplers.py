@@ -7,7 +7,7 @@ from pathlib import Path
 import diffusers
 import pytest
 import torch
-from diffusers import DDIMScheduler, StableDiffusionPipeline
+from diffusers import DDIMScheduler
 
 from styles.bases.base import Base, open_base
 from styles.errors import RecipeError
@@ -24,7 +24,7 @@ from styles.generation.samplers import (
 )
 from styles.mixing.blend import Blend, BlendPart
 from styles.storage.home import Home
-from tests.styles.painting import apart, paint, pipeline_steps, pixels, style_for
+from tests.styles.painting import apart, paint, pipeline_of, pipeline_steps, pixels, style_for
 
 PAIRS = [(sampler, schedule) for sampler, row in SAMPLERS.items() for schedule in row.schedules]
 STEPS = 4
@@ -53,14 +53,9 @@ def test_every_schedule_type_is_equal_to_the_pipeline_s(
     sampler: str, schedule: str, bases: dict[str, Base]
 ) -> None:
     base = bases["sd1"]
-    scheduler = make_scheduler(base, sampler, schedule)
-    pipeline = StableDiffusionPipeline(
-        vae=base.vae, text_encoder=base.text_encoders[0], tokenizer=base.tokenizers[0], unet=base.unet,
-        scheduler=scheduler, safety_checker=None, feature_extractor=None, requires_safety_checker=False,
-    )  # fmt: skip
-    pipeline.set_progress_bar_config(disable=True)
+    pipeline = pipeline_of(base, sampler, schedule)
     theirs = pipeline(
-        "a red cat", num_inference_steps=pipeline_steps(scheduler, sampler, STEPS), guidance_scale=4.0,
+        "a red cat", num_inference_steps=pipeline_steps(pipeline.scheduler, sampler, STEPS), guidance_scale=4.0,
         generator=[torch.Generator().manual_seed(3)], width=48, height=32,
     ).images[0]  # fmt: skip
     done = paint(base, request(sampler, schedule))[0]

@@ -19,10 +19,10 @@ from styles.formats.writer import write_style
 from styles.generation.batch_sampling import denoise
 from styles.generation.prompts import encode_prompts
 from styles.generation.request import CreateRequest, fill_in
-from styles.generation.samplers import DEFAULT_SAMPLER, SAMPLERS, make_scheduler
+from styles.generation.samplers import SAMPLERS
 from styles.mixing.model_patcher import blended
 from styles.storage.home import Home
-from tests.styles.painting import paint, pipeline_steps, pixels, style_for
+from tests.styles.painting import loaded_pipeline, paint, pipeline_steps, pixels, style_for
 from tests.tiny import tiny_base_folder
 
 SEEDS = (3, 11)
@@ -42,15 +42,6 @@ def bases(tiny_sdxl: Path, home: Home, tmp_path_factory: pytest.TempPathFactory)
         "epsilon": open_base(tiny_sdxl, home, device="cpu"),
         "v_prediction": open_base(velocity, home, device="cpu"),
     }
-
-
-def pipeline_of(base: Base, sampler: str = DEFAULT_SAMPLER) -> StableDiffusionXLPipeline:
-    assert base.folder is not None
-    pipeline = StableDiffusionXLPipeline.from_pretrained(
-        base.folder, scheduler=make_scheduler(base, sampler), local_files_only=True
-    )
-    pipeline.set_progress_bar_config(disable=True)
-    return pipeline
 
 
 def latents_of(base: Base, request: CreateRequest, styles: tuple[Style, ...] = ()) -> Tensor:
@@ -89,7 +80,7 @@ def test_latents_are_those_of_the_pipeline(
         height_px=64,
     )  # fmt: skip
     about = {} if negative is None else {"negative_prompt": [negative] * len(SEEDS)}
-    theirs = painted_by(pipeline_of(base), guidance_scale=guidance, output_type="latent", **about)
+    theirs = painted_by(loaded_pipeline(base), guidance_scale=guidance, output_type="latent", **about)
     assert abs(latents_of(base, request) - theirs).max() <= 1e-4
     assert theirs.std() > 0.1
 
@@ -104,7 +95,7 @@ def test_latents_of_every_sampler_are_those_of_the_pipeline(
         "a red cat", seeds=SEEDS, steps=4, guidance=3.0, guidance_rescale=0.0, width_px=96, height_px=64,
         sampler=sampler,
     )  # fmt: skip
-    pipeline = pipeline_of(base, sampler)
+    pipeline = loaded_pipeline(base, sampler)
     steps = pipeline_steps(pipeline.scheduler, sampler, 4)
     theirs = painted_by(pipeline, steps, guidance_scale=3.0, output_type="latent")
     assert abs(latents_of(base, request) - theirs).max() <= 1e-4
@@ -122,7 +113,7 @@ def test_a_style_and_its_file_paint_what_they_paint_in_the_pipeline(
         "a red cat", "a blue house", seeds=SEEDS, steps=4, guidance=6.0, guidance_rescale=0.0, width_px=96,
         height_px=64, weights=((1.0,),),
     )  # fmt: skip
-    pipeline = pipeline_of(base)
+    pipeline = loaded_pipeline(base)
     pipeline.load_lora_weights(tmp_path, weight_name="style.safetensors", use_safetensors=True)
     about = {"guidance_scale": 6.0, "negative_prompt": ["a blue house"] * len(SEEDS)}
     theirs = painted_by(pipeline, **about, output_type="latent")
@@ -138,7 +129,7 @@ def test_a_style_and_its_file_paint_what_they_paint_in_the_pipeline(
 
 def test_prompts_say_what_they_say_in_the_pipeline_and_empty_ones_nothing(bases: dict[str, Base]) -> None:
     base = bases["epsilon"]
-    states, _, pooled, _ = pipeline_of(base).encode_prompt(
+    states, _, pooled, _ = loaded_pipeline(base).encode_prompt(
         "a red cat in a boat", do_classifier_free_guidance=False
     )
     ours = encode_prompts(base, ["a red cat in a boat", ""])
@@ -160,7 +151,7 @@ def test_an_empty_prompt_says_what_the_pipeline_makes_of_the_folder(
         index["force_zeros_for_empty_prompt"] = said
     (folder / "model_index.json").write_text(json.dumps(index), encoding="utf-8")
     base = open_base(folder, home, device="cpu")
-    _, negative, _, pooled = pipeline_of(base).encode_prompt("a red cat")
+    _, negative, _, pooled = loaded_pipeline(base).encode_prompt("a red cat")
     ours = encode_prompts(base, [""])
     torch.testing.assert_close(ours.states, negative)
     torch.testing.assert_close(ours.pooled, pooled)

@@ -26,8 +26,7 @@ from styles.generation.samplers import DEFAULT_SAMPLER
 from styles.mixing.blend import Blend, BlendPart
 from styles.mixing.prompt_words import NO_WORDS, Vocabulary, Word, vocabulary
 from styles.storage.home import Home
-from tests.styles.generation.test_generate import pipeline_of
-from tests.styles.painting import apart, paint, prompt_states, style_for, wording_style
+from tests.styles.painting import apart, paint, pipeline_of, prompt_states, style_for, wording_style
 
 A, B = "a1b2c3" + "0" * 58, "b7c8d9" + "0" * 58
 
