@@ -10,7 +10,7 @@ from typing import Any
 import torch
 
 from styles.bases.inspection import BaseFacts
-from styles.bases.parts import build, check_loaded
+from styles.bases.parts import build, load_part
 from styles.bases.vae_files import VaeFiles, load_vae
 from styles.bases.weight_files import LDM_UNET, LDM_VAE, tensors_of, weight_files
 from styles.errors import BaseError
@@ -29,14 +29,10 @@ def load_folder(
 
     folder, dtype = facts.path, dtypes["unet"]
 
-    def load(model: Any, part: str, **kind: torch.dtype) -> Any:
+    def load(model: Any, part: str, **precision: torch.dtype) -> Any:
         look()
         _, variant = weight_files(folder, part)
-        loaded, info = model.from_pretrained(
-            folder / part, use_safetensors=True, variant=variant, local_files_only=True, output_loading_info=True, **kind
-        )  # fmt: skip
-        check_loaded(loaded, info, folder.name, part)
-        return loaded
+        return load_part(model, folder / part, variant, folder.name, part, **precision)
 
     parts = {
         "unet": load(UNet2DConditionModel, "unet", torch_dtype=dtype),

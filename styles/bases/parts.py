@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from styles.bases.part_configs import has_scale, vae_factor
@@ -40,6 +41,20 @@ def check_loaded(model: Any, info: Mapping[str, Any], name: str, part: str) -> N
             part=part,
             missing=missing[0],
         )
+
+
+def load_part(
+    model_class: Any, folder: Path, variant: str | None, name: str, part: str, **precision: torch.dtype
+) -> Any:
+    """Return a model from its folder in diffusers layout; raises BaseError where some of its tensors are missing.
+
+    `precision` is what its library calls the dtype. Raises what the library raises.
+    """
+    model, info = model_class.from_pretrained(
+        folder, use_safetensors=True, variant=variant, local_files_only=True, output_loading_info=True, **precision
+    )  # fmt: skip
+    check_loaded(model, info, name, part)
+    return model
 
 
 def build(

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from styles.bases.part_configs import check_sizes, has_scale, latent_scale, read_config, vae_factor
-from styles.bases.parts import build, check_loaded
+from styles.bases.parts import build, load_part
 from styles.bases.weight_files import (
     LDM_VAE,
     check_safetensors,
@@ -26,6 +26,8 @@ if TYPE_CHECKING:
     import torch
 
 KIND = "AutoencoderKL"
+# Of its weight files, whatever its folder is called.
+STEM = "diffusion_pytorch_model"
 # Its levels and its latents, in the original layout and in diffusers'.
 ORIGINAL = "decoder.up."
 LATENTS = "decoder.conv_in.weight"
@@ -81,13 +83,8 @@ def load_vae(facts: VaeFiles, dtype: torch.dtype) -> Any:
 
     if os.path.isdir(facts.path):
         folder = facts.config_folder
-        variant = "fp16" if ".fp16" in facts.files[0].name else None
-        vae, info = AutoencoderKL.from_pretrained(
-            folder, use_safetensors=True, variant=variant, local_files_only=True, output_loading_info=True,
-            torch_dtype=dtype,
-        )  # fmt: skip
-        check_loaded(vae, info, facts.path.name, "VAE")
-        return vae
+        _, variant = weight_files(folder.parent, folder.name, STEM)
+        return load_part(AutoencoderKL, folder, variant, facts.path.name, "VAE", torch_dtype=dtype)
     tensors = tensors_of(facts.path, facts.prefix)
     if any(name.startswith(ORIGINAL) for name in tensors):
         tensors = convert_ldm_vae_checkpoint(tensors, facts.config)
@@ -100,7 +97,7 @@ def _folder(path: Path) -> VaeFiles:
     if kind := _other_class(config):
         raise BaseError("{vae} is a {kind}, not an AutoencoderKL.", HINT, vae=path.name, kind=kind)
     check_sizes(config, path.name)
-    files, _ = weight_files(folder.parent, folder.name, "diffusion_pytorch_model")
+    files, _ = weight_files(folder.parent, folder.name, STEM)
     return VaeFiles(path, files, "", config, folder)
 
 
