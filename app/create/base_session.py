@@ -185,7 +185,7 @@ class BaseSession:
 
             yield from map(Notice, _what_differs(recipe, base))
             use(recipe.threads)
-            request = request_again(recipe, styles, picture, agreed)
+            request = request_again(recipe, picture, agreed)
             yield from painted(base, request, styles, folder, cancelled, self._patcher)
 
     def blend_again(self, recipe: Recipe) -> Blend:

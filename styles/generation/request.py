@@ -190,14 +190,12 @@ class CreateRequest:
         return PromptReading(self.prompt_signs, self.clip_skip)
 
 
-def request_again(
-    recipe: Recipe, styles: Sequence[Style], source: SourcePicture | None = None, agreed: bool = False
-) -> CreateRequest:
+def request_again(recipe: Recipe, source: SourcePicture | None = None, agreed: bool = False) -> CreateRequest:
     """Return the request that makes a recipe's picture again, in a batch of the same shape.
 
-    Its neighbours of then are not needed: any pictures in their places leave the same rounding. `styles` must be
-    the recipe's, in any order, and `source` the picture that it started from, if it did (see `img2img.kept_source`).
-    Raises RecipeError for another one or none.
+    Its neighbours of then are not needed: any pictures in their places leave the same rounding. It is painted with the
+    recipe's styles, in any order. `source` is the picture that it started from, if it did (see `img2img.kept_source`);
+    raises RecipeError for another one or none.
     """
     if recipe.source != (source.sha256 if source else ""):
         raise RecipeError(

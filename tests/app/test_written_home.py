@@ -59,7 +59,7 @@ def test_a_kept_blend_and_a_picture_name_the_style_that_is_there(home: Home, bas
     recipe = read_recipe(picture)
     assert recipe.blend == kept.blend
     assert recipe.base_fingerprint == base.fingerprint
-    events = generate(base, request_again(recipe, [style]), [style])
+    events = generate(base, request_again(recipe), [style])
     (again,) = [event for event in events if isinstance(event, PictureDone)]
     assert (again.recipe.prompt, again.recipe.seed, again.recipe.blend) == (
         recipe.prompt,

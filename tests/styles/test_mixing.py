@@ -157,7 +157,7 @@ def test_the_same_picture_again_with_all_that_a_blend_can_say(
         path = save_picture(done.image, done.recipe, tmp_path)
         recipe = read_recipe(path)
         assert recipe == done.recipe and recipe.blend == others[done.index]
-        again = paint(base, request_again(recipe, styles[::-1]), styles[::-1])[0]
+        again = paint(base, request_again(recipe), styles[::-1])[0]
         assert png_bytes(again.image, again.recipe) == path.read_bytes()
         alone = paint(base, request_of(blend, seeds=(done.index + 1,), blends=(recipe.blend,), sampler="euler a"), styles)[0]  # fmt: skip
         assert apart(alone, done) <= 2

@@ -208,7 +208,7 @@ def test_the_same_picture_again_from_its_png(either: Base, tmp_path: Path) -> No
     path = save_picture(first.image, first.recipe, tmp_path)
     recipe = read_recipe(path)
     assert recipe == first.recipe
-    again = paint(either, request_again(recipe, styles[::-1]), styles[::-1])
+    again = paint(either, request_again(recipe), styles[::-1])
     assert len(again) == 1 and again[0].index == 0
     assert png_bytes(again[0].image, again[0].recipe) == path.read_bytes()
 

@@ -180,15 +180,15 @@ def test_the_same_picture_again_from_the_kept_source(bases: dict[str, Base], hom
     recipe = read_recipe(path)
     assert recipe == done.recipe
     source = kept_source(recipe.source, home)
-    again = paint(base, request_again(recipe, styles, source), styles)[0]
+    again = paint(base, request_again(recipe, source), styles)[0]
     assert png_bytes(again.image, again.recipe) == path.read_bytes()
     assert "Denoising strength: 0.6, Hires upscale: 1.4, Hires steps: 5" in parameters_text(recipe)
     # Another source, none, or one too many is no way to make it again.
     for given in (None, SourcePicture.of(picture(seed=1))):
         with pytest.raises(RecipeError, match="painted from another picture"):
-            request_again(recipe, styles, given)
+            request_again(recipe, given)
     with pytest.raises(RecipeError, match="from noise alone"):
-        request_again(replace(recipe, source=""), styles, source)
+        request_again(replace(recipe, source=""), source)
 
 
 def test_a_second_pass_paints_larger_and_much_the_same(bases: dict[str, Base]) -> None:
@@ -198,7 +198,7 @@ def test_a_second_pass_paints_larger_and_much_the_same(bases: dict[str, Base]) -
         both = paint(base, request(source=None, sampler=sampler, second_pass=SecondPass(2.0, 0.5)))[0]
         assert both.image.size == (96, 64) and pixels(both.image).std() > 1
         assert both.recipe.second_steps == 0 and both.recipe.source == "" and both.recipe.second_scale == 2.0
-    again = paint(base, request_again(both.recipe, ()))[0]
+    again = paint(base, request_again(both.recipe))[0]
     assert again.image.tobytes() == both.image.tobytes()
     assert "second" not in plain.recipe.to_json() and "source" not in plain.recipe.to_json()
 
@@ -214,7 +214,7 @@ def test_both_passes_of_sdxl_tell_their_own_size(bases: dict[str, Base]) -> None
     watching.remove()
     assert done.image.size == (96, 64)
     assert sizes == [[[32, 48, 0, 0, 32, 48]]] * 4 + [[[64, 96, 0, 0, 64, 96]]] * 2
-    again = paint(base, request_again(done.recipe, ()))[0]
+    again = paint(base, request_again(done.recipe))[0]
     assert again.image.tobytes() == done.image.tobytes()
 
 

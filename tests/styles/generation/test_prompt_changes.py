@@ -121,5 +121,5 @@ def test_what_changes_keeps_the_shape_of_its_longest_step_and_comes_again(base: 
         pictures = paint(base, request, styles)
         assert [picture.recipe.batch_shape[0] for picture in pictures] == [1, 1]
         for picture in pictures:
-            (again,) = paint(base, request_again(picture.recipe, styles), styles)
+            (again,) = paint(base, request_again(picture.recipe), styles)
             assert apart(again, picture) == 0

@@ -326,7 +326,7 @@ def test_a_long_prompt_is_painted_with_styles_and_again_to_the_bit(
     first, _ = paint(base, request, styles)
     (alone,) = paint(base, CreateRequest(LONG, seeds=(1,), weights=((0.7, 0.5),), **how), styles)
     assert apart(first, alone) <= 1
-    (again,) = paint(base, request_again(alone.recipe, styles), styles)
+    (again,) = paint(base, request_again(alone.recipe), styles)
     assert apart(again, alone) == 0
     (without,) = paint(base, CreateRequest(LONG, seeds=(1,), weights=((0.0, 0.0),), **how), styles)
     assert apart(without, alone) > 1

@@ -65,7 +65,7 @@ def test_every_schedule_type_is_equal_to_the_pipeline_s(
     if schedule == SAMPLERS[sampler].usual:
         recipe = replace(recipe, schedule="")  # as older ones are
         assert "schedule" not in recipe.to_json()
-    again = paint(base, request_again(recipe, ()))[0]
+    again = paint(base, request_again(recipe))[0]
     assert again.image.tobytes() == done.image.tobytes()
 
 

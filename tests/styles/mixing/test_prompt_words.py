@@ -279,7 +279,7 @@ def test_a_word_paints_while_its_style_is_heard(family: str, bases: dict[str, Ba
     (negative,) = paint(base, request("a cat", heard, negative="<s1>"), (style,))
     (other,) = paint(base, request("a cat", silent, negative="<s1>"), (style,))
     assert apart(negative, other) > 3
-    again = request_again(worded.recipe, (style,))
+    again = request_again(worded.recipe)
     (same,) = paint(base, again, (style,))
     assert apart(same, worded) == 0
 
