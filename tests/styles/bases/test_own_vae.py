@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 import torch
+from diffusers import AutoencoderKL
 from safetensors.torch import load_file, save_file
 
 from styles.bases.base import Base, open_base
@@ -16,6 +17,7 @@ from styles.bases.base_settings import UNSET, BaseSettings
 from styles.bases.device import vae_dtype
 from styles.bases.shelf import BaseShelf
 from styles.bases.vae import decode
+from styles.bases.vae_files import inspect_vae, load_vae
 from styles.errors import BaseError
 from styles.generation.request import CreateRequest
 from styles.storage.home import Home
@@ -67,15 +69,23 @@ def same(one: Any, other: Any) -> bool:
 @pytest.mark.parametrize(
     "way", ["base", "folder", "file in the folder", "original", "of a checkpoint", "diffusers"]
 )
+def test_a_vae_is_the_same_in_every_way_that_it_may_come(
+    way: str, vaes: dict[str, Path], other: Path, tiny_sdxl: Path
+) -> None:
+    facts = inspect_vae(vaes[way], tiny_sdxl / "vae")
+    assert same(load_vae(facts, torch.float32), AutoencoderKL.from_pretrained(other / "vae"))
+
+
 def test_a_base_takes_another_vae_and_gives_it_back(
-    way: str, vaes: dict[str, Path], other: Path, tiny_sdxl: Path, home: Home
+    vaes: dict[str, Path], other: Path, tiny_sdxl: Path, home: Home
 ) -> None:
     shelf = BaseShelf(home)
-    entry = shelf.add(tiny_sdxl, name="mine", settings=BaseSettings(vae=vaes[way]))
-    assert not entry.problem and entry.vae == str(vaes[way])
+    entry = shelf.add(tiny_sdxl, name="mine", settings=BaseSettings(vae=vaes["original"]))
+    assert not entry.problem and entry.vae == str(vaes["original"])
     with_it, plain = open_base("mine", home, device="cpu"), open_base(other, home, device="cpu")
     assert same(with_it.vae, plain.vae) and with_it.vae_fingerprint and not plain.vae_fingerprint
-    assert same(open_base(tiny_sdxl, home, device="cpu").vae, plain.vae)  # by its path, too
+    # By its path, too.
+    assert same(open_base(tiny_sdxl, home, device="cpu").vae, plain.vae)
     shelf.change("mine", UNSET)
     own = open_base("mine", home, device="cpu")
     assert not same(own.vae, plain.vae) and not own.vae_fingerprint
