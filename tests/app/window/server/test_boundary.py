@@ -238,8 +238,10 @@ def test_the_page_of_another_device_names_no_base_by_its_place(shared: Shared, t
         assert "list of bases" in answer.body.decode(), question
     field = component(label="A file, a folder, or a Hub id")
     adding = next(one for one in config["dependencies"] if field in one["inputs"])
-    words = heard(shared, tablet, adding["id"], [str(tmp_path), "", 0])
+    words = heard(shared, tablet, adding["id"], [str(tmp_path), "", "", 0])
     assert "list of bases" in words
+    words = heard(shared, tablet, adding["id"], ["owner/name", "", str(tmp_path), 0])
+    assert "this computer" in words
     base = component(label="Base to train on")
     restoring = next(one for one in config["dependencies"] if base in one["outputs"] and not one["inputs"])
     heard(shared, tablet, restoring["id"], [])
