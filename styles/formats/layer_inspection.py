@@ -15,7 +15,7 @@ from styles.errors import StyleFileError
 from styles.families import FAMILIES, Family, family_of
 from styles.formats import cloneofsimo, diffusers_keys, kohya
 from styles.formats.layer_keys import LayerKeys
-from styles.formats.layer_tables import CrossAttention, LayerSize, families_with, layer_size
+from styles.formats.layer_tables import CrossAttention, LayerSize, encoder_by_size, families_with
 from styles.formats.lycoris import MOST_WORK, ROOM, Written, room_for, work_of, written
 from styles.formats.metadata import claimed_family
 from styles.formats.peft import PeftSettings
@@ -196,14 +196,12 @@ def _families(
 
 def _with_told_encoders(layers: list[LayerKeys], ways: list[Written], family: Family) -> list[LayerKeys]:
     """Several text encoders may be written as if there were only one; their widths tell them apart."""
-    first, *others = family.text_encoders
     used = {(layer.network, layer.path) for layer in layers}
     renamed = []
     for layer, of in zip(layers, ways, strict=True):
         if layer.network == "te":
             size = LayerSize(of.inputs, of.outputs)
-            fits = (one for one in others if layer_size(family, one.network, layer.path) == size)
-            layer = replace(layer, network=next(fits, first).network)
+            layer = replace(layer, network=encoder_by_size(family, layer.path, size))
             if (layer.network, layer.path) in used:
                 raise StyleFileError(
                     "it holds the layer {network}.{path} twice.",

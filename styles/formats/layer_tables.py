@@ -118,6 +118,13 @@ def layer_size(family: Family, network: str, path: str) -> LayerSize | None:
     return _block_size(architecture, family.words, match) if match else None
 
 
+def encoder_by_size(family: Family, path: str, size: LayerSize) -> str:
+    """Return what styles call the text encoder with a layer of that size, where a file names only one of several."""
+    first, *others = family.text_encoders
+    fits = (one for one in others if layer_size(family, one.network, path) == size)
+    return next(fits, first).network
+
+
 def _block_size(a: UNetShape, words: int, match: re.Match[str]) -> LayerSize | None:
     way, number, attention, place, layer, inner, resnet, part = match.groups()
     last, block = len(a.channels) - 1, int(number or 0)

@@ -18,6 +18,7 @@ from styles.errors import BlendError, Cancelled, WrongFamilyError, memory_errors
 from styles.families import family_of
 from styles.formats.bake_record import BakeRecord, Parent
 from styles.formats.kohya import kohya_name
+from styles.formats.layer_tables import LayerSize, encoder_by_size
 from styles.formats.low_rank import Factors, factored, halved, squeezed, stacked
 from styles.formats.provenance import licence_warnings
 from styles.formats.style import Style, StyleCard, StyleLayer
@@ -212,13 +213,18 @@ def _parents(blend: Blend, styles: Sequence[Style]) -> list[tuple[BlendPart, Sty
 
 
 def _with_told_encoder(style: Style, family: str) -> Style:
-    """A style that doesn't say its family calls the first of two text encoders the only one."""
-    encoders = family_of(family).text_encoders
-    if len(encoders) < 2 or all(layer.network != "te" for layer in style.layers):
+    """A style that doesn't say its family may call each of two text encoders the only one."""
+    its = family_of(family)
+    if len(its.text_encoders) < 2 or all(layer.network != "te" for layer in style.layers):
         return style
-    first = encoders[0].network
-    layers = (replace(layer, network=first) if layer.network == "te" else layer for layer in style.layers)
-    return replace(style, layers=tuple(layers))
+
+    def told(layer: StyleLayer) -> StyleLayer:
+        if layer.network != "te":
+            return layer
+        size = LayerSize(layer.down.shape[1], layer.up.shape[0])
+        return replace(layer, network=encoder_by_size(its, layer.path, size))
+
+    return replace(style, layers=tuple(map(told, style.layers)))
 
 
 def _by_layer(parents: Sequence[tuple[BlendPart, Style]], inner: InnerBlocks) -> dict[str, list[_Source]]:
