@@ -22,7 +22,8 @@ from training.loop import train
 MakeJob = Callable[..., Job]
 
 
-@pytest.mark.parametrize("kind", DISTILLED)
+# One without a middle block, one with deep ones; that the others paint as diffusers is tested with the bases.
+@pytest.mark.parametrize("kind", ["bk-tiny", "ssd-1b"])
 def test_a_style_of_a_distilled_base_paints_in_diffusers_as_here(
     kind: str, distilled: dict[str, Path], make_job: MakeJob
 ) -> None:
