@@ -179,6 +179,9 @@ class _Mixing:
         self._gains: Rows | None = None
         self._conditionings: dict[tuple[Rows, Prompts], Conditioning] = {}
         self._prompted: Conditioning | None = None
+        # The same for pictures of the run's size, made once: it goes to the device.
+        self._sized: Conditioning | None = None
+        self._size_px = (0, 0)
 
     def prediction(self, inputs: Tensor, timestep: Tensor, step: int, run: Run) -> Tensor:
         """Return the guided prediction (B, C, h, w) in fp32 at step 0..steps-1 of the sampler's whole run."""
@@ -217,15 +220,16 @@ class _Mixing:
 
     def _guided(self, inputs: Tensor, timestep: Tensor, gains: Rows, prompts: Prompts) -> Tensor:
         order = self._order
-        base, conditioning = self._base, self._conditioning_under(gains, prompts)
+        base = self._base
         guidance = order.guidance if order.guided else None
         height, width = inputs.shape[-2:]
-        sized = conditioning.sized_as(width * base.vae_factor, height * base.vae_factor)
+        size_px = (width * base.vae_factor, height * base.vae_factor)
+        conditioning = self._conditioning_under(gains, prompts, size_px)
         with in_slices(base, height * width, len(conditioning), self._cancelled):
-            return predict(base.unet, inputs, timestep, sized, guidance, order.guidance_rescale)
+            return predict(base.unet, inputs, timestep, conditioning, guidance, order.guidance_rescale)
 
-    def _conditioning_under(self, gains: Rows, prompts: Prompts) -> Conditioning:
-        """Set the gains and return what the prompts say under them, B or 2B rows."""
+    def _conditioning_under(self, gains: Rows, prompts: Prompts, size_px: tuple[int, int]) -> Conditioning:
+        """Set the gains and return what the prompts say under them for pictures (width, height), B or 2B rows."""
         if gains != self._gains and self._order.ids:
             self._mix.set_gains(gains, self._composition, self._texture)
             self._gains = gains
@@ -238,8 +242,10 @@ class _Mixing:
         if conditioning is not self._prompted:
             # Keys and values of cross-attention once, not at every step.
             self._mix.prompt(conditioning.states)
-            self._prompted = conditioning
-        return conditioning
+            self._prompted, self._sized = conditioning, None
+        if self._sized is None or size_px != self._size_px:
+            self._sized, self._size_px = conditioning.sized_as(*size_px), size_px
+        return self._sized
 
     @torch.no_grad()
     def _encoded(self, negative: str, *prompts: str) -> Conditioning:
