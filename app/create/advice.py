@@ -7,7 +7,7 @@ from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from app.create.base_session import card_few_steps
+from app.create.base_session import distilled_by
 from app.create.following import FollowedMix, followed
 from app.create.form import SUITING, entries
 from app.create.mix_form import MixForm
@@ -72,15 +72,13 @@ class Advice:
 
     def _distilled(self, here: FollowedMix, base: str) -> dict[str, Any] | None:
         """What the base, else a style that is heard, was distilled for, and the fields that suit it; None for none."""
-        named = [
-            (card_few_steps(card), card.name) for card in here.now.values() if here.mix.highest(card.id) > 0
-        ]
-        source = self.studio.base_source(base)
+        heard = (card for card in here.now.values() if here.mix.highest(card.id) > 0)
+        source, few_steps = self.studio.base_source(base), None
+        name = Path(source).name
         with suppress(BaseError):  # which is told by painting
             facts = inspect_base(*find_source(source, self.studio.home))
-            name = Path(source).name
-            named.insert(0, (few_steps_of((name,)) or facts.few_steps, name))
-        way, name = next(((way, name) for way, name in named if way is not None), (None, ""))
+            few_steps = few_steps_of((name,)) or facts.few_steps
+        way, name = distilled_by(few_steps, name, heard)
         if way is None:
             return None
         suited = entries(PictureSettings().suited_to(way), SUITING)

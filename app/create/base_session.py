@@ -349,7 +349,8 @@ def _planned(
     if order.sheet is None or not order.sheet.varies:
         blend, more = within_budget(mix, blend, effects)
         notes += more
-    way, name = _distilled(base, blend, styles)
+    heard = [style.card for style in styles if blend.highest(style.id) > 0]
+    way, name = distilled_by(base.few_steps, base.name, heard)
     if way is not None and order.settings != (suited := order.settings.suited_to(way)):
         order = replace(order, settings=suited)
         notes.append(way.about(name))
@@ -400,11 +401,12 @@ def _other_clip_skips(base: Base, request: CreateRequest, styles: Sequence[Style
     ]
 
 
-def _distilled(base: Base, blend: Blend, styles: Sequence[Style]) -> tuple[FewSteps | None, str]:
-    """What the base was distilled by, else a style that is heard, and which of them; None where none was."""
-    if base.few_steps is not None:
-        return base.few_steps, base.name
-    heard = [style.card for style in styles if blend.highest(style.id) > 0]
+def distilled_by(
+    few_steps: FewSteps | None, base: str, heard: Iterable[StyleCard]
+) -> tuple[FewSteps | None, str]:
+    """Return what a base was distilled by, else a style that is heard, and which of them; None where none was."""
+    if few_steps is not None:
+        return few_steps, base
     return next(((way, card.name) for card in heard if (way := card_few_steps(card))), (None, ""))
 
 
