@@ -105,8 +105,8 @@ def look_at(studio: Studio) -> Machine:
     import psutil
     import torch
 
-    from styles.bases.device import device_for, pick_dtype
-    from styles.generation.generate import dtype_name
+    from styles.bases.device import device_for
+    from styles.bases.precision import dtype_name, pick_dtype
 
     device = device_for(studio.settings.device)
     memory = psutil.virtual_memory()

@@ -277,7 +277,9 @@ def _roll_back(trainer: Trainer, folder: Any) -> RolledBack:
     if state is None or rollbacks > MOST_ROLLBACKS:
         raise TrainingFailed(
             "The numbers of the training overflowed {rollbacks} times, last at step {failed_at}.",
-            "Use a much lower learning rate, or look whether one of the artworks is damaged.",
+            "Use a much lower learning rate, or look whether one of the artworks is damaged."
+            if trainer.dtype == torch.float32
+            else "Choose fp32 as the precision, in the settings, and resume it; if it stays so, use a much lower learning rate, or look whether one of the artworks is damaged.",
             rollbacks=rollbacks,
             failed_at=failed_at,
         )

@@ -12,7 +12,7 @@ from typing import Any
 import torch
 
 from styles.bases.base_settings import BaseSettings
-from styles.bases.device import device_for, dtype_for, vae_dtype
+from styles.bases.device import device_for
 from styles.bases.few_steps import FewSteps, few_steps_of
 from styles.bases.hub import clip_tokenizer_folder
 from styles.bases.inspection import inspect_base
@@ -20,6 +20,7 @@ from styles.bases.latent_preview import LatentPreview, fit_preview, known_previe
 from styles.bases.loading import load_folder, load_single_file, quiet_loading
 from styles.bases.part_configs import vae_factor
 from styles.bases.parts import check_fit, check_works, parts_named
+from styles.bases.precision import dtype_for, vae_dtype
 from styles.bases.shelf import STARTER, find_source, plain_name
 from styles.bases.weight_files import fingerprint
 from styles.errors import AtelierError, BaseError, Cancelled, OutOfMemory, is_out_of_memory
@@ -114,9 +115,9 @@ def open_base(
     path, stored = find_source(source, home)
     facts = inspect_base(path, settings or stored, config_folder=config_folder)
     chosen_device = device_for(device)
-    chosen_dtype = dtype_for(dtype, chosen_device)
-    dtypes = {"unet": chosen_dtype, "vae": vae_dtype(facts.vae_config, chosen_dtype, chosen_device)}
     try:
+        chosen_dtype = dtype_for(dtype, chosen_device)
+        dtypes = {"unet": chosen_dtype, "vae": vae_dtype(facts.vae_config, chosen_dtype, chosen_device)}
         with quiet_loading():
             if facts.single_file:
                 look()

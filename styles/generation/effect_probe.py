@@ -129,7 +129,9 @@ class Probe:
         if not bool(torch.isfinite(change).all()):
             raise Failure(
                 "How strong “{style}” is can't be measured: on “{base}” it gives no numbers (NaN).",
-                "Choose fp32 in the settings, or mix by weight alone.",
+                "Mix by weight alone."
+                if self.base.dtype == torch.float32
+                else "Choose fp32 as the precision, in the settings, or mix by weight alone.",
                 style=style.name,
                 base=self.base.name,
             )

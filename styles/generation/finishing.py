@@ -10,6 +10,7 @@ from PIL import Image
 from torch import Tensor
 
 from styles.bases.base import Base
+from styles.bases.precision import dtype_name
 from styles.bases.slices import in_slices
 from styles.bases.vae import decode
 from styles.generation.prompts import prompt_notes
@@ -59,7 +60,13 @@ def finish(
         image = Image.new("RGB", image.size)
         notes += (Text("The base's safety checker hid this picture; it can be turned off in the settings."),)
     elif max(high for _, high in image.getextrema()) <= BLACK:  # type: ignore[misc]
-        notes += (Text("This picture is black: try another seed, a lower weight or fp32."),)
+        notes += (
+            Text("This picture is black: try another seed or a lower weight.")
+            if base.dtype == torch.float32
+            else Text(
+                "This picture is black: choose fp32 as the precision, in the settings, or try another seed or a lower weight."
+            ),
+        )
     return PictureDone(
         0 if request.only is not None else index,
         image,
@@ -67,11 +74,6 @@ def finish(
         notes,
         hidden,
     )
-
-
-def dtype_name(dtype: torch.dtype) -> str:
-    """Return `fp32`, `fp16` or `bf16`."""
-    return {torch.float32: "fp32", torch.float16: "fp16", torch.bfloat16: "bf16"}.get(dtype, str(dtype))
 
 
 def _decode(base: Base, latents: Tensor) -> Tensor | None:

@@ -9,12 +9,13 @@ import torch
 from torch import Tensor
 
 from styles.bases.base import Base
+from styles.bases.precision import dtype_name
 from styles.bases.stopping import models_of, stopped, stopping
 from styles.errors import Cancelled, Failure, OutOfMemory, is_out_of_memory
 from styles.formats.style import Style
 from styles.generation.batch_sampling import DenoisingStep, denoise
 from styles.generation.cost import check_cost
-from styles.generation.finishing import PictureDone, dtype_name, finish
+from styles.generation.finishing import PictureDone, finish
 from styles.generation.img2img import encode_source
 from styles.generation.request import CreateRequest, Order, fill_in
 from styles.mixing.kept_patcher import KeptPatcher
@@ -90,7 +91,9 @@ def _paint(
     if spoilt:
         raise Failure(
             "{count} of {pictures} pictures came out as no numbers (NaN) on {device} in {dtype}: number {numbers}.",
-            "Lower the styles' weights and the guidance; if it stays so, choose fp32 in the settings.",
+            "Lower the styles' weights and the guidance."
+            if base.dtype == torch.float32
+            else "Choose fp32 as the precision, in the settings; if it stays so, lower the styles' weights and the guidance.",
             count=len(spoilt),
             pictures=count,
             device=base.device,

@@ -14,7 +14,8 @@ import torch
 from torch import Tensor
 from torch.utils.flop_counter import FlopCounterMode
 
-from styles.bases.device import DTYPES, device_for
+from styles.bases.device import device_for
+from styles.bases.precision import DTYPES
 from styles.formats.style import Style, StyleCard
 from tests.styles.making import random_style
 

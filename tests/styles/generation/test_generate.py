@@ -244,12 +244,20 @@ def test_cancel_between_steps_leaves_the_base_as_it_was(either: Base) -> None:
 def test_pictures_that_are_no_numbers_are_said_and_the_others_kept(base: Base) -> None:
     style = style_for(base, 1, strength=1e30)
     done = []
-    with pytest.raises(Failure, match=r"1 of 2 pictures.*NaN.*number 2"):
+    with pytest.raises(Failure, match=r"1 of 2 pictures.*NaN.*number 2") as told:
         for event in generate(
             base, CreateRequest("a cat", seeds=(1, 2), steps=2, weights=((0.0,), (4.0,))), (style,)
         ):
             done += [event] if isinstance(event, PictureDone) else []
     assert [event.index for event in done] == [0]
+    assert "fp32" not in told.value.hint
+
+
+def test_in_half_precision_the_advice_is_another_precision_first(tiny_base: Path, home: Home) -> None:
+    base = open_base(tiny_base, home, device="cpu", dtype="bf16")
+    with pytest.raises(Failure, match="NaN") as told:
+        paint(base, CreateRequest("a cat", steps=1, weights=((4.0,),)), (style_for(base, 1, strength=1e30),))
+    assert told.value.hint.startswith("Choose fp32")
 
 
 def test_a_vae_that_overflows_in_half_precision_decodes_in_fp32(tiny_base: Path, home: Home) -> None:
