@@ -264,7 +264,7 @@ def main(argv: list[str]) -> int:
 
         print(f"Atelier {version()}")
         return 0
-    from styles.bases.threads import wait_passively
+    from styles.devices.threads import wait_passively
 
     wait_passively()  # in this process, and in all that it starts
     own_python = "--no-venv" in argv

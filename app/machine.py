@@ -105,8 +105,8 @@ def look_at(studio: Studio) -> Machine:
     import psutil
     import torch
 
-    from styles.bases.device import device_for
-    from styles.bases.precision import dtype_name, pick_dtype
+    from styles.devices.device import device_for
+    from styles.devices.precision import dtype_name, pick_dtype
 
     device = device_for(studio.settings.device)
     memory = psutil.virtual_memory()

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 from hypothesis import settings
 
-from styles.bases.threads import wait_passively
+from styles.devices.threads import wait_passively
 from tests.slow import mark_slow
 
 os.environ.setdefault("HF_HUB_OFFLINE", "1")  # no test may depend on the network

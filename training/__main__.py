@@ -13,7 +13,7 @@ import traceback
 from collections.abc import Callable
 from pathlib import Path
 
-from styles.bases.threads import wait_passively
+from styles.devices.threads import wait_passively
 from styles.errors import AtelierError, JobHeldError
 from styles.text import Text
 from training.events import Failed, Finished

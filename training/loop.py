@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import gc
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import replace
@@ -14,8 +13,9 @@ from torch import Tensor
 
 from styles.bases.base import Base, open_base
 from styles.bases.stopping import at_most_every, models_of, stopping
-from styles.bases.threads import Pace, fastest, is_chosen, use
 from styles.bases.vae import in_fp32
+from styles.devices.memory import give_back
+from styles.devices.threads import Pace, fastest, is_chosen, use
 from styles.errors import Cancelled, OutOfMemory, TrainingFailed, is_out_of_memory
 from styles.library.library import Library
 from styles.library.missing import card_of
@@ -129,8 +129,7 @@ def _run(
         base = replace(base, text_encoders=(), tokenizers=())
         if base.device.type != "cpu":
             base.vae.to("cpu")
-        gc.collect()
-        _free_device(base.device)
+        give_back(base.device)
         with adapted(base.unet, plan) as weights, stopping(models_of(base), seldom, Interrupted):
             if continued is not None:
                 continue_style(weights, continued, plan)
@@ -314,11 +313,6 @@ def _previews(job: Job, base: Base, trainer: Trainer, cancelled: Callable[[], bo
         with replacing(job.folder / paths[-1]) as temporary:
             image.save(temporary)
     return PreviewReady(step, tuple(paths), plan.preview_prompts)
-
-
-def _free_device(device: torch.device) -> None:
-    if device.type != "cpu":
-        torch.accelerator.empty_cache()
 
 
 def _advised(plan: TrainingPlan) -> OutOfMemory:

@@ -18,7 +18,7 @@ from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from styles.bases.threads import fastest, wait_passively
+from styles.devices.threads import fastest, wait_passively
 from styles.errors import AtelierError, is_out_of_memory
 from styles.families import family_of
 from styles.storage.home import Home

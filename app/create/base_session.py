@@ -20,7 +20,7 @@ from app.create.threads import PaintingThreads
 from app.orders import PictureOrder
 from app.settings import Settings
 from styles.bases.few_steps import FewSteps, few_steps_of_style
-from styles.bases.threads import use
+from styles.devices.threads import use
 from styles.errors import Cancelled
 from styles.formats.triggers import is_left_out, with_trigger
 from styles.generation.img2img import SourcePicture, keep_source, kept_source
@@ -252,16 +252,12 @@ class BaseSession:
     def _close(self) -> None:
         if self._base is None:
             return
-        import gc
+        from styles.devices.memory import give_back
 
-        import torch
-
-        on_accelerator = self.on_accelerator
+        device = self._base.device
         self._base, self._opened_for, self._patcher = None, (), None
         self.styles.put_away()
-        gc.collect()
-        if on_accelerator:
-            torch.accelerator.empty_cache()
+        give_back(device)
 
     @property
     def _places_file(self) -> Path:

@@ -16,18 +16,13 @@ ROOM_TO_WORK = 1.6  # times the weights: activations of one 512 px picture and t
 
 def refuse_if_crowded(source: str, home: Home, settings: Settings, training_name: str) -> None:
     """Raise OutOfMemory when the accelerator has too little free memory for the base; on a CPU there is always some."""
-    import torch
+    from styles.devices.device import device_for
+    from styles.devices.memory import free_bytes
 
-    from styles.bases.device import device_for
-
-    if device_for(settings.device).type == "cpu":
-        return
-    try:
-        free, _ = torch.accelerator.get_memory_info()
-    except (RuntimeError, NotImplementedError):  # not every accelerator tells
-        return
+    device = device_for(settings.device)
+    free = free_bytes(device) if device.type != "cpu" else None
     needed = int(_weight_bytes(source, home) * ROOM_TO_WORK)
-    if free < needed:
+    if free is not None and free < needed:
         raise OutOfMemory(
             "While “{training}” is training, the graphics card has {free:.1f} GB free, and painting needs about {needed:.1f} GB.",
             "Pause the training, paint, and let it go on.",

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
 from app.create.painting import Painting, PaintingEvent
-from styles.bases.threads import Pace, fastest, is_chosen, use
+from styles.devices.threads import Pace, fastest, is_chosen, use
 from styles.generation.samplers import sampler_of
 
 if TYPE_CHECKING:

@@ -12,7 +12,6 @@ from typing import Any
 import torch
 
 from styles.bases.base_settings import BaseSettings
-from styles.bases.device import device_for
 from styles.bases.few_steps import FewSteps, few_steps_of
 from styles.bases.hub import clip_tokenizer_folder
 from styles.bases.inspection import inspect_base
@@ -20,9 +19,10 @@ from styles.bases.latent_preview import LatentPreview, fit_preview, known_previe
 from styles.bases.loading import load_folder, load_single_file, quiet_loading
 from styles.bases.part_configs import vae_factor
 from styles.bases.parts import check_fit, check_works, parts_named
-from styles.bases.precision import dtype_for, vae_dtype
 from styles.bases.shelf import STARTER, find_source, plain_name
 from styles.bases.weight_files import fingerprint
+from styles.devices.device import device_for
+from styles.devices.precision import dtype_for, vae_dtype
 from styles.errors import AtelierError, BaseError, Cancelled, OutOfMemory, is_out_of_memory
 from styles.families import family_of
 from styles.storage.file_reading import read_json

@@ -18,6 +18,7 @@ from styles.bases.base import Base
 from styles.bases.conditioning import empty_conditioning
 from styles.bases.prediction import predict
 from styles.bases.stopping import models_of, stopped, stopping
+from styles.devices.memory import free_bytes
 from styles.errors import OutOfMemory, TooLarge
 from styles.formats.style import Style
 from styles.generation.request import CreateRequest, Order, Run, fill_in
@@ -161,18 +162,6 @@ def needed_bytes(base: Base, order: Order, run: Run) -> float:
     # Of each pixel: what is upsampled, its norm and activation, and the narrower results.
     decoder = (2 * finest[min(1, len(finest) - 1)] + 4 * finest[0]) * latents * base.vae_factor**2
     return float(max(unet, decoder * base.vae.dtype.itemsize))
-
-
-def free_bytes(device: torch.device) -> float | None:
-    """The memory that is free on a device; None where it doesn't tell."""
-    if device.type == "cpu":
-        import psutil
-
-        return float(psutil.virtual_memory().available)
-    try:
-        return float(torch.accelerator.get_memory_info(device)[0])
-    except (RuntimeError, NotImplementedError, AttributeError):
-        return None
 
 
 def flop_per_second(base: Base, cancelled: Callable[[], bool]) -> float:

@@ -22,6 +22,7 @@ from styles.bases.prediction import predict
 from styles.bases.slices import in_slices
 from styles.bases.stopping import models_of, stopped, stopping
 from styles.bases.weight_files import sample
+from styles.devices.memory import give_back
 from styles.errors import Cancelled, Failure, OutOfMemory, is_out_of_memory
 from styles.formats.style import Style
 from styles.generation.prompts import encode_prompts
@@ -202,8 +203,7 @@ def _predict(
                     device=base.device,
                 ) from error
         at_once //= 2  # after the block, where nothing holds the failed batch any more
-        if base.device.type != "cpu":
-            torch.accelerator.empty_cache()
+        give_back(base.device)
 
 
 def _share(base: Base, latents: Tensor, prediction: Tensor, signal: float) -> Tensor:

@@ -10,9 +10,9 @@ from PIL import Image
 from torch import Tensor
 
 from styles.bases.base import Base
-from styles.bases.precision import dtype_name
 from styles.bases.slices import in_slices
 from styles.bases.vae import decode
+from styles.devices.precision import dtype_name
 from styles.generation.prompts import prompt_notes
 from styles.generation.recipe import Recipe
 from styles.generation.request import CreateRequest, Order

@@ -9,8 +9,9 @@ import torch
 from torch import Tensor
 
 from styles.bases.base import Base
-from styles.bases.precision import dtype_name
 from styles.bases.stopping import models_of, stopped, stopping
+from styles.devices.memory import free_bytes, give_back
+from styles.devices.precision import dtype_name
 from styles.errors import Cancelled, Failure, OutOfMemory, is_out_of_memory
 from styles.formats.style import Style
 from styles.generation.batch_sampling import DenoisingStep, denoise
@@ -87,7 +88,7 @@ def _paint(
             else:
                 first = pictures.stop
             if base.device.type != "cpu" and first < count:
-                torch.accelerator.empty_cache()
+                give_back(base.device)
     if spoilt:
         raise Failure(
             "{count} of {pictures} pictures came out as no numbers (NaN) on {device} in {dtype}: number {numbers}.",
@@ -152,12 +153,8 @@ def _automatic_batch(base: Base, order: Order) -> int:
         room = int(_computer_bytes() / 2 / (BYTES_PER_LATENT * 2)) if together else LATENTS_AT_ONCE["cpu"]
         return max(1, min(most, room // latents))
     room = most * latents if together else LATENTS_AT_ONCE["accelerator"]
-    if hasattr(torch.accelerator, "get_memory_info"):
-        try:
-            free, _ = torch.accelerator.get_memory_info(base.device)
-            room = min(room, int(free / BYTES_PER_LATENT * 2 / base.dtype.itemsize))
-        except (RuntimeError, NotImplementedError):
-            pass  # a device that doesn't tell: a batch that is too large is halved later
+    if (free := free_bytes(base.device)) is not None:
+        room = min(room, int(free / BYTES_PER_LATENT * 2 / base.dtype.itemsize))
     return max(1, min(most, room // latents))
 
 

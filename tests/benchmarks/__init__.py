@@ -1,5 +1,5 @@
 """Measurements: each module a command, each figure a line in RESULTS.md."""
 
-from styles.bases.threads import wait_passively
+from styles.devices.threads import wait_passively
 
 wait_passively()  # as in the app, and before torch is imported

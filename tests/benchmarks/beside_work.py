@@ -132,7 +132,7 @@ def answer(work: str) -> None:
 
 def training_steps(scratch: Path) -> Iterator[float]:
     """Train the starter as the trainer does, with as many threads as it chooses; yields each step's seconds."""
-    from styles.bases.threads import Pace, fastest
+    from styles.devices.threads import Pace, fastest
     from tests.benchmarks.train_loop import prepared_trainer
 
     arguments = argparse.Namespace(base="starter", device="cpu", batch=4, opposite_every=0)

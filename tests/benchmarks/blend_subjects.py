@@ -14,8 +14,8 @@ import torch
 from torch import Tensor
 from torch.utils.flop_counter import FlopCounterMode
 
-from styles.bases.device import device_for
-from styles.bases.precision import DTYPES
+from styles.devices.device import device_for
+from styles.devices.precision import DTYPES
 from styles.formats.style import Style, StyleCard
 from tests.styles.making import random_style
 

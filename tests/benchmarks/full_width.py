@@ -35,10 +35,10 @@ REPOSITORY = Path(__file__).resolve().parents[2]
 CONFIGS = REPOSITORY / "styles" / "bases" / "configs"
 CHILD = """
 import resource, runpy, sys
-import styles.bases.precision
+import styles.devices.precision
 dtype = sys.argv[1]
 if dtype != "auto":
-    styles.bases.precision.pick_dtype = lambda device: styles.bases.precision.DTYPES[dtype]
+    styles.devices.precision.pick_dtype = lambda device: styles.devices.precision.DTYPES[dtype]
 sys.argv = ["training", *sys.argv[2:]]
 try:
     runpy.run_module("training", run_name="__main__", alter_sys=True)

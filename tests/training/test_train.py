@@ -14,9 +14,9 @@ import pytest
 import torch
 from PIL import Image
 
-from styles.bases import threads
 from styles.bases.base import Base, open_base
 from styles.bases.prediction import predict
+from styles.devices import threads
 from styles.errors import (
     DiskFullError,
     JobError,

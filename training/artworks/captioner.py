@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from styles.bases.threads import wait_passively
+from styles.devices.threads import wait_passively
 from styles.errors import AtelierError, BadInput
 from styles.storage.file_reading import read_json
 from styles.storage.home import Home
@@ -73,7 +73,7 @@ def describe(folder: Path, pictures: Sequence[Path]) -> Iterator[tuple[Path, str
     import torch
     from transformers import AutoModelForImageTextToText, AutoProcessor
 
-    from styles.bases.device import pick_device
+    from styles.devices.device import pick_device
 
     local: dict[str, Any] = {"local_files_only": True, "trust_remote_code": False}
     try:

@@ -6,7 +6,7 @@ import argparse
 from dataclasses import fields
 from pathlib import Path
 
-from styles.bases.threads import wait_passively
+from styles.devices.threads import wait_passively
 
 HERE = Path(__file__).resolve().parent
 MODEL = HERE.parents[1] / "styles" / "starter"

@@ -98,19 +98,16 @@ def test_a_training_that_ends_instead_of_pausing_spoils_no_picture(studio: Studi
 def test_a_card_that_a_training_fills_is_told_with_a_way_out(
     studio: Studio, job: Job, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def beside(free: Callable[[], tuple[int, int]]) -> list[PaintingEvent]:
-        monkeypatch.setattr("torch.accelerator.get_memory_info", free)
+    def beside(free: int | None) -> list[PaintingEvent]:
+        monkeypatch.setattr("styles.devices.memory.free_bytes", lambda device: free)
         return list(studio._beside_training("starter", lambda: iter([DONE]), lambda: False, pause=False))
 
-    def untold() -> tuple[int, int]:
-        raise RuntimeError("this accelerator keeps it to itself")
-
     with trainer(job, Paused(1)):
-        assert beside(lambda: (0, 0)) == [DONE], "a processor has always some memory"
-        monkeypatch.setattr("styles.bases.device.device_for", lambda wanted: torch.device("cuda"))
-        assert beside(lambda: (10**12, 10**12)) == beside(untold) == [DONE]
+        assert beside(0) == [DONE], "a processor has always some memory"
+        monkeypatch.setattr("styles.devices.device.device_for", lambda wanted: torch.device("cuda"))
+        assert beside(10**12) == beside(None) == [DONE], "None: it keeps that to itself"
         with pytest.raises(OutOfMemory, match=r"While “Rings” is training, .* has 0\.0 GB free") as told:
-            beside(lambda: (10**6, 10**12))
+            beside(10**6)
         assert "Pause the training" in told.value.hint
         # The window offers the pause.
         painter = Painter(studio)

@@ -14,10 +14,10 @@ from safetensors.torch import load_file, save_file
 
 from styles.bases.base import Base, open_base
 from styles.bases.base_settings import UNSET, BaseSettings
-from styles.bases.precision import vae_dtype
 from styles.bases.shelf import BaseShelf
 from styles.bases.vae import decode
 from styles.bases.vae_files import inspect_vae, load_vae
+from styles.devices.precision import vae_dtype
 from styles.errors import BaseError
 from styles.generation.request import CreateRequest
 from styles.storage.home import Home
@@ -202,7 +202,7 @@ def test_a_vae_that_overflows_is_not_taken_in_fp16(
 
 def test_with_bf16_in_hardware_it_takes_that(monkeypatch: pytest.MonkeyPatch) -> None:
     """On a card whose torch says so; here the meta device stands for one, which computes nothing."""
-    from styles.bases import precision
+    from styles.devices import precision
 
     for has, becomes in ((True, torch.bfloat16), (False, torch.float32)):
         monkeypatch.setattr(precision, "convolves", lambda *_, has=has: has)

@@ -12,8 +12,8 @@ from pathlib import Path
 import pytest
 import torch
 
-from styles.bases import threads
-from styles.bases.threads import PASSIVE_WAITING, Pace, fastest, use, wait_passively
+from styles.devices import threads
+from styles.devices.threads import PASSIVE_WAITING, Pace, fastest, use, wait_passively
 
 ROOT = Path(__file__).resolve().parents[3]
 

@@ -9,8 +9,8 @@ import pytest
 import torch
 import torch.nn.functional as F
 
-from styles.bases import precision
-from styles.bases.precision import convolves, pick_dtype
+from styles.devices import precision
+from styles.devices.precision import convolves, pick_dtype
 
 FP32, FP16, BF16 = torch.float32, torch.float16, torch.bfloat16
 CPU = torch.device("cpu")
