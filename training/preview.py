@@ -13,6 +13,7 @@ from styles.bases.base import Base
 from styles.bases.conditioning import Conditioning
 from styles.bases.prediction import predict
 from styles.bases.vae import decode
+from styles.devices.device import wait_for
 from styles.errors import is_out_of_memory
 from styles.generation.samplers import make_scheduler
 from training.encode import Interrupted
@@ -62,17 +63,20 @@ def _denoise(
     cancelled: Callable[[], bool],
 ) -> Tensor:
     scheduler = make_scheduler(base)
-    scheduler.set_timesteps(plan.preview_steps, device=base.device)
+    scheduler.set_timesteps(plan.preview_steps)
+    # They stay on the CPU: indexing them there never waits for the device.
+    timesteps = scheduler.timesteps.to(base.device)
     guidance, rescale = base.default_guidance
     latents = latents.to(base.device) * scheduler.init_noise_sigma
     conditioning = Conditioning.cat([*[empty] * len(prompts), prompts])  # (2B, tokens, width)
     conditioning = conditioning.to(base.device, base.dtype).sized_as(base.native_size_px, base.native_size_px)
-    for timestep in scheduler.timesteps:
+    for timestep, on_device in zip(scheduler.timesteps, timesteps, strict=True):
         if cancelled():
             raise Interrupted
         inputs = scheduler.scale_model_input(latents, timestep).to(base.dtype)
-        prediction = predict(unet, inputs, timestep, conditioning, guidance, rescale)
+        prediction = predict(unet, inputs, on_device, conditioning, guidance, rescale)
         latents = scheduler.step(prediction, timestep, latents, return_dict=False)[0]
+        wait_for(base.device)
     return latents
 
 

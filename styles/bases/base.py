@@ -79,7 +79,10 @@ class Base:
 
     @cached_property
     def preview(self) -> LatentPreview:
-        """The linear map from latents to small pictures, made once per base."""
+        """The linear map from latents to small pictures, made once per base and on its device."""
+        return self._found_preview().to(self.device)
+
+    def _found_preview(self) -> LatentPreview:
         if self.folder is not None:
             # Where there is none, or none that can be used, it is made.
             with suppress(OSError, ValueError):

@@ -28,10 +28,13 @@ class LatentPreview:
     bias: Tensor  # (3,) fp32
 
     def pixels(self, latents: Tensor) -> Tensor:
-        """Return (B, h, w, 3) uint8 for scaled latents (B, C, h, w), on their device and without waiting for it."""
-        factors, bias = self.factors.to(latents.device), self.bias.to(latents.device)
-        rgb = latents.detach().float().permute(0, 2, 3, 1) @ factors + bias
+        """Return (B, h, w, 3) uint8 for scaled latents (B, C, h, w), which lie on the map's device."""
+        rgb = latents.detach().float().permute(0, 2, 3, 1) @ self.factors + self.bias
         return ((rgb + 1) * 127.5).nan_to_num(0).clamp(0, 255).to(torch.uint8)
+
+    def to(self, device: torch.device) -> LatentPreview:
+        """Return it on a device."""
+        return LatentPreview(self.factors.to(device), self.bias.to(device))
 
     def to_json(self) -> dict[str, Any]:
         """Return plain JSON values, for a `preview.json` beside a base's weights."""

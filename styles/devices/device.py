@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import torch
+from torch import Tensor
 
 from styles.errors import SettingsError
 
@@ -36,3 +37,18 @@ def device_for(device: str | torch.device) -> torch.device:
             "This machine has no {device} that computes.", "Choose auto or cpu.", device=chosen
         )
     return chosen
+
+
+def wait_for(device: torch.device) -> None:
+    """Wait until an accelerator has done all that it was given; a CPU has when it returns."""
+    if device.type != "cpu":
+        torch.accelerator.synchronize(device)
+
+
+def sent_to(device: torch.device, values: Tensor) -> Tensor:
+    """Return a few numbers of the CPU on a device, without waiting for what that is doing, where this is safe.
+
+    On MPS a copy that isn't waited for reads the source when it may be gone
+    (https://github.com/pytorch/pytorch/issues/189690); others have read it by then.
+    """
+    return values.to(device, non_blocking=device.type != "mps")

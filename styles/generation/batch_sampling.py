@@ -16,6 +16,7 @@ from styles.bases.conditioning import Conditioning
 from styles.bases.prediction import predict
 from styles.bases.slices import in_slices
 from styles.bases.stopping import stopped
+from styles.devices.device import sent_to, wait_for
 from styles.errors import Cancelled
 from styles.formats.style import Style
 from styles.generation.prompts import encode_prompts
@@ -121,6 +122,8 @@ def _run(
         clean_now = outcome.get("pred_original_sample", outcome.get("denoised"))
         with torch.no_grad():
             pixels = base.preview.pixels(scheduler.model_outputs[-1] if clean_now is None else clean_now)
+        # The only wait of a step, so that stopping is heard and the clock tells the truth.
+        wait_for(base.device)
         done += 1
         yield DenoisingStep(done, order.steps, first, len(request.seeds), pixels)
     return latents
@@ -211,12 +214,12 @@ class _Mixing:
             counts = torch.tensor(
                 [ids[column] in heard or not (heard or total is not None) for heard in self._heard]
             )
-            counts = counts.to(prediction.device)[:, None, None, None]
+            counts = sent_to(prediction.device, counts)[:, None, None, None]
             summed = prediction if total is None else total + prediction
             total = torch.where(counts, summed, torch.zeros_like(summed) if total is None else total)
         assert total is not None
         many = torch.tensor([max(1, len(heard)) for heard in self._heard], dtype=torch.float32)
-        return total / many.to(total.device)[:, None, None, None]
+        return total / sent_to(total.device, many)[:, None, None, None]
 
     def _guided(self, inputs: Tensor, timestep: Tensor, gains: Rows, prompts: Prompts) -> Tensor:
         order = self._order

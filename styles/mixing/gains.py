@@ -8,6 +8,7 @@ from typing import Any, Protocol
 import torch
 from torch import Tensor
 
+from styles.devices.device import sent_to
 from styles.errors import BlendError
 
 # Of the UNet's blocks; "words" are the text encoders, which have no such knob.
@@ -119,7 +120,7 @@ class Gains:
             if rows.device.type == "cpu":
                 torch.index_select(table, 1, columns, out=rows)
             else:
-                rows.copy_(table.index_select(1, columns))
+                rows.copy_(sent_to(rows.device, table.index_select(1, columns)))
         heard = (table != 0).any(dim=0)[:-1].view(len(GROUPS), -1).tolist()
         audible = {
             group: {style for style, on in zip(self.styles, row, strict=True) if on}
