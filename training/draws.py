@@ -47,6 +47,8 @@ def draw(prepared: Prepared, plan: TrainingPlan, step: int, part: int, train_tim
     """
     import torch
 
+    from styles.devices.device import sent_to
+
     generator = cpu_generator(plan.seed, "step", step, part)
     counts = torch.tensor([len(bucket.mean) for bucket in prepared.buckets], dtype=torch.float32)
     bucket = prepared.buckets[int(torch.multinomial(counts, 1, generator=generator))]
@@ -59,7 +61,7 @@ def draw(prepared: Prepared, plan: TrainingPlan, step: int, part: int, train_tim
     beside = torch.randint(max(1, prepared.companions), (batch,), generator=generator)
 
     device = bucket.mean.device
-    drawn = torch.stack([rows, timesteps, captioned, beside]).to(device, non_blocking=True)
+    drawn = sent_to(device, torch.stack([rows, timesteps, captioned, beside]))
     rows, timesteps, captioned, beside = drawn
     shape = (batch, *bucket.mean.shape[1:])
     on_device = torch.Generator(device).manual_seed(derived_seed(plan.seed, "noise", step, part))

@@ -163,11 +163,11 @@ def _walk(base: Base, prompts: Sequence[str], seed: int, places: int, cancelled:
     latents = torch.stack([torch.randn(shape, generator=generator) for generator in generators])
     latents = latents.to(base.device) * scheduler.init_noise_sigma
     effects = []
-    for timestep in scheduler.timesteps:
+    timesteps = scheduler.timesteps.to(base.device)
+    for timestep, on_device in zip(scheduler.timesteps, timesteps, strict=True):
         if cancelled():
             raise Cancelled("Stopped while measuring how strong a style is.")
         inputs = scheduler.scale_model_input(latents, timestep).to(base.dtype)
-        on_device = timestep.to(base.device)
         prediction = _predict(base, inputs, on_device, conditioning, cancelled)
         signal = float(scheduler.alphas_cumprod[int(timestep)]) ** 0.5
         effects.append(ProbePoint(on_device, inputs, prediction, _share(base, latents, prediction, signal)))
