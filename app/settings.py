@@ -53,12 +53,12 @@ class Settings:
         str,
         Setting("Device", "auto: the fastest one", choices=("auto", "cpu", "cuda", "mps"), group=EXPERT),
     ] = "auto"
-    # Of the base that paints.
+    # Of the base that paints and is trained on.
     precision: Annotated[
         str,
         Setting(
-            "Precision of painting",
-            "auto: the fastest one that the device has; fp32 where pictures come out black",
+            "Precision",
+            "auto: the fastest one that works on the device, or what a training that goes on began with; fp32 where pictures come out black or numbers overflow",
             choices=("auto", "fp32", "fp16", "bf16"),
             group=EXPERT,
         ),

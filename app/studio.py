@@ -357,7 +357,7 @@ class Studio:
             self.base_session.put_away()  # the trainer needs that memory
         with self._starting:  # of several that were asked for at one moment one trains
             self.trainings.refuse_second()
-            self.trainings.start(job, self.settings.device)
+            self.trainings.start(job, self.settings.device, self.settings.precision)
 
     def pause_training(self, job_id: str) -> None:
         """Ask a running training to save a checkpoint and end, the queue behind it waits; raises BadInput, JobError."""

@@ -30,7 +30,8 @@ def main(argv: list[str] | None = None) -> int:
         prog="python -m training", description="Train the style of one job folder."
     )
     parser.add_argument("job", type=Path, help="a job folder")
-    parser.add_argument("--device", default="auto", help="auto, cpu, cuda, mps or as torch names it")
+    parser.add_argument("--device", default="auto", help="auto, cpu, cuda, cuda:1, mps or as torch names it")
+    parser.add_argument("--precision", default="auto", help="auto, fp32, fp16 or bf16")
     arguments = parser.parse_args(argv)
     try:
         job = Job.open(arguments.job)
@@ -38,7 +39,7 @@ def main(argv: list[str] | None = None) -> int:
             last = next(reversed(job.events()), None)
             if isinstance(last, Finished) and last.style_path:  # without one it was stopped before it began
                 return 0
-            return run(job, arguments.device, _until_interrupted())
+            return run(job, _until_interrupted(), arguments.device, arguments.precision)
     except JobHeldError as error:
         print(error, file=sys.stderr)
         return HELD_BY_ANOTHER
@@ -47,13 +48,13 @@ def main(argv: list[str] | None = None) -> int:
         return error.exit_code
 
 
-def run(job: Job, device: str, cancelled: Callable[[], bool]) -> int:
+def run(job: Job, cancelled: Callable[[], bool], device: str = "auto", precision: str = "auto") -> int:
     """Train and keep the journal; the caller holds the job's lock. Failures end in the journal and in error.log."""
     try:
         _make_repeatable()
         from training.loop import train
 
-        for event in train(job, device=device, cancelled=cancelled):
+        for event in train(job, device=device, precision=precision, cancelled=cancelled):
             job.append(event)
         return 0
     except AtelierError as error:

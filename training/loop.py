@@ -37,6 +37,7 @@ from training.events import (
     Warned,
 )
 from training.job import Job
+from training.placement import placed
 from training.plan import TrainingPlan
 from training.preview import paint_previews
 from training.result import finish
@@ -53,6 +54,7 @@ def train(
     *,
     base: Base | None = None,
     device: str = "auto",
+    precision: str = "auto",
     cancelled: Callable[[], bool] = lambda: False,
 ) -> Iterator[TrainingEvent]:
     """Train the job's style from where it stands to its end, or until it is asked to pause or to stop.
@@ -60,7 +62,8 @@ def train(
     Yields what happens; the caller appends it to the journal. The last event is Paused or Finished; by then the style
     lies in the library. `cancelled()` means pause; it and the job's requests are looked at in every phase and within
     each step. Only the process that holds the job's lock may call this. `base` is an open base to train on (left
-    bit-identical), else the plan's is opened. Raises from styles.errors; the checkpoints stay, so that the job can be
+    bit-identical), else the plan's is opened on that device. With the precision "auto" a training goes on in the one that
+    it began with. Raises from styles.errors; the checkpoints stay, so that the job can be
     started again.
     """
 
@@ -73,7 +76,7 @@ def train(
             yield _passed_over(damaged, start)
         if asked():
             raise Interrupted
-        yield from _run(job, base, device, start, asked)
+        yield from _run(job, base, (device, precision), start, asked)
     except (Interrupted, Cancelled):  # the latter while the base was being opened
         request, start = asked() or "pause", checkpoints.latest(job.folder / "checkpoints")
         done = start.progress.step if start else 0
@@ -94,15 +97,24 @@ def train(
 def _run(
     job: Job,
     given: Base | None,
-    device: str,
+    where: tuple[str, str],
     start: Checkpoint | None,
     request_of: Callable[[], Literal["pause", "stop"] | None],
 ) -> Iterator[TrainingEvent]:
     plan = job.plan
     yield PhaseStarted("base")
-    base = given or open_base(
-        plan.base, job.home, device=device, safety_checker=False, cancelled=lambda: request_of() is not None
-    )
+    base = given
+    if base is None:
+        place = placed(*where, start)
+        yield from place.notes
+        base = open_base(
+            plan.base,
+            job.home,
+            device=place.device,
+            dtype=place.dtype,
+            safety_checker=False,
+            cancelled=lambda: request_of() is not None,
+        )
     check_trainable(base, plan)
     if start and start.progress.base_fingerprint != base.fingerprint:
         raise TrainingFailed(

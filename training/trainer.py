@@ -155,12 +155,15 @@ class Trainer:
 def begin(job: Job, plan: TrainingPlan, base: Base, weights: dict[str, Tensor]) -> Trainer:
     """Make the trainer at step 0 of a prepared job, for the layers that are on the base."""
     from accelerate import Accelerator
+    from accelerate.utils import patch_environment
 
-    accelerator = Accelerator(
-        mixed_precision=_PRECISION[base.dtype],
-        gradient_accumulation_steps=plan.gradient_accumulation,
-        cpu=base.device.type == "cpu",
-    )
+    # Else it takes the first device that it finds, whichever the base lies on.
+    with patch_environment(ACCELERATE_TORCH_DEVICE=str(base.device)):
+        accelerator = Accelerator(
+            mixed_precision=_PRECISION[base.dtype],
+            gradient_accumulation_steps=plan.gradient_accumulation,
+            cpu=base.device.type == "cpu",
+        )
     if accelerator.num_processes > 1:
         raise TrainingFailed(
             "Training on several devices at once is not there yet.", "Start it on one device."

@@ -23,6 +23,7 @@ from styles.errors import AtelierError, is_out_of_memory
 from styles.families import family_of
 from styles.storage.home import Home
 from styles.text import Text, text_to_json
+from training.placement import Placement, placed
 from training.plan import PREVIEW_PROMPTS, TrainingPlan
 
 if TYPE_CHECKING:
@@ -63,7 +64,13 @@ def shape_of(plan: TrainingPlan) -> dict[str, Any]:
     return {name: getattr(plan, name) for name in names}
 
 
-def measure(plan: TrainingPlan, home: Home, device: str = "auto", began: float | None = None) -> Trial:
+def measure(
+    plan: TrainingPlan,
+    home: Home,
+    device: str = "auto",
+    precision: str = "auto",
+    began: float | None = None,
+) -> Trial:
     """Take a step or two of the plan on a picture of noise; `began` is `time.monotonic()` when the process started.
 
     Raises what a training raises: BaseError, PlanError, OutOfMemory and torch's own.
@@ -72,10 +79,10 @@ def measure(plan: TrainingPlan, home: Home, device: str = "auto", began: float |
     for left in home.root.glob(".trial-*"):  # of a trial that was stopped
         shutil.rmtree(left, ignore_errors=True)
     with tempfile.TemporaryDirectory(prefix=".trial-", dir=home.root) as folder:
-        return _measured(plan, home, device, began, Path(folder))
+        return _measured(plan, home, placed(device, precision), began, Path(folder))
 
 
-def _measured(plan: TrainingPlan, home: Home, device: str, began: float, folder: Path) -> Trial:
+def _measured(plan: TrainingPlan, home: Home, place: Placement, began: float, folder: Path) -> Trial:
     from styles.bases.base import open_base
     from training import encode
     from training.adapters import adapted
@@ -83,7 +90,7 @@ def _measured(plan: TrainingPlan, home: Home, device: str, began: float, folder:
     from training.preview import paint_previews
     from training.trainer import begin
 
-    base = open_base(plan.base, home, device=device, safety_checker=False)
+    base = open_base(plan.base, home, device=place.device, dtype=place.dtype, safety_checker=False)
     encode.check_trainable(base, plan)
     opened = time.monotonic()
     picture = folder / "noise.png"
@@ -182,10 +189,12 @@ def main(argv: list[str] | None = None) -> int:
     parser.add_argument("home", type=Path)
     parser.add_argument("plan", type=Path, help="a file with the plan")
     parser.add_argument("--device", default="auto")
+    parser.add_argument("--precision", default="auto")
     arguments = parser.parse_args(argv)
     try:
         plan = TrainingPlan.from_json(arguments.plan.read_text(encoding="utf-8"))
-        answer: dict[str, Any] = asdict(measure(plan, Home(arguments.home), arguments.device, began))
+        home = Home(arguments.home)
+        answer: dict[str, Any] = asdict(measure(plan, home, arguments.device, arguments.precision, began))
     except AtelierError as error:
         answer = {"error": text_to_json(error.message), "hint": text_to_json(error.hint)}
     except Exception as error:

@@ -11,7 +11,7 @@ import typer
 
 from app.cli.console import Console
 from app.cli.mix import MixOptions, names_and_weights
-from app.cli.options import HomeOption, JsonOption, console_of, given_in, open_studio
+from app.cli.options import DeviceOptions, HomeOption, JsonOption, console_of, given_in, open_studio
 from app.create.mix_orders import SheetOrder
 from app.create.painting import Notice, Painted, Painting, PictureSaved
 from app.i18n import say
@@ -95,6 +95,7 @@ def create(
         bool, typer.Option("--yes", help="Paint a size far beyond the base's, however long it takes.")
     ] = False,
     plain_prompt: Annotated[bool, typer.Option("--plain-prompt", help="Don't add trigger words.")] = False,
+    where: DeviceOptions,
     home: HomeOption = None,
     as_json: JsonOption = False,
 ) -> None:
@@ -116,6 +117,7 @@ def create(
     if out is not None:
         check_folder(out)
     console, studio = console_of(context), open_studio(context, home)
+    where.apply(studio)
     mixed = mix.order(studio.blends)
     if save_blend is not None and again is None and not (mixed.styles or mixed.start.parts):
         raise BadInput("There is no style in the blend to keep.", hint="Mix some styles first.")

@@ -6,8 +6,9 @@ from typing import Annotated
 
 import typer
 
-from app.cli.options import HomeOption, JsonOption, command_group, console_of, open_studio
+from app.cli.options import DeviceOptions, HomeOption, JsonOption, command_group, console_of, open_studio
 from app.i18n import say
+from app.signatures import spread
 
 JobId = Annotated[str, typer.Argument(help="The job's id, as `jobs list` shows it.")]
 jobs_commands = command_group("Trainings, running and past.")
@@ -23,10 +24,10 @@ def jobs_list(context: typer.Context, home: HomeOption = None, as_json: JsonOpti
     console_of(context).answer({"jobs": [job.facts() for job in jobs]}, words)
 
 
-@jobs_commands.command("resume")
 def jobs_resume(
     context: typer.Context,
     job: JobId,
+    where: DeviceOptions,
     home: HomeOption = None,
     as_json: JsonOption = False,
 ) -> None:
@@ -34,8 +35,12 @@ def jobs_resume(
     from app.cli.follow import follow_on_console
 
     console, studio = console_of(context), open_studio(context, home)
+    where.apply(studio)
     result = follow_on_console(studio, studio.resume_training(job), console)
     console.answer(result, say("{name} is ready: {path}", name=result["name"], path=result["style"]))
+
+
+jobs_commands.command("resume")(spread(jobs_resume))
 
 
 @jobs_commands.command("keep")

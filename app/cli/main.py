@@ -19,7 +19,16 @@ from app.cli.console import open_console
 from app.cli.create import create
 from app.cli.jobs import jobs_commands
 from app.cli.library import styles_commands
-from app.cli.options import BaseOption, HomeOption, JsonOption, console_of, home_folder, open_studio, option
+from app.cli.options import (
+    BaseOption,
+    DeviceOptions,
+    HomeOption,
+    JsonOption,
+    console_of,
+    home_folder,
+    open_studio,
+    option,
+)
 from app.i18n import say, speak
 from app.log import surprise_message
 from app.orders import TrainingOrder
@@ -190,6 +199,7 @@ def train(
     rights: Annotated[
         str, typer.Option(help="Your statement of the right to the artworks, written into the style file.")
     ] = "",
+    where: DeviceOptions,
     home: HomeOption = None,
     as_json: JsonOption = False,
 ) -> None:
@@ -202,6 +212,7 @@ def train(
         settings=settings_from(setting or (), settings), author=author, licence=licence, continue_from=begun, rights=rights,
     )  # fmt: skip
     console, studio = console_of(context), open_studio(context, home)
+    where.apply(studio)
     job = studio.start_training(order)
     result = follow_on_console(studio, job, console)
     console.answer(result, say("{name} is ready: {path}", name=result["name"], path=result["style"]))

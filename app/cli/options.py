@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, get_args
 
@@ -24,6 +25,27 @@ JsonOption = Annotated[bool, typer.Option("--json", help="Answer with one JSON o
 BaseOption = Annotated[
     str, typer.Option("--base", help="A base's name, folder, file or Hub id.", show_default="the one in use")
 ]
+
+
+@dataclass(frozen=True)
+class DeviceOptions:
+    """Where this run computes, instead of what the settings say."""
+
+    device: Annotated[
+        str | None,
+        typer.Option("--device", help="auto, cpu, cuda, cuda:1, mps, xpu.", show_default="as in Settings"),
+    ] = None
+    precision: Annotated[
+        str | None,
+        typer.Option("--precision", help="auto, fp32, fp16 or bf16.", show_default="as in Settings"),
+    ] = None
+
+    def apply(self, studio: Studio) -> None:
+        """Let the studio compute there, until it is closed; raises SettingsError."""
+        for name in ("device", "precision"):
+            given: Any = {name: getattr(self, name)}
+            if given[name] is not None:
+                studio.settings = replace(studio.settings, **given)
 
 
 def option(declared: Declared) -> Any:

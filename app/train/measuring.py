@@ -45,9 +45,9 @@ class Measuring:
         self._key = ""  # that the process works on
         self._failed: dict[str, Text] = {}  # why, by key; tried again by the next start of the window
 
-    def ask(self, plan: TrainingPlan, device: str, busy: bool) -> Measured:
+    def ask(self, plan: TrainingPlan, device: str, precision: str, busy: bool) -> Measured:
         """Say what is known of a plan; where that is nothing, begin a trial unless the machine is busy."""
-        key = _key(plan, device)
+        key = _key(plan, device, precision)
         with self._asking:
             self._collect()
             trial = self._known().get(key)
@@ -60,7 +60,7 @@ class Measuring:
                 return Measured("waiting")
             if self._key != key:
                 self._stop()
-                self._start(plan, device, key)
+                self._start(plan, device, precision, key)
             return Measured("measuring")
 
     def version(self) -> object:
@@ -80,12 +80,12 @@ class Measuring:
         with self._asking:
             self._stop()
 
-    def _start(self, plan: TrainingPlan, device: str, key: str) -> None:
+    def _start(self, plan: TrainingPlan, device: str, precision: str, key: str) -> None:
         file = self.home.root / "cache" / "trial.json"
         write_text(file, plan.to_json())
         self._key = key
         self._process = answering_process(
-            "training.trial", str(self.home.root), str(file), "--device", device
+            "training.trial", str(self.home.root), str(file), "--device", device, "--precision", precision
         )
 
     def _collect(self) -> None:
@@ -122,8 +122,8 @@ class Measuring:
             return {}
 
 
-def _key(plan: TrainingPlan, device: str) -> str:
+def _key(plan: TrainingPlan, device: str, precision: str) -> str:
     """Name the machine and what a step's cost depends on."""
-    machine = [platform.node(), platform.machine(), os.cpu_count(), device, version("torch")]
+    machine = [platform.node(), platform.machine(), os.cpu_count(), device, precision, version("torch")]
     facts = json.dumps([machine, shape_of(plan), changed_ns(Path(plan.base))], sort_keys=True)
     return hashlib.sha256(facts.encode()).hexdigest()[:16]

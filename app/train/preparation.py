@@ -102,7 +102,8 @@ class TrainingPreparation:
             for preset in PRESET_NAMES
         }
         busy = self.trainings.running() is not None
-        measured = self.measuring.ask(plans["balanced"], self._settings().device, busy)
+        now = self._settings()
+        measured = self.measuring.ask(plans["balanced"], now.device, now.precision, busy)
         if measured.trial is None:
             return measured, [Cost(preset, plan) for preset, plan in plans.items()]
         trial = measured.trial

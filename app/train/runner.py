@@ -37,9 +37,18 @@ class Runner:
     def __init__(self) -> None:
         self._started: dict[Path, subprocess.Popen[bytes]] = {}
 
-    def start(self, folder: Path, device: str = "auto") -> None:
+    def start(self, folder: Path, device: str = "auto", precision: str = "auto") -> None:
         """Start `python -m training FOLDER`, detached, its output in the job's folder; raises JobError."""
-        command = [sys.executable, "-m", "training", str(folder), "--device", device]
+        command = [
+            sys.executable,
+            "-m",
+            "training",
+            str(folder),
+            "--device",
+            device,
+            "--precision",
+            precision,
+        ]
         try:
             with (folder / OUTPUT_NAME).open("ab") as output:
                 self._started[folder] = subprocess.Popen(

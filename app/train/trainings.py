@@ -134,10 +134,10 @@ class Trainings:
             check_continued(begun, plan)
         return Job.create(self.home.jobs, plan, artworks, sizes)
 
-    def start(self, job: Job, device: str) -> None:
+    def start(self, job: Job, device: str, precision: str) -> None:
         """Start a trainer on a job that waits or has been paused."""
         job.request("resume")
-        self.runner.start(job.folder, device)
+        self.runner.start(job.folder, device, precision)
 
     def refuse_second(self) -> None:
         """Raise JobError while another training runs: two at once would each take more than twice as long."""

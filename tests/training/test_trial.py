@@ -8,7 +8,9 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import torch
 
+from styles.errors import BaseError
 from styles.storage.home import Home
 from styles.text import text_from_json
 from training.trial import Trial, main, shape_of
@@ -55,3 +57,20 @@ def test_the_time_of_a_training_grows_with_its_length_and_its_shape_does_not(tin
     assert found.seconds(replace(plan, opposite_every=8), 4) == found.seconds(plan, 4) + 0.4 * 100 / 8 * 0.5
     longer, wider = replace(plan, steps=900, name="other", seed=7), replace(plan, rank=4)
     assert shape_of(longer) == shape_of(plan) != shape_of(wider)
+
+
+def test_a_trial_computes_in_the_precision_of_the_training(
+    tiny_base: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    home, file, opened = Home(tmp_path / "home").create(), tmp_path / "plan.json", []
+
+    def opening(*_: Any, **named: Any) -> None:
+        opened.append(named["dtype"])
+        raise BaseError("Enough was seen.")
+
+    monkeypatch.setattr("styles.bases.base.open_base", opening)
+    file.write_text(small_plan(tiny_base).to_json(), encoding="utf-8")
+    for precision in ("bf16", "fp32", "fp16"):
+        assert main([str(home.root), str(file), "--device", "cpu", "--precision", precision]) == 1
+    assert opened == [torch.bfloat16, torch.float32]
+    assert "can't train in fp16" in capsys.readouterr().out.splitlines()[-1]

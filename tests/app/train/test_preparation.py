@@ -53,11 +53,11 @@ def test_beside_a_training_nothing_is_measured_and_a_trial_can_be_ended(
 ) -> None:
     measuring = Measuring(Home(tmp_path / "home").create())
     plan = plan_for("balanced", "starter", 3, name="a", base=str(tiny_base))
-    assert measuring.ask(plan, "cpu", busy=True).state == "waiting"
-    assert measuring.ask(plan, "cpu", busy=False).state == "measuring"
+    assert measuring.ask(plan, "cpu", "auto", busy=True).state == "waiting"
+    assert measuring.ask(plan, "cpu", "auto", busy=False).state == "measuring"
     measuring.stop()
     assert measuring._process is None
-    assert measuring.ask(plan, "cpu", busy=True).state == "waiting", "stopped is not failed"
+    assert measuring.ask(plan, "cpu", "auto", busy=True).state == "waiting", "stopped is not failed"
 
 
 def test_odd_numbers_are_refused_before_anything_is_tried(

@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import subprocess
 import time
+from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 from PIL import Image
 
 from app.orders import TrainingOrder
+from app.studio import Studio
 from app.train.progress import Progress
 from app.train.trainings import Trainings
 from styles.errors import JobError, PictureError
@@ -86,3 +90,34 @@ def test_a_trainer_that_dies_before_its_first_word_is_told(trainings: Trainings,
     assert "exit code" in progress.failed.message
     assert trainings.card(job).resumable
     assert [seen.phase for seen in trainings.follow(job)] == ["Interrupted"]
+
+
+def test_device_and_precision_of_the_settings_reach_trainer_and_trial(
+    tmp_path: Path, pictures: Path, tiny_base: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    started: list[list[str]] = []
+
+    class Process:
+        def __init__(self, command: list[str], **_: Any) -> None:
+            started.append(command[2:])
+
+        def poll(self) -> None:
+            return None
+
+        def kill(self) -> None: ...
+
+        def communicate(self) -> tuple[str, str]:
+            return "", ""
+
+    monkeypatch.setattr(subprocess, "Popen", Process)
+    studio = Studio(Home(tmp_path / "home"))
+    order = TrainingOrder("Rings", (pictures,), base=str(tiny_base))
+    for device, precision in (("cpu", "bf16"), ("cpu", "fp32")):
+        studio.change_settings(replace(studio.settings, device=device, precision=precision))
+        assert studio.preparation.costs(order)[0].state == "measuring", "another precision, another measure"
+    studio.start_training(order)
+    assert [(command[0], *command[-4:]) for command in started] == [
+        ("training.trial", "--device", "cpu", "--precision", "bf16"),
+        ("training.trial", "--device", "cpu", "--precision", "fp32"),
+        ("training", "--device", "cpu", "--precision", "fp32"),
+    ]
