@@ -9,11 +9,17 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from app.create.memory import ROOM_TO_WORK
-from app.i18n import say
+from app.i18n import say, translated
+from app.setup.torch_choice import choose_torch, read_nvidia_smi, read_other_cards
 from styles.bases.shelf import RECOMMENDED
+from styles.errors import OutOfMemory, SettingsError
+from styles.text import NO_TEXT, Text
 
 if TYPE_CHECKING:
+    import torch
+
     from app.studio import Studio
+    from styles.devices.cards import Card
 
 GB = 1e9
 
@@ -22,8 +28,11 @@ GB = 1e9
 class Machine:
     """What a look at the machine found; sizes in bytes."""
 
-    device: str  # as torch names it: cpu, cuda, mps
+    device: str  # as torch names it: cpu, cuda:0, mps
     card: str  # the graphics card's name; empty without one
+    # Each graphics card that there is, and why none of them, or not the one that was chosen, is used.
+    cards: tuple[Card, ...]
+    problem: Text
     threads: int
     memory: int
     memory_free: int
@@ -40,17 +49,26 @@ class Machine:
 
     def words(self) -> list[str]:
         """What an artist wants to know of it, a sentence each."""
+        lines = [translated(self.problem)] if self.problem else []
         if self.device == "cpu":
-            lines = [
+            lines += [
                 say(
                     "Pictures are painted and styles trained on the processor: it works, but slowly. A graphics card "
                     "is many times faster."
                 )
             ]
         else:
-            lines = [
+            lines += [
                 say("Pictures are painted and styles trained on the graphics card {card}.", card=self.card)
             ]
+        if len(self.cards) > 1:
+            names = ", ".join(translated(card.words) for card in self.cards)
+            lines.append(
+                say(
+                    "There are several graphics cards: {cards}. Another one is chosen by its name, as the device.",
+                    cards=names,
+                )
+            )
         if self.card_memory:
             lines.append(
                 say(
@@ -87,6 +105,7 @@ class Machine:
     def rows(self) -> list[tuple[str, str]]:
         """(what, which): the same in numbers, with the versions; names of parts are in no language."""
         rows = [("device", f"{self.device} {self.card}".strip()), ("precision", self.precision)]
+        rows += [("card", translated(card.words)) for card in self.cards]
         if self.card_memory:
             rows.append(("card memory", f"{_gb(self.card_memory_free)} of {_gb(self.card_memory)} GB free"))
         rows += [
@@ -99,40 +118,75 @@ class Machine:
 
 
 def look_at(studio: Studio) -> Machine:
-    """Look at the machine as it is now; imports torch. Raises SettingsError for a device that can't be had."""
+    """Look at the machine as it is now; imports torch. A device that can't be had is told, and the CPU looked at."""
     import diffusers
     import gradio
     import psutil
     import torch
 
-    from styles.devices.device import device_for
+    from styles.devices.cards import card_of, cards
+    from styles.devices.memory import free_bytes
     from styles.devices.precision import dtype_name, pick_dtype
 
-    device = device_for(studio.settings.device)
-    memory = psutil.virtual_memory()
-    card, card_free, card_total = "", 0, 0
-    if device.type == "cuda":
-        card = torch.cuda.get_device_name(device)
-        card_free, card_total = torch.cuda.mem_get_info(device)
-    elif device.type != "cpu":
-        card = f"{platform.processor() or platform.machine()} ({device.type})"
+    device, problem = device_of(studio.settings.device)
+    card = None if device.type == "cpu" else card_of(device)
     precision = studio.settings.precision
+    if precision == "auto":
+        try:
+            precision = dtype_name(pick_dtype(device))
+        except OutOfMemory as error:
+            problem = error.text
+    memory = psutil.virtual_memory()
+    runtime = torch.version.hip or torch.version.cuda
     return Machine(
-        device=device.type,
-        card=card,
+        device=str(device),
+        card=card.name if card else "",
+        cards=cards(),
+        problem=problem,
         threads=torch.get_num_threads(),
         memory=memory.total,
         memory_free=memory.available,
-        card_memory=card_total,
-        card_memory_free=card_free,
+        card_memory=card.memory_bytes if card else 0,
+        card_memory_free=(free_bytes(device) or 0) if card else 0,
         disk_free=shutil.disk_usage(studio.home.root).free,
-        precision=precision if precision != "auto" else dtype_name(pick_dtype(device)),
+        precision=precision,
         versions=(
             ("Python", sys.version.split()[0]),
             ("torch", torch.__version__),
+            *([("ROCm" if torch.version.hip else "CUDA", runtime)] if runtime else []),
             ("diffusers", diffusers.__version__),
             ("gradio", gradio.__version__),
         ),
+    )
+
+
+def device_of(name: str) -> tuple[torch.device, Text]:
+    """The device of that name, and why it is the CPU where that is not what was hoped for."""
+    import torch
+
+    from styles.devices.device import device_for, idle_card
+
+    try:
+        device = device_for(name)
+    except SettingsError as error:
+        return torch.device("cpu"), error.text
+    if name != "auto" or device.type != "cpu":
+        return device, NO_TEXT
+    idle = idle_card()
+    return device, idle.text if idle else _unused()
+
+
+def _unused() -> Text:
+    """What to say of a graphics card that the installed PyTorch was not built for, as far as the system lists it."""
+    system = platform.system()
+    found = choose_torch(system, read_nvidia_smi(), read_other_cards())
+    if not found.cards:
+        return NO_TEXT
+    if found.build == "cpu":
+        return Text("The graphics card is not used. {reason}", reason=found.words)
+    return Text(
+        "The installed PyTorch was built without the graphics card {cards}: run `python launch.py setup` again.",
+        cards=", ".join(found.cards),
     )
 
 

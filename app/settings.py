@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from dataclasses import asdict, fields
 from pathlib import Path
 from typing import Annotated
@@ -12,11 +13,13 @@ from styles.errors import SettingsError
 from styles.storage.atomic import set_aside, write_private
 from styles.storage.file_reading import read_json, why
 from styles.storage.home import Home
+from styles.storage.names import clean_text
 from styles.storage.setting import Setting, settings
 from styles.text import Text
 
 LANGUAGE_CHOICES = ("auto", *LANGUAGES)
 EXPERT = Text("For those who know")
+DEVICES = r"auto|cpu|mps|(cuda|xpu)(:[0-9]{1,2})?"
 
 
 @settings(SettingsError, "The setting {name} is {value}.")
@@ -48,10 +51,10 @@ class Settings:
             "Use the base's safety checker if it has one", "It blacks out pictures that it takes for nudity."
         ),
     ] = True
-    # Where pictures are made and styles trained.
+    # Where pictures are made and styles trained; one of several cards by its number, here now or not.
     device: Annotated[
         str,
-        Setting("Device", "auto: the fastest one", choices=("auto", "cpu", "cuda", "mps"), group=EXPERT),
+        Setting("Device", "auto: the fastest one", group=EXPERT),
     ] = "auto"
     # Of the base that paints and is trained on.
     precision: Annotated[
@@ -72,6 +75,13 @@ class Settings:
     tour_seen: bool = False
 
     def __post_init__(self) -> None:
+        if not re.fullmatch(DEVICES, self.device):
+            raise SettingsError(
+                "The setting {name} is {value}.",
+                "Choose auto, cpu, cuda, cuda:1, mps or xpu.",
+                name="device",
+                value=clean_text(self.device, 80),
+            )
         if self.shared and not self.password:
             raise SettingsError(
                 "Other devices are let in with a password only.", hint="Choose a password first."

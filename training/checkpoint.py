@@ -201,7 +201,9 @@ def environment(device: torch.device, dtype: torch.dtype) -> dict[str, str]:
 
     import torch
 
-    name = torch.cuda.get_device_name(device) if device.type == "cuda" else platform.machine()
+    from styles.devices.cards import card_of
+
+    name = platform.machine() if device.type == "cpu" else card_of(device).name
     return {
         "device": f"{device.type} {name}",
         "dtype": str(dtype).removeprefix("torch."),

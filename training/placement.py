@@ -29,16 +29,20 @@ def placed(device: str, precision: str, start: Checkpoint | None = None) -> Plac
 
     What goes on from `start` keeps the precision that it began with, unless another is named.
     """
-    from styles.devices.device import device_for
+    from styles.devices.device import device_for, idle_card
     from styles.devices.precision import DTYPES, convolves, dtype_for, dtype_name
 
     chosen = device_for(device)
     dtype = dtype_for(precision, chosen)
     notes: tuple[Warned, ...] = ()
+    if device == "auto" and chosen.type == "cpu" and (problem := idle_card()):
+        notes += (
+            Warned(Text("{problem} The processor does the work.", problem=problem.message), problem.hint),
+        )
     begun = start.progress.environment.get("dtype", "") if start else ""
     before = next((one for one in DTYPES.values() if str(one) == f"torch.{begun}"), dtype)
     if precision == "auto" and before != dtype and trains(chosen, before) and convolves(chosen, before):
-        notes = (
+        notes += (
             Warned(
                 Text(
                     "Going on in {before}, in which this training began; a new one would take {now} on this device.",

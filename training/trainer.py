@@ -152,18 +152,22 @@ class Trainer:
         self.unread = 0
 
 
-def begin(job: Job, plan: TrainingPlan, base: Base, weights: dict[str, Tensor]) -> Trainer:
-    """Make the trainer at step 0 of a prepared job, for the layers that are on the base."""
+def accelerator_for(device: torch.device, dtype: torch.dtype, gradient_accumulation: int) -> Any:
+    """Return accelerate's Accelerator on a device; by itself it would take the first that it finds."""
     from accelerate import Accelerator
     from accelerate.utils import patch_environment
 
-    # Else it takes the first device that it finds, whichever the base lies on.
-    with patch_environment(ACCELERATE_TORCH_DEVICE=str(base.device)):
-        accelerator = Accelerator(
-            mixed_precision=_PRECISION[base.dtype],
-            gradient_accumulation_steps=plan.gradient_accumulation,
-            cpu=base.device.type == "cpu",
+    with patch_environment(ACCELERATE_TORCH_DEVICE=str(device)):
+        return Accelerator(
+            mixed_precision=_PRECISION[dtype],
+            gradient_accumulation_steps=gradient_accumulation,
+            cpu=device.type == "cpu",
         )
+
+
+def begin(job: Job, plan: TrainingPlan, base: Base, weights: dict[str, Tensor]) -> Trainer:
+    """Make the trainer at step 0 of a prepared job, for the layers that are on the base."""
+    accelerator = accelerator_for(base.device, base.dtype, plan.gradient_accumulation)
     if accelerator.num_processes > 1:
         raise TrainingFailed(
             "Training on several devices at once is not there yet.", "Start it on one device."

@@ -21,7 +21,7 @@ from app.orders import PictureOrder
 from app.settings import Settings
 from styles.bases.few_steps import FewSteps, few_steps_of_style
 from styles.devices.threads import use
-from styles.errors import Cancelled
+from styles.errors import AtelierError, Cancelled
 from styles.formats.triggers import is_left_out, with_trigger
 from styles.generation.img2img import SourcePicture, keep_source, kept_source
 from styles.generation.recipe import Recipe
@@ -60,6 +60,7 @@ class BaseSession:
         self._base: Base | None = None
         self._opened_for: tuple[Any, ...] = ()
         self._patcher: KeptPatcher | None = None  # of the open base
+        self._idle_card: AtelierError | None = None  # that would have been faster, and was not told of yet
 
     @property
     def on_accelerator(self) -> bool:
@@ -141,6 +142,8 @@ class BaseSession:
         with self.opened(source, settings, cancelled) as base:
             from styles.generation.effect_probe import effects_key
 
+            yield from map(Notice, self._notes_on_device())
+
             yield from map(Notice, order.mix.notes)
             self.threads.choose(base)
             if order.like:
@@ -183,6 +186,8 @@ class BaseSession:
         with self.opened(source, settings, cancelled) as base:
             from styles.generation.request import request_again
 
+            yield from map(Notice, self._notes_on_device())
+
             yield from map(Notice, _what_differs(recipe, base))
             use(recipe.threads)
             request = request_again(recipe, picture, agreed)
@@ -218,6 +223,14 @@ class BaseSession:
 
     # Called with the lock held
 
+    def _notes_on_device(self) -> list[Text]:
+        """Why the processor paints although there is a card, once for each time that a base is opened."""
+        problem, self._idle_card = self._idle_card, None
+        if problem is None:
+            return []
+        words = Text("{problem} The processor does the work.", problem=problem.message)
+        return [Text.joined(" ", (words, problem.hint))]
+
     def _open(self, source: str, settings: Settings, cancelled: Callable[[], bool] = lambda: False) -> Base:
         from styles.bases.shelf import find_source
 
@@ -228,6 +241,7 @@ class BaseSession:
         if self._base is None or self._opened_for != opening:
             from styles.bases.base import open_base
             from styles.bases.vae import use_tiles
+            from styles.devices.device import idle_card
             from styles.generation.effect_probe import effects_key
             from styles.mixing.kept_patcher import KeptPatcher
 
@@ -240,6 +254,8 @@ class BaseSession:
                 safety_checker=settings.safety_checker,
                 cancelled=cancelled,
             )
+            if settings.device == "auto" and self._base.device.type == "cpu":
+                self._idle_card = idle_card()
             if settings.low_memory:
                 use_tiles(self._base.vae)
             self._opened_for, self._patcher = opening, KeptPatcher()

@@ -44,6 +44,7 @@ class TorchChoice:
     words: str
     download_gb: float  # roughly, with the libraries that it brings
     disk_gb: float  # roughly, once unpacked
+    cards: tuple[str, ...] = ()  # that were found, whether it uses them or not
 
     @property
     def uses_cuda(self) -> bool:
@@ -112,6 +113,11 @@ def choose_torch(system: str, nvidia_smi: str | None, other_cards: tuple[str, ..
     `system` is "Linux", "Windows" or "Darwin" as `platform.system()` says; `nvidia_smi` is what read_nvidia_smi()
     returned and `other_cards` what read_other_cards() did.
     """
+    names = tuple(card.name for card in cards_in(nvidia_smi or ""))
+    return replace(_choice(system, nvidia_smi, other_cards), cards=names)
+
+
+def _choice(system: str, nvidia_smi: str | None, other_cards: tuple[str, ...]) -> TorchChoice:
     if system == "Darwin":
         return TorchChoice(
             "mps", f"torch=={TORCH_VERSION}", None, "Apple's graphics (Metal) will be used.", 0.1, 0.5

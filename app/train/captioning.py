@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import subprocess
 import threading
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -29,9 +30,10 @@ class Described:
 class Captioning:
     """Describes what has no caption yet; one captioner at a time."""
 
-    def __init__(self, home: Home, draft: Draft) -> None:
+    def __init__(self, home: Home, draft: Draft, device: Callable[[], str] = lambda: "auto") -> None:
         self.home = home
         self.draft = draft
+        self._device = device
         self._found: list[Captioner] | None = None
         self._process: subprocess.Popen[str] | None = None
         self._thread: threading.Thread | None = None
@@ -59,7 +61,11 @@ class Captioning:
         if not pictures:
             raise BadInput("Every artwork has a caption.", "Remove those that are to be written anew.")
         self._process = answering_process(
-            "training.artworks.captioner", str(matches[0].folder), *map(str, pictures)
+            "training.artworks.captioner",
+            "--device",
+            self._device(),
+            str(matches[0].folder),
+            *map(str, pictures),
         )
         self.progress = Described(True, 0, len(pictures))
         self._thread = threading.Thread(

@@ -52,7 +52,7 @@ class TrainingPreparation:
         self.trainings = trainings
         self.draft = Draft(home)
         self.measuring = Measuring(home)
-        self.captioning = Captioning(home, self.draft)
+        self.captioning = Captioning(home, self.draft, lambda: settings().device)
         self._base_source = base_source
         self._settings = settings
         self._facts: dict[tuple[Path, BaseSettings], BaseFacts] = {}

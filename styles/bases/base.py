@@ -21,7 +21,7 @@ from styles.bases.part_configs import vae_factor
 from styles.bases.parts import check_fit, check_works, parts_named
 from styles.bases.shelf import STARTER, find_source, plain_name
 from styles.bases.weight_files import fingerprint
-from styles.devices.device import device_for
+from styles.devices.device import device_for, make_current
 from styles.devices.precision import dtype_for, vae_dtype
 from styles.errors import AtelierError, BaseError, Cancelled, OutOfMemory, is_out_of_memory
 from styles.families import family_of
@@ -118,6 +118,7 @@ def open_base(
     path, stored = find_source(source, home)
     facts = inspect_base(path, settings or stored, config_folder=config_folder)
     chosen_device = device_for(device)
+    make_current(chosen_device)
     try:
         chosen_dtype = dtype_for(dtype, chosen_device)
         dtypes = {"unet": chosen_dtype, "vae": vae_dtype(facts.vae_config, chosen_dtype, chosen_device)}

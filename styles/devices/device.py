@@ -5,38 +5,66 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
+from styles.devices.cards import Card, cards, driver_problem, problem_of
 from styles.errors import SettingsError
+from styles.text import Text
 
 
 def pick_device() -> torch.device:
-    """Return the accelerator that torch can really compute on, else the CPU."""
-    accelerator = torch.accelerator.current_accelerator() if torch.accelerator.is_available() else None
-    if accelerator is not None and _computes(accelerator, torch.float32):
-        return accelerator
-    return torch.device("cpu")
+    """Return the first accelerator that really computes, else the CPU."""
+    return _fastest()[0]
 
 
-def _computes(device: torch.device, dtype: torch.dtype) -> bool:
-    try:
-        ones = torch.ones(8, 8, device=device, dtype=dtype)
-        return float((ones @ ones).sum()) == 512.0
-    except (RuntimeError, TypeError, AssertionError):  # the last: a torch that was built without that device
-        return False
+def idle_card() -> SettingsError | None:
+    """Return what keeps "auto" from an accelerator that this machine has or seems to have; None where nothing does."""
+    return _fastest()[1]
+
+
+def _fastest() -> tuple[torch.device, SettingsError | None]:
+    problems = []
+    for card in cards():
+        problem = problem_of(torch.device(card.device))
+        if problem is None:
+            return torch.device(card.device), None
+        problems.append(problem)
+    return torch.device("cpu"), problems[0] if problems else driver_problem()
 
 
 def device_for(device: str | torch.device) -> torch.device:
-    """Return the device of that name, the fastest one for "auto"; raises SettingsError for one that can't be had."""
+    """Return the device of that name, the fastest one for "auto"; raises SettingsError for one that can't be had.
+
+    One of several cards is named by its number, cuda:1; without one it is the first.
+    """
     if device == "auto":
         return pick_device()
     try:
         chosen = torch.device(device)
     except (RuntimeError, ValueError) as error:
-        raise SettingsError("“{device}” is no device.", "Choose auto or cpu.", device=device) from error
-    if not _computes(chosen, torch.float32):
-        raise SettingsError(
-            "This machine has no {device} that computes.", "Choose auto or cpu.", device=chosen
-        )
+        raise SettingsError("“{device}” is no device.", _choices(cards()), device=device) from error
+    if chosen.type == "cpu":
+        return torch.device("cpu")
+    there = cards()
+    same = [one for card in there if (one := torch.device(card.device)).type == chosen.type]
+    chosen = next((one for one in same if chosen.index in (None, one.index or 0)), chosen)
+    if chosen not in same:
+        problem = driver_problem() if chosen.type == "cuda" and not there else None
+        raise problem or SettingsError("This machine has no {device}.", _choices(there), device=chosen)
+    if problem := problem_of(chosen):
+        raise problem
     return chosen
+
+
+def _choices(there: tuple[Card, ...]) -> Text:
+    if not there:
+        return Text("There is no graphics card that PyTorch can use: choose auto or cpu.")
+    names = Text.joined(", ", [card.words for card in there])
+    return Text("Choose auto, cpu or one of the cards: {cards}.", cards=names)
+
+
+def make_current(device: torch.device) -> None:
+    """Let what names no device mean this one, in this thread, where there are several."""
+    if device.index is not None and torch.accelerator.device_count() > 1:
+        torch.accelerator.set_device_index(device)
 
 
 def wait_for(device: torch.device) -> None:

@@ -10,7 +10,7 @@ from typing import Any
 import torch
 import torch.nn.functional as F
 
-from styles.errors import SettingsError, is_out_of_memory
+from styles.errors import OutOfMemory, SettingsError, is_out_of_memory
 
 DTYPES = {"fp32": torch.float32, "fp16": torch.float16, "bf16": torch.bfloat16}
 
@@ -24,7 +24,7 @@ LARGEST_ERROR = 0.02
 def pick_dtype(device: torch.device) -> torch.dtype:
     """Return bf16 where the device has it in hardware, else fp16, where its convolutions come out right; else fp32.
 
-    On the CPU fp32, where it is exact and no slower. Raises what torch raises where its memory is full.
+    On the CPU fp32, where it is exact and no slower. Raises OutOfMemory where the device is too full to tell.
     """
     if device.type == "cpu":
         return torch.float32
@@ -66,14 +66,18 @@ def vae_dtype(vae_config: Mapping[str, Any], dtype: torch.dtype, device: torch.d
 def convolves(device: torch.device, dtype: torch.dtype) -> bool:
     """Whether convolutions of a UNet's size come out finite and near those in fp32; tried once per process and device.
 
-    Raises what torch raises where the device's memory is full, so that this is no answer for good.
+    Raises OutOfMemory where the device is too full to tell: that is no answer for good.
     """
     try:
         return all(_error(device, dtype, *size) <= LARGEST_ERROR for size in CONVOLUTIONS)
     # TypeError: a dtype that the device doesn't know; AssertionError: a torch that was built without that device.
     except (RuntimeError, TypeError, AssertionError) as error:
         if is_out_of_memory(error):
-            raise
+            raise OutOfMemory(
+                "The memory of {device} is full.",
+                "Close other programs that use it, or choose another device in the settings.",
+                device=device,
+            ) from error
         return False
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -10,12 +11,14 @@ import pytest
 import torch
 
 from styles.errors import SettingsError, TrainingFailed
+from tests.styles.devices import pretend_cards
 from training import checkpoint
 from training.checkpoint import Checkpoint, RunState
 from training.events import CheckpointSaved, Finished, Paused, RolledBack, TrainingEvent, Warned
 from training.job import Job
 from training.loop import train
 from training.placement import placed
+from training.trainer import accelerator_for
 
 CPU, FP32, BF16 = torch.device("cpu"), torch.float32, torch.bfloat16
 
@@ -104,3 +107,24 @@ def test_numbers_that_overflow_in_half_precision_name_it_first(
             events.append(event)
     assert sum(isinstance(one, RolledBack) for one in events) == 4
     assert told.value.hint.startswith("Choose fp32 as the precision")
+
+
+@pytest.mark.parametrize("name", ["cpu", "cuda:1", "xpu:1"])
+def test_accelerate_takes_the_device_of_the_base(name: str) -> None:
+    from accelerate.state import AcceleratorState
+
+    try:
+        assert accelerator_for(torch.device(name), FP32, 1).device == torch.device(name)
+    finally:
+        AcceleratorState._reset_state(reset_partial_state=True)
+    assert "ACCELERATE_TORCH_DEVICE" not in os.environ
+
+
+def test_a_card_that_is_not_used_is_told_once_where_it_was_hoped_for(monkeypatch: pytest.MonkeyPatch) -> None:
+    pretend_cards.refuse_driver(monkeypatch, pretend_cards.OLD_DRIVER)
+    (note,) = placed("auto", "auto").notes
+    assert "CUDA 11.4" in note.message and note.message.endswith("The processor does the work.")
+    assert "Update the driver" in note.hint
+    assert placed("cpu", "auto").notes == ()
+    with pytest.raises(SettingsError, match=r"CUDA 11\.4"):
+        placed("cuda", "auto")

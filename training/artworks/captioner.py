@@ -65,16 +65,17 @@ def is_captioner(folder: Path) -> bool:
     )
 
 
-def describe(folder: Path, pictures: Sequence[Path]) -> Iterator[tuple[Path, str]]:
-    """Describe pictures one by one, on the graphics card where there is one; a picture that can't be read is left out.
+def describe(folder: Path, pictures: Sequence[Path], device: str = "auto") -> Iterator[tuple[Path, str]]:
+    """Describe pictures one by one, on the device of that name; a picture that can't be read is left out.
 
-    Raises BadInput where the model can't be opened.
+    Raises BadInput where the model can't be opened, SettingsError for a device that can't be had.
     """
     import torch
     from transformers import AutoModelForImageTextToText, AutoProcessor
 
-    from styles.devices.device import pick_device
+    from styles.devices.device import device_for, make_current
 
+    chosen = device_for(device)
     local: dict[str, Any] = {"local_files_only": True, "trust_remote_code": False}
     try:
         processor = AutoProcessor.from_pretrained(folder, **local)
@@ -86,14 +87,14 @@ def describe(folder: Path, pictures: Sequence[Path]) -> Iterator[tuple[Path, str
             folder=folder.name,
             kind=type(error).__name__,
         ) from error
-    device = pick_device()
-    model = model.to(device).eval()
+    make_current(chosen)
+    model = model.to(chosen).eval()
     for path in pictures:
         try:
             image = open_artwork(path, least_px=LEAST_PX)
         except AtelierError:
             continue
-        inputs = processor(images=image, return_tensors="pt").to(device)
+        inputs = processor(images=image, return_tensors="pt").to(chosen)
         with torch.inference_mode():
             tokens = model.generate(
                 pixel_values=inputs["pixel_values"], max_new_tokens=MOST_TOKENS, num_beams=BEAMS
@@ -119,9 +120,10 @@ def main(argv: list[str] | None = None) -> int:
     )
     parser.add_argument("model", type=Path, help="the folder of a captioner")
     parser.add_argument("pictures", type=Path, nargs="+")
+    parser.add_argument("--device", default="auto")
     arguments = parser.parse_args(argv)
     try:
-        for path, caption in describe(arguments.model, arguments.pictures):
+        for path, caption in describe(arguments.model, arguments.pictures, arguments.device):
             print(json.dumps({"picture": str(path), "caption": caption}), flush=True)
     except AtelierError as error:
         print(json.dumps({"error": text_to_json(error.text)}), flush=True)

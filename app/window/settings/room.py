@@ -11,9 +11,9 @@ import gradio as gr
 from app import password as passwords
 from app.disk import clear_copies, disk_use, empty_trash, size_words
 from app.drawing import as_markdown, facts_table
-from app.i18n import say
+from app.i18n import say, translated
 from app.key import open_port
-from app.machine import look_at
+from app.machine import Machine, device_of, look_at
 from app.report import libraries, newest_log, report
 from app.settings import EXPERT, Settings
 from app.studio import Studio
@@ -67,12 +67,18 @@ def machine_section(studio: Studio, tab: gr.Tab) -> None:
     def look() -> list[Any]:
         machine, now = look_at(studio), studio.settings
         lines = "\n".join(f"- {as_markdown(line)}" for line in machine.words())
-        return [lines, facts_table(machine.rows()), *(getattr(now, name) for name in fields)]
+        values = {name: getattr(now, name) for name in fields}
+        values["device"] = gr.update(choices=_devices(machine, now.device), value=now.device)
+        return [lines, facts_table(machine.rows()), *values.values()]
 
     @answered
     def change(*values: Any) -> str:
-        studio.change_settings(replace(studio.settings, **dict(zip(fields, values, strict=True))))
-        return say("Kept. It holds from the next picture and the next training on.")
+        before = studio.settings
+        studio.change_settings(replace(before, **dict(zip(fields, values, strict=True))))
+        kept = say("Kept. It holds from the next picture and the next training on.")
+        if studio.settings.device == before.device:
+            return kept
+        return f"{kept} {as_markdown(translated(device_of(studio.settings.device)[1]))}".strip()
 
     switches = list(fields.values())
     gr.on([tab.select, again.click], look, None, [words, numbers, *switches], **ASKED)
@@ -82,7 +88,18 @@ def machine_section(studio: Studio, tab: gr.Tab) -> None:
 def _field(one: Declared, now: Settings) -> Any:
     """The field of a setting of the machine."""
     about = {"value": getattr(now, one.field), "label": say(one.setting.label), "info": say(one.setting.help)}
+    if one.field == "device":
+        # Which cards there are is known once torch is asked, when somebody looks.
+        return gr.Dropdown(["auto", "cpu"], allow_custom_value=True, **about)
     return gr.Radio(list(one.setting.choices), **about) if one.setting.choices else gr.Checkbox(**about)
+
+
+def _devices(machine: Machine, chosen: str) -> list[tuple[str, str]]:
+    """What can be chosen to compute on, each as (words, value); what was chosen before is among it, here or not."""
+    devices = {"auto": "auto", "cpu": "cpu"} | {card.device: translated(card.words) for card in machine.cards}
+    if chosen not in devices:
+        devices[chosen] = say("{device} (chosen before)", device=chosen)
+    return [(words, device) for device, words in devices.items()]
 
 
 def files_section(studio: Studio, tab: gr.Tab) -> None:

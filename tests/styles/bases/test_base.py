@@ -59,7 +59,7 @@ def test_a_device_that_is_not_here_is_said(device: str, tiny_base: Path, home: H
         pytest.skip("this machine has it")
     with pytest.raises(SettingsError, match=r"is no device|This machine has no") as caught:
         open_base(tiny_base, home, device=device)
-    assert caught.value.hint == "Choose auto or cpu."
+    assert "auto" in caught.value.hint and "cpu" in caught.value.hint
     with pytest.raises(SettingsError, match="fp8"):
         open_base(tiny_base, home, device="cpu", dtype="fp8")
 

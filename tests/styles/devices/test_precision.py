@@ -11,6 +11,7 @@ import torch.nn.functional as F
 
 from styles.devices import precision
 from styles.devices.precision import convolves, pick_dtype
+from styles.errors import OutOfMemory
 
 FP32, FP16, BF16 = torch.float32, torch.float16, torch.bfloat16
 CPU = torch.device("cpu")
@@ -68,7 +69,7 @@ def test_one_that_raises_is_none_but_a_full_memory_is_no_answer(
         if kept:
             assert not convolves(CPU, FP16)
         else:
-            with pytest.raises(torch.OutOfMemoryError):
+            with pytest.raises(OutOfMemory, match="memory of cpu is full"):
                 convolves(CPU, FP16)
     monkeypatch.setattr(F, "conv2d", _conv(FP16, 0.0, 320))
     assert convolves(CPU, FP16) != kept
