@@ -98,13 +98,19 @@ def prepare(
     artworks = job.artworks()
     sizes = bucket_sizes(plan.resolution_px or base.native_size_px, size_multiple(base))
     buckets: dict[tuple[int, int], list[_Row]] = {}
+    warned: set[Text] = set()
     yield PhaseStarted("latents", 0, len(artworks))
     for number, artwork in enumerate(artworks):
         if cancelled():
             raise Interrupted
         bucket = nearest_bucket(*artwork.size_px, sizes)
         image = artwork.load(bucket)
-        mean, std = _encode_image(base, image, plan.flip)
+        notes: list[Text] = []
+        mean, std = _encode_image(base, image, plan.flip, notes)
+        for note in notes:
+            if note not in warned:
+                warned.add(note)
+                yield Warned(note, Text("Close other programs."))
         row = -1 if _has_companions(artwork.caption, plan) else number + 1
         time_ids = _time_ids(artwork, bucket, plan.flip)
         buckets.setdefault(bucket, []).append(_Row(mean, std, row, time_ids))
@@ -213,8 +219,11 @@ def _cut_captions(
         yield Warned(Text("In the captions, {phrases} is read as plain words.", phrases=shown))
 
 
-def _encode_image(base: Base, image: Image, flip: bool) -> tuple[Tensor, Tensor]:
-    """Return mean and standard deviation of the latents, each (1 or 2, C, h, w): every step samples them afresh."""
+def _encode_image(base: Base, image: Image, flip: bool, notes: list[Text]) -> tuple[Tensor, Tensor]:
+    """Return mean and standard deviation of the latents, each (1 or 2, C, h, w): every step samples them afresh.
+
+    `notes` as for `styles.bases.vae.encode`.
+    """
     import numpy as np
     import torch
 
@@ -223,7 +232,7 @@ def _encode_image(base: Base, image: Image, flip: bool) -> tuple[Tensor, Tensor]
     pixels = torch.from_numpy(np.asarray(image, dtype=np.float32) / 127.5 - 1.0).permute(2, 0, 1)[None]
     if flip:
         pixels = torch.cat([pixels, pixels.flip(3)])  # (2, 3, H, W)
-    mean, std = encode(base.vae, pixels)
+    mean, std = encode(base.vae, pixels, notes)
     return mean.cpu(), std.cpu()
 
 

@@ -12,9 +12,8 @@ from torch import Tensor
 from styles.bases.base import Base
 from styles.bases.conditioning import Conditioning
 from styles.bases.prediction import predict
-from styles.bases.vae import decode
+from styles.bases.vae import decode, move_if_room
 from styles.devices.device import wait_for
-from styles.errors import is_out_of_memory
 from styles.generation.samplers import make_scheduler
 from training.encode import Interrupted
 from training.plan import TrainingPlan
@@ -82,17 +81,12 @@ def _denoise(
 
 def _decode(base: Base, latents: Tensor) -> list[Image.Image]:
     vae, place = base.vae, next(base.vae.parameters()).device
+    # A preview is no reason to end a training: where there is no room for the VAE, it works on the CPU.
+    move_if_room(vae, base.device)
     try:
-        vae.to(base.device)
-        pictures = [_picture(decode(vae, one)) for one in latents.split(1)]
-    except Exception as error:
-        if not is_out_of_memory(error):
-            raise
-        vae.to("cpu")  # slower, but a preview is no reason to end a training
-        pictures = [_picture(decode(vae, one)) for one in latents.split(1)]
+        return [_picture(decode(vae, one)) for one in latents.split(1)]
     finally:
         vae.to(place)
-    return pictures
 
 
 def _picture(decoded: Tensor) -> Image.Image:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
 
 import torch
@@ -13,6 +14,7 @@ from styles.bases.base import Base
 from styles.bases.slices import in_slices
 from styles.bases.vae import decode
 from styles.devices.precision import dtype_name
+from styles.errors import memory_errors
 from styles.generation.prompts import prompt_notes
 from styles.generation.recipe import Recipe
 from styles.generation.request import CreateRequest, Order
@@ -49,12 +51,13 @@ def finish(
     `latents` is (1, C, h, w), row `row` of a batch of `pictures`; `names` are the styles' by id.
     """
     request = order.request
-    with in_slices(base, latents.shape[-2] * latents.shape[-1], 1, cancelled):
-        pixels = _decode(base, latents)  # (h, w, 3) in 0..1
+    decoding: list[Text] = []
+    with in_slices(base, latents.shape[-2] * latents.shape[-1], 1, cancelled), _enough_memory(base, latents):
+        pixels = _decode(base, latents, decoding)  # (h, w, 3) in 0..1
     if pixels is None:
         return None
     image = Image.fromarray((pixels * 255).round().to(torch.uint8).cpu().numpy())
-    notes = _notes(base, order, index)
+    notes = (*_notes(base, order, index), *decoding)
     hidden = request.safety_checker and base.safety_checker is not None and _unsafe(base, image)
     if hidden:
         image = Image.new("RGB", image.size)
@@ -76,14 +79,26 @@ def finish(
     )
 
 
-def _decode(base: Base, latents: Tensor) -> Tensor | None:
+def _decode(base: Base, latents: Tensor, notes: list[Text]) -> Tensor | None:
     """Return the picture of one latent, (h, w, 3) in 0..1; None if not numbers."""
     if not bool(torch.isfinite(latents).all()):
         return None
-    decoded = decode(base.vae, latents)
+    decoded = decode(base.vae, latents, notes)
     if not bool(torch.isfinite(decoded).all()):
         return None
     return (decoded[0].permute(1, 2, 0) * 0.5 + 0.5).clamp(0, 1)
+
+
+def _enough_memory(base: Base, latents: Tensor) -> AbstractContextManager[None]:
+    """Say in words that not even the last way to decode has room: it must not be taken for the denoising's."""
+    height, width = latents.shape[-2:]
+    return memory_errors(
+        "{device} has too little memory to decode a picture of {width_px}x{height_px} px.",
+        "Choose a smaller size, or close other programs.",
+        device=base.device,
+        width_px=width * base.vae_factor,
+        height_px=height * base.vae_factor,
+    )
 
 
 @torch.no_grad()

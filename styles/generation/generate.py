@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Iterator, Sequence
+from dataclasses import replace
 
 import torch
 from torch import Tensor
@@ -22,6 +23,7 @@ from styles.generation.request import CreateRequest, Order, fill_in
 from styles.mixing.kept_patcher import KeptPatcher
 from styles.mixing.layer_matching import check_family
 from styles.mixing.model_patcher import ModelPatcher
+from styles.text import Text
 
 LATENTS_AT_ONCE = {"cpu": 4 * 16 * 16, "accelerator": 8 * 64 * 64}  # summed over the pictures of a batch
 BYTES_PER_LATENT = 1.2e9 / 64**2  # of a guided picture in half precision, with room to spare
@@ -59,7 +61,8 @@ def _paint(
     names = {key: style.name for key, style in zip(order.ids, styles, strict=True)}
     spoilt: list[int] = []
     with stopping(models_of(base), cancelled, stopped), kept.blended(base, styles) as mix:
-        start = _start(base, order, cancelled)
+        source_notes: list[Text] = []
+        start = _start(base, order, cancelled, source_notes)
         while first < count:
             pictures = _alike(order, range(first, min(first + size, count)))
             try:
@@ -67,10 +70,14 @@ def _paint(
                     if isinstance(event, int):
                         spoilt.append(event)
                         first = event + 1
+                    elif isinstance(event, PictureDone):
+                        yield replace(event, notes=(*source_notes, *event.notes))
+                        first = event.index + 1
                     else:
                         yield event
-                        if isinstance(event, PictureDone):
-                            first = event.index + 1
+            except OutOfMemory:
+                # Said already, of what no smaller batch would mend.
+                raise
             except Exception as error:
                 if not is_out_of_memory(error):
                     raise
@@ -110,14 +117,14 @@ def _alike(order: Order, pictures: range) -> range:
     return range(pictures.start, stop)
 
 
-def _start(base: Base, order: Order, cancelled: Callable[[], bool]) -> Tensor | None:
-    """Return the source picture's latents, once for all pictures; None without one."""
+def _start(base: Base, order: Order, cancelled: Callable[[], bool], notes: list[Text]) -> Tensor | None:
+    """Return the source picture's latents, once for all pictures; None without one. `notes` as for `encode_source`."""
     source, run = order.request.source, order.runs[0]
     if source is None:
         return None
     if cancelled():
         raise Cancelled("Stopped before the first step.")
-    return encode_source(base, source, run.width_px, run.height_px, cancelled)
+    return encode_source(base, source, run.width_px, run.height_px, cancelled, notes)
 
 
 def _paint_batch(

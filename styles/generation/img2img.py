@@ -144,11 +144,12 @@ def encode_source(
     width_px: int,
     height_px: int,
     cancelled: Callable[[], bool] = lambda: False,
+    notes: list[Text] | None = None,
 ) -> Tensor:
     """Return the scaled latents (1, C, H/f, W/f) in fp32 on the CPU; the picture covers the size, cut at the middle.
 
     The mean of the VAE's answer and no draw from it: a seed decides the noise alone. In fp32 where half precision
-    overflows. Raises PictureError where even that gives no numbers, OutOfMemory.
+    overflows; `notes` as for `styles.bases.vae.encode`. Raises PictureError where even that gives no numbers, OutOfMemory.
     """
     import numpy
     import torch
@@ -170,7 +171,7 @@ def encode_source(
     latents_count = (width_px // base.vae_factor) * (height_px // base.vae_factor)
     slices = in_slices(base, latents_count, 1, cancelled)
     with memory_errors(full, "Choose a smaller size, or close other programs."), slices:
-        latents, _ = encode(base.vae, pixels)
+        latents, _ = encode(base.vae, pixels, notes)
     if not bool(torch.isfinite(latents).all()):
         raise PictureError("The base makes no numbers of this picture (NaN).", "Choose another picture.")
     return latents.cpu()

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -76,6 +78,68 @@ def test_half_precision_that_overflows_is_done_again_in_fp32(vae: Any) -> None:
     assert torch.equal(decode(half, latents), whole_result[0])
     assert torch.equal(encode(half, pixels)[0], whole_result[1])
     assert all(torch.equal(weight, weights[name]) for name, weight in half.state_dict().items())
+
+
+@contextmanager
+def room_for(vae: Any, latents: int) -> Iterator[list[int]]:
+    """Let the VAE run out of memory on more than so many latents on a side; lends the pictures of each of its calls."""
+    sizes: list[int] = []
+
+    def check(side: int) -> Any:
+        def look(module: Any, inputs: Any) -> None:
+            sizes.append(len(inputs[0]))
+            if max(inputs[0].shape[-2:]) > side:
+                raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2.00 GiB.")
+
+        return look
+
+    hooks = [
+        vae.decoder.register_forward_pre_hook(check(latents)),
+        vae.encoder.register_forward_pre_hook(check(latents * 4)),
+    ]
+    try:
+        yield sizes
+    finally:
+        for hook in hooks:
+            hook.remove()
+
+
+def test_what_memory_has_no_room_for_is_done_in_the_tiles_of_diffusers(vae: Any) -> None:
+    latents = torch.randn(2, 4, 20, 28, generator=torch.Generator().manual_seed(0))
+    pixels = torch.rand(2, 3, 80, 112, generator=torch.Generator().manual_seed(1)) * 2 - 1
+    notes: list[Any] = []
+    whole = decode(vae, latents, notes)
+    assert notes == []
+    vae.enable_tiling()
+    tiled, tiled_mean = decode(vae, latents), encode(vae, pixels)[0]
+    vae.disable_tiling()
+    assert not torch.allclose(tiled, whole, atol=1e-3)
+    with room_for(vae, 16) as sizes:
+        ours = decode(vae, latents, notes)
+        mean, _ = encode(vae, pixels, notes)
+    assert sizes[:3] == [2, 1, 1], "together, then alone, then in tiles"
+    torch.testing.assert_close(ours, tiled, atol=1e-5, rtol=0)
+    torch.testing.assert_close(mean, tiled_mean, atol=1e-5, rtol=0)
+    assert len(notes) == 1 and "in tiles" in notes[0]
+    assert not vae.use_tiling
+    assert torch.equal(decode(vae, latents), whole), "the next one is whole again"
+    with room_for(vae, 15), pytest.raises(torch.OutOfMemoryError):
+        decode(vae, latents)
+    assert not vae.use_tiling
+
+
+def test_pictures_that_have_no_room_together_are_done_alone_and_whole(vae: Any) -> None:
+    latents = torch.randn(3, 4, 20, 20, generator=torch.Generator().manual_seed(0))
+    alone = torch.cat([decode(vae, one) for one in latents.split(1)])
+    notes: list[Any] = []
+
+    def check(module: Any, inputs: Any) -> None:
+        if len(inputs[0]) > 1:
+            raise torch.OutOfMemoryError("out of memory")
+
+    hook = vae.decoder.register_forward_pre_hook(check)
+    assert torch.equal(decode(vae, latents, notes), alone) and notes == []
+    hook.remove()
 
 
 def test_a_scale_that_is_no_number_is_told(vae: Any) -> None:

@@ -354,6 +354,42 @@ def test_too_little_memory_is_said_when_smaller_batches_do_not_help(
         paint(base, CreateRequest("a cat"))
 
 
+def test_a_decoding_that_has_no_room_paints_nothing_again(
+    base: Base, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    request = CreateRequest("a cat", seeds=(1, 2), steps=2, width_px=96, height_px=64)
+    normal = paint(base, request)
+    forward, rows, room = base.unet.forward, [], 16
+
+    def counted(inputs: torch.Tensor, *arguments: object, **settings: object) -> object:
+        rows.append(len(inputs))
+        return forward(inputs, *arguments, **settings)
+
+    def small(module: object, inputs: tuple[torch.Tensor, ...]) -> None:
+        if max(inputs[0].shape[-2:]) > room:
+            raise torch.OutOfMemoryError("CUDA out of memory.")
+
+    monkeypatch.setattr(base.unet, "forward", counted)
+    hook = base.vae.decoder.register_forward_pre_hook(small)
+    try:
+        tiled = paint(base, request)
+        assert rows == [4, 4] and "in tiles" in tiled[0].notes[0]
+        base.vae.enable_tiling()
+        for one, whole in zip(tiled, normal, strict=True):
+            assert one.recipe == whole.recipe and one.image.size == (96, 64)
+            assert one.image.tobytes() != whole.image.tobytes()
+        again = paint(base, request)
+        assert [one.image.tobytes() for one in again] == [one.image.tobytes() for one in tiled]
+        base.vae.disable_tiling()
+        room = 8
+        with pytest.raises(OutOfMemory, match=r"too little memory to decode a picture of 96x64 px"):
+            paint(base, request)
+        assert rows == [4] * 6
+    finally:
+        hook.remove()
+        base.vae.disable_tiling()
+
+
 @pytest.mark.parametrize("device", MEMORY_FULL)
 def test_a_batch_that_is_too_large_for_any_devices_memory_is_halved(
     device: str, base: Base, monkeypatch: pytest.MonkeyPatch
