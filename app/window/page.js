@@ -11,6 +11,7 @@ import * as vanished from "./library/vanished.js";
 import { guardFrames } from "./loading.js";
 import * as news from "./server/news.js";
 import * as newsListener from "./server/news_listener.js";
+import * as bases from "./settings/bases.js";
 import * as buttons from "./train/buttons.js";
 import * as cards from "./train/cards.js";
 import * as artworkDoor from "./train/door.js";
@@ -28,6 +29,7 @@ export const MODULES = {
   "library/vanished": vanished,
   "server/news": news,
   "server/news_listener": newsListener,
+  "settings/bases": bases,
   "train/buttons": buttons,
   "train/cards": cards,
   "train/door": artworkDoor,

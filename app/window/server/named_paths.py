@@ -62,7 +62,7 @@ def base_named(studio: Studio, base: str) -> str:
     if name and not asks_here():
         listed = {name for entry in studio.shelf.list() for name in (entry.name, entry.source)}
         if name not in listed:
-            raise _not_listed(name)
+            raise not_listed(name)
     return base
 
 
@@ -70,7 +70,7 @@ def base_to_add(base: str) -> str:
     """A base to put on the list: another device may fetch one from the Hub, and name no path; raises BadInput."""
     name = base.strip()
     if not asks_here() and (not HUB_ID.fullmatch(name) or Path(name).exists()):
-        raise _not_listed(name)
+        raise not_listed(name)
     return base
 
 
@@ -86,7 +86,8 @@ def vae_named(path: str) -> Path | None:
     return whole_path(path)
 
 
-def _not_listed(name: str) -> BadInput:
+def not_listed(name: str) -> BadInput:
+    """The answer to a name that is none of the bases that are offered."""
     return BadInput(
         "“{name}” is not on the list of bases.",
         "Another device can choose a listed one; a file or folder is added on the computer where Atelier runs.",

@@ -14,6 +14,8 @@ from app.orders import PictureOrder
 from app.settings import Settings
 from app.train.progress import Progress, words_for_seconds
 from app.train.trainings import suggested_trigger
+from styles.bases.base_settings import BaseSettings
+from styles.bases.shelf import BaseEntry
 from styles.errors import BadInput, BlendError, SettingsError
 from styles.formats.style import StyleCard
 from styles.generation.settings import PictureSettings
@@ -21,6 +23,7 @@ from styles.library.import_card import ImportCard
 from styles.library.library import Vanished
 from styles.library.privacy_report import PrivacyEntry
 from styles.storage.home import Home
+from styles.text import Text
 from training.events import Failed, Finished, Paused, PhaseStarted, PreviewReady, RolledBack, StepDone
 
 
@@ -97,12 +100,15 @@ def test_a_sheet_holds_every_picture_whole() -> None:
 def test_nothing_from_a_style_file_becomes_html() -> None:
     from app.library.drawing import import_card, seen_list, style_facts, style_head, style_tile, vanished_list
     from app.train.drawing import progress_card
+    from app.window.settings.base_cards import base_list
 
     evil = "<img src=x onerror=alert(1)>"
     card = StyleCard(
         evil, "starter", 4, trigger=evil, author=evil, description=evil, problems=(evil,), tags=(evil,), tokens=(evil,),
         training={"artworks": evil}, path=Path(evil), rights=evil, licence=evil, kind=evil,
     )  # fmt: skip
+    base = BaseEntry(evil, evil, evil, True, False, vae=evil, notes=(Text.as_it_is(evil),))
+    gone = replace(base, problem=Text.as_it_is(evil))
     offered = ImportCard(Path(evil), card, changes=(("other parts", 1),))
     for drawn in (
         style_tile(card, evil, tags=[evil]),
@@ -114,6 +120,7 @@ def test_nothing_from_a_style_file_becomes_html() -> None:
         seen_list(
             [PrivacyEntry(evil, evil, evil, "captions", 1), PrivacyEntry("another", evil, evil, "file", 1)]
         ),
+        base_list([base, gone], {evil: BaseSettings(vae=Path(evil))}),
         vanished_list([Vanished(evil, Path(evil), "", "2026")]),
     ):
         assert "<img src=x" not in drawn and "&lt;img" in drawn

@@ -160,10 +160,17 @@ def refused_on(shared: Shared, route: Route) -> list[Stranger]:
     return [who for who in keyless(shared) if route[1] != STARTING or "another" in who[0]]
 
 
-def heard(shared: Shared, headers: dict[str, str], handler: int, data: list[Any]) -> str:
+def heard(
+    shared: Shared,
+    headers: dict[str, str],
+    handler: int,
+    data: list[Any],
+    event: dict[str, str] | None = None,
+) -> str:
     """What comes of a handler of the page, asked for by the queue: all of the answers as they are sent."""
     session = "a page of another device"
-    shared.post("queue/join", headers, {"data": data, "fn_index": handler, "session_hash": session})
+    about = {"data": data, "fn_index": handler, "session_hash": session, "event_data": event}
+    shared.post("queue/join", headers, about)
     connection = http.client.HTTPConnection("127.0.0.1", shared.port, timeout=60)
     connection.request("GET", f"{API}/queue/data?session_hash={quote(session)}", headers=headers)
     lines = []

@@ -20,6 +20,7 @@ from app.settings import Settings
 from app.window.server.access import cookie_name
 from app.window.server.middleware import own_names
 from app.window.server.named_paths import whole_path
+from styles.bases.shelf import BaseShelf
 from styles.errors import BadInput
 from styles.storage.home import Home
 from tests.app.conftest import window_over
@@ -223,7 +224,9 @@ def test_half_a_character_is_in_no_path() -> None:
         whole_path("/tmp/\ud83d")
 
 
-def test_the_page_of_another_device_names_no_base_by_its_place(shared: Shared, tmp_path: Path) -> None:
+def test_the_page_of_another_device_names_no_base_by_its_place(
+    shared: Shared, tiny_base: Path, tmp_path: Path
+) -> None:
     tablet = device(7, PASSWORD)
     config = json.loads(shared.ask("GET", "/config", tablet).body)
 
@@ -238,10 +241,31 @@ def test_the_page_of_another_device_names_no_base_by_its_place(shared: Shared, t
         assert "list of bases" in answer.body.decode(), question
     field = component(label="A file, a folder, or a Hub id")
     adding = next(one for one in config["dependencies"] if field in one["inputs"])
-    words = heard(shared, tablet, adding["id"], [str(tmp_path), "", "", 0])
+    words = heard(shared, tablet, adding["id"], [str(tmp_path), "", ""])
     assert "list of bases" in words
-    words = heard(shared, tablet, adding["id"], ["owner/name", "", str(tmp_path), 0])
+    words = heard(shared, tablet, adding["id"], ["owner/name", "", str(tmp_path)])
     assert "this computer" in words
+    by_event, places = {}, {}
+    for one in config["dependencies"]:
+        for place, event in one["targets"]:
+            by_event[event], places[event] = one["id"], place
+    shelf = BaseShelf(Home(shared.home))
+    name = shelf.add(tiny_base).name
+    (draw,) = {one["id"] for one in config["dependencies"] if one["outputs"] == [places["fetch"]]}
+    drawn = [heard(shared, headers, draw, []) for headers in (tablet, shared.headers)]
+    assert [name in one for one in drawn] == [True, True]
+    assert ["<form>" in one for one in drawn] == [False, True], "what only this computer's user may change"
+    asked = {"base": name, "predicts": "", "vae": ""}
+    answers = [heard(shared, headers, by_event["settle"], [], asked) for headers in (tablet, shared.headers)]
+    assert ["Another device" in one for one in answers] == [True, False]
+    assert ["is changed" in one for one in answers] == [False, True]
+    for headers in (tablet, shared.headers):
+        for odd in (str(tmp_path), "owner/name"):
+            assert "list of bases" in heard(shared, headers, by_event["fetch"], [], {"base": odd})
+        for event in ("use", "remove"):
+            odd = str(shared.home / "styles")
+            assert "There is no base" in heard(shared, headers, by_event[event], [], {"base": odd})
+    shelf.remove(name)
     base = component(label="Base to train on")
     restoring = next(one for one in config["dependencies"] if base in one["outputs"] and not one["inputs"])
     heard(shared, tablet, restoring["id"], [])

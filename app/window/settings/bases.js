@@ -1,0 +1,27 @@
+// The list of bases: a button asks for something of the base of its card, a form changes what is settled for it.
+
+export function mount({ element, trigger, watch }) {
+  let base = "";
+  const baseOf = (part) => part.closest("[data-base]")?.dataset.base;
+  element.addEventListener("focusin", ({ target }) => {
+    base = baseOf(target);
+  });
+  element.addEventListener("click", ({ target, detail }) => {
+    const button = target.closest("[data-do]");
+    // The second click of a double one may come upon the button of another base, drawn in the place of the first.
+    if (button && detail < 2) trigger(button.dataset.do, { base: baseOf(button) });
+  });
+  element.addEventListener("submit", (event) => {
+    event.preventDefault();
+    trigger("settle", { base: baseOf(event.target), ...Object.fromEntries(new FormData(event.target)) });
+  });
+  // Gradio keeps the elements of the drawing before, with what was typed there, for whichever base comes in their place.
+  watch("value", () => {
+    for (const form of element.querySelectorAll("form")) form.reset();
+    const focused = document.activeElement;
+    if (!base || !(focused === document.body || element.contains(focused))) return;
+    const cards = [...element.querySelectorAll("[data-base]")];
+    const card = cards.find((one) => one.dataset.base === base) || cards[0];
+    card?.querySelector("h3").focus({ preventScroll: true });
+  });
+}
