@@ -17,6 +17,7 @@ from torch import Tensor
 
 from styles.bases.base import Base
 from styles.bases.conditioning import Conditioning, encode_tokens
+from styles.devices.device import sent_to
 from styles.errors import PromptError
 from styles.generation.prompt_chunks import MARKS, Chunk, ChunkedPrompt, chunk_prompt, reads_chunks
 from styles.generation.prompt_syntax import ParsedPrompt, check_prompt, literal, parse_prompt
@@ -168,9 +169,9 @@ def _encode_chunk(base: Base, chunks: Sequence[Sequence[Chunk]], reading: Prompt
         for tokenizer, encoder, some in zip(base.tokenizers, base.text_encoders, chunks, strict=True):
             tokens, mask = _framed(tokenizer, some)
             masked = getattr(encoder.config, "use_attention_mask", None)
-            ids.append(tokens.to(base.device))
-            masks.append(mask.to(base.device) if masked else None)
-            weights.append(_weights(some, tokens.shape[1]).to(base.device))
+            ids.append(sent_to(base.device, tokens))
+            masks.append(sent_to(base.device, mask) if masked else None)
+            weights.append(_weights(some, tokens.shape[1]))
             rows = [
                 (text, 1 + at, place.row[None])
                 for text, chunk in enumerate(some)
@@ -183,7 +184,7 @@ def _encode_chunk(base: Base, chunks: Sequence[Sequence[Chunk]], reading: Prompt
         return conditioning
     widths = [encoder.config.hidden_size for encoder in base.text_encoders]
     states = [
-        emphasised(some, of)
+        emphasised(some, sent_to(base.device, of))
         for some, of in zip(conditioning.states.split(widths, dim=-1), weights, strict=True)
     ]
     return Conditioning(torch.cat(states, dim=-1), conditioning.pooled)
