@@ -15,16 +15,23 @@ if TYPE_CHECKING:
 
     from training.plan import TrainingPlan
 
-Maker = Callable[["list[Tensor]", "TrainingPlan", "torch.device"], "torch.optim.Optimizer"]
+Maker = Callable[["list[Tensor]", "TrainingPlan"], "torch.optim.Optimizer"]
 
 
-def _adamw(weights: list[Tensor], plan: TrainingPlan, device: torch.device) -> torch.optim.Optimizer:
-    """AdamW (arXiv 1711.05101), where it can with one kernel for all layers instead of several for each."""
+def _adamw(weights: list[Tensor], plan: TrainingPlan) -> torch.optim.Optimizer:
+    """AdamW (arXiv 1711.05101), where it can with one kernel for all layers instead of several for each.
+
+    Such a kernel also reads a loss scale where it lies; the others make each step wait for the device.
+    """
     import torch
 
-    return torch.optim.AdamW(
-        weights, lr=plan.learning_rate, weight_decay=plan.weight_decay, fused=device.type in ("cpu", "cuda")
-    )
+    def made(fused: bool) -> torch.optim.Optimizer:
+        return torch.optim.AdamW(weights, lr=plan.learning_rate, weight_decay=plan.weight_decay, fused=fused)
+
+    try:
+        return made(fused=True)
+    except RuntimeError:  # torch has no such kernel for this device
+        return made(fused=False)
 
 
 OPTIMIZERS: dict[str, Maker] = {"adamw": _adamw}

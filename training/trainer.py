@@ -177,7 +177,7 @@ def begin(job: Job, plan: TrainingPlan, base: Base, weights: dict[str, Tensor]) 
         unet.enable_gradient_checkpointing()
     else:
         unet.disable_gradient_checkpointing()
-    optimizer = OPTIMIZERS[plan.optimizer](list(weights.values()), plan, base.device)
+    optimizer = OPTIMIZERS[plan.optimizer](list(weights.values()), plan)
     prepared_unet, prepared_optimizer = accelerator.prepare(unet, optimizer)
     device = base.device
     progress = RunState(

@@ -29,16 +29,16 @@ def steps(optimizer: torch.optim.Optimizer, of: dict[str, Tensor], count: int) -
 
 @pytest.mark.parametrize("name", OPTIMIZERS)
 def test_it_learns_and_goes_on_from_a_checkpoint(name: str) -> None:
-    plan, cpu = TrainingPlan("x", optimizer=name, learning_rate=0.05), torch.device("cpu")
+    plan = TrainingPlan("x", optimizer=name, learning_rate=0.05)
     whole, parted, later = weights(), weights(), weights()
-    unbroken = steps(OPTIMIZERS[name](list(whole.values()), plan, cpu), whole, 40)
-    assert unbroken < steps(OPTIMIZERS[name](list(weights().values()), plan, cpu), weights(), 0) / 4
+    unbroken = steps(OPTIMIZERS[name](list(whole.values()), plan), whole, 40)
+    assert unbroken < steps(OPTIMIZERS[name](list(weights().values()), plan), weights(), 0) / 4
 
-    first = OPTIMIZERS[name](list(parted.values()), plan, cpu)
+    first = OPTIMIZERS[name](list(parted.values()), plan)
     steps(first, parted, 20)
     state = optimizer_tensors(first, parted)
     assert state and all(isinstance(value, Tensor) for value in state.values())
-    second = OPTIMIZERS[name](list(later.values()), plan, cpu)
+    second = OPTIMIZERS[name](list(later.values()), plan)
     done = Checkpoint(RunState(20), {key: weight.detach().clone() for key, weight in parted.items()}, state)
     restore(done, later, second)
     assert steps(second, later, 20) == unbroken
