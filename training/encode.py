@@ -227,11 +227,15 @@ def _encode_image(base: Base, image: Image, flip: bool, notes: list[Text]) -> tu
     import numpy as np
     import torch
 
+    from styles.bases.offload import bring
     from styles.bases.vae import encode
+    from styles.bases.working_memory import encoding_bytes
 
     pixels = torch.from_numpy(np.asarray(image, dtype=np.float32) / 127.5 - 1.0).permute(2, 0, 1)[None]
     if flip:
         pixels = torch.cat([pixels, pixels.flip(3)])  # (2, 3, H, W)
+    work = len(pixels) * encoding_bytes(base.vae, image.width * image.height)
+    bring(base, base.vae, work_bytes=work)
     mean, std = encode(base.vae, pixels, notes)
     return mean.cpu(), std.cpu()
 

@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 
 from styles.bases.base import Base
+from styles.bases.offload import bring
 from styles.bases.prediction import predict
 from styles.errors import TrainingFailed
 from styles.mixing.layer_matching import cross_attention_layers
@@ -172,6 +173,7 @@ def begin(job: Job, plan: TrainingPlan, base: Base, weights: dict[str, Tensor]) 
         raise TrainingFailed(
             "Training on several devices at once is not there yet.", "Start it on one device."
         )
+    bring(base, base.unet)
     unet = base.unet.train()  # gradient checkpointing works in this mode only; nothing else depends on it
     if plan.gradient_checkpointing:
         unet.enable_gradient_checkpointing()

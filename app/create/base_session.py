@@ -240,7 +240,6 @@ class BaseSession:
         )
         if self._base is None or self._opened_for != opening:
             from styles.bases.base import open_base
-            from styles.bases.vae import use_tiles
             from styles.devices.device import idle_card
             from styles.generation.effect_probe import effects_key
             from styles.mixing.kept_patcher import KeptPatcher
@@ -252,12 +251,11 @@ class BaseSession:
                 device=settings.device,
                 dtype=settings.precision,
                 safety_checker=settings.safety_checker,
+                spare_memory=settings.low_memory,
                 cancelled=cancelled,
             )
             if settings.device == "auto" and self._base.device.type == "cpu":
                 self._idle_card = idle_card()
-            if settings.low_memory:
-                use_tiles(self._base.vae)
             self._opened_for, self._patcher = opening, KeptPatcher()
             places, here = self._places(), (source, effects_key(self._base))
             if places.get(self._base.fingerprint) != here:

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cached_property, partial
 from pathlib import Path
 from typing import Any
 
@@ -17,10 +17,13 @@ from styles.bases.hub import clip_tokenizer_folder
 from styles.bases.inspection import inspect_base
 from styles.bases.latent_preview import LatentPreview, fit_preview, known_preview
 from styles.bases.loading import load_folder, load_single_file, quiet_loading
+from styles.bases.offload import bring_models, fits_whole
 from styles.bases.part_configs import vae_factor
 from styles.bases.parts import check_fit, check_works, parts_named
 from styles.bases.shelf import STARTER, find_source, plain_name
+from styles.bases.vae import use_tiles
 from styles.bases.weight_files import fingerprint
+from styles.bases.working_memory import decoding_bytes, denoising_bytes
 from styles.devices.device import device_for, make_current
 from styles.devices.precision import dtype_for, vae_dtype
 from styles.errors import AtelierError, BaseError, Cancelled, OutOfMemory, is_out_of_memory
@@ -29,6 +32,9 @@ from styles.storage.file_reading import read_json
 from styles.storage.home import Home
 from styles.storage.names import clean_text
 from styles.text import Text
+
+# The parts of a base that compute, as `open_base` loads them.
+MODELS = ("unet", "vae", "text_encoder", "text_encoder_2", "safety_checker")
 
 
 @dataclass(frozen=True, eq=False)
@@ -55,6 +61,9 @@ class Base:
     feature_extractor: Any = None
     notes: tuple[Text, ...] = ()
     few_steps: FewSteps | None = None  # what it was distilled by, if it was
+    spares_memory: bool = (
+        False  # only the parts at work lie on the device, also where there is room for others
+    )
 
     @property
     def latent_channels(self) -> int:
@@ -101,12 +110,14 @@ def open_base(
     safety_checker: bool = True,
     settings: BaseSettings | None = None,
     config_folder: Path | None = None,
+    spare_memory: bool = False,
     cancelled: Callable[[], bool] = lambda: False,
 ) -> Base:
     """Open the starter, a diffusers folder, a single-file checkpoint, a base of the shelf or a fetched Hub id.
 
     `settings` take the place of those that the shelf has for it. `config_folder` replaces the shipped configs of a
-    single file. Raises BaseError for what can't be opened or is not here, OfflineError where a single file's
+    single file. Its parts lie on the device where there is room for all, else those at work (see `offload`); with
+    `spare_memory` always so, and its VAE works in tiles. Raises BaseError for what can't be opened or is not here, OfflineError where a single file's
     vocabulary has to be fetched, SettingsError for a device or precision that can't be had, OutOfMemory. `cancelled` is
     asked between the parts, and makes it raise Cancelled; a single file is loaded in one.
     """
@@ -115,6 +126,8 @@ def open_base(
         if cancelled():
             raise Cancelled("Stopped while the base was being opened.")
 
+    # Brought to the device now; the others when they are called.
+    ahead: list[Any] = []
     path, stored = find_source(source, home)
     facts = inspect_base(path, settings or stored, config_folder=config_folder)
     chosen_device = device_for(device)
@@ -128,13 +141,21 @@ def open_base(
                 parts = load_single_file(facts, clip_tokenizer_folder(home), dtypes)
             else:
                 parts = load_folder(facts, dtypes, safety_checker, look)
-        for part in ("unet", "vae", "text_encoder", "text_encoder_2", "safety_checker"):
-            if parts.get(part) is not None:
-                look()
-                parts[part].requires_grad_(False).eval().to(chosen_device)
         if path != STARTER:
             check_fit(parts, path.name)
-            check_works(parts, chosen_device, chosen_dtype)
+        models = [parts[name] for name in MODELS if parts.get(name) is not None]
+        if spare_memory:
+            use_tiles(parts["vae"])
+        elif fits_whole(models, chosen_device, _usual_bytes(parts, facts.native_size_px)):
+            ahead = models
+        for model in models:
+            model.requires_grad_(False).eval()
+        for model in ahead:
+            look()
+            model.to(chosen_device)
+        if path != STARTER:
+            bring = partial(bring_models, of_base=models, device=chosen_device, spare_memory=spare_memory)
+            check_works(parts, chosen_device, chosen_dtype, bring)
         look()
         known_by = fingerprint(facts.unet_files, facts.unet_prefix)
         vae_known_by = fingerprint(facts.vae.files, facts.vae.prefix) if facts.vae else ""
@@ -173,7 +194,14 @@ def open_base(
         feature_extractor=parts.get("feature_extractor"),
         notes=facts.notes,
         few_steps=few_steps_of((_name_of(source, path),)) or facts.few_steps,
+        spares_memory=spare_memory,
     )
+
+
+def _usual_bytes(parts: Mapping[str, Any], native_size_px: int) -> int:
+    """What a guided picture of a base's own size works in at its most."""
+    unet, vae, pixels = parts["unet"], parts["vae"], native_size_px**2
+    return max(denoising_bytes(unet, pixels // vae_factor(vae.config) ** 2), decoding_bytes(vae, pixels))
 
 
 def _name_of(source: str | Path, path: Path) -> str:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -78,10 +78,13 @@ def build(
     return model.to(dtype)
 
 
-def check_works(parts: Mapping[str, Any], device: torch.device, dtype: torch.dtype) -> None:
+def check_works(
+    parts: Mapping[str, Any], device: torch.device, dtype: torch.dtype, bring: Callable[[list[Any]], None]
+) -> None:
     """Let each part compute its smallest, so that settings that can't be are found here and not in a painting.
 
-    Raises what the libraries raise.
+    `bring` is called with the parts that come next, and has them on the device when it returns. Raises what the
+    libraries raise.
     """
     import torch
 
@@ -95,13 +98,16 @@ def check_works(parts: Mapping[str, Any], device: torch.device, dtype: torch.dty
             for tokenizer in parts_named(parts, "tokenizer")
         ]
         encoders = parts_named(parts, "text_encoder")
+        bring([*encoders])
         conditioning = encode_tokens(encoders, ids, [None] * len(ids)).sized_as(8, 8)
         unet = parts["unet"]
         side = 2 ** max(3, len(unet.config.block_out_channels) - 1)  # halved at each level
         latents = torch.zeros(1, unet.config.in_channels, side, side, device=device, dtype=dtype)
+        bring([unet])
         predicted = predict(unet, latents, torch.tensor(500, device=device), conditioning)
         if predicted.shape != latents.shape:
             raise ValueError(Text("its UNet answers in another shape"))
+        bring([parts["vae"]])
         pixels = decode(parts["vae"], latents[:, :, :8, :8])
         if pixels.shape[:2] != (1, 3) or pixels.shape[2] != 8 * vae_factor(parts["vae"].config):
             raise ValueError(Text("its VAE paints in another shape"))

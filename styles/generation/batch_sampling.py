@@ -13,10 +13,13 @@ from torch import Tensor
 
 from styles.bases.base import Base
 from styles.bases.conditioning import Conditioning
+from styles.bases.offload import bring
 from styles.bases.prediction import predict
 from styles.bases.slices import in_slices
 from styles.bases.stopping import stopped
+from styles.bases.working_memory import MARGIN, denoising_bytes
 from styles.devices.device import sent_to, wait_for
+from styles.devices.memory import free_bytes
 from styles.errors import Cancelled
 from styles.formats.style import Style
 from styles.generation.prompts import encode_prompts
@@ -60,14 +63,16 @@ def denoise(
     pictures: range,
     start: Tensor | None,
     cancelled: Callable[[], bool],
+    apart: bool = False,
 ) -> Generator[DenoisingStep, None, Tensor]:
     """Denoise some of the order's pictures together, yielding every step; returns the latents (B, C, h, w) in fp32.
 
-    `start` is the source picture's latents (1, C, h, w) on the CPU, None to paint from noise alone. Raises Cancelled
-    between two steps, and within one where `styles.bases.stopping` looks after the base.
+    `start` is the source picture's latents (1, C, h, w) on the CPU, None to paint from noise alone; `apart` as for
+    `predict`, which it is by itself where memory asks for it. Raises Cancelled between two steps, and within one where
+    `styles.bases.stopping` looks after the base.
     """
     seeds = order.request.seeds
-    mixing = _Mixing(base, order, styles, mix, pictures, cancelled)
+    mixing = _Mixing(base, order, styles, mix, pictures, cancelled, apart)
     generators = [torch.Generator().manual_seed(seeds[index]) for index in pictures]
     first = 0 if order.request.only is not None else pictures.start
     done, latents = 0, start
@@ -166,7 +171,9 @@ class _Mixing:
         mix: ModelPatcher,
         pictures: range,
         cancelled: Callable[[], bool],
+        apart: bool,
     ) -> None:
+        self._apart = apart
         self._base, self._order, self._mix, self._cancelled = base, order, mix, cancelled
         self._prompts = [order.request.prompts[index] for index in pictures]
         self._blends = [order.blends[index] for index in pictures]
@@ -229,7 +236,10 @@ class _Mixing:
         size_px = (width * base.vae_factor, height * base.vae_factor)
         conditioning = self._conditioning_under(gains, prompts, size_px)
         with in_slices(base, height * width, len(conditioning), self._cancelled):
-            return predict(base.unet, inputs, timestep, conditioning, guidance, order.guidance_rescale)
+            return predict(
+                *(base.unet, inputs, timestep, conditioning, guidance, order.guidance_rescale),
+                apart=self._apart,
+            )
 
     def _conditioning_under(self, gains: Rows, prompts: Prompts, size_px: tuple[int, int]) -> Conditioning:
         """Set the gains and return what the prompts say under them for pictures (width, height), B or 2B rows."""
@@ -242,13 +252,25 @@ class _Mixing:
                 self._conditionings.clear()
             self._conditionings[key] = self._encoded(*prompts)
         conditioning = self._conditionings[key]
+        if conditioning is not self._prompted or size_px != self._size_px:
+            self._make_room(size_px, len(conditioning))
         if conditioning is not self._prompted:
             # Keys and values of cross-attention once, not at every step.
-            self._mix.prompt(conditioning.states)
+            self._mix.prompt(None if self._apart else conditioning.states)
             self._prompted, self._sized = conditioning, None
         if self._sized is None or size_px != self._size_px:
             self._sized, self._size_px = conditioning.sized_as(*size_px), size_px
         return self._sized
+
+    def _make_room(self, size_px: tuple[int, int], rows: int) -> None:
+        """Bring the UNet to the device for calls of so many rows, and split its guidance if that is still too little."""
+        base = self._base
+        latents = size_px[0] * size_px[1] // base.vae_factor**2
+        work_bytes = denoising_bytes(base.unet, latents, rows)
+        bring(base, base.unet, work_bytes=work_bytes)
+        if self._order.guided and len(self._prompts) == 1 and base.device.type != "cpu":
+            free = free_bytes(base.device)
+            self._apart = self._apart or (free is not None and free < MARGIN * work_bytes)
 
     @torch.no_grad()
     def _encoded(self, negative: str, *prompts: str) -> Conditioning:

@@ -16,9 +16,10 @@ from torch import nn
 
 from styles.bases.base import Base
 from styles.bases.conditioning import empty_conditioning
+from styles.bases.offload import bring, room_for
 from styles.bases.prediction import predict
 from styles.bases.stopping import models_of, stopped, stopping
-from styles.devices.memory import free_bytes
+from styles.bases.working_memory import decoding_bytes, denoising_bytes
 from styles.errors import OutOfMemory, TooLarge
 from styles.formats.style import Style
 from styles.generation.request import CreateRequest, Order, Run, fill_in
@@ -38,7 +39,7 @@ def check_cost(base: Base, order: Order, cancelled: Callable[[], bool]) -> None:
     largest = largest_run(order)
     if is_usual(base, largest):
         return
-    needed, free = needed_bytes(base, order, largest), free_bytes(base.device)
+    needed, free = needed_bytes(base, order, largest), room_for(base, base.unet)
     if free is not None and needed > free:
         raise OutOfMemory(
             "{width_px}x{height_px} px need about {needed:.1f} GB of memory, and {device} has {free:.1f} GB free.",
@@ -151,17 +152,17 @@ def decoder_flop(base: Base, latents: int) -> float:
     return total
 
 
-def needed_bytes(base: Base, order: Order, run: Run) -> float:
-    """About how much memory one picture takes at its most: the finest level of the UNet, or of the decoder."""
+def needed_bytes(base: Base, order: Order, run: Run) -> int:
+    """About the least that one picture takes at its most, beside the base's weights.
+
+    On an accelerator guidance is split and decoding tiled where memory asks for it. On a CPU nothing says that it is
+    full before the system ends the program.
+    """
     latents = _latents(base, run)
-    width, size = base.unet.config.block_out_channels[0], base.dtype.itemsize
-    # Of each token: a block's input, its norm, keys, queries and values, and the four- and eightfold feed-forward,
-    # beside what the way up still needs of the way down.
-    unet = 20 * width * latents * (2 if order.guided else 1) * size
-    finest = base.vae.config.block_out_channels
-    # Of each pixel: what is upsampled, its norm and activation, and the narrower results.
-    decoder = (2 * finest[min(1, len(finest) - 1)] + 4 * finest[0]) * latents * base.vae_factor**2
-    return float(max(unet, decoder * base.vae.dtype.itemsize))
+    if base.device.type != "cpu":
+        return denoising_bytes(base.unet, latents, 1)
+    decoding = decoding_bytes(base.vae, latents * base.vae_factor**2)
+    return max(denoising_bytes(base.unet, latents, 2 if order.guided else 1), decoding)
 
 
 def flop_per_second(base: Base, cancelled: Callable[[], bool]) -> float:
@@ -187,6 +188,7 @@ def flop_per_second(base: Base, cancelled: Callable[[], bool]) -> float:
 def _forward_seconds(base: Base, side: int) -> float:
     """How long a forward for one picture takes, of so many latents on a side."""
     conditioning = empty_conditioning(base.unet, 1, 1, base.device, base.dtype)
+    bring(base, base.unet)
     inputs = torch.zeros(1, base.latent_channels, side, side, device=base.device, dtype=base.dtype)
     timestep = torch.zeros(1, device=base.device)
     began = time.monotonic()

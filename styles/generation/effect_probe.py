@@ -18,6 +18,7 @@ from torch import Tensor
 
 from styles.bases.base import Base
 from styles.bases.conditioning import Conditioning
+from styles.bases.offload import bring
 from styles.bases.prediction import predict
 from styles.bases.slices import in_slices
 from styles.bases.stopping import models_of, stopped, stopping
@@ -185,6 +186,7 @@ def _predict(
 ) -> Tensor:
     """(B, C, h, w) fp32; in smaller batches where memory demands it. Raises OutOfMemory."""
     at_once = min(AT_ONCE, len(inputs))
+    bring(base, base.unet)
     while True:
         try:
             with in_slices(base, inputs.shape[-2] * inputs.shape[-1], at_once, cancelled):

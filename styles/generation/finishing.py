@@ -11,8 +11,10 @@ from PIL import Image
 from torch import Tensor
 
 from styles.bases.base import Base
+from styles.bases.offload import bring
 from styles.bases.slices import in_slices
 from styles.bases.vae import decode
+from styles.bases.working_memory import decoding_bytes
 from styles.devices.precision import dtype_name
 from styles.errors import memory_errors
 from styles.generation.prompts import prompt_notes
@@ -83,6 +85,8 @@ def _decode(base: Base, latents: Tensor, notes: list[Text]) -> Tensor | None:
     """Return the picture of one latent, (h, w, 3) in 0..1; None if not numbers."""
     if not bool(torch.isfinite(latents).all()):
         return None
+    height, width = latents.shape[-2:]
+    bring(base, base.vae, work_bytes=decoding_bytes(base.vae, height * width * base.vae_factor**2))
     decoded = decode(base.vae, latents, notes)
     if not bool(torch.isfinite(decoded).all()):
         return None
@@ -108,6 +112,7 @@ def _unsafe(base: Base, image: Image.Image) -> bool:
 
     inputs = base.feature_extractor([image], return_tensors="pt").pixel_values
     pixels = numpy.asarray(image, dtype=numpy.float32)[None] / 255
+    bring(base, base.safety_checker)
     _, flagged = base.safety_checker(images=[*pixels], clip_input=inputs.to(base.device, base.dtype))
     return bool(flagged[0])
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 
@@ -10,7 +9,9 @@ import torch
 from torch import Tensor
 
 from styles.bases.base import Base
+from styles.bases.offload import lies_on, send_away
 from styles.bases.stopping import models_of, stopped, stopping
+from styles.bases.working_memory import MARGIN, denoising_bytes, weight_bytes
 from styles.devices.memory import free_bytes, give_back
 from styles.devices.precision import dtype_name
 from styles.errors import Cancelled, Failure, OutOfMemory, is_out_of_memory
@@ -26,8 +27,6 @@ from styles.mixing.model_patcher import ModelPatcher
 from styles.text import Text
 
 LATENTS_AT_ONCE = {"cpu": 4 * 16 * 16, "accelerator": 8 * 64 * 64}  # summed over the pictures of a batch
-BYTES_PER_LATENT = 1.2e9 / 64**2  # of a guided picture in half precision, with room to spare
-UNKNOWN_MEMORY = 8e9  # bytes, of a computer that doesn't tell
 
 
 def generate(
@@ -55,7 +54,7 @@ def _paint(
     base: Base, order: Order, styles: Sequence[Style], cancelled: Callable[[], bool], kept: KeptPatcher
 ) -> Iterator[DenoisingStep | PictureDone]:
     request = order.request
-    count, first = len(request.seeds), 0
+    count, first, apart = len(request.seeds), 0, False
     fixed = request.batch > 0 or request.only is not None
     size = count if request.only is not None else request.batch or _automatic_batch(base, order)
     names = {key: style.name for key, style in zip(order.ids, styles, strict=True)}
@@ -64,9 +63,9 @@ def _paint(
         source_notes: list[Text] = []
         start = _start(base, order, cancelled, source_notes)
         while first < count:
-            pictures = _alike(order, range(first, min(first + size, count)))
+            pictures, full = _alike(order, range(first, min(first + size, count))), False
             try:
-                for event in _paint_batch(base, order, styles, names, mix, pictures, start, cancelled):
+                for event in _paint_batch(base, order, styles, names, mix, pictures, start, cancelled, apart):
                     if isinstance(event, int):
                         spoilt.append(event)
                         first = event + 1
@@ -82,7 +81,12 @@ def _paint(
                 if not is_out_of_memory(error):
                     raise
                 largest = order.runs[-1]
-                if fixed or len(pictures) == 1:
+                if not fixed and len(pictures) > 1:
+                    # What is not finished yet goes again, in smaller batches.
+                    size = len(pictures) // 2
+                elif order.guided and not apart:
+                    apart = True
+                else:
                     raise OutOfMemory(
                         "{device} has too little memory for {count} pictures of {width_px}x{height_px} px at once.",
                         "Choose a smaller size or fewer pictures, or close other programs.",
@@ -91,9 +95,12 @@ def _paint(
                         width_px=largest.width_px,
                         height_px=largest.height_px,
                     ) from error
-                size = len(pictures) // 2  # what is not finished yet goes again, in smaller batches
+                full = True
             else:
                 first = pictures.stop
+            if full:
+                # Whoever else has taken memory meanwhile: all but the UNet makes room for it.
+                send_away([model for model in models_of(base) if model is not base.unet], base.device)
             if base.device.type != "cpu" and first < count:
                 give_back(base.device)
     if spoilt:
@@ -136,11 +143,12 @@ def _paint_batch(
     pictures: range,
     start: Tensor | None,
     cancelled: Callable[[], bool],
+    apart: bool,
 ) -> Iterator[DenoisingStep | PictureDone | int]:
     """Paint some of the request's pictures together; yields a bare index for a picture that is not numbers."""
     if cancelled():
         raise Cancelled("Stopped before the first step.")
-    latents = yield from denoise(base, order, styles, mix, pictures, start, cancelled)
+    latents = yield from denoise(base, order, styles, mix, pictures, start, cancelled, apart)
     latents = latents.to(base.device)
     for row, index in enumerate(pictures):
         if order.request.only not in (None, index):
@@ -154,19 +162,11 @@ def _paint_batch(
 def _automatic_batch(base: Base, order: Order) -> int:
     """How many pictures go through the UNet at once, by what is fastest or, `together`, by memory alone."""
     latents = max(run.width_px * run.height_px for run in order.runs) // base.vae_factor**2
-    together = order.request.together
-    most = len(order.request.seeds) if together else 32
-    if base.device.type == "cpu":
-        room = int(_computer_bytes() / 2 / (BYTES_PER_LATENT * 2)) if together else LATENTS_AT_ONCE["cpu"]
-        return max(1, min(most, room // latents))
-    room = most * latents if together else LATENTS_AT_ONCE["accelerator"]
+    most = len(order.request.seeds)
+    if not order.request.together:
+        most = min(most, LATENTS_AT_ONCE["cpu" if base.device.type == "cpu" else "accelerator"] // latents)
     if (free := free_bytes(base.device)) is not None:
-        room = min(room, int(free / BYTES_PER_LATENT * 2 / base.dtype.itemsize))
-    return max(1, min(most, room // latents))
-
-
-def _computer_bytes() -> float:
-    try:
-        return float(os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE"))
-    except (AttributeError, ValueError, OSError):  # Windows has no sysconf
-        return UNKNOWN_MEMORY
+        free -= 0 if lies_on(base.unet, base.device) else weight_bytes(base.unet)
+        picture_bytes = MARGIN * denoising_bytes(base.unet, latents, 2 if order.guided else 1)
+        most = min(most, int(free / picture_bytes))
+    return max(1, most)

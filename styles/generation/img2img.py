@@ -156,8 +156,10 @@ def encode_source(
     from PIL import Image as pillow
     from PIL import ImageOps
 
+    from styles.bases.offload import bring
     from styles.bases.slices import in_slices
     from styles.bases.vae import encode
+    from styles.bases.working_memory import encoding_bytes
 
     fitted = ImageOps.fit(source.image, (width_px, height_px), pillow.Resampling.LANCZOS)
     values = numpy.asarray(fitted, dtype=numpy.float32) / 127.5 - 1.0
@@ -171,6 +173,7 @@ def encode_source(
     latents_count = (width_px // base.vae_factor) * (height_px // base.vae_factor)
     slices = in_slices(base, latents_count, 1, cancelled)
     with memory_errors(full, "Choose a smaller size, or close other programs."), slices:
+        bring(base, base.vae, work_bytes=encoding_bytes(base.vae, width_px * height_px))
         latents, _ = encode(base.vae, pixels, notes)
     if not bool(torch.isfinite(latents).all()):
         raise PictureError("The base makes no numbers of this picture (NaN).", "Choose another picture.")

@@ -17,6 +17,8 @@ from torch import Tensor
 
 from styles.bases.base import Base
 from styles.bases.conditioning import Conditioning, encode_tokens
+from styles.bases.offload import bring
+from styles.bases.working_memory import TEXT_BYTES
 from styles.devices.device import sent_to
 from styles.errors import PromptError
 from styles.generation.prompt_chunks import MARKS, Chunk, ChunkedPrompt, chunk_prompt, reads_chunks
@@ -64,6 +66,7 @@ def encode_prompts(
     """
     for text in texts:
         check_prompt(text, reading.signs)
+    bring(base, *base.text_encoders, work_bytes=TEXT_BYTES)
     vocabularies = vocabularies or [NO_WORDS] * len(texts)
     read: list[list[Sequence[Chunk]]] = [
         [

@@ -8,6 +8,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol
 
+import torch
 from torch import nn
 
 from styles.errors import BlendError, WrongFamilyError
@@ -31,6 +32,8 @@ class OpenBase(Protocol):
     def unet(self) -> Any: ...
     @property
     def text_encoders(self) -> Sequence[Any]: ...
+    @property
+    def device(self) -> torch.device: ...
 
 
 def key_of(style: Style) -> str:

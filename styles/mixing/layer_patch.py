@@ -39,11 +39,17 @@ class LayerPatch:
     """
 
     def __init__(
-        self, module: nn.Module, group: str, gains: Gains, prompt_states: PromptStates | None
+        self,
+        module: nn.Module,
+        group: str,
+        gains: Gains,
+        prompt_states: PromptStates | None,
+        device: torch.device,
     ) -> None:
         weight: Tensor = module.weight  # type: ignore[assignment]
         self.module = module
-        self.device = weight.device
+        # Where the layer computes; its weight may lie elsewhere until it is called.
+        self.device = device
         self.conv = module if isinstance(module, nn.Conv2d) else None
         shape = (module.in_channels, *module.kernel_size) if self.conv else (module.in_features,)  # type: ignore
         out: int = module.out_channels if self.conv else module.out_features  # type: ignore
@@ -106,8 +112,7 @@ class LayerPatch:
     @property
     def untouched(self) -> bool:
         """Whether nobody has put another forward or weight into the layer since this stack was made for it."""
-        same = self.module.weight is self.weight and self.weight.device == self.device
-        return same and vars(self.module).get("forward") is self.before
+        return self.module.weight is self.weight and vars(self.module).get("forward") is self.before
 
     def install(self) -> None:
         """Stand before the layer's own forward."""

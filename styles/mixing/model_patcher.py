@@ -185,7 +185,8 @@ class ModelPatcher:
         if group == "outer" and self._inner.hold(layer.path):
             group = "inner"
         reads = layer.network == "unet" and layer.path.endswith(("attn2.to_k", "attn2.to_v"))
-        patch = LayerPatch(module, group, self.gains, self._prompt_states if reads else None)
+        states = self._prompt_states if reads else None
+        patch = LayerPatch(module, group, self.gains, states, self.base.device)
         patch.active = active
         return patch
 

@@ -23,6 +23,10 @@ class PlainBase:
     text_encoders: tuple[Any, ...] = field(default=())
     tokenizers: tuple[Any, ...] = field(default=())
 
+    @property
+    def device(self) -> torch.device:
+        return next((self.unet or self.text_encoders[0]).parameters()).device
+
 
 def unet_of(folder: Path, dtype: torch.dtype = torch.float32) -> Any:
     from diffusers import UNet2DConditionModel

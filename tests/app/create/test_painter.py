@@ -173,7 +173,7 @@ def test_what_was_agreed_to_stays_so_when_it_is_asked_for_once_more(
 ) -> None:
     monkeypatch.setattr(cost, "flop_per_second", lambda base, cancelled: 1e5)
     with monkeypatch.context() as full:
-        full.setattr(cost, "free_bytes", lambda device: 1e6)
+        full.setattr(cost, "room_for", lambda base, model: 1e6)
         large = replace(changed(ORDER, width_px=256, height_px=128), agreed=True)
         canvas = ended(painter, painter.ask(large).number)
     assert canvas.state == "failed" and "of memory" in canvas.problem

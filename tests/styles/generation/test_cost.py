@@ -57,7 +57,7 @@ def test_a_size_far_beyond_the_base_is_asked_about_with_its_time(
 def test_a_size_beyond_the_memory_is_refused_with_numbers(
     base: Base, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(cost, "free_bytes", lambda device: 1e6)
+    monkeypatch.setattr(cost, "room_for", lambda base, model: 1e6)
     with pytest.raises(OutOfMemory, match=r"256x128 px need about \d+\.\d GB of memory, and cpu has 0\.0 GB"):
         generate(base, replace(LARGE, agreed=True))
     paint(base, replace(LARGE, width_px=64, height_px=64))

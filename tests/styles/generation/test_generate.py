@@ -335,18 +335,23 @@ def test_bad_requests_are_refused_before_anything_runs(
 def test_too_little_memory_is_said_when_smaller_batches_do_not_help(
     base: Base, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    forward, sizes = base.unet.forward, []
+    forward, rows = base.unet.forward, []
 
     def small(inputs: torch.Tensor, *arguments: object, **settings: object) -> object:
-        sizes.append(len(inputs) // 2)
-        if len(inputs) // 2 > room:
+        rows.append(len(inputs))
+        if len(inputs) > room:
             raise torch.OutOfMemoryError("out of memory")
         return forward(inputs, *arguments, **settings)
 
     monkeypatch.setattr(base.unet, "forward", small)
-    room = 1
+    room = 2
     done = paint(base, CreateRequest("a cat", seeds=(1, 2, 3), steps=1))
-    assert [picture.index for picture in done] == [0, 1, 2] and sizes == [3, 1, 1, 1]
+    assert [picture.index for picture in done] == [0, 1, 2] and rows == [6, 2, 2, 2]
+    room = 1
+    rows.clear()
+    apart = paint(base, CreateRequest("a cat", seeds=(1,), steps=1))[0]
+    assert rows == [2, 1, 1], "the two halves of guidance, one after the other"
+    assert abs(pixels(apart.image) - pixels(done[0].image)).max() <= 1
     with pytest.raises(OutOfMemory, match=r"too little memory for 3 pictures of 64x64"):
         paint(base, CreateRequest("a cat", seeds=(1, 2, 3), steps=1, batch=3))
     room = 0
