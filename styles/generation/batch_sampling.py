@@ -187,6 +187,7 @@ class _Mixing:
         self._texture = self._knobs("texture")
         self._heard = [{part.style for part in blend.sounding} for blend in self._blends]
         self._gains: Rows | None = None
+        self._lasting = True  # the next step has the same gains
         self._conditionings: dict[tuple[Rows, Prompts], Conditioning] = {}
         self._prompted: Conditioning | None = None
         # The same for pictures of the run's size, made once: it goes to the device.
@@ -195,10 +196,16 @@ class _Mixing:
 
     def prediction(self, inputs: Tensor, timestep: Tensor, step: int, run: Run) -> Tensor:
         """Return the guided prediction (B, C, h, w) in fp32 at step 0..steps-1 of the sampler's whole run."""
-        ids, request = self._order.ids, self._order.request
-        gains = tuple(blend.gains_of_step(step, run.steps, ids) for blend in self._blends)
+        order = self._order
+        ids, request = order.ids, order.request
+        gains, after = (
+            tuple(blend.gains_of_step(at, run.steps, ids) for blend in self._blends)
+            for at in (step, step + 1)
+        )
+        # Where the mean is taken, there is one change after the other within a step.
+        self._lasting = step + 1 < run.steps and gains == after and order.mode != "average guidance"
         prompts = tuple(request.prompt_at(text, step, run) for text in (request.negative, *self._prompts))
-        if self._order.mode == "average guidance":
+        if order.mode == "average guidance":
             return self._mean_prediction(inputs, timestep, gains, prompts)
         return self._guided(inputs, timestep, gains, prompts)
 
@@ -244,7 +251,7 @@ class _Mixing:
     def _conditioning_under(self, gains: Rows, prompts: Prompts, size_px: tuple[int, int]) -> Conditioning:
         """Set the gains and return what the prompts say under them for pictures (width, height), B or 2B rows."""
         if gains != self._gains and self._order.ids:
-            self._mix.set_gains(gains, self._composition, self._texture)
+            self._mix.set_gains(gains, self._composition, self._texture, lasting=self._lasting)
             self._gains = gains
         key = tuple(tuple(row[column] for column in self._worded) for row in gains), prompts
         if key not in self._conditionings:

@@ -59,11 +59,13 @@ def _paint(
     size = count if request.only is not None else request.batch or _automatic_batch(base, order)
     names = {key: style.name for key, style in zip(order.ids, styles, strict=True)}
     spoilt: list[int] = []
+    merging = True
     with stopping(models_of(base), cancelled, stopped), kept.blended(base, styles) as mix:
         source_notes: list[Text] = []
         start = _start(base, order, cancelled, source_notes)
         while first < count:
             pictures, full = _alike(order, range(first, min(first + size, count))), False
+            mix.allow_merging(_spare_bytes(base, order, len(pictures)) if merging and styles else 0)
             try:
                 for event in _paint_batch(base, order, styles, names, mix, pictures, start, cancelled, apart):
                     if isinstance(event, int):
@@ -81,7 +83,11 @@ def _paint(
                 if not is_out_of_memory(error):
                     raise
                 largest = order.runs[-1]
-                if not fixed and len(pictures) > 1:
+                if mix.merged_bytes:
+                    # Without weights of its own the mix takes less, and all pictures stay together.
+                    merging = False
+                    mix.allow_merging(0)
+                elif not fixed and len(pictures) > 1:
                     # What is not finished yet goes again, in smaller batches.
                     size = len(pictures) // 2
                 elif order.guided and not apart:
@@ -149,6 +155,7 @@ def _paint_batch(
     if cancelled():
         raise Cancelled("Stopped before the first step.")
     latents = yield from denoise(base, order, styles, mix, pictures, start, cancelled, apart)
+    mix.allow_merging(0)
     latents = latents.to(base.device)
     for row, index in enumerate(pictures):
         if order.request.only not in (None, index):
@@ -170,3 +177,11 @@ def _automatic_batch(base: Base, order: Order) -> int:
         picture_bytes = MARGIN * denoising_bytes(base.unet, latents, 2 if order.guided else 1)
         most = min(most, int(free / picture_bytes))
     return max(1, most)
+
+
+def _spare_bytes(base: Base, order: Order, pictures: int) -> int:
+    """How much memory is free beside what so many pictures take in the UNet; 0 where the device doesn't tell."""
+    latents = max(run.width_px * run.height_px for run in order.runs) // base.vae_factor**2
+    needed = MARGIN * denoising_bytes(base.unet, latents, (2 if order.guided else 1) * pictures)
+    needed += 0 if lies_on(base.unet, base.device) else weight_bytes(base.unet)
+    return max(0, int((free_bytes(base.device) or 0) - needed))

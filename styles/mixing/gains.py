@@ -42,6 +42,8 @@ class Gains:
         self.uniform: bool  # all pictures have the same gains
         self.begin(styles)
         self.moves = 0  # counts what changed, so that whatever was computed from it knows that it is old
+        self.audible: dict[str, set[str]] = {}  # by group, the styles with a gain in any picture
+        self.of_first: dict[str, dict[str, float]] = {}  # by group, each style's gain in the first picture
         # Per device the gains (pictures, ranks of all layers), and which column of the table each is.
         self._rooms: dict[torch.device, tuple[Tensor, Tensor]] = {}
         self._patches: list[Ranks] = []
@@ -121,13 +123,17 @@ class Gains:
                 torch.index_select(table, 1, columns, out=rows)
             else:
                 rows.copy_(sent_to(rows.device, table.index_select(1, columns)))
+        first = table[0, :-1].view(len(GROUPS), -1).tolist()
+        self.of_first = {
+            group: dict(zip(self.styles, row, strict=True)) for group, row in zip(GROUPS, first, strict=True)
+        }
         heard = (table != 0).any(dim=0)[:-1].view(len(GROUPS), -1).tolist()
-        audible = {
+        self.audible = {
             group: {style for style, on in zip(self.styles, row, strict=True) if on}
             for group, row in zip(GROUPS, heard, strict=True)
         }
         for patch in self._patches:
-            patch.silent = audible[patch.group].isdisjoint(patch.owners)
+            patch.silent = self.audible[patch.group].isdisjoint(patch.owners)
         self.moves += 1
 
     @torch.inference_mode(False)
@@ -215,11 +221,11 @@ class Gains:
                 )
             weights, pictures = weights[:1], 1
         if pictures == 1 and ranks.dim() != 4:
-            return ranks.mul_(weights) if in_place else ranks * weights
+            return ranks.mul_(weights) if in_place else (ranks * weights).to(ranks.dtype)
         axes: list[int] = [1] * (ranks.dim() - 2)
         shape = (
             (pictures, weights.shape[1], *axes) if ranks.dim() == 4 else (pictures, *axes, weights.shape[1])
         )
         by_picture = ranks.unflatten(0, (batch // pictures, pictures)) if 1 < pictures < batch else ranks
         spread: Any = by_picture.mul_ if in_place else by_picture.mul
-        return spread(weights.view(shape)).reshape(ranks.shape)
+        return spread(weights.view(shape)).reshape(ranks.shape).to(ranks.dtype)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Collection
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import torch
 import torch.nn.functional as F
@@ -12,9 +12,14 @@ from torch import Tensor, nn
 
 from styles.formats.style import StyleLayer
 from styles.mixing.gains import Gains
+from styles.mixing.low_rank import HeardRanks, add_product, down_product, normalised
+
+if TYPE_CHECKING:
+    from styles.mixing.merged_weights import MergedWeights
 
 SMALLEST_BUDGET = 8  # ranks; the budget grows by doubling from here
 PLAIN = (nn.Linear.forward, nn.Conv2d.forward)  # what they return is new memory, ours to write into
+EXACT = (torch.float32, torch.float64)
 
 
 @dataclass
@@ -34,29 +39,34 @@ class PromptStates:
 class LayerPatch:
     """All styles' ranks at one layer: `down` (R, in[, kh, kw]) and `up` (R, out) with the scales in it.
 
-    R is a budget: free ranks are zeros, so that styles come and go without a change of shape. In fp32 (fp64 over an
-    fp64 base) whatever the layer's own weight is: the low-rank part is cheap, and rounded once, at the sum.
+    R is a budget: free ranks are zeros, so that styles come and go without a change of shape. The ranks have the
+    layer's own precision, or `dtype` where its weight is packed. On a CPU in fp32 and fp64 they are multiplied as they
+    are; elsewhere `merged` prepares them when a gain has moved, as `merged_weight` or as `heard`.
     """
 
     def __init__(
         self,
+        name: str,
         module: nn.Module,
         group: str,
         gains: Gains,
+        merged: MergedWeights,
         prompt_states: PromptStates | None,
         device: torch.device,
+        dtype: torch.dtype,
     ) -> None:
         weight: Tensor = module.weight  # type: ignore[assignment]
+        self.name = name
         self.module = module
         # Where the layer computes; its weight may lie elsewhere until it is called.
         self.device = device
         self.conv = module if isinstance(module, nn.Conv2d) else None
         shape = (module.in_channels, *module.kernel_size) if self.conv else (module.in_features,)  # type: ignore
         out: int = module.out_channels if self.conv else module.out_features  # type: ignore
-        kind = torch.float64 if weight.dtype == torch.float64 else torch.float32
-        self.down = torch.zeros(0, *shape, dtype=kind, device=self.device)
-        self.up = torch.zeros(0, out, dtype=kind, device=self.device)
+        self.down = torch.zeros(0, *shape, dtype=dtype, device=self.device)
+        self.up = torch.zeros(0, out, dtype=dtype, device=self.device)
         self.owners: list[str] = []  # the style of each rank, "" for a free one
+        self.changes = 0  # of the ranks, so that whatever was computed from them knows that it is old
         self.group = group
         self.gains = gains
         self.rank_gains = torch.zeros(1, 0, device=self.device)  # (pictures, R), see Gains.lay_out
@@ -68,13 +78,19 @@ class LayerPatch:
         # Over somebody else's forward nothing can be kept: it may change without a word.
         self.prompt_states = prompt_states if self.before is None else None
         self.weight = weight
+        self.weight_dtype = weight.dtype
         self.base_states: Tensor | None = None  # W c (batch, tokens, out)
         self.rank_states: Tensor | None = None  # A c (batch, tokens, R)
         self.mixed_states: Tensor | None = None  # W c + B (g * (A c)), as of `mixed_at`
         self.mixed_at = -1
+        self.exact = self.device.type == "cpu" and dtype in EXACT
         self.full = False
         self.mixed_weight: Tensor | None = None
         self.mixed_weight_at = (-1, -1)  # (moves, version of the weight)
+        self.merged = merged
+        self.merged_weight: Tensor | None = None
+        self.merged_version = -1  # of the weight that it was made from
+        self.heard: HeardRanks | None = None
 
     def reserve(self, ranks: int) -> None:
         """Make the budget at least that large, by doubling; what is there stays."""
@@ -83,13 +99,14 @@ class LayerPatch:
             self.down = torch.cat([self.down, self.down.new_zeros(more, *self.down.shape[1:])])
             self.up = torch.cat([self.up, self.up.new_zeros(more, self.up.shape[1])])
             self.owners = self.owners + [""] * more
-        self._choose()
+        self._changed()
 
-    def _choose(self) -> None:
-        """Decide whether the ranks may ever be multiplied out."""
-        # Four times the stack's own memory is the most that such a weight may take. Exact only beside a plain one of
-        # the same dtype: in half precision W + B g A would lose what is small in it.
-        plain = self.fresh and self.conv is None and not self.weight.is_inference()
+    def _changed(self) -> None:
+        """Forget what was made of the ranks as they were, and decide whether they may be multiplied out on a CPU."""
+        self.changes += 1
+        self.heard = None
+        # Four times the stack's own memory is the most that such a weight may take.
+        plain = self.exact and self.fresh and self.conv is None and not self.weight.is_inference()
         plain = plain and self.weight.dtype == self.down.dtype
         self.full = plain and 4 * (self.down.numel() + self.up.numel()) >= self.weight.numel()
 
@@ -102,7 +119,7 @@ class LayerPatch:
         self.down = torch.cat([self.down[places], self.down.new_zeros(free, *self.down.shape[1:])])
         self.up = torch.cat([self.up[places], self.up.new_zeros(free, self.up.shape[1])])
         self.owners = [self.owners[place] for place in places] + [""] * free
-        self._choose()
+        self._changed()
 
     @property
     def taken(self) -> int:
@@ -112,7 +129,8 @@ class LayerPatch:
     @property
     def untouched(self) -> bool:
         """Whether nobody has put another forward or weight into the layer since this stack was made for it."""
-        return self.module.weight is self.weight and vars(self.module).get("forward") is self.before
+        same = self.module.weight is self.weight and self.weight.dtype == self.weight_dtype
+        return same and vars(self.module).get("forward") is self.before
 
     def install(self) -> None:
         """Stand before the layer's own forward."""
@@ -127,16 +145,17 @@ class LayerPatch:
             self.module.forward = self.before
 
     @property
-    def held(self) -> tuple[Tensor, Tensor, list[str], bool, Tensor]:
+    def held(self) -> tuple[Tensor, Tensor, list[str], Tensor]:
         """The ranks' memory and whose they are, for `hold` to go back to."""
-        return self.down, self.up, list(self.owners), self.full, self.rank_gains
+        return self.down, self.up, list(self.owners), self.rank_gains
 
-    def hold(self, held: tuple[Tensor, Tensor, list[str], bool, Tensor], without: Collection[str]) -> None:
+    def hold(self, held: tuple[Tensor, Tensor, list[str], Tensor], without: Collection[str]) -> None:
         """Go back to what was held, where only ranks of the styles `without` may have been written since."""
         if self.down is held[0]:
             for style in without:
                 self.remove(style)
-        self.down, self.up, self.owners, self.full, self.rank_gains = held
+        self.down, self.up, self.owners, self.rank_gains = held
+        self._changed()
 
     def put(self, style: str, layer: StyleLayer) -> None:
         """Write a style's ranks into free places."""
@@ -144,10 +163,14 @@ class LayerPatch:
         places = [place for place, owner in enumerate(self.owners) if not owner][: layer.rank]
         for place in places:  # first, so that `remove` cleans up after what breaks off below
             self.owners[place] = style
-        down = layer.down.to(self.device, self.down.dtype)
-        up = layer.up.to(self.device, self.up.dtype).flatten(1) * layer.scale  # (out, r)
-        self.down[places] = down.reshape(-1, *self.down.shape[1:])
-        self.up[places] = up.T
+        precise = self.down.dtype if self.down.dtype in EXACT else torch.float32
+        down = layer.down.to(self.device, precise)
+        up = layer.up.to(self.device, precise).flatten(1) * layer.scale  # (out, r)
+        if precise != self.down.dtype:
+            down, up = normalised(down, up)
+        self.down[places] = down.reshape(-1, *self.down.shape[1:]).to(self.down.dtype)
+        self.up[places] = up.T.to(self.up.dtype)
+        self._changed()
 
     def remove(self, style: str) -> None:
         """Free a style's ranks."""
@@ -156,38 +179,58 @@ class LayerPatch:
         self.up[places] = 0
         for place in places:
             self.owners[place] = ""
+        self._changed()
 
     def __call__(self, x: Tensor, *args: Any, **kwargs: Any) -> Tensor:
         if self.prompt_states is not None and self._kept(x):
             return self._of_words(x)
         if self.full and self._settled(x):
             return F.linear(x, self._mixed_weight(), self.module.bias)  # type: ignore[arg-type]
+        in_graph = _in_graph(x.device)
+        if not self.active or (not in_graph and self.silent):
+            return self.forward_of_base(x, *args, **kwargs)
+        heard = None
+        if not in_graph and not self.exact:
+            self.merged.bring_up_to_date()
+            heard, plain = self.heard, self._is_plain_call(x)
+            if self.merged_weight is not None and plain and self.weight._version == self.merged_version:
+                return self._with(self.merged_weight, x)
+            if heard is not None and plain and (change := heard.change(x)) is not None:
+                y = change.addmm_(x.reshape(-1, x.shape[-1]), self.weight.T)
+                return y.view(*x.shape[:-1], -1)
         y = self.forward_of_base(x, *args, **kwargs)
-        if not self.active or (not _in_graph(x.device) and self.silent):
-            return y
         if torch.is_autocast_enabled(x.device.type):
             with torch.autocast(x.device.type, enabled=False):
-                return self._sum(y, x)
-        return self._sum(y, x)
+                return self._sum(y, x, heard)
+        return self._sum(y, x, heard)
 
-    def _sum(self, y: Tensor, x: Tensor) -> Tensor:
+    def _sum(self, y: Tensor, x: Tensor, heard: HeardRanks | None) -> Tensor:
         """Return `y + B (g * (A x))`; x is (batch, ..., in), or (batch, in, H, W) for a convolution."""
         x = x.to(self.down.dtype)
-        own = self.fresh and y.is_contiguous()
-        if self.conv is None:
-            h = self.gains.weighted(F.linear(x, self.down), self.rank_gains)  # (batch, ..., R)
-            if own and y.dtype == h.dtype:
-                y.view(-1, y.shape[-1]).addmm_(h.reshape(-1, h.shape[-1]), self.up)
-                return y
-            delta = h @ self.up  # (batch, ..., out)
+        if heard is not None:
+            h, up, gains = heard.product(x, self.conv), heard.up, heard.gains
         else:
-            conv = self.conv
-            h = F.conv2d(x, self.down, None, conv.stride, conv.padding, conv.dilation)  # (batch, R, H', W')
-            h = self.gains.weighted(h, self.rank_gains).flatten(2)
-            delta = (self.up.T @ h).view(y.shape)
-        return y.add_(delta) if own else (y + delta).to(y.dtype)
+            h, up, gains = down_product(x, self.down, self.conv), self.up, self.rank_gains
+        if gains is not None:
+            h = self.gains.weighted(h, gains)  # (batch, ..., R) or (batch, R, H', W')
+        return add_product(y, h, up, self.fresh, self.exact)
 
-    # Where the ranks of many styles together are no longer low, their product with the gains in it is cheaper.
+    def _with(self, weight: Tensor, x: Tensor) -> Tensor:
+        """The layer's own forward with another weight."""
+        bias: Any = self.module.bias
+        return F.linear(x, weight, bias) if self.conv is None else self.conv._conv_forward(x, weight, bias)
+
+    def _is_plain_call(self, x: Tensor) -> bool:
+        """Whether this call is the layer's own product with its weight, and nothing else."""
+        weight = self.weight
+        return (
+            x.dtype == weight.dtype == self.weight_dtype
+            and self.module.weight is weight
+            and not torch.is_autocast_enabled(x.device.type)
+            and not (torch.is_grad_enabled() and weight.requires_grad)
+        )
+
+    # On a CPU, where the ranks of many styles together are no longer low, their product with the gains in it is cheaper.
 
     def _settled(self, x: Tensor) -> bool:
         """Whether a weight of these gains pays: also if they move at every step, it costs less than the ranks then."""
@@ -251,7 +294,7 @@ class LayerPatch:
     def _mix_states(self) -> Tensor:
         y: Tensor = self.base_states  # type: ignore[assignment]
         h = self.gains.weighted(self.rank_states, self.rank_gains, in_place=False)  # type: ignore[arg-type]
-        return (y + h @ self.up).to(y.dtype)
+        return add_product(y, h, self.up, False, self.exact)
 
 
 def budget_for(ranks: int, least: int = 0) -> int:

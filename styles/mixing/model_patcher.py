@@ -21,6 +21,7 @@ from styles.formats.style import Style, StyleLayer
 from styles.mixing.gains import Gains, Weights
 from styles.mixing.layer_matching import OpenBase, check_family, fitting, inner_blocks, key_of, spot_of
 from styles.mixing.layer_patch import LayerPatch, PromptStates
+from styles.mixing.merged_weights import MergedWeights
 from styles.text import few, quoted
 
 
@@ -32,20 +33,41 @@ class ModelPatcher:
         self.styles: tuple[Style, ...] = ()
         self.gains = Gains(())
         self.patches: dict[str, LayerPatch] = {}  # by `spot_of`: one for each module of the base
+        self._merged = MergedWeights(self.gains)
         self._prompt_states = PromptStates()
         self._inner = inner_blocks(base)
 
     def set_gains(
-        self, weights: Weights, composition: Weights | None = None, texture: Weights | None = None
+        self,
+        weights: Weights,
+        composition: Weights | None = None,
+        texture: Weights | None = None,
+        *,
+        lasting: bool = True,
     ) -> None:
         """Set the weights: (styles,) for all pictures, or (pictures, styles) with a row for each.
 
         In the order of `styles`. `composition` and `texture` are factors of the same shapes on the UNet's inner and
         outer blocks (see `inner_blocks`), 1 where they are not given. Where the model sees k times as many rows
-        (guidance: negative, positive), the rows are repeated k times. Only writes numbers in place. Raises BlendError
-        for a wrong shape or a number that is not finite, and then nothing has changed.
+        (guidance: negative, positive), the rows are repeated k times. Only writes numbers in place; what else has to
+        be made of them is made by the next call of the model; `lasting`: for more than one. Raises BlendError for a
+        wrong shape or a number that is not finite, and then nothing has changed.
         """
         self.gains.set(weights, composition, texture)
+        self._merged.last(lasting)
+
+    def allow_merging(self, budget_bytes: int) -> None:
+        """Let weights with the mix in them take so much memory in all (none until this is said), and 0 let go of them.
+
+        They are used where they are as good as the ranks (see `merged_weights`), and make a step cost what it costs
+        without styles.
+        """
+        self._merged.allow(budget_bytes)
+
+    @property
+    def merged_bytes(self) -> int:
+        """How much memory such weights take now."""
+        return self._merged.held_bytes
 
     @property
     def active(self) -> bool:
@@ -131,7 +153,7 @@ class ModelPatcher:
             self.styles = tuple(styles)
             self.active = True
             self.gains.begin(list(by_key))
-            self.gains.lay_out(list(self.patches.values()))
+            self._lay_out()
 
     def rest(self) -> None:
         """Leave the base as it was, but keep the styles' ranks for `change_to`."""
@@ -139,6 +161,7 @@ class ModelPatcher:
         for patch in self.patches.values():
             patch.mixed_weight = None
             patch.uninstall()
+        self.allow_merging(0)
 
     @property
     def untouched(self) -> bool:
@@ -175,6 +198,7 @@ class ModelPatcher:
             self.patches = {name: patch for name, (patch, _) in before.items()}
             self.styles = on
             self.gains.hold(gains)
+            self._merged.serve(list(self.patches.values()))
             self._forget()
             raise
         for name in ranks:
@@ -185,10 +209,28 @@ class ModelPatcher:
         if group == "outer" and self._inner.hold(layer.path):
             group = "inner"
         reads = layer.network == "unet" and layer.path.endswith(("attn2.to_k", "attn2.to_v"))
-        states = self._prompt_states if reads else None
-        patch = LayerPatch(module, group, self.gains, states, self.base.device)
+        patch = LayerPatch(
+            spot_of(layer),
+            module,
+            group,
+            self.gains,
+            self._merged,
+            self._prompt_states if reads else None,
+            self.base.device,
+            self._dtype_of(layer, module),
+        )
         patch.active = active
         return patch
+
+    def _dtype_of(self, layer: StyleLayer, module: nn.Module) -> torch.dtype:
+        """The precision that a layer computes in; where its weight is packed, that of the others of its network."""
+        network = (
+            self.base.unet if layer.network == "unet" else self.base.text_encoders[layer.network == "te2"]
+        )
+        weights = (module.weight, *network.parameters())
+        return next(
+            (w.dtype for w in weights if w.is_floating_point() and w.dtype.itemsize > 1), torch.float32
+        )
 
     @torch.inference_mode(False)
     @torch.no_grad()
@@ -203,7 +245,7 @@ class ModelPatcher:
 
     def _settle(self, changed: Iterable[str]) -> None:
         """Bring the gains, and what is kept of the prompt, up to the ranks."""
-        self.gains.lay_out(list(self.patches.values()))
+        self._lay_out()
         states = self._prompt_states.states
         if states is not None and not self._prompt_states.are(states):
             self._forget()
@@ -212,10 +254,15 @@ class ModelPatcher:
                 if name in self.patches and self.patches[name].reads(states):
                     self.patches[name].keep(states)
 
+    def _lay_out(self) -> None:
+        self.gains.lay_out(list(self.patches.values()))
+        self._merged.serve(list(self.patches.values()))
+
     def close(self) -> None:
         """Give every layer its own forward back."""
         for patch in self.patches.values():
             patch.uninstall()
+        self.allow_merging(0)
 
 
 @contextmanager
