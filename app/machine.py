@@ -10,7 +10,8 @@ from typing import TYPE_CHECKING
 
 from app.create.memory import ROOM_TO_WORK
 from app.i18n import say, translated
-from app.setup.torch_choice import choose_torch, read_nvidia_smi, read_other_cards
+from app.setup.graphics_cards import read_amd_cards, read_nvidia_smi, read_other_cards
+from app.setup.torch_choice import choose_torch
 from styles.bases.shelf import RECOMMENDED
 from styles.errors import OutOfMemory, SettingsError
 from styles.text import NO_TEXT, Text
@@ -179,7 +180,7 @@ def device_of(name: str) -> tuple[torch.device, Text]:
 def _unused() -> Text:
     """What to say of a graphics card that the installed PyTorch was not built for, as far as the system lists it."""
     system = platform.system()
-    found = choose_torch(system, read_nvidia_smi(), read_other_cards())
+    found = choose_torch(system, read_nvidia_smi(), read_other_cards(), read_amd_cards())
     if not found.cards:
         return NO_TEXT
     if found.build == "cpu":

@@ -1,14 +1,15 @@
-"""Which build of PyTorch fits this machine: a pure choice from what `nvidia-smi` says.
+"""Which build of PyTorch fits this machine: a pure choice from the graphics cards that the system lists.
 
 Standard library only: launch.py uses this before anything is installed.
 """
 
 from __future__ import annotations
 
-import shutil
 import subprocess
 from dataclasses import dataclass, replace
 from pathlib import Path
+
+from app.setup.graphics_cards import AmdCards, cards_in
 
 TORCH_VERSION = "2.13.0"
 WHEEL_INDEX = "https://download.pytorch.org/whl/"  # the PyTorch project's own; one folder per build
@@ -21,24 +22,22 @@ CUDA_13_DRIVER = 580
 # Maxwell, Pascal, Volta up to Hopper; Blackwell (10.0 and 12.0) is not in it.
 CUDA_12_CAPABILITIES = (5.0, 9.0)
 CUDA_12_DRIVER = 525
-
-QUERY = "--query-gpu=name,compute_cap,driver_version"
-
-
-@dataclass(frozen=True)
-class Card:
-    """One NVIDIA card as `nvidia-smi` lists it."""
-
-    name: str
-    capability: float | None  # compute capability, e.g. 8.6; None where nvidia-smi can't tell
-    driver: int  # the main number of the driver's version, e.g. 580
+# AMD's, on Linux alone: what torch 2.11 says that it was built for there (get_arch_list() in uv pull request 18730).
+# Not its gfx900 and gfx906: the libraries of ROCm 7 have nothing for them any more (ROCm/TheRock issue 1844). That the
+# index has torch 2.13 for ROCm 7.2 was not seen, only that it has 2.12.1; where it has not, the CPU's build is taken.
+ROCM_BUILD = "rocm7.2"
+ROCM_TARGETS = (
+    "gfx908", "gfx90a", "gfx942", "gfx950", "gfx1030", "gfx1100", "gfx1101", "gfx1102", "gfx1150", "gfx1151", "gfx1200",
+    "gfx1201",
+)  # fmt: skip
+NO_AMD = AmdCards()
 
 
 @dataclass(frozen=True)
 class TorchChoice:
     """A build of torch: what pip is asked for, and why, in words for the artist."""
 
-    build: str  # "cu130", "cu126", "cpu" or "mps"
+    build: str  # "cu130", "cu126", "rocm7.2", "cpu" or "mps"
     requirement: str  # what pip is asked for
     index_url: str | None  # an extra index that has it; None where the ordinary one does
     words: str
@@ -47,83 +46,39 @@ class TorchChoice:
     cards: tuple[str, ...] = ()  # that were found, whether it uses them or not
 
     @property
-    def uses_cuda(self) -> bool:
-        return self.build.startswith("cu")
+    def uses_card(self) -> bool:
+        """A card has to calculate with it, which is proven once it is installed."""
+        return is_for_card(self.build)
 
 
-def read_nvidia_smi() -> str | None:
-    """What `nvidia-smi` answers about the cards, its error text when it fails, or None where there is none."""
-    places = [
-        "nvidia-smi",
-        "C:/Program Files/NVIDIA Corporation/NVSMI/nvidia-smi.exe",
-        "/usr/lib/wsl/lib/nvidia-smi",
-    ]
-    program = next((path for path in map(shutil.which, places) if path), None)
-    if program is None:
-        return None
-    try:
-        # A card that sleeps takes seconds to wake; a broken driver may never answer.
-        answer = subprocess.run(
-            [program, QUERY, "--format=csv,noheader"],
-            stdin=subprocess.DEVNULL,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.STDOUT,
-            timeout=30,
-        )
-    except subprocess.TimeoutExpired:
-        return "nvidia-smi did not answer within 30 seconds"
-    except OSError as error:
-        return f"nvidia-smi could not be started: {error}"
-    return answer.stdout.decode("utf-8", "replace")
+def is_for_card(build: str) -> bool:
+    """Whether that build of torch is one for a graphics card whose driver has to be there as well."""
+    return build.startswith(("cu", "rocm"))
 
 
-def read_other_cards() -> tuple[str, ...]:
-    """Makers of graphics cards that are not NVIDIA's ("AMD", "Intel"), as far as Linux tells; else empty."""
-    makers = {"0x1002": "AMD", "0x8086": "Intel"}
-    names = []
-    for file in sorted(Path("/sys/class/drm").glob("card[0-9]/device/vendor")):
-        try:
-            names.append(makers.get(file.read_text().strip()))
-        except OSError:
-            continue  # a card that goes away while we look is no card for us
-    return tuple(sorted({maker for maker in names if maker}))
-
-
-def cards_in(nvidia_smi: str) -> tuple[Card, ...]:
-    """The cards in an answer to QUERY (csv without header); empty when it is an error message."""
-    cards = []
-    for line in nvidia_smi.splitlines():
-        fields = [field.strip() for field in line.rsplit(",", 2)]
-        if len(fields) != 3:
-            continue
-        name, capability, driver = fields
-        main_number = driver.split(".")[0]
-        if not main_number.isdigit():
-            continue
-        try:
-            cards.append(Card(name, float(capability), int(main_number)))
-        except ValueError:  # "[N/A]", "[Not Supported]" on some virtual cards
-            cards.append(Card(name, None, int(main_number)))
-    return tuple(cards)
-
-
-def choose_torch(system: str, nvidia_smi: str | None, other_cards: tuple[str, ...] = ()) -> TorchChoice:
+def choose_torch(
+    system: str,
+    nvidia_smi: str | None,
+    other_cards: tuple[str, ...] = (),
+    amd: AmdCards = NO_AMD,
+) -> TorchChoice:
     """The build of torch for this machine; pure.
 
     `system` is "Linux", "Windows" or "Darwin" as `platform.system()` says; `nvidia_smi` is what read_nvidia_smi()
-    returned and `other_cards` what read_other_cards() did.
+    returned, `other_cards` what read_other_cards() did and `amd` what read_amd_cards() did.
     """
     names = tuple(card.name for card in cards_in(nvidia_smi or ""))
-    return replace(_choice(system, nvidia_smi, other_cards), cards=names)
+    names += tuple(f"AMD {target}" for target in amd.targets)
+    return replace(_choice(system, nvidia_smi, other_cards, amd), cards=names)
 
 
-def _choice(system: str, nvidia_smi: str | None, other_cards: tuple[str, ...]) -> TorchChoice:
+def _choice(system: str, nvidia_smi: str | None, other_cards: tuple[str, ...], amd: AmdCards) -> TorchChoice:
     if system == "Darwin":
         return TorchChoice(
             "mps", f"torch=={TORCH_VERSION}", None, "Apple's graphics (Metal) will be used.", 0.1, 0.5
         )
     if nvidia_smi is None:
-        return cpu_choice(system, _words_without_nvidia(other_cards))
+        return _choice_without_nvidia(system, other_cards, amd)
     cards = cards_in(nvidia_smi)
     if not cards:
         return cpu_choice(system, _words_for_failure(nvidia_smi))
@@ -163,6 +118,9 @@ def next_choice(failed: TorchChoice, system: str) -> TorchChoice | None:
     """What to try when the build that was chosen could not calculate on the card; None after the last."""
     if failed.build == "cu130":
         return cuda_12_choice("Trying PyTorch for CUDA 12.6 instead.")
+    if failed.build == ROCM_BUILD:
+        words = "The processor will do the work. After an update of the AMD driver, run `python launch.py setup` again."
+        return cpu_choice(system, words)
     if failed.build == "cu126":
         words = "The processor will do the work. After a driver update, run `python launch.py setup` again."
         return cpu_choice(system, words)
@@ -179,6 +137,13 @@ def cuda_13_choice(system: str, words: str) -> TorchChoice:
 def cuda_12_choice(words: str) -> TorchChoice:
     """CUDA 12.6, the last that knows cards before Turing and drivers before 580."""
     return TorchChoice("cu126", f"torch=={TORCH_VERSION}+cu126", WHEEL_INDEX + "cu126", words, 2.7, 6.5)
+
+
+def rocm_choice(words: str) -> TorchChoice:
+    """ROCm: its libraries are inside torch's own wheel. The sizes are those of older builds, roughly."""
+    return TorchChoice(
+        ROCM_BUILD, f"torch=={TORCH_VERSION}+{ROCM_BUILD}", WHEEL_INDEX + ROCM_BUILD, words, 5.0, 15.0
+    )
 
 
 def cpu_choice(system: str, words: str) -> TorchChoice:
@@ -201,11 +166,19 @@ import sys, torch
 if not torch.cuda.is_available():
     sys.exit("PyTorch sees no card that it can use")
 a = torch.randn(256, 256, dtype=torch.float64)
-b = (a.float().cuda() @ a.float().cuda()).cpu().double()
-error = ((b - a @ a).abs().max() / (a @ a).abs().max()).item()
-if not error < 0.01:
-    sys.exit("the card miscalculated: a matrix product is off by %g" % error)
-print(torch.cuda.get_device_name(0))
+why = ""
+# One is enough: of several, the first that calculates is taken.
+for number in range(torch.cuda.device_count()):
+    try:
+        b = (a.float().cuda(number) @ a.float().cuda(number)).cpu().double()
+        error = ((b - a @ a).abs().max() / (a @ a).abs().max()).item()
+        if error < 0.01:
+            print(torch.cuda.get_device_name(number))
+            sys.exit()
+        why = why or "the card miscalculated: a matrix product is off by %g" % error
+    except RuntimeError as problem:
+        why = why or "RuntimeError: %s" % str(problem).splitlines()[0]
+sys.exit(why)
 """
 
 
@@ -226,11 +199,32 @@ def prove_on_card(python: Path, environment: dict[str, str]) -> tuple[bool, str]
     return proof.returncode == 0, last_line
 
 
-def _words_without_nvidia(other_cards: tuple[str, ...]) -> str:
+def _choice_without_nvidia(system: str, other_cards: tuple[str, ...], amd: AmdCards) -> TorchChoice:
+    found = ", ".join(amd.targets)
+    fitting = [target for target in amd.targets if target in ROCM_TARGETS]
+    if fitting and amd.may_use:
+        return rocm_choice(f"Found AMD graphics ({found}): taking PyTorch for ROCm {ROCM_BUILD[4:]}.")
+    if fitting:
+        return cpu_choice(
+            system,
+            f"Found AMD graphics ({found}), but you may not compute with them: the processor will do the work for now. "
+            "Let yourself into their groups with `sudo usermod -aG render,video $USER`, log in again, then run "
+            "`python launch.py setup` again.",
+        )
+    if amd.targets:
+        words = f"Found AMD graphics ({found}), which today's PyTorch has no build for: the processor will do the work."
+        return cpu_choice(system, words)
+    words = "No NVIDIA card here"
     if other_cards:
-        makers = " and ".join(other_cards)
-        return f"No NVIDIA card here; {makers} graphics are not used, so the processor will do the work."
-    return "No NVIDIA card here: the processor will do the work."
+        words += f"; {' and '.join(other_cards)} graphics are not used"
+    words += ": the processor will do the work."
+    if "AMD" in other_cards:
+        words += " PyTorch uses an AMD card through the driver amdgpu with its compute part (/dev/kfd), which is not there."
+    elif system == "Windows":
+        words += " For AMD cards the PyTorch project has builds on Linux only."
+    if "Intel" in other_cards:
+        words += f" For an Intel Arc card it has one of its own, which setup does not take: {WHEEL_INDEX}xpu"
+    return cpu_choice(system, words + ("" if words.endswith(".") else "."))
 
 
 def _words_for_failure(nvidia_smi: str) -> str:

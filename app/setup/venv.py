@@ -22,6 +22,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
+from app.setup.graphics_cards import read_amd_cards, read_nvidia_smi, read_other_cards
 from app.setup.lock import LOCKS, RANGES
 from app.setup.pip import (
     PipFailed,
@@ -41,11 +42,10 @@ from app.setup.torch_choice import (
     TorchChoice,
     choose_torch,
     cpu_choice,
+    is_for_card,
     next_choice,
     plain_choice,
     prove_on_card,
-    read_nvidia_smi,
-    read_other_cards,
 )
 
 STAMP = "atelier.json"  # written last; without it a .venv is half-made
@@ -62,9 +62,9 @@ def set_up(
     `newest` takes the newest packages that the requirements allow, False those of the lock files, None which of both
     was taken last. Raises SetupProblem.
     """
-    fitting = choose_torch(platform.system(), read_nvidia_smi(), read_other_cards())
+    fitting = choose_torch(platform.system(), read_nvidia_smi(), read_other_cards(), read_amd_cards())
     if _is_current(root, fitting, with_tests, again, newest):
-        if not fitting.uses_cuda and read_stamp(root)["torch_installed"].startswith("cu"):
+        if not fitting.uses_card and is_for_card(read_stamp(root)["torch_installed"]):
             say(fitting.words)
         return venv_python(root)
     with _setup_lock(root, say):
@@ -117,8 +117,8 @@ def _torch_fits(stamp: dict[str, str], fitting: TorchChoice, again: bool) -> boo
         return False
     if stamp.get("torch_asked") == fitting.build:
         return not again or stamp.get("torch_installed") == fitting.build
-    # A card that is away (a driver that waits for a restart) installs nothing: CUDA builds run without it, too.
-    return fitting.build == "cpu" and stamp.get("torch_installed", "").startswith("cu")
+    # A card that is away (a driver that waits for a restart) installs nothing: its builds run without it, too.
+    return fitting.build == "cpu" and is_for_card(stamp.get("torch_installed", ""))
 
 
 def _digest(file: Path) -> str:
@@ -260,7 +260,7 @@ def _install_torch(root: Path, fitting: TorchChoice, packages: Packages, say: Sa
             choice = next_choice(choice, system) or plain_choice(choice, "")
             say(choice.words)
             continue
-        if not choice.uses_cuda:
+        if not choice.uses_card:
             return choice.build
         works, said = prove_on_card(venv_python(root), child_environment())
         if works:
@@ -288,7 +288,7 @@ def _obtainable(root: Path, choice: TorchChoice, system: str, say: Say) -> Torch
         "The PyTorch project's own packages can't be reached, so the ordinary build is taken"
         + (
             " and the processor does the work; run `python launch.py setup` again later."
-            if choice.uses_cuda
+            if choice.uses_card
             else "."
         )
     )

@@ -214,7 +214,9 @@ def test_a_half_made_venv_is_made_again_and_a_card_that_fails_is_tried_again_whe
     assert clone.run("styles", "list").stderr == ""
 
     working = (
-        TORCH.replace("False", "True") + "    get_device_name = staticmethod(lambda number: 'NVIDIA H200')\n"
+        TORCH.replace("False", "True")
+        + "    device_count = staticmethod(lambda: 1)\n"
+        + "    get_device_name = staticmethod(lambda number: 'NVIDIA H200')\n"
     )
     _wheel(clone.packages, "torch", TORCH_VERSION, working + MATRICES)
     again = clone.run("setup")
@@ -239,7 +241,7 @@ def test_a_half_made_venv_is_made_again_and_a_card_that_fails_is_tried_again_whe
 MATRICES = """
 float64 = None
 class Matrix(float):
-    float = cuda = cpu = double = abs = max = item = lambda self: self
+    float = cuda = cpu = double = abs = max = item = lambda self, *_: self
     __matmul__ = __sub__ = lambda self, other: self
     __truediv__ = lambda self, other: Matrix(0)
 randn = lambda *shape, dtype: Matrix(1)

@@ -70,7 +70,11 @@ def test_rooms_of_styles_import_those_below(room: str) -> None:
 
 
 @pytest.mark.parametrize(
-    "file", ["launch.py", *(f"app/setup/{module}.py" for module in ("torch_choice", "pip", "lock", "venv"))]
+    "file",
+    [
+        "launch.py",
+        *(f"app/setup/{module}.py" for module in ("graphics_cards", "torch_choice", "pip", "lock", "venv")),
+    ],
 )
 def test_setting_up_needs_the_standard_library_only(file: str) -> None:
     allowed = sys.stdlib_module_names | {"app", "styles"}

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import os
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
+from app.setup.graphics_cards import AmdCards, read_amd_cards
 from app.setup.torch_choice import (
     TORCH_VERSION,
     TorchChoice,
@@ -53,7 +55,7 @@ from tests.launch import recorded
 def test_the_build_follows_from_card_and_driver(nvidia_smi: str | None, build: str, system: str) -> None:
     choice = choose_torch(system, nvidia_smi)
     assert choice.build == build
-    assert choice.uses_cuda == (build != "cpu")
+    assert choice.uses_card == (build != "cpu")
     assert choice.words.endswith(".")
     _check_source(choice, system)
 
@@ -92,6 +94,49 @@ def test_the_words_say_what_to_do(nvidia_smi: str, told: str) -> None:
     assert told in choose_torch("Linux", nvidia_smi).words
 
 
+RADEON = AmdCards(("gfx1102",), may_use=True)
+
+
+@pytest.mark.parametrize(
+    ("amd", "build", "told"),
+    [
+        (RADEON, "rocm7.2", "Found AMD graphics (gfx1102): taking PyTorch for ROCm 7.2."),
+        (AmdCards(("gfx1036", "gfx1201"), may_use=True), "rocm7.2", "gfx1036, gfx1201"),
+        (replace(RADEON, may_use=False), "cpu", "usermod -aG render,video"),
+        (AmdCards(("gfx1036",), may_use=True), "cpu", "has no build for"),
+        (AmdCards(("gfx906",), may_use=True), "cpu", "has no build for"),
+        (AmdCards(), "cpu", "No NVIDIA card here"),
+    ],
+)
+def test_amds_cards_take_the_build_for_rocm_where_it_knows_them(amd: AmdCards, build: str, told: str) -> None:
+    choice = choose_torch("Linux", None, ("AMD",), amd)
+    assert (choice.build, choice.uses_card) == (build, build != "cpu")
+    assert told in choice.words and choice.cards == tuple(f"AMD {target}" for target in amd.targets)
+    _check_source(choice, "Linux")
+    if choice.uses_card:
+        after = next_choice(choice, "Linux")
+        assert after is not None and after.build == "cpu"
+    assert choose_torch("Linux", recorded.LAPTOP_ADA, ("AMD",), amd).build == "cu130"
+
+
+def test_amds_cards_are_read_from_the_compute_driver(tmp_path: Path) -> None:
+    """A processor's node, a graphics card's and two Instincts', as amdkfd writes them."""
+    for number, version in enumerate((0, 110002, 90010, 90402)):
+        node = tmp_path / "nodes" / str(number)
+        node.mkdir(parents=True)
+        (node / "properties").write_text(f"cpu_cores_count 16\nsimd_count 64\ngfx_target_version {version}\n")
+    assert read_amd_cards(tmp_path / "nodes", tmp_path / "none").targets == ("gfx1102", "gfx90a", "gfx942")
+    assert not read_amd_cards(tmp_path / "nodes", tmp_path / "none").may_use
+    assert read_amd_cards(tmp_path / "nodes", tmp_path).may_use
+    assert read_amd_cards(tmp_path / "nowhere", tmp_path).targets == ()
+
+
+def test_where_the_pytorch_project_has_no_build_that_is_said() -> None:
+    assert "builds on Linux only" in choose_torch("Windows", None).words
+    assert "/dev/kfd" in choose_torch("Linux", None, ("AMD",)).words
+    assert "/whl/xpu" in choose_torch("Linux", None, ("Intel",)).words
+
+
 def test_other_makers_are_named() -> None:
     assert "AMD and Intel graphics are not used" in choose_torch("Linux", None, ("AMD", "Intel")).words
 
@@ -108,13 +153,13 @@ def test_falling_back_ends_with_the_processor(system: str) -> None:
 
 def test_without_the_pytorch_index_the_ordinary_one_is_left() -> None:
     plain = plain_choice(choose_torch("Linux", None), "plain")
-    assert (plain.requirement, plain.index_url, plain.uses_cuda) == (f"torch=={TORCH_VERSION}", None, False)
+    assert (plain.requirement, plain.index_url, plain.uses_card) == (f"torch=={TORCH_VERSION}", None, False)
 
 
 STUB = """
 class Matrix:
     def float(self): return self
-    def cuda(self): {cuda}
+    def cuda(self, number): {cuda}
     def cpu(self): return self
     def double(self): return self
     def __matmul__(self, other): return self
@@ -122,6 +167,7 @@ class Matrix:
     def abs(self): return self
     def max(self): return self
     def item(self): return 1.0
+    def no_kernels(self): raise RuntimeError("HIP error: invalid device function\\nmore")
     def __truediv__(self, other): return Matrix{quotient}()
 class Matrix0(Matrix):
     def item(self): return 0.0
@@ -129,6 +175,7 @@ float64 = None
 def randn(*shape, dtype): return Matrix()
 class cuda:
     is_available = staticmethod(lambda: {available})
+    device_count = staticmethod(lambda: 2)
     get_device_name = staticmethod(lambda number: "A card")
 """
 
@@ -137,6 +184,14 @@ class cuda:
     ("stub", "expected"),
     [
         ({"available": True, "cuda": "return self", "quotient": "0"}, (True, "A card")),
+        (
+            {
+                "available": True,
+                "cuda": "return self if number else self.no_kernels()",
+                "quotient": "0",
+            },
+            (True, "A card"),
+        ),
         (
             {"available": False, "cuda": "return self", "quotient": "0"},
             (False, "PyTorch sees no card that it can use"),

@@ -11,7 +11,9 @@ from typing import Any
 import pytest
 from PIL import Image
 
+from app.settings import Settings
 from styles.formats.reader import read_card
+from styles.storage.home import Home
 from tests.app.browsing import PATIENCE_MS
 from tests.app.conftest import Served, draw_artworks
 from tests.app.screenshots import settle
@@ -196,6 +198,16 @@ def test_the_machine_is_described_and_bad_input_told_on_the_page(window: Window)
     page.get_by_role("tab", name="Settings").click()
     page.get_by_role("tab", name="This machine").click()
     page.get_by_text("The computer has").wait_for()
+    page.get_by_role("button", name="For those who know ▼").click()
+    for device, told, state in (
+        ("cuda:7", "no cuda:7", "visible"),
+        ("toaster", "The setting device is toaster.", "visible"),
+        ("cpu", "no cuda:7", "detached"),
+    ):
+        page.get_by_label("Device", exact=True).fill(device)
+        page.get_by_label("Device", exact=True).press("Enter")
+        page.get_by_text(told).first.wait_for(state=state)
+    assert Settings.load(Home(window.home)).device == "cpu"
     page.get_by_role("tab", name="Train").click()
     page.get_by_role("button", name="Start over").click()
     page.get_by_role("button", name="Undo").wait_for()
