@@ -40,33 +40,35 @@ def cpu_generator(seed: int, *purpose: object) -> torch.Generator:
 
 
 def draw(prepared: Prepared, plan: TrainingPlan, step: int, part: int, train_timesteps: int) -> Draw:
-    """Draw the batch of one forward pass (`part` of the gradient accumulation) of one step.
+    """Draw the batch of one forward pass: the pictures of `part` of the gradient accumulation of one step.
 
-    Nothing here waits for the device. Artworks repeat inside a batch only when it is larger than their bucket;
-    timesteps are stratified over the batch, which leaves each one uniform but their mean much steadier.
+    A step's pictures, with their noise and captions, are drawn together, so that they are the same however they are
+    split into batches. Nothing here waits for the device. Artworks repeat inside a step only when it is larger than
+    their bucket; timesteps are stratified over the step, which leaves each one uniform but their mean much steadier.
     """
     import torch
 
     from styles.devices.device import sent_to
 
-    generator = cpu_generator(plan.seed, "step", step, part)
+    generator = cpu_generator(plan.seed, "step", step, 0)
     counts = torch.tensor([len(bucket.mean) for bucket in prepared.buckets], dtype=torch.float32)
     bucket = prepared.buckets[int(torch.multinomial(counts, 1, generator=generator))]
-    count, batch = len(bucket.mean), plan.batch
-    orders = [torch.randperm(count, generator=generator) for _ in range(-(-batch // count))]
-    rows = torch.cat(orders)[:batch]
-    strata = torch.randperm(batch, generator=generator) + torch.rand(batch, generator=generator)
-    timesteps = (strata * (train_timesteps / batch)).long().clamp_(max=train_timesteps - 1)
-    captioned = (torch.rand(batch, generator=generator) >= plan.caption_dropout).long()
-    beside = torch.randint(max(1, prepared.companions), (batch,), generator=generator)
+    count, pictures = len(bucket.mean), plan.batch * plan.gradient_accumulation
+    orders = [torch.randperm(count, generator=generator) for _ in range(-(-pictures // count))]
+    rows = torch.cat(orders)[:pictures]
+    strata = torch.randperm(pictures, generator=generator) + torch.rand(pictures, generator=generator)
+    timesteps = (strata * (train_timesteps / pictures)).long().clamp_(max=train_timesteps - 1)
+    captioned = (torch.rand(pictures, generator=generator) >= plan.caption_dropout).long()
+    beside = torch.randint(max(1, prepared.companions), (pictures,), generator=generator)
 
+    here = slice(part * plan.batch, (part + 1) * plan.batch)
     device = bucket.mean.device
-    drawn = sent_to(device, torch.stack([rows, timesteps, captioned, beside]))
+    drawn = sent_to(device, torch.stack([rows, timesteps, captioned, beside])[:, here])
     rows, timesteps, captioned, beside = drawn
-    shape = (batch, *bucket.mean.shape[1:])
-    on_device = torch.Generator(device).manual_seed(derived_seed(plan.seed, "noise", step, part))
-    fresh = torch.randn((2, *shape), device=device, generator=on_device)
-    offset = torch.randn((*shape[:2], 1, 1), device=device, generator=on_device)
+    shape = (pictures, *bucket.mean.shape[1:])
+    on_device = torch.Generator(device).manual_seed(derived_seed(plan.seed, "noise", step, 0))
+    fresh = torch.randn((2, *shape), device=device, generator=on_device)[:, here]
+    offset = torch.randn((*shape[:2], 1, 1), device=device, generator=on_device)[here]
     latents = bucket.mean[rows] + bucket.std[rows] * fresh[0]
     captions, companions = bucket.captions[rows], len(prepared.captions) - prepared.companions
     captions = torch.where(captions < 0, companions + beside, captions) * captioned

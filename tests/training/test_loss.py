@@ -85,9 +85,20 @@ def test_a_draw_depends_on_seed_and_step_only() -> None:
     for name in ("latents", "noise", "offset", "timesteps"):
         assert torch.equal(getattr(first, name), getattr(again, name))
     assert torch.equal(first.conditioning.states, again.conditioning.states)
-    for other in (draw(prepared(), PLAN, 12, 0, 1000), draw(prepared(), PLAN, 11, 1, 1000)):
-        assert other.noise.shape != first.noise.shape or not torch.equal(first.noise, other.noise)
+    other = draw(prepared(), PLAN, 12, 0, 1000)
+    assert other.noise.shape != first.noise.shape or not torch.equal(first.noise, other.noise)
     assert derived_seed(1, "a") != derived_seed(1, "b") != derived_seed(2, "b")
+
+
+def test_a_step_holds_the_same_pictures_however_it_is_split() -> None:
+    whole = draw(prepared(), PLAN, 11, 0, 1000)
+    for batch in (1, 2):
+        split = replace(PLAN, batch=batch, gradient_accumulation=PLAN.batch // batch)
+        parts = [draw(prepared(), split, 11, part, 1000) for part in range(split.gradient_accumulation)]
+        for name in ("latents", "noise", "offset", "timesteps"):
+            assert torch.equal(torch.cat([getattr(part, name) for part in parts]), getattr(whole, name))
+        states = torch.cat([part.conditioning.states for part in parts])
+        assert torch.equal(states, whole.conditioning.states)
 
 
 def test_draws_cover_timesteps_artworks_and_captions_evenly() -> None:
