@@ -19,8 +19,11 @@ if TYPE_CHECKING:
     import torch
     from torch import Tensor
 
+    from training.plan import TrainingPlan
+
 KEPT = 2  # newest checkpoints kept; milestones stay besides
 NAME = re.compile(r"step-[0-9]{6}\.safetensors")  # a plan has at most 100,000 steps
+SPLIT = re.compile(r"(\d{1,4}) x (\d{1,4})( checkpointed)?")
 MILESTONES = 4  # parts that the run is divided into
 
 
@@ -46,6 +49,12 @@ class RunState:
         """How many threads of the processor an operation took; 0 where that was not noted."""
         noted = self.environment.get("threads", "")
         return int(noted) if noted.isdecimal() else 0
+
+    @property
+    def split(self) -> tuple[int, int, bool] | None:
+        """Batch, gradient accumulation and whether gradients were checkpointed; None where that was not noted."""
+        noted = SPLIT.fullmatch(self.environment.get("batch", ""))
+        return (int(noted[1]), int(noted[2]), bool(noted[3])) if noted else None
 
 
 @dataclass(frozen=True)
@@ -195,8 +204,14 @@ def restore(checkpoint: Checkpoint, weights: dict[str, Tensor], optimizer: torch
     optimizer.load_state_dict({"state": state, "param_groups": optimizer.state_dict()["param_groups"]})
 
 
-def environment(device: torch.device, dtype: torch.dtype) -> dict[str, str]:
-    """Return what a result's last bits depend on: machine, thread count and versions."""
+def split_words(plan: TrainingPlan) -> str:
+    """Write how a step's pictures are split, as `RunState.split` reads it."""
+    checkpointed = " checkpointed" if plan.gradient_checkpointing else ""
+    return f"{plan.batch} x {plan.gradient_accumulation}{checkpointed}"
+
+
+def environment(device: torch.device, dtype: torch.dtype, plan: TrainingPlan) -> dict[str, str]:
+    """Return what a result's last bits depend on: machine, thread count, versions, how a step is split."""
     from importlib.metadata import version
 
     import torch
@@ -208,5 +223,6 @@ def environment(device: torch.device, dtype: torch.dtype) -> dict[str, str]:
         "device": f"{device.type} {name}",
         "dtype": str(dtype).removeprefix("torch."),
         "threads": str(torch.get_num_threads()),
+        "batch": split_words(plan),
         "python": platform.python_version(),
     } | {package: version(package) for package in ("torch", "diffusers", "peft", "accelerate")}

@@ -66,6 +66,18 @@ class ThreadsChosen:
 
 
 @dataclass(frozen=True)
+class MemoryFitted:
+    """How the pictures of a step are gone through from here on, by the memory that is free."""
+
+    batch: int
+    gradient_accumulation: int
+    gradient_checkpointing: bool
+    needed_bytes: int
+    free_bytes: int
+    reason: Text = NO_TEXT  # why it is other than planned, and what that costs; empty where it is as planned
+
+
+@dataclass(frozen=True)
 class RolledBack:
     """The loss or the weights were no longer numbers: the run went back to its last good checkpoint."""
 
@@ -111,6 +123,7 @@ TrainingEvent = (
     | PreviewReady
     | CheckpointSaved
     | ThreadsChosen
+    | MemoryFitted
     | RolledBack
     | Paused
     | Finished
@@ -126,6 +139,7 @@ _KINDS: dict[str, type[TrainingEvent]] = {
         PreviewReady,
         CheckpointSaved,
         ThreadsChosen,
+        MemoryFitted,
         RolledBack,
         Paused,
         Finished,

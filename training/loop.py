@@ -6,7 +6,7 @@ import contextlib
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import replace
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 import torch
 from torch import Tensor
@@ -14,7 +14,7 @@ from torch import Tensor
 from styles.bases.base import Base, open_base
 from styles.bases.stopping import at_most_every, models_of, stopping
 from styles.bases.vae import in_fp32
-from styles.devices.memory import give_back
+from styles.devices.memory import give_back, limit_memory
 from styles.devices.threads import Pace, fastest, is_chosen, use
 from styles.errors import Cancelled, OutOfMemory, TrainingFailed, is_out_of_memory
 from styles.library.library import Library
@@ -34,15 +34,20 @@ from training.events import (
     StepDone,
     ThreadsChosen,
     TrainingEvent,
-    Warned,
 )
+from training.fitting import fit_to, fitted_again, has_room, less, memory_full, unet_away
 from training.job import Job
 from training.placement import placed
 from training.plan import TrainingPlan
-from training.preview import paint_previews
+from training.preview import is_preview_due, keep_previews, paint_previews
 from training.result import finish
+from training.run_notes import NO_PREVIEW, SPILT, changed_conditions, passed_over
+from training.step_times import StepTimes
 from training.trainer import Trainer, begin
 from training.untrained import keep_untrained
+
+if TYPE_CHECKING:
+    from PIL.Image import Image
 
 LOOK_SECONDS = 0.1  # between two looks at the requests within a step
 MOST_ROLLBACKS = 4
@@ -73,7 +78,7 @@ def train(
     start, damaged = checkpoints.newest(job.folder / "checkpoints")
     try:
         if damaged:
-            yield _passed_over(damaged, start)
+            yield passed_over(damaged, start)
         if asked():
             raise Interrupted
         yield from _run(job, base, (device, precision), start, asked)
@@ -91,7 +96,7 @@ def train(
     except Exception as error:
         if isinstance(error, OutOfMemory) or not is_out_of_memory(error):
             raise
-        raise _advised(job.plan) from error
+        raise memory_full(job.plan) from error
 
 
 def _run(
@@ -107,6 +112,7 @@ def _run(
     if base is None:
         place = placed(*where, start)
         yield from place.notes
+        limit_memory(place.device)
         base = open_base(
             plan.base,
             job.home,
@@ -122,6 +128,9 @@ def _run(
             "Bring that base back, or start anew.",
             base=base.name,
         )
+    plan, fitted = fit_to(base, plan, start)
+    if fitted is not None:
+        yield fitted
     if start:
         use(start.progress.threads)
     continued = None
@@ -135,7 +144,7 @@ def _run(
     seldom = at_most_every(LOOK_SECONDS, lambda: request_of() is not None)  # a request is a file
     # Half-precision encoding loses fine texture, and it happens once.
     with in_fp32(base.vae):
-        with stopping(models_of(base), seldom, Interrupted):
+        with stopping(models_of(base), seldom, Interrupted), unet_away(base, plan):
             yield from prepare(base, job, plan, lambda: request_of() is not None)
         # The loop needs no text encoder any more, and the VAE only for previews.
         base = replace(base, text_encoders=(), tokenizers=())
@@ -178,11 +187,12 @@ def _steps(
     plan, folder = trainer.plan, job.folder / "checkpoints"
     saved, took_from = -1, 0
     if start:
-        yield from _note_changes(start.progress.environment, trainer.progress.environment)
+        yield from changed_conditions(start.progress.environment, trainer.progress.environment)
         trainer.restore(start)
         trainer.started = time.monotonic() - start.progress.seconds
         saved = took_from = trainer.progress.step
     measures, steps_pace = base.device.type == "cpu" and not is_chosen(), Pace()
+    times, unpainted, full = StepTimes(), -1, False
     if measures and not start:  # who goes on takes as many as before, so that the bits are the same
         yield from _choose_threads(trainer, request_of)
     began = time.monotonic()
@@ -190,10 +200,13 @@ def _steps(
     while True:
         step, request = trainer.progress.step, request_of()
         saving = saved != step and (
-            request is not None or checkpoints.is_due(step, plan.steps, plan.checkpoint_every)
+            request is not None or full or checkpoints.is_due(step, plan.steps, plan.checkpoint_every)
         )
         if trainer.unread and (saving or step % plan.report_every == 0):
-            loss = trainer.read_loss()
+            with times.taken():
+                loss = trainer.read_loss()
+            if times.has_jumped() and base.device.type != "cpu":
+                yield SPILT
             if not trainer.is_healthy(loss):
                 event = _roll_back(trainer, folder)
                 saved = event.to_step
@@ -210,19 +223,33 @@ def _steps(
             yield CheckpointSaved(step, path.relative_to(job.folder).as_posix())
         if request:
             raise Interrupted
-        if _preview_due(job, plan, step):
+        if full:
+            raise memory_full(trainer.plan)
+        if step != unpainted and is_preview_due(job, plan, step):
             try:
                 previews = _previews(job, base, trainer, lambda: request_of() is not None)
             except Interrupted:
                 continue  # what was learnt up to here is saved first
-            yield previews
+            if previews is None:
+                unpainted = step
+            yield previews or NO_PREVIEW
         if step == plan.steps:
             return
         step_began = time.monotonic()
         try:
-            trainer.take_step()
+            with times.taken(1):
+                taken = has_room(trainer.take_step)
         except Interrupted:
             continue  # the step is taken back; what was learnt before it is saved first
+        if not taken:
+            smaller = less(trainer.plan)
+            full = smaller is None
+            give_back(base.device)
+            if smaller is not None:
+                trainer.split(smaller)
+                times.begin_anew()
+                yield fitted_again(base, smaller, step)
+            continue
         if measures and steps_pace.has_changed(time.monotonic() - step_began):
             yield from _choose_threads(trainer, request_of)
             steps_pace.begin_anew()
@@ -242,42 +269,6 @@ def _choose_threads(
     with contextlib.suppress(Interrupted):  # the loop looks at the request next, and saves before it ends
         if (threads := fastest(rehearse)) != before:
             yield ThreadsChosen(trainer.progress.step, threads)
-
-
-def _passed_over(damaged: list[int], start: Checkpoint | None) -> Warned:
-    steps = ", ".join(map(str, sorted(damaged)))
-    if start is None:
-        return Warned(
-            Text(
-                "No checkpoint is as it was saved (of step {steps}): the training begins anew.", steps=steps
-            ),
-            Text(
-                "Look whether the disk is failing, or whether another program changes files in the folder of trainings."
-            ),
-        )
-    return Warned(
-        Text(
-            "The checkpoint of step {steps} is not as it was saved: going on from step {step}.",
-            steps=steps,
-            step=start.progress.step,
-        ),
-        Text(
-            "Look whether the disk is failing, or whether another program changes files in the folder of trainings."
-        ),
-    )
-
-
-def _note_changes(before: dict[str, str], now: dict[str, str]) -> Iterator[Warned]:
-    changed = [
-        Text("{name} {before} -> {now}", name=name, before=before.get(name, Text("unknown")), now=now[name])
-        for name in now
-        if before.get(name) != now[name]
-    ]
-    if changed:
-        yield Warned(
-            Text("Going on under other conditions: {changed}.", changed=Text.joined(", ", changed)),
-            Text("The style comes out as good, but not the same to the last bit as without the break."),
-        )
 
 
 def _roll_back(trainer: Trainer, folder: Any) -> RolledBack:
@@ -302,43 +293,17 @@ def _roll_back(trainer: Trainer, folder: Any) -> RolledBack:
     )
 
 
-def _preview_due(job: Job, plan: TrainingPlan, step: int) -> bool:
-    if not plan.preview_every or not plan.preview_prompts:
-        return False
-    due = step % plan.preview_every == 0 or step == plan.steps
-    return due and not (job.folder / _preview_path(step, len(plan.preview_prompts) - 1)).exists()
-
-
-def _preview_path(step: int, number: int) -> str:
-    return f"previews/step-{step:06d}-{number}.png"
-
-
-def _previews(job: Job, base: Base, trainer: Trainer, cancelled: Callable[[], bool]) -> PreviewReady:
-    from styles.storage.atomic import replacing
-
+def _previews(job: Job, base: Base, trainer: Trainer, cancelled: Callable[[], bool]) -> PreviewReady | None:
+    """Paint and keep the previews of this step; None where there was too little memory for them."""
     plan, prepared = trainer.plan, trainer.prepared
-    step = trainer.progress.step
-    images = paint_previews(base, trainer.unet, prepared.previews, prepared.captions[:1], plan, cancelled)
-    paths = []
-    for number, image in enumerate(images):
-        paths.append(_preview_path(step, number))
-        with replacing(job.folder / paths[-1]) as temporary:
-            image.save(temporary)
-    return PreviewReady(step, tuple(paths), plan.preview_prompts)
+    images: list[Image] = []
 
-
-def _advised(plan: TrainingPlan) -> OutOfMemory:
-    advice = []
-    if plan.batch > 1:
-        advice.append(
-            Text("a batch of {batch} with twice the gradient accumulation", batch=max(1, plan.batch // 2))
+    def paint() -> None:
+        images.extend(
+            paint_previews(base, trainer.unet, prepared.previews, prepared.captions[:1], plan, cancelled)
         )
-    if not plan.gradient_checkpointing:
-        advice.append(Text("gradient checkpointing"))
-    advice.append(Text("a smaller resolution"))
-    return OutOfMemory(
-        "The device's memory is too small for a batch of {batch} on this base.",
-        "Close other programs that use the device, or train with {advice}. What was learnt so far is kept.",
-        batch=plan.batch,
-        advice=Text.joined(", ", advice),
-    )
+
+    if has_room(paint):
+        return keep_previews(job, plan, trainer.progress.step, images)
+    give_back(base.device)
+    return None

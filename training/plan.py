@@ -215,12 +215,15 @@ COMPANIONS = (
 # large: others show a few pictures 2,000 to 4,000 times in all (popular notebook: 2,000 steps of 2; Civitai:
 # 10 epochs of 400 views) at 5e-4 with alpha = rank / 2, which AdamW turns into the same movement of the weights as
 # 2.5e-4 at alpha = rank. They train every attention (and often feed-forward) layer, though; cross-attention alone is
-# 64 layers and 5 % of the weights, which tolerates and needs about twice that: 5e-4. Batch 4 fills a 6 GB card at
-# 512 px. Balanced is 2,400 views, Thorough 6,000 at a lower rate and twice the rank for artworks full of detail.
+# 64 layers and 5 % of the weights, which tolerates and needs about twice that: 5e-4. Balanced is 2,400 views, Thorough 6,000 at a lower rate and twice the rank for artworks full of detail.
 #
 # xl: never measured on real weights. A popular notebook takes 3e-4 with alpha = rank / 2 for all attention, which
 # AdamW turns into 1.5e-4 at alpha = rank; cross-attention alone is 280 layers and a fifth of the weights here, so a
-# third more. One picture of 1024 px at a time and four of them a step: the views are those of `large`.
+# third more.
+#
+# Four pictures are a step on all real bases. How many of them are looked at together, and whether gradients are
+# checkpointed, is fitted to the memory that is free (`training.fitting`): at once, 512 px on Stable Diffusion 1.5 take
+# 6.0 GB of tensors, 768 px on 2.1 10.9, 1024 px on XL 33; one at a time with checkpointing 2.0, 2.2 and 5.9 (counted).
 _STARTER: dict[str, Any] = {
     "rank": 8,
     "alpha": 8.0,
@@ -249,9 +252,6 @@ _LARGE_PRESETS = {
 }
 _LARGE_PROMPTS = ("a house by a lake", "portrait of a woman")
 _XL: dict[str, Any] = {
-    "batch": 1,
-    "gradient_accumulation": 4,
-    "gradient_checkpointing": True,
     "learning_rate": 2e-4,
     "report_every": 5,
 }

@@ -15,7 +15,10 @@ from styles.bases.prediction import predict
 from styles.bases.vae import decode, move_if_room
 from styles.devices.device import wait_for
 from styles.generation.samplers import make_scheduler
+from styles.storage.atomic import replacing
 from training.encode import Interrupted
+from training.events import PreviewReady
+from training.job import Job
 from training.plan import TrainingPlan
 
 
@@ -92,3 +95,25 @@ def _decode(base: Base, latents: Tensor) -> list[Image.Image]:
 def _picture(decoded: Tensor) -> Image.Image:
     pixels = torch.nan_to_num((decoded[0] + 1) * 127.5).clamp(0, 255).round()  # (3, H, W)
     return Image.fromarray(pixels.permute(1, 2, 0).to("cpu", torch.uint8).numpy())
+
+
+def is_preview_due(job: Job, plan: TrainingPlan, step: int) -> bool:
+    """Say whether previews belong before a step that are not there yet."""
+    if not plan.preview_every or not plan.preview_prompts:
+        return False
+    due = step % plan.preview_every == 0 or step == plan.steps
+    return due and not (job.folder / _path(step, len(plan.preview_prompts) - 1)).exists()
+
+
+def keep_previews(job: Job, plan: TrainingPlan, step: int, images: list[Image.Image]) -> PreviewReady:
+    """Write the previews of a step into the job's folder."""
+    paths = []
+    for number, image in enumerate(images):
+        paths.append(_path(step, number))
+        with replacing(job.folder / paths[-1]) as temporary:
+            image.save(temporary)
+    return PreviewReady(step, tuple(paths), plan.preview_prompts)
+
+
+def _path(step: int, number: int) -> str:
+    return f"previews/step-{step:06d}-{number}.png"

@@ -12,7 +12,7 @@ from torch import Tensor
 from styles.bases.base import Base
 from styles.bases.offload import bring
 from styles.bases.prediction import predict
-from styles.errors import TrainingFailed
+from styles.errors import TrainingFailed, is_out_of_memory
 from styles.mixing.layer_matching import cross_attention_layers
 from training import checkpoint as checkpoints
 from training.adapters import set_weight
@@ -45,11 +45,13 @@ class Trainer:
     unread: int = 0  # steps in that sum
 
     def take_step(self) -> None:
-        """One optimizer step; where it is interrupted, everything is as before it."""
+        """One optimizer step; where it is interrupted or runs out of memory, everything is as before it."""
         loss, parts = self.loss.clone(), self.accelerator.step
         try:
             self._take_step()
-        except Interrupted:
+        except Exception as error:
+            if not (isinstance(error, Interrupted) or is_out_of_memory(error)):
+                raise
             self.loss, self.accelerator.step = loss, parts
             self.optimizer.optimizer.zero_grad()  # accelerate's own does nothing between the parts of a step
             self.unet.enable_adapters()
@@ -91,6 +93,14 @@ class Trainer:
         noisy, target = self.objective.noisy(drawn)
         loss = self.objective.loss(self._predict(noisy, drawn), target, drawn.timesteps)
         torch.autograd.grad(loss, list(self.weights.values()), allow_unused=True)
+
+    def split(self, plan: TrainingPlan) -> None:
+        """Go through the pictures of a step as this plan does from here on, which is the same in all else."""
+        self.plan = plan
+        self.accelerator.step, self.accelerator.gradient_accumulation_steps = 0, plan.gradient_accumulation
+        _checkpoint_gradients(self.unet, plan)
+        environment = self.progress.environment | {"batch": checkpoints.split_words(plan)}
+        self.progress = replace(self.progress, environment=environment)
 
     def _predict(self, noisy: Tensor, drawn: Draw) -> Tensor:
         return predict(self.unet, noisy.to(self.dtype), drawn.timesteps, drawn.conditioning)
@@ -175,10 +185,7 @@ def begin(job: Job, plan: TrainingPlan, base: Base, weights: dict[str, Tensor]) 
         )
     bring(base, base.unet)
     unet = base.unet.train()  # gradient checkpointing works in this mode only; nothing else depends on it
-    if plan.gradient_checkpointing:
-        unet.enable_gradient_checkpointing()
-    else:
-        unet.disable_gradient_checkpointing()
+    _checkpoint_gradients(unet, plan)
     optimizer = OPTIMIZERS[plan.optimizer](list(weights.values()), plan)
     prepared_unet, prepared_optimizer = accelerator.prepare(unet, optimizer)
     device = base.device
@@ -190,7 +197,7 @@ def begin(job: Job, plan: TrainingPlan, base: Base, weights: dict[str, Tensor]) 
         prediction_type=base.prediction_type,
         base_layers=cross_attention_layers(base.unet),
         resolution_px=plan.resolution_px or base.native_size_px,
-        environment=checkpoints.environment(device, base.dtype),
+        environment=checkpoints.environment(device, base.dtype, plan),
     )
     return Trainer(
         plan=plan,
@@ -207,6 +214,13 @@ def begin(job: Job, plan: TrainingPlan, base: Base, weights: dict[str, Tensor]) 
         started=time.monotonic(),
         loss=torch.zeros((), device=device),
     )
+
+
+def _checkpoint_gradients(unet: Any, plan: TrainingPlan) -> None:
+    if plan.gradient_checkpointing:
+        unet.enable_gradient_checkpointing()
+    else:
+        unet.disable_gradient_checkpointing()
 
 
 def _on_device(prepared: Prepared, device: torch.device, dtype: torch.dtype) -> Prepared:

@@ -9,6 +9,7 @@ from training.events import (
     CheckpointSaved,
     Failed,
     Finished,
+    MemoryFitted,
     Paused,
     PhaseStarted,
     PreviewReady,
@@ -85,6 +86,9 @@ class Progress:
                 return replace(self, previews=(*kept_previews, event))
             case CheckpointSaved():
                 return self
+            case MemoryFitted():
+                # As planned there is nothing to say.
+                return replace(self, warnings=(*self.warnings, *filter(None, [event.reason])))
             case RolledBack():
                 note = Text(
                     "Went back from step {step} to {to_step}: {reason}",

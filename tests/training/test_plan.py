@@ -93,9 +93,10 @@ def test_what_a_person_may_set_reaches_the_plan() -> None:
     assert plan.flip and all(getattr(plan, name) == value for name, value in chosen.items())
 
 
-def test_sdxl_takes_one_large_picture_at_a_time() -> None:
-    plan = plan_for("balanced", "sdxl", 8, name="x")
-    assert (plan.batch, plan.gradient_accumulation, plan.gradient_checkpointing, plan.rank) == (1, 4, True, 8)
+def test_sdxl_sees_as_much_as_the_others_at_rates_of_its_own() -> None:
+    plan, other = (plan_for("balanced", family, 8, name="x") for family in ("sdxl", "sd1"))
+    assert (plan.batch, plan.steps, plan.rank) == (other.batch, other.steps, other.rank)
+    assert plan.learning_rate < other.learning_rate
 
 
 @given(

@@ -20,7 +20,6 @@ from styles.devices import threads
 from styles.errors import (
     DiskFullError,
     JobError,
-    OutOfMemory,
     PictureError,
     PlanError,
     PromptError,
@@ -33,7 +32,6 @@ from styles.generation.prompts import PromptReading, encode_prompts
 from styles.generation.request import CreateRequest
 from styles.library.library import Library
 from styles.storage.home import Home
-from tests.styles.out_of_memory import MEMORY_FULL
 from tests.tiny import tiny_base_folder
 from training import checkpoint, encode
 from training.adapters import adapted, set_weight, style_layers
@@ -447,24 +445,6 @@ def test_numbers_that_always_overflow_end_the_run_with_advice(make_job: MakeJob,
                 _poison(base)
     assert "learning rate" in caught.value.hint and "fp32" not in caught.value.hint
     assert not job.home.styles.exists() or not list(job.home.styles.glob("*.safetensors"))
-
-
-def test_out_of_memory_comes_with_advice_and_keeps_the_checkpoints(
-    make_job: MakeJob, base: Base, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    job = make_job(Path("unused"))
-
-    def full(*_: Any, **__: Any) -> None:
-        raise MEMORY_FULL["wrapped"]
-
-    with pytest.raises(OutOfMemory) as caught:
-        for event in train(job, base=base):
-            if isinstance(event, CheckpointSaved) and event.step == 2:
-                monkeypatch.setattr(type(base.unet), "forward", full)
-    monkeypatch.undo()
-    assert "batch of 1" in caught.value.hint and "gradient checkpointing" in caught.value.hint
-    assert checkpoint.latest(job.folder / "checkpoints").progress.step == 2  # type: ignore[union-attr]
-    assert isinstance(follow(job, base)[-1], Finished)
 
 
 def test_a_full_disk_leaves_the_last_checkpoint_whole(make_job: MakeJob, base: Base) -> None:

@@ -1,0 +1,83 @@
+"""How trainings fit the cards that artists have: bytes of a step at its peak, counted and by the formula, and the fits.
+
+    python -m tests.benchmarks.training_memory
+
+Counts on meta tensors in bf16, as on CUDA; no card is needed, and none is measured. About a minute.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from typing import Any
+
+import torch
+
+from styles.families import FAMILIES, family_of
+from tests.accelerator.counting import META, count_training_step, meta_unet, unet_config
+from training.fitting import fit, needed_bytes
+from training.plan import TrainingPlan, plan_for
+from training.step_memory import step_bytes
+
+NATIVE_PX = {"sd1": 512, "sd2": 768, "sdxl": 1024}
+CARDS_GB = (4, 6, 8, 12, 16, 24)
+# What driver, desktop and context hold of a card (stated, not measured).
+HELD_BYTES = 10**9
+VAE_FACTOR = 8
+
+
+@dataclass(frozen=True)
+class OnCard:
+    """What fitting asks of an open base."""
+
+    unet: Any
+    native_size_px: int
+    vae_factor: int = VAE_FACTOR
+    device: torch.device = META
+
+
+def on_card(family: str) -> OnCard:
+    """A base of a family in bf16, without numbers."""
+    return OnCard(meta_unet(unet_config(family), torch.bfloat16), NATIVE_PX[family])
+
+
+def fitted(base: OnCard, family: str, card_gb: int, preset: str = "balanced") -> TrainingPlan | None:
+    """The preset as it fits a card, None where it doesn't."""
+    plan = plan_for(preset, family, 8, name="fit")
+    return fit(plan, lambda way: needed_bytes(base, way), card_gb * 2**30 - HELD_BYTES)  # type: ignore[arg-type]
+
+
+def words(plan: TrainingPlan | None) -> str:
+    """A fit in a cell of the table."""
+    if plan is None:
+        return "refused"
+    return f"{plan.batch} x {plan.gradient_accumulation}" + ", checkpointing" * plan.gradient_checkpointing
+
+
+def main() -> None:
+    """Print both tables as they stand in RESULTS.md."""
+    print("| training step, bf16, rank 8, cross-attention | counted | formula |\n|---|---|---|")
+    bases = {family: on_card(family) for family in NATIVE_PX}
+    for family, base in bases.items():
+        plan, side = plan_for("balanced", family, 8, name="count"), base.native_size_px
+        for batch, checkpointing in ((4, False), (1, False), (4, True), (1, True)):
+            way = replace(plan, batch=batch, gradient_checkpointing=checkpointing)
+            counted = count_training_step(unet_config(family), way, side, torch.bfloat16).peak_bytes
+            formula = step_bytes(base.unet, way, side, VAE_FACTOR)
+            kind = ", checkpointing" * checkpointing
+            name = family_of(family).name
+            print(
+                f"| {name}, {side} px, batch {batch}{kind} | {counted / 1e9:.2f} GB | {formula / 1e9:.2f} GB ({formula / counted - 1:+.1%}) |"
+            )
+    print(
+        "\n| card | "
+        + " | ".join(FAMILIES[family].name for family in bases)
+        + " |\n|---" * 1
+        + "|---|---|---|"
+    )
+    for card_gb in CARDS_GB:
+        fits = (words(fitted(base, family, card_gb)) for family, base in bases.items())
+        print(f"| {card_gb} GB | " + " | ".join(fits) + " |")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,222 @@
+"""Whether a training fits into the memory that is free, and how it is made to.
+
+The pictures of a step stay the same: batch times gradient accumulation keeps its product, and the draws don't depend on
+how it is split. Smaller batches come first, then gradient checkpointing. (A base quantised to 4 bits is the next way:
+`step_bytes` takes a UNet's bytes as they are.)
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import replace
+from typing import TYPE_CHECKING
+
+from styles.errors import OutOfMemory, is_out_of_memory
+from styles.text import NO_TEXT, Text
+from training.events import MemoryFitted
+from training.plan import TrainingPlan
+from training.step_memory import step_bytes
+
+if TYPE_CHECKING:
+    from styles.bases.base import Base
+    from training.checkpoint import Checkpoint
+
+# On top of the tensors beside the base's weights: what torch's allocator can't use between blocks of other sizes.
+CRACKS = 0.2
+# Workspaces of cuDNN and cuBLAS, prepared latents and captions, and a preview's own tensors.
+WORKSPACE_BYTES = 500_000_000
+# A VAE's encoder in fp32 at its peak, for each pixel (counted for the real ones on meta tensors).
+ENCODING_BYTES = 2600
+# Of the side; what is tried to advise a lower resolution.
+LOWER = (7 / 8, 3 / 4, 5 / 8, 1 / 2)
+
+
+def ways(plan: TrainingPlan) -> Iterator[TrainingPlan]:
+    """The plan and those that take less memory, in the order in which they are tried."""
+    pictures = plan.batch * plan.gradient_accumulation
+    batches = [batch for batch in range(plan.batch, 0, -1) if pictures % batch == 0]
+    for checkpointing in (False, True)[plan.gradient_checkpointing :]:
+        for batch in batches:
+            yield replace(
+                plan,
+                batch=batch,
+                gradient_accumulation=pictures // batch,
+                gradient_checkpointing=checkpointing,
+            )
+
+
+def fit(plan: TrainingPlan, needed: Callable[[TrainingPlan], int], free: int) -> TrainingPlan | None:
+    """Return the first of the ways that needs no more bytes than are free; None where none does."""
+    return next((way for way in ways(plan) if needed(way) <= free), None)
+
+
+def less(plan: TrainingPlan) -> TrainingPlan | None:
+    """Return the plan for after a step that ran out of memory: half the batch, then checkpointing; None at the end."""
+    if plan.batch == 1:
+        return None if plan.gradient_checkpointing else replace(plan, gradient_checkpointing=True)
+    return next(way for way in ways(plan) if way.batch <= plan.batch // 2)
+
+
+def needed_bytes(base: Base, plan: TrainingPlan) -> int:
+    """Return what must be free of a device for a step of the plan, the base's UNet included.
+
+    On a CPU the tensors alone: what has no place there has none for certain.
+    """
+    step = step_bytes(base.unet, plan, plan.resolution_px or base.native_size_px, base.vae_factor)
+    if base.device.type == "cpu":
+        return step
+    weights = sum(value.nbytes for value in base.unet.parameters())
+    return int(weights + (step - weights) * (1 + CRACKS) + WORKSPACE_BYTES)
+
+
+def fit_to(
+    base: Base, plan: TrainingPlan, start: Checkpoint | None
+) -> tuple[TrainingPlan, MemoryFitted | None]:
+    """Return the plan as it fits into the memory that is free, and what there is to say of that.
+
+    A training that goes on keeps the batch that it has if that fits. Raises OutOfMemory with what was needed.
+    """
+    from styles.devices.memory import free_bytes
+
+    begun = start.progress.split if start else None
+    if begun is not None and begun[0] * begun[1] == plan.batch * plan.gradient_accumulation:
+        before = replace(
+            plan, batch=begun[0], gradient_accumulation=begun[1], gradient_checkpointing=begun[2]
+        )
+    else:
+        before = plan
+    free = free_bytes(base.device)
+    if free is None:
+        return before, None
+    # The step has the memory that all models of the base lie in: only the UNet stays.
+    free += sum(
+        value.nbytes
+        for model in (base.unet, base.vae, *base.text_encoders)
+        for value in model.parameters()
+        if value.device.type == base.device.type
+    )
+
+    def needed(way: TrainingPlan) -> int:
+        return needed_bytes(base, way)
+
+    chosen = before if needed(before) <= free else fit(plan, needed, free)
+    if chosen is None:
+        raise no_room(base, plan, free)
+    if base.device.type == "cpu" and chosen == before:
+        return chosen, None
+    reason = Text(
+        "{free:.1f} GB of memory are free, and training as planned needs {needed:.1f} GB.",
+        free=free / 1e9,
+        needed=needed(before) / 1e9,
+    )
+    return chosen, fitted(chosen, needed(chosen), free, reason if chosen != before else NO_TEXT)
+
+
+def fitted(plan: TrainingPlan, needed: int, free: int, reason: Text) -> MemoryFitted:
+    """Say what a training does from here on, and with a reason what that changes for the artist."""
+    if reason:
+        reason = Text.joined(" ", [reason, words_for(plan)])
+    return MemoryFitted(
+        plan.batch, plan.gradient_accumulation, plan.gradient_checkpointing, needed, free, reason
+    )
+
+
+def fitted_again(base: Base, plan: TrainingPlan, step: int) -> MemoryFitted:
+    """What to say where a step has run out of memory, and is taken once more in this way."""
+    from styles.devices.memory import free_bytes
+
+    reason = Text("The device's memory was full after step {step}; nothing is lost.", step=step)
+    weights = sum(value.nbytes for value in base.unet.parameters())
+    return fitted(plan, needed_bytes(base, plan), (free_bytes(base.device) or 0) + weights, reason)
+
+
+def has_room(run: Callable[[], object]) -> bool:
+    """Run it, and say whether it had the memory; what it held is free by then."""
+    try:
+        run()
+    except Exception as error:
+        if not is_out_of_memory(error):
+            raise
+        return False
+    return True
+
+
+def words_for(plan: TrainingPlan) -> Text:
+    """How the pictures of a step are gone through, and what that costs."""
+    if plan.gradient_checkpointing:
+        return Text(
+            "A step takes {accumulation} batches of {batch}, with gradient checkpointing: it learns the same, and takes about a third more time.",
+            accumulation=plan.gradient_accumulation,
+            batch=plan.batch,
+        )
+    return Text(
+        "A step takes {accumulation} batches of {batch}: it learns the same, and takes a little more time.",
+        accumulation=plan.gradient_accumulation,
+        batch=plan.batch,
+    )
+
+
+def no_room(base: Base, plan: TrainingPlan, free: int) -> OutOfMemory:
+    """What to raise before a training whose every way needs more than is free."""
+    *_, least = ways(plan)
+    side = plan.resolution_px or base.native_size_px
+    # As buckets are.
+    lower = (round(side * part / 64) * 64 for part in LOWER)
+    fits = next(
+        (
+            px
+            for px in lower
+            if 64 <= px < side and needed_bytes(base, replace(least, resolution_px=px)) <= free
+        ),
+        0,
+    )
+    return OutOfMemory(
+        "Training on {base} needs {needed:.1f} GB of memory at the least, and {free:.1f} GB are free.",
+        "Close other programs that use the device, or train with {advice}. Nothing is lost.",
+        base=base.name,
+        needed=needed_bytes(base, least) / 1e9,
+        free=free / 1e9,
+        advice=_advice(plan, fits),
+    )
+
+
+def memory_full(plan: TrainingPlan) -> OutOfMemory:
+    """What to raise where memory is full in spite of everything."""
+    return OutOfMemory(
+        "The device's memory is full, even for one picture at a time.",
+        "Close other programs that use the device, and resume the training: what was learnt so far is kept. Or train with {advice}.",
+        advice=_advice(plan, 0),
+    )
+
+
+def _advice(plan: TrainingPlan, fitting_px: int) -> Text:
+    advice = [
+        Text("a resolution of {side} px", side=fitting_px) if fitting_px else Text("a smaller resolution")
+    ]
+    if plan.layers != "cross":
+        advice.append(Text("cross-attention layers alone"))
+    if plan.rank > 8:
+        advice.append(Text("a lower rank"))
+    advice.append(Text("a smaller base"))
+    return Text.joined(", ", advice)
+
+
+@contextmanager
+def unet_away(base: Base, plan: TrainingPlan) -> Iterator[None]:
+    """Keep the UNet in the computer's memory in the block, if encoding has too little room beside it."""
+    from styles.devices.memory import free_bytes, give_back
+
+    free = free_bytes(base.device)
+    side = plan.resolution_px or base.native_size_px
+    needed = ENCODING_BYTES * side**2 * (2 if plan.flip else 1) + WORKSPACE_BYTES
+    if base.device.type == "cpu" or free is None or free >= needed:
+        yield
+        return
+    base.unet.to("cpu")
+    give_back(base.device)
+    try:
+        yield
+    finally:
+        give_back(base.device)
+        base.unet.to(base.device)
