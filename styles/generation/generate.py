@@ -173,15 +173,20 @@ def _automatic_batch(base: Base, order: Order) -> int:
     if not order.request.together:
         most = min(most, LATENTS_AT_ONCE["cpu" if base.device.type == "cpu" else "accelerator"] // latents)
     if (free := free_bytes(base.device)) is not None:
-        free -= 0 if lies_on(base.unet, base.device) else weight_bytes(base.unet)
-        picture_bytes = MARGIN * denoising_bytes(base.unet, latents, 2 if order.guided else 1)
-        most = min(most, int(free / picture_bytes))
+        most = min(most, int(_free_beside_unet(base, free) / _picture_bytes(base, order)))
     return max(1, most)
 
 
 def _spare_bytes(base: Base, order: Order, pictures: int) -> int:
     """How much memory is free beside what so many pictures take in the UNet; 0 where the device doesn't tell."""
+    free = _free_beside_unet(base, free_bytes(base.device) or 0)
+    return max(0, int(free - pictures * _picture_bytes(base, order)))
+
+
+def _free_beside_unet(base: Base, free: int) -> int:
+    return free - (0 if lies_on(base.unet, base.device) else weight_bytes(base.unet))
+
+
+def _picture_bytes(base: Base, order: Order) -> float:
     latents = max(run.width_px * run.height_px for run in order.runs) // base.vae_factor**2
-    needed = MARGIN * denoising_bytes(base.unet, latents, (2 if order.guided else 1) * pictures)
-    needed += 0 if lies_on(base.unet, base.device) else weight_bytes(base.unet)
-    return max(0, int((free_bytes(base.device) or 0) - needed))
+    return MARGIN * denoising_bytes(base.unet, latents, 2 if order.guided else 1)

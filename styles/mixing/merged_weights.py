@@ -213,7 +213,7 @@ def is_plain(patch: LayerPatch) -> bool:
         and patch.prompt_states is None
         and patch.group != GROUPS[-1]
         and weight.dtype == patch.down.dtype
-        and weight.device == patch.device
+        and weight.device == patch.down.device
         and not weight.is_inference()
         and (weight.is_contiguous() or weight.is_contiguous(memory_format=torch.channels_last))
     )
