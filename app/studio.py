@@ -56,14 +56,21 @@ class Studio:
         self.library = Library(home)
         self.shelf = BaseShelf(home)
         self.trainings = Trainings(home)
-        self.base_session = BaseSession(home, self.library)
+        self.base_session = BaseSession(
+            home, self.library, before_card=lambda: self.preparation.measuring.stop()
+        )
         self.blends = Blends(home, self.library)
         self.mix_tools = MixTools(home, self.library, self.base_session)
         self.idle = Idle(self.base_session, self.library, self.trainings, lambda: self.settings)
         self._starting = threading.Lock()
         self.queue = TrainingQueue(home, self.trainings, self._start)
         self.preparation = TrainingPreparation(
-            home, self.library, self.trainings, self.base_source, lambda: self.settings
+            home,
+            self.library,
+            self.trainings,
+            self.base_source,
+            lambda: self.settings,
+            self.base_session.make_room,
         )
         self._rendering: Rendering | None = None
 

@@ -6,7 +6,6 @@
 from __future__ import annotations
 
 import argparse
-import os
 import signal
 import sys
 import traceback
@@ -18,6 +17,7 @@ from styles.errors import AtelierError, JobHeldError
 from styles.text import Text
 from training.events import Failed, Finished
 from training.job import HELD_BY_ANOTHER, Job
+from training.repeatable import make_repeatable
 
 # Long enough for somebody who only looks whether the job is held; who was asked for twice is not to go on after a pause.
 LOOKS_END_SECONDS = 1.0
@@ -51,7 +51,7 @@ def main(argv: list[str] | None = None) -> int:
 def run(job: Job, cancelled: Callable[[], bool], device: str = "auto", precision: str = "auto") -> int:
     """Train and keep the journal; the caller holds the job's lock. Failures end in the journal and in error.log."""
     try:
-        _make_repeatable()
+        make_repeatable()
         from training.loop import train
 
         for event in train(job, device=device, precision=precision, cancelled=cancelled):
@@ -69,17 +69,6 @@ def run(job: Job, cancelled: Callable[[], bool], device: str = "auto", precision
     print(f"{failed.message} {failed.hint}", file=sys.stderr)
     job.append(failed)
     return failed.exit_code
-
-
-def _make_repeatable() -> None:
-    """Choose kernels that give the same bits every time, so that a resumed run equals an unbroken one."""
-    os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
-    import torch
-
-    torch.use_deterministic_algorithms(True, warn_only=True)
-    # Filling costs time, and nothing here reads memory that it has not written.
-    torch.utils.deterministic.fill_uninitialized_memory = False  # type: ignore[attr-defined]
-    torch.backends.cudnn.benchmark = False
 
 
 def _until_interrupted() -> Callable[[], bool]:

@@ -25,6 +25,7 @@ from styles.storage.home import Home
 from styles.text import Text, text_to_json
 from training.placement import Placement, placed
 from training.plan import PREVIEW_PROMPTS, TrainingPlan
+from training.repeatable import make_repeatable
 
 if TYPE_CHECKING:
     import torch
@@ -43,6 +44,9 @@ class Trial:
     decoding: float  # the rest of one preview picture
     memory_bytes: int  # most that the process held at once: the graphics card's, else the computer's
     on_card: bool  # memory_bytes is a graphics card's
+    # How it was made to fit what was free, as the training would be; 0 where it fitted as planned.
+    batch: int = 0
+    gradient_checkpointing: bool = False
 
     def seconds(self, plan: TrainingPlan, artworks: int) -> float:
         """How long a training of so many artworks would take that differs from the tried one in its length only."""
@@ -84,32 +88,41 @@ def measure(
 
 def _measured(plan: TrainingPlan, home: Home, place: Placement, began: float, folder: Path) -> Trial:
     from styles.bases.base import open_base
+    from styles.devices.memory import give_back, limit_memory
     from training import encode
     from training.adapters import adapted
+    from training.fitting import fit_to, unet_away
     from training.job import Job
     from training.preview import paint_previews
     from training.trainer import begin
 
+    limit_memory(place.device)
     base = open_base(plan.base, home, device=place.device, dtype=place.dtype, safety_checker=False)
     encode.check_trainable(base, plan)
     opened = time.monotonic()
+    asked = plan
+    plan, _ = fit_to(base, plan, None)
     picture = folder / "noise.png"
     _noise(plan.resolution_px or base.native_size_px).save(picture)
     prompts = PREVIEW_PROMPTS[family_of(plan.base_family).presets]
-    # The batches of a step take as long one as the other.
-    batches = plan.gradient_accumulation
+    # The batches of a step take as long one as the other, and from the second on as much memory.
+    tried = min(plan.gradient_accumulation, 2)
+    batches = plan.gradient_accumulation / tried
+    fitted = plan if plan != asked else None
     plan = replace(
         plan, continue_from="", flip=False, preview_prompts=prompts, companions=(), opposite_every=0,
-        gradient_accumulation=1,
+        gradient_accumulation=tried,
     )  # fmt: skip
     job = Job.create(folder, plan, [picture])
     base.vae.float()
-    for _ in encode.prepare(base, job, plan, lambda: False):
-        pass
+    with unet_away(base, plan):
+        for _ in encode.prepare(base, job, plan, lambda: False):
+            pass
     encoded = time.monotonic()
     base = replace(base, text_encoders=(), tokenizers=())
     if base.device.type != "cpu":
         base.vae.to("cpu")
+    give_back(base.device)
     with adapted(base.unet, plan) as weights:
         trainer = begin(job, plan, base, weights)
         try:
@@ -133,7 +146,15 @@ def _measured(plan: TrainingPlan, home: Home, place: Placement, began: float, fo
             trainer.close()
     share = 1 / len(prompts)
     return Trial(
-        opened - began, encoded - opened, batches * step, share * denoising, share * decoding, memory, on_card
+        opened - began,
+        encoded - opened,
+        batches * step,
+        share * denoising,
+        share * decoding,
+        memory,
+        on_card,
+        fitted.batch if fitted else 0,
+        fitted is not None and fitted.gradient_checkpointing,
     )
 
 
@@ -166,8 +187,8 @@ def _peak_bytes(device: torch.device) -> tuple[int, bool]:
     """The most memory that was held at once, and whether it is a graphics card's."""
     import torch
 
-    if device.type == "cuda":
-        return torch.cuda.max_memory_reserved(device), True
+    if device.type in ("cuda", "xpu"):
+        return torch.accelerator.max_memory_reserved(device), True
     if device.type == "mps":
         return torch.mps.driver_allocated_memory(), True
     if os.name == "nt":
@@ -192,6 +213,7 @@ def main(argv: list[str] | None = None) -> int:
     parser.add_argument("--precision", default="auto")
     arguments = parser.parse_args(argv)
     try:
+        make_repeatable()
         plan = TrainingPlan.from_json(arguments.plan.read_text(encoding="utf-8"))
         home = Home(arguments.home)
         answer: dict[str, Any] = asdict(measure(plan, home, arguments.device, arguments.precision, began))

@@ -49,8 +49,10 @@ LOOK_SECONDS = 0.2  # how often whoever waits for it asks whether that is still 
 class BaseSession:
     """Keeps one base open. A lock lets one painting at a time use it."""
 
-    def __init__(self, home: Home, library: Library) -> None:
+    def __init__(self, home: Home, library: Library, before_card: Callable[[], None] = lambda: None) -> None:
+        """`before_card` is called before a base is opened on an accelerator, whose memory something else may hold."""
         self.home = home
+        self._before_card = before_card
         self.library = library
         self.styles = StyleCache(library)
         self.threads = PaintingThreads()
@@ -77,6 +79,18 @@ class BaseSession:
         """Close the base and give its memory back; waits for a painting to end."""
         with self._turn():
             self._close()
+
+    def make_room(self) -> bool:
+        """Give a card's memory back for work of another process; False while somebody paints there."""
+        if not self._in_use.acquire(blocking=False):
+            # What is being opened may be going to a card.
+            return self._base is not None and not self.on_accelerator
+        try:
+            if self.on_accelerator:
+                self._close()
+            return True
+        finally:
+            self._in_use.release()
 
     @contextmanager
     def opened(
@@ -240,15 +254,20 @@ class BaseSession:
         )
         if self._base is None or self._opened_for != opening:
             from styles.bases.base import open_base
-            from styles.devices.device import idle_card
+            from styles.devices.device import device_for, idle_card
+            from styles.devices.memory import limit_memory
             from styles.generation.effect_probe import effects_key
             from styles.mixing.kept_patcher import KeptPatcher
 
             self._close()
+            device = device_for(settings.device)
+            if device.type != "cpu":
+                self._before_card()
+            limit_memory(device)
             self._base = open_base(
                 source,
                 self.home,
-                device=settings.device,
+                device=device,
                 dtype=settings.precision,
                 safety_checker=settings.safety_checker,
                 spare_memory=settings.low_memory,

@@ -8,6 +8,8 @@ import os
 import platform
 import subprocess
 import threading
+import time
+from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from importlib.metadata import version
 from pathlib import Path
@@ -22,6 +24,9 @@ from styles.text import NO_TEXT, Text, text_from_json
 from training.plan import TrainingPlan
 from training.trial import Trial, shape_of
 
+RETRY_SECONDS = 60.0  # after the first failure; twice as long after each further one
+# Of what is remembered; what other versions measured otherwise is measured anew.
+FORMAT = 2
 State = Literal["measured", "measuring", "failed", "waiting"]
 
 
@@ -29,21 +34,38 @@ State = Literal["measured", "measuring", "failed", "waiting"]
 class Measured:
     """What is known of a plan's cost."""
 
-    state: State  # waiting: something is training, and a trial beside it would say too much
+    # waiting: something trains, or paints on the same card, and a trial beside it would say too much
+    state: State
     trial: Trial | None = None
     problem: Text = NO_TEXT  # why it failed, in a sentence
 
 
-class Measuring:
-    """The trials of one home: one process at a time, each kind of plan once."""
+@dataclass(frozen=True)
+class _Failure:
+    """A trial that failed, the last of so many on end."""
 
-    def __init__(self, home: Home) -> None:
+    problem: Text
+    at: float  # monotonic seconds
+    times: int
+
+    @property
+    def is_over(self) -> bool:
+        """It is time to try once more: other programs may have closed meanwhile."""
+        return time.monotonic() - self.at >= RETRY_SECONDS * 2 ** (self.times - 1)
+
+
+class Measuring:
+    """The trials of one home: one process at a time, each kind of plan once; one that failed again after a while."""
+
+    def __init__(self, home: Home, make_room: Callable[[], bool] = lambda: True) -> None:
+        """`make_room` gives back what this process holds of a card, and says whether it could."""
         self.home = home
+        self._make_room = make_room
         self._file = home.root / "measured.json"
         self._asking = threading.Lock()
         self._process: subprocess.Popen[str] | None = None
         self._key = ""  # that the process works on
-        self._failed: dict[str, Text] = {}  # why, by key; tried again by the next start of the window
+        self._failed: dict[str, _Failure] = {}  # by key
 
     def ask(self, plan: TrainingPlan, device: str, precision: str, busy: bool) -> Measured:
         """Say what is known of a plan; where that is nothing, begin a trial unless the machine is busy."""
@@ -53,13 +75,16 @@ class Measuring:
             trial = self._known().get(key)
             if trial is not None:
                 return Measured("measured", trial)
-            if key in self._failed:
-                return Measured("failed", problem=self._failed[key])
+            failure = self._failed.get(key)
+            if failure is not None and self._key != key and not failure.is_over:
+                return Measured("failed", problem=failure.problem)
             if busy:
                 self._stop()
                 return Measured("waiting")
             if self._key != key:
                 self._stop()
+                if not self._make_room():
+                    return Measured("waiting")
                 self._start(plan, device, precision, key)
             return Measured("measuring")
 
@@ -67,7 +92,8 @@ class Measuring:
         """What changes when there is something new to be asked for."""
         process = self._process
         ended = process is not None and process.poll() is not None
-        return self._key, ended, len(self._failed), changed_ns(self._file)
+        failures = [failure.is_over for failure in self._failed.values()]
+        return self._key, ended, failures, changed_ns(self._file)
 
     def forget(self) -> None:
         """Measure everything again when it is next asked for: something else kept the machine busy, perhaps."""
@@ -98,14 +124,19 @@ class Measuring:
         try:
             answer = json.loads(said)
             if "error" in answer:
-                self._failed[key] = text_from_json(answer["error"])
+                self._fail(key, text_from_json(answer["error"]))
             else:
+                self._failed.pop(key, None)
                 trials = {name: asdict(trial) for name, trial in self._known().items()}
                 write_cache(self._file, json.dumps(trials | {key: asdict(Trial(**answer))}, indent=1))
         except (ValueError, TypeError):
-            self._failed[key] = Text(
-                "The trial ended without a word (exit code {code}).", code=process.returncode
+            self._fail(
+                key, Text("The trial ended without a word (exit code {code}).", code=process.returncode)
             )
+
+    def _fail(self, key: str, problem: Text) -> None:
+        before = self._failed.get(key)
+        self._failed[key] = _Failure(problem, time.monotonic(), before.times + 1 if before else 1)
 
     def _stop(self) -> None:
         if self._process is not None:
@@ -124,6 +155,14 @@ class Measuring:
 
 def _key(plan: TrainingPlan, device: str, precision: str) -> str:
     """Name the machine and what a step's cost depends on."""
-    machine = [platform.node(), platform.machine(), os.cpu_count(), device, precision, version("torch")]
+    machine = [
+        FORMAT,
+        platform.node(),
+        platform.machine(),
+        os.cpu_count(),
+        device,
+        precision,
+        version("torch"),
+    ]
     facts = json.dumps([machine, shape_of(plan), changed_ns(Path(plan.base))], sort_keys=True)
     return hashlib.sha256(facts.encode()).hexdigest()[:16]

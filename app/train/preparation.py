@@ -46,12 +46,14 @@ class TrainingPreparation:
         trainings: Trainings,
         base_source: Callable[[str], str],
         settings: Callable[[], Settings],
+        make_room: Callable[[], bool] = lambda: True,
     ) -> None:
+        """`make_room` gives back what this process holds of a card, and says whether it could."""
         self.home = home
         self.library = library
         self.trainings = trainings
         self.draft = Draft(home)
-        self.measuring = Measuring(home)
+        self.measuring = Measuring(home, make_room)
         self.captioning = Captioning(home, self.draft, lambda: settings().device)
         self._base_source = base_source
         self._settings = settings

@@ -43,10 +43,24 @@ def costs_said(measured: Measured | None) -> str:
         return say("What each takes is measured on this machine as soon as there are artworks.")
     match measured.state:
         case "measured":
-            return say("Measured on this machine, on one step.")
+            words = say("Measured on this machine, on one step.")
+            return f"{words} {_fitted(measured)}".strip()
         case "measuring":
             return say("One step is tried to see what it takes on this machine. You need not wait for it.")
         case "waiting":
-            return say("What each takes is measured once nothing trains.")
+            return say("What each takes is measured once nothing trains or paints.")
         case _:
             return say("What each takes could not be measured: {reason}", reason=translated(measured.problem))
+
+
+def _fitted(measured: Measured) -> str:
+    """How the training was made to fit the memory that is free, and what that costs; empty where it fits as it is."""
+    trial = measured.trial
+    if trial is None or not trial.batch:
+        return ""
+    if trial.gradient_checkpointing:
+        return say(
+            "Tried as it fits what is free: {batch} pictures at a time, with gradient checkpointing, which takes about a third more time.",
+            batch=trial.batch,
+        )
+    return say("Tried as it fits what is free: {batch} pictures at a time.", batch=trial.batch)

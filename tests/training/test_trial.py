@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -13,9 +14,19 @@ import torch
 from styles.errors import BaseError
 from styles.storage.home import Home
 from styles.text import text_from_json
+from training import fitting
+from training.trainer import Trainer
 from training.trial import Trial, main, shape_of
 
 from .conftest import small_plan
+
+
+@pytest.fixture(autouse=True)
+def other_kernels() -> Iterator[None]:
+    """What a trial chooses for its process holds for a test only."""
+    yield
+    torch.use_deterministic_algorithms(False)
+    torch.utils.deterministic.fill_uninitialized_memory = True  # type: ignore[attr-defined]
 
 
 def trial(
@@ -39,6 +50,26 @@ def test_a_trial_measures_and_leaves_nothing(
     assert min(found.opening, found.artwork, found.step, found.denoising + found.decoding) > 0
     assert found.memory_bytes > 50e6 and not found.on_card
     assert set(home.root.rglob("*")) == before
+
+
+def test_a_trial_takes_the_step_that_the_training_will(
+    tiny_base: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    seen = []
+    take = Trainer.take_step
+
+    def watched(trainer: Trainer) -> None:
+        plan = trainer.plan
+        seen.append((torch.are_deterministic_algorithms_enabled(), plan.batch, plan.gradient_accumulation))
+        take(trainer)
+
+    monkeypatch.setattr(Trainer, "take_step", watched)
+    monkeypatch.setattr(fitting, "needed_bytes", lambda base, plan: plan.batch * 10**10)
+    monkeypatch.setattr("styles.devices.memory.free_bytes", lambda device: 12 * 10**9)
+    home = Home(tmp_path / "home").create()
+    _, told = trial(home.root, tiny_base, capsys, batch=4)
+    assert (told["batch"], told["gradient_checkpointing"]) == (1, False)
+    assert set(seen) == {(True, 1, 2)}, "as the training, but of its four batches two, which tell of all"
 
 
 def test_what_can_not_be_measured_is_told(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

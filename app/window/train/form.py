@@ -266,9 +266,10 @@ def _costs(
 
 
 def _costs_depend_on(studio: Studio) -> object:
-    """What changes with the costs besides the form: the artworks, the base, the settings, a trial, a training."""
+    """What changes with the costs besides the form: the artworks, the base, the settings, a trial, a training, painting."""
     measuring, draft = studio.preparation.measuring.version(), studio.preparation.draft.version
-    return draft, measuring, studio.trainings.running_id, studio.shelf.in_use, studio.settings
+    busy = studio.trainings.running_id, studio.base_session.in_use
+    return draft, measuring, busy, studio.shelf.in_use, studio.settings
 
 
 def _styles_to_go_on_from(studio: Studio, chosen: str | None) -> Any:

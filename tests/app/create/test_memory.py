@@ -4,12 +4,16 @@ from __future__ import annotations
 
 import platform
 from pathlib import Path
+from typing import Any
 
 import psutil
 import pytest
+import torch
 
+import styles.bases.base
 from app.create.base_session import BaseSession
 from app.settings import Settings
+from styles.bases.base import Base
 from styles.library.library import Library
 from styles.storage.home import Home
 
@@ -28,3 +32,46 @@ def test_what_work_on_a_base_took_is_given_back(tiny_base: Path, tmp_path: Path)
         before = process.memory_info().rss
     assert before - process.memory_info().rss > BLOCK_BYTES * BLOCKS / 2
     del left
+
+
+@pytest.fixture
+def as_on_a_card(monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    """What happens in turn where bases are opened as on a card; they lie on the CPU."""
+    happened: list[str] = []
+    open_base = styles.bases.base.open_base
+
+    def opened(source: str, home: Home, **options: Any) -> Base:
+        happened.append(f"open on {options['device']}")
+        return open_base(source, home, **options | {"device": "cpu"})
+
+    monkeypatch.setattr("styles.devices.device.device_for", lambda name: torch.device("cuda:0"))
+    monkeypatch.setattr(
+        "styles.devices.memory.limit_memory", lambda device: happened.append(f"limit {device}")
+    )
+    monkeypatch.setattr("styles.bases.base.open_base", opened)
+    monkeypatch.setattr(BaseSession, "on_accelerator", property(lambda session: session._base is not None))
+    return happened
+
+
+def test_a_base_gives_a_card_to_a_trial_and_takes_it_back(
+    tiny_base: Path, tmp_path: Path, as_on_a_card: list[str]
+) -> None:
+    home = Home(tmp_path / "home").create()
+    session = BaseSession(home, Library(home, tmp_path / "none"), lambda: as_on_a_card.append("trial ends"))
+    assert session.make_room(), "nothing lies there"
+    with session.opened(str(tiny_base), Settings()):
+        assert as_on_a_card == ["trial ends", "limit cuda:0", "open on cuda:0"]
+        assert not session.make_room(), "somebody paints"
+    with session.opened(str(tiny_base), Settings()):
+        assert len(as_on_a_card) == 3, "it is open, so that no trial goes on"
+    assert session.make_room() and session._base is None
+    session.warm(str(tiny_base), Settings())
+    assert as_on_a_card[3] == "trial ends"
+
+
+def test_a_base_in_the_computers_memory_is_in_no_trials_way(tiny_base: Path, tmp_path: Path) -> None:
+    home = Home(tmp_path / "home").create()
+    session = BaseSession(home, Library(home, tmp_path / "none"), lambda: pytest.fail("no card is asked for"))
+    with session.opened(str(tiny_base), Settings(device="cpu")):
+        assert session.make_room()
+    assert session.make_room() and session._base is not None

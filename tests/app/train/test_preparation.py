@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
+import json
 import time
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
 from app.orders import TrainingOrder
 from app.studio import Studio
-from app.train.measuring import Measuring
+from app.train.measuring import RETRY_SECONDS, Measuring
 from app.train.preparation import USUAL_GRID
 from styles.errors import PlanError
 from styles.storage.home import Home
+from styles.text import Text, text_to_json
 from training.plan import plan_for
 from training.settings import TrainingSettings
 
@@ -58,6 +61,81 @@ def test_beside_a_training_nothing_is_measured_and_a_trial_can_be_ended(
     measuring.stop()
     assert measuring._process is None
     assert measuring.ask(plan, "cpu", "auto", busy=True).state == "waiting", "stopped is not failed"
+
+
+class Ended:
+    """A trial's process that has ended with these words."""
+
+    returncode = 1
+
+    def __init__(self, said: str) -> None:
+        self.said = said
+
+    def poll(self) -> int:
+        return self.returncode
+
+    def communicate(self) -> tuple[str, str]:
+        return self.said, ""
+
+    def kill(self) -> None:
+        pass
+
+
+def test_a_trial_that_failed_is_made_anew_after_a_while(
+    tmp_path: Path, tiny_base: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    full = json.dumps(
+        {"error": text_to_json(Text("There is too little free memory for one step.")), "hint": ""}
+    )
+    started = []
+
+    def start(*arguments: str) -> Ended:
+        started.append(arguments)
+        return Ended(full)
+
+    monkeypatch.setattr("app.train.measuring.answering_process", start)
+    now = [0.0]
+    monkeypatch.setattr("app.train.measuring.time", SimpleNamespace(monotonic=lambda: now[0]))
+    measuring = Measuring(Home(tmp_path / "home").create())
+    plan = plan_for("balanced", "starter", 3, name="a", base=str(tiny_base))
+
+    def state() -> str:
+        return measuring.ask(plan, "cpu", "auto", busy=False).state
+
+    assert [state(), state(), state()] == ["measuring", "failed", "failed"] and len(started) == 1
+    version = measuring.version()
+    now[0] = RETRY_SECONDS
+    assert measuring.version() != version, "the page asks again"
+    assert [state(), state()] == ["measuring", "failed"] and len(started) == 2
+    now[0] = 2 * RETRY_SECONDS
+    assert state() == "failed", "the next time later"
+    measuring.forget()
+    assert state() == "measuring", "the artist asked"
+    other = plan_for("balanced", "starter", 3, name="a", base=str(tiny_base), batch=1)
+    assert measuring.ask(other, "cpu", "auto", busy=False).state == "measuring", "another plan"
+
+
+def test_a_trial_begins_once_the_card_is_free(
+    tmp_path: Path, tiny_base: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    happened: list[str] = []
+    free = False
+
+    def make_room() -> bool:
+        happened.append("room" if free else "none")
+        return free
+
+    def start(*arguments: str) -> Ended:
+        happened.append("trial")
+        return Ended("")
+
+    monkeypatch.setattr("app.train.measuring.answering_process", start)
+    measuring = Measuring(Home(tmp_path / "home").create(), make_room)
+    plan = plan_for("balanced", "starter", 3, name="a", base=str(tiny_base))
+    assert measuring.ask(plan, "cpu", "auto", busy=False).state == "waiting"
+    free = True
+    assert measuring.ask(plan, "cpu", "auto", busy=False).state == "measuring"
+    assert happened == ["none", "room", "trial"]
 
 
 def test_odd_numbers_are_refused_before_anything_is_tried(

@@ -131,6 +131,10 @@ def test_the_cards_of_the_presets_tell_only_what_is_measured() -> None:
     unknown = [Cost(preset, plan) for preset in ("quick", "balanced", "thorough")]
     ((label, value), *_) = preset_choices(Measured("measured", trial), known)
     assert value == "quick" and "about 2 min" in label and "2.5 GB on the card" in label
+    assert "fits" not in costs_said(Measured("measured", trial))
+    fitted = replace(trial, batch=2, gradient_checkpointing=True)
+    assert "2 pictures at a time" in costs_said(Measured("measured", fitted))
+    assert "third more time" in costs_said(Measured("measured", fitted))
     assert all("measuring" in label for label, _ in preset_choices(Measured("measuring"), unknown))
     for measured in (None, Measured("waiting"), Measured("failed", problem="It broke.")):
         assert not any("min" in label or "GB" in label for label, _ in preset_choices(measured, unknown))
