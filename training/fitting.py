@@ -8,7 +8,6 @@ how it is split. Smaller batches come first, then gradient checkpointing. (A bas
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
@@ -26,8 +25,6 @@ if TYPE_CHECKING:
 CRACKS = 0.2
 # Workspaces of cuDNN and cuBLAS, prepared latents and captions, and a preview's own tensors.
 WORKSPACE_BYTES = 500_000_000
-# A VAE's encoder in fp32 at its peak, for each pixel (counted for the real ones on meta tensors).
-ENCODING_BYTES = 2600
 # Of the side; what is tried to advise a lower resolution.
 LOWER = (7 / 8, 3 / 4, 5 / 8, 1 / 2)
 
@@ -200,23 +197,3 @@ def _advice(plan: TrainingPlan, fitting_px: int) -> Text:
         advice.append(Text("a lower rank"))
     advice.append(Text("a smaller base"))
     return Text.joined(", ", advice)
-
-
-@contextmanager
-def unet_away(base: Base, plan: TrainingPlan) -> Iterator[None]:
-    """Keep the UNet in the computer's memory in the block, if encoding has too little room beside it."""
-    from styles.devices.memory import free_bytes, give_back
-
-    free = free_bytes(base.device)
-    side = plan.resolution_px or base.native_size_px
-    needed = ENCODING_BYTES * side**2 * (2 if plan.flip else 1) + WORKSPACE_BYTES
-    if base.device.type == "cpu" or free is None or free >= needed:
-        yield
-        return
-    base.unet.to("cpu")
-    give_back(base.device)
-    try:
-        yield
-    finally:
-        give_back(base.device)
-        base.unet.to(base.device)

@@ -35,7 +35,7 @@ from training.events import (
     ThreadsChosen,
     TrainingEvent,
 )
-from training.fitting import fit_to, fitted_again, has_room, less, memory_full, unet_away
+from training.fitting import fit_to, fitted_again, has_room, less, memory_full
 from training.job import Job
 from training.placement import placed
 from training.plan import TrainingPlan
@@ -144,7 +144,7 @@ def _run(
     seldom = at_most_every(LOOK_SECONDS, lambda: request_of() is not None)  # a request is a file
     # Half-precision encoding loses fine texture, and it happens once.
     with in_fp32(base.vae):
-        with stopping(models_of(base), seldom, Interrupted), unet_away(base, plan):
+        with stopping(models_of(base), seldom, Interrupted):
             yield from prepare(base, job, plan, lambda: request_of() is not None)
         # The loop needs no text encoder any more, and the VAE only for previews.
         base = replace(base, text_encoders=(), tokenizers=())

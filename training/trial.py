@@ -91,7 +91,7 @@ def _measured(plan: TrainingPlan, home: Home, place: Placement, began: float, fo
     from styles.devices.memory import give_back, limit_memory
     from training import encode
     from training.adapters import adapted
-    from training.fitting import fit_to, unet_away
+    from training.fitting import fit_to
     from training.job import Job
     from training.preview import paint_previews
     from training.trainer import begin
@@ -115,9 +115,8 @@ def _measured(plan: TrainingPlan, home: Home, place: Placement, began: float, fo
     )  # fmt: skip
     job = Job.create(folder, plan, [picture])
     base.vae.float()
-    with unet_away(base, plan):
-        for _ in encode.prepare(base, job, plan, lambda: False):
-            pass
+    for _ in encode.prepare(base, job, plan, lambda: False):
+        pass
     encoded = time.monotonic()
     base = replace(base, text_encoders=(), tokenizers=())
     if base.device.type != "cpu":
