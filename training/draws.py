@@ -1,4 +1,4 @@
-"""All chance in a training run, derived from (seed, step), so that a resumed run equals an unbroken one."""
+"""All chance in a training run, derived from (seed, step), so that a resumed run draws what an unbroken one does."""
 
 from __future__ import annotations
 

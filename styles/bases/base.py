@@ -21,6 +21,7 @@ from styles.bases.offload import bring_models, fits_whole
 from styles.bases.part_configs import vae_factor
 from styles.bases.parts import check_fit, check_works, parts_named
 from styles.bases.shelf import STARTER, find_source, plain_name
+from styles.bases.split_attention import split_attention
 from styles.bases.vae import use_tiles
 from styles.bases.weight_files import fingerprint
 from styles.bases.working_memory import decoding_bytes, denoising_bytes
@@ -141,6 +142,8 @@ def open_base(
                 parts = load_single_file(facts, clip_tokenizer_folder(home), dtypes)
             else:
                 parts = load_folder(facts, dtypes, safety_checker, look)
+        if chosen_device.type == "mps":
+            split_attention((parts["unet"], parts["vae"]))
         if path != STARTER:
             check_fit(parts, path.name)
         models = [parts[name] for name in MODELS if parts.get(name) is not None]

@@ -169,10 +169,11 @@ def _paint_batch(
 def _automatic_batch(base: Base, order: Order) -> int:
     """How many pictures go through the UNet at once, by what is fastest or, `together`, by memory alone."""
     latents = max(run.width_px * run.height_px for run in order.runs) // base.vae_factor**2
-    most = len(order.request.seeds)
-    if not order.request.together:
-        most = min(most, LATENTS_AT_ONCE["cpu" if base.device.type == "cpu" else "accelerator"] // latents)
-    if (free := free_bytes(base.device)) is not None:
+    most, kind = len(order.request.seeds), "cpu" if base.device.type == "cpu" else "accelerator"
+    free = free_bytes(base.device)
+    if free is None or not order.request.together:
+        most = min(most, LATENTS_AT_ONCE[kind] // latents)
+    if free is not None:
         most = min(most, int(_free_beside_unet(base, free) / _picture_bytes(base, order)))
     return max(1, most)
 

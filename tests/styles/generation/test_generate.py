@@ -20,9 +20,9 @@ from styles.errors import (
     WrongFamilyError,
 )
 from styles.formats.style import Style
-from styles.generation.generate import DenoisingStep, PictureDone, generate
+from styles.generation.generate import DenoisingStep, PictureDone, _automatic_batch, generate
 from styles.generation.png_recipe import png_bytes, read_recipe, save_picture
-from styles.generation.request import CreateRequest, request_again
+from styles.generation.request import CreateRequest, fill_in, request_again
 from styles.generation.samplers import DEFAULT_SAMPLER, SAMPLERS, make_scheduler
 from styles.library.library import Library
 from styles.storage.home import Home
@@ -251,6 +251,15 @@ def test_pictures_that_are_no_numbers_are_said_and_the_others_kept(base: Base) -
             done += [event] if isinstance(event, PictureDone) else []
     assert [event.index for event in done] == [0]
     assert "fp32" not in told.value.hint
+
+
+def test_where_memory_is_not_told_a_batch_is_bounded(base: Base, monkeypatch: pytest.MonkeyPatch) -> None:
+    card = replace(base, device=torch.device("mps"))
+    order = fill_in(base, CreateRequest("a cat", seeds=tuple(range(300)), together=True, batch=0), ())
+    latents = (order.runs[0].width_px // base.vae_factor) ** 2
+    for free, most in ((None, 8 * 64 * 64), (10**15, 300 * latents), (0, latents)):
+        monkeypatch.setattr("styles.generation.generate.free_bytes", lambda device, free=free: free)
+        assert _automatic_batch(card, order) == most // latents
 
 
 def test_in_half_precision_the_advice_is_another_precision_first(tiny_base: Path, home: Home) -> None:
