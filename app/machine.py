@@ -169,7 +169,7 @@ def device_of(name: str) -> tuple[torch.device, Text]:
 
     try:
         device = device_for(name)
-    except SettingsError as error:
+    except (SettingsError, OutOfMemory) as error:
         return torch.device("cpu"), error.text
     if name != "auto" or device.type != "cpu":
         return device, NO_TEXT

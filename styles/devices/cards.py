@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 import torch
 
-from styles.errors import SettingsError, is_out_of_memory
+from styles.errors import OutOfMemory, SettingsError, is_out_of_memory
 from styles.text import Text
 
 # What CUDA and HIP say, in lower case, of a card that another program has for itself alone (a compute mode of the
@@ -65,7 +65,10 @@ def card_of(device: torch.device) -> Card:
 
 
 def problem_of(device: torch.device) -> SettingsError | None:
-    """Let a device multiply two small matrices; return what keeps it from that, None where it comes out right."""
+    """Let a device multiply two small matrices; return what keeps it from that, None where it comes out right.
+
+    Raises OutOfMemory where its memory is too full to tell, which may be another moment's.
+    """
     try:
         ones = torch.ones(8, 8, device=device)
         if float((ones @ ones).sum()) == 512.0:
@@ -75,15 +78,11 @@ def problem_of(device: torch.device) -> SettingsError | None:
     except (RuntimeError, TypeError, AssertionError) as error:
         reason = str(error)
         if is_out_of_memory(error):
-            return SettingsError(
-                "The memory of {device} is full.",
-                "Close other programs that use it, or choose another device in the settings.",
-                device=device,
-            )
+            raise full(device) from error
     if any(sign in reason.lower() for sign in BUSY):
         return SettingsError(
             "Another program has {device} for itself alone.",
-            "Close that program, or choose another device in the settings.",
+            "Close that program, let programs share the card (`nvidia-smi -c 0`), or choose another device in the settings.",
             device=device,
         )
     if any(sign in reason.lower() for sign in NO_KERNELS):
@@ -98,6 +97,15 @@ def problem_of(device: torch.device) -> SettingsError | None:
         "Restart the computer; if it stays so, update the driver of the graphics card, or choose another device in the settings.",
         device=device,
         reason=_first_line(reason),
+    )
+
+
+def full(device: torch.device) -> OutOfMemory:
+    """Return what to say of a device without memory for the least computation."""
+    return OutOfMemory(
+        "The memory of {device} is full.",
+        "Close other programs that use it, or choose another device in the settings.",
+        device=device,
     )
 
 

@@ -6,12 +6,12 @@ import torch
 from torch import Tensor
 
 from styles.devices.cards import Card, cards, driver_problem, problem_of
-from styles.errors import SettingsError
+from styles.errors import OutOfMemory, SettingsError
 from styles.text import Text
 
 
 def pick_device() -> torch.device:
-    """Return the first accelerator that really computes, else the CPU."""
+    """Return the first accelerator that really computes, else the CPU; raises OutOfMemory where a full one would."""
     return _fastest()[0]
 
 
@@ -21,18 +21,25 @@ def idle_card() -> SettingsError | None:
 
 
 def _fastest() -> tuple[torch.device, SettingsError | None]:
-    problems = []
+    problems, out_of_memory = [], None
     for card in cards():
-        problem = problem_of(torch.device(card.device))
+        try:
+            problem = problem_of(torch.device(card.device))
+        except OutOfMemory as error:
+            out_of_memory = error
+            continue
         if problem is None:
             return torch.device(card.device), None
         problems.append(problem)
+    if out_of_memory is not None:
+        raise out_of_memory  # not the CPU, many times slower, for what may be over in a moment
     return torch.device("cpu"), problems[0] if problems else driver_problem()
 
 
 def device_for(device: str | torch.device) -> torch.device:
-    """Return the device of that name, the fastest one for "auto"; raises SettingsError for one that can't be had.
+    """Return the device of that name, the fastest one for "auto".
 
+    Raises SettingsError for one that can't be had, OutOfMemory for one that is too full for anything.
     One of several cards is named by its number, cuda:1; without one it is the first.
     """
     if device == "auto":

@@ -10,7 +10,8 @@ from typing import Any
 import torch
 import torch.nn.functional as F
 
-from styles.errors import OutOfMemory, SettingsError, is_out_of_memory
+from styles.devices.cards import full
+from styles.errors import SettingsError, is_out_of_memory
 
 DTYPES = {"fp32": torch.float32, "fp16": torch.float16, "bf16": torch.bfloat16}
 
@@ -73,11 +74,7 @@ def convolves(device: torch.device, dtype: torch.dtype) -> bool:
     # TypeError: a dtype that the device doesn't know; AssertionError: a torch that was built without that device.
     except (RuntimeError, TypeError, AssertionError) as error:
         if is_out_of_memory(error):
-            raise OutOfMemory(
-                "The memory of {device} is full.",
-                "Close other programs that use it, or choose another device in the settings.",
-                device=device,
-            ) from error
+            raise full(device) from error
         return False
 
 

@@ -7,7 +7,7 @@ import torch
 
 from styles.devices.cards import cards
 from styles.devices.device import device_for, idle_card, pick_device
-from styles.errors import SettingsError
+from styles.errors import OutOfMemory, SettingsError
 
 from . import pretend_cards as pretend
 from .pretend_cards import GTX, RADEON, RTX, list_cards, refuse_driver
@@ -47,7 +47,6 @@ def test_by_itself_the_first_card_that_computes_is_taken(monkeypatch: pytest.Mon
     [
         (pretend.BUSY, "Another program has cuda:0 for itself alone", "Close that program"),
         (pretend.BUSY_BEFORE, "Another program has cuda:0 for itself alone", "Close that program"),
-        (pretend.FULL, "memory of cuda:0 is full", "Close other programs"),
         (pretend.NO_KERNELS, r"was not built for cuda:0 \(NVIDIA GeForce GTX 1650, 4 GB\)", "setup"),
         (pretend.NO_HIP_KERNELS, "was not built for cuda:0", "setup"),
         (pretend.UNKNOWN, r"cuda:0 can't compute \(CUDA error: unknown error\)", "Restart"),
@@ -63,6 +62,15 @@ def test_a_card_that_can_not_be_used_says_why(
         assert hint in told.value.hint
     assert device_for("auto") == CPU
     assert str(idle_card()) == str(told.value)
+
+
+def test_a_card_that_is_full_is_no_reason_to_compute_without_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    list_cards(monkeypatch, RTX, problems={0: pretend.FULL})
+    for name in ("auto", "cuda"):
+        with pytest.raises(OutOfMemory, match="memory of cuda:0 is full"):
+            device_for(name)
+    list_cards(monkeypatch, RTX, GTX, problems={0: pretend.FULL})
+    assert device_for("auto") == SECOND
 
 
 def test_a_driver_that_is_too_old_is_told_with_what_to_do(monkeypatch: pytest.MonkeyPatch) -> None:
