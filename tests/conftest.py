@@ -40,6 +40,10 @@ REPOSITORY = Path(__file__).resolve().parent.parent
 STARTER = REPOSITORY / "styles" / "starter"
 
 
+def pytest_addoption(parser: pytest.Parser) -> None:
+    parser.addoption("--device", default="", help="where the tests of a device run, such as cuda:0")
+
+
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     places = {name: place for place, name in enumerate(LONGEST)}
     items.sort(key=lambda item: places.get(item.path.name, len(LONGEST)))

@@ -61,13 +61,7 @@ WAYS: dict[str, dict[str, Way]] = {
 
 def compare(folder: Path, family: str, scratch: Path, device: str, on: Device) -> Iterator[Found]:
     """Train in each way on the CPU and on a device, on which `on(device)` lets tensors be."""
-    artworks = scratch / "artworks"
-    if not artworks.is_dir():
-        artworks.mkdir()
-        for number in range(2):
-            picture(SIDE_PX, SIDE_PX, seed=number).save(artworks / f"{number}.png")
-        picture(2 * SIDE_PX, SIDE_PX, seed=2).save(artworks / "wide.png")
-        (artworks / "1.txt").write_text("a blue boat", encoding="utf-8")
+    artworks = drawn_artworks(scratch)
     places = {
         "cpu": Home(scratch / f"{family} cpu").create(),
         device: Home(scratch / f"{family} there").create(),
@@ -83,11 +77,11 @@ def compare(folder: Path, family: str, scratch: Path, device: str, on: Device) -
                 with on(place), _watched(found):
                     if (place, way.dtype) not in bases:
                         bases[place, way.dtype] = open_base(folder, home, device=place, dtype=way.dtype)
-                    styles[place], previews[place] = _trained(
+                    styles[place], previews[place] = trained(
                         bases[place, way.dtype], home, artworks, way, name
                     )
             if compared:
-                found.apart = _apart(styles["cpu"], styles[device])
+                found.apart = apart(styles["cpu"], styles[device])
                 found.pictures_apart = max(
                     map(_pictures_apart, previews["cpu"], previews[device]), default=None
                 )
@@ -96,7 +90,20 @@ def compare(folder: Path, family: str, scratch: Path, device: str, on: Device) -
         yield found
 
 
-def _trained(base: Base, home: Home, artworks: Path, way: Way, name: str) -> tuple[Style, list[Image.Image]]:
+def drawn_artworks(scratch: Path) -> Path:
+    """Return a folder with three artworks, one of them wide and one with a caption."""
+    artworks = scratch / "artworks"
+    if not artworks.is_dir():
+        artworks.mkdir()
+        for number in range(2):
+            picture(SIDE_PX, SIDE_PX, seed=number).save(artworks / f"{number}.png")
+        picture(2 * SIDE_PX, SIDE_PX, seed=2).save(artworks / "wide.png")
+        (artworks / "1.txt").write_text("a blue boat", encoding="utf-8")
+    return artworks
+
+
+def trained(base: Base, home: Home, artworks: Path, way: Way, name: str) -> tuple[Style, list[Image.Image]]:
+    """Train a style of that name in a way; return it with the previews."""
     plan = dict(PLAIN | way.plan)
     if way.continues:
         plan["continue_from"] = next(iter(home.styles.glob("*.safetensors"))).stem
@@ -137,7 +144,7 @@ def _watched(found: Found) -> Iterator[None]:
         Trainer.take_step = take_step  # type: ignore[method-assign]
 
 
-def _apart(one: Style, other: Style) -> float:
+def apart(one: Style, other: Style) -> float:
     """How far two styles are apart, as a share of what the first one has learnt: `up` begins at zero."""
     ups = [(a.up.float(), b.up.float()) for a, b in zip(one.layers, other.layers, strict=True)]
     difference = sum(float((a - b).square().sum()) for a, b in ups)
