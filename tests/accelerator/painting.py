@@ -96,6 +96,7 @@ def ways(base: Base, all_of_them: bool) -> dict[str, Way]:
         "second pass": Way(replace(usual, second_pass=SecondPass(2.0, 0.7)), styles),
         "several pictures": Way(replace(usual, seeds=(3, 4), prompt=("a red cat", "a boat")), styles),
         "VAE that overflows": Way(plain, prepare=_overflowing),
+        "VAE that has no room": Way(plain, prepare=_without_room),
         **{sampler: Way(replace(usual, sampler=sampler, steps=2), styles) for sampler in SAMPLERS},
     }
 
@@ -105,12 +106,15 @@ def compare(folder: Path, family: str, home: Home, device: str, on: Device, whol
     cpu = open_base(folder, home, device="cpu", dtype="fp32")
     with on(device):
         there = open_base(folder, home, device=device, dtype="fp32")
-    for name, way in ways(cpu, whole).items():
+        sparing = open_base(folder, home, device=device, dtype="fp32", spare_memory=True)
+    few = ways(cpu, False)["words and layers of text encoders"]
+    all_ways = [(name, there, way) for name, way in ways(cpu, whole).items()]
+    for name, base, way in (*all_ways, ("memory spared", sparing, few)):
         ours, _ = _painted(cpu, way)
         found = Found(family, name)
         try:
             with on(device):
-                theirs, found.steps = _painted(there, way)
+                theirs, found.steps = _painted(base, way)
             found.apart = max(apart(one, other) for one, other in zip(ours, theirs, strict=True))
             if theirs[0].hidden != ours[0].hidden:
                 found.error = "the safety checker says otherwise"
@@ -195,6 +199,18 @@ def _overflowing(base: Base) -> None:
         return result
 
     base.vae.decode = overflowing
+
+
+def _without_room(base: Base) -> None:
+    """Let the VAE run out of memory but on the CPU."""
+    decode = base.vae.decode
+
+    def full(latents: torch.Tensor) -> Any:
+        if latents.device.type != "cpu":
+            raise torch.OutOfMemoryError("out of memory")
+        return decode(latents)
+
+    base.vae.decode = full
 
 
 def all_found(

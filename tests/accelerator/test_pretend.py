@@ -18,14 +18,14 @@ STEP = "synchronize in styles/generation/batch_sampling.py:_run"
 SCHEDULER = "copy to the device in styles/generation/batch_sampling.py:_run"
 COPIES_OF_SCHEDULERS = {"dpm++ 2m sde": 1, "dpm++ sde": 2, "euler a": 1, "lcm": 1, "unipc": 5}
 SAMPLERS = {"dpm++ 2m", "dpm++ 2m sde", "dpm++ sde", "ddim", "euler", "euler a", "heun", "unipc", "lcm"}
-EACH_FAMILY = {"two styles", "words and layers of text encoders"}
+EACH_FAMILY = {"two styles", "words and layers of text encoders", "memory spared"}
 PAINTINGS = {
     "starter": EACH_FAMILY
     | SAMPLERS
     | {
         "no style", "without guidance", "strip", "map", "leave one out", "schedule", "composition and texture", "take turns",
         "average guidance", "prompt that changes", "long prompt", "from a picture", "second pass", "several pictures",
-        "VAE that overflows", "effect probe", "two styles in bf16", "two styles in fp16",
+        "VAE that overflows", "VAE that has no room", "effect probe", "two styles in bf16", "two styles in fp16",
     },
     "sd1": EACH_FAMILY,
     "sd2": EACH_FAMILY,
