@@ -8,7 +8,7 @@ import sys
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from app.create.memory import ROOM_TO_WORK
+from app.create.memory import needed_gb
 from app.i18n import say, translated
 from app.setup.graphics_cards import read_amd_cards, read_nvidia_smi, read_other_cards
 from app.setup.torch_choice import choose_torch
@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 
     from app.studio import Studio
     from styles.devices.cards import Card
+    from styles.families import Family
 
 GB = 1e9
 
@@ -85,23 +86,27 @@ class Machine:
                 free=_gb(self.memory_free),
             )
         )
-        # The recommended ones have two bytes for each weight.
-        wider = 2 if self.precision == "fp32" else 1
         for family in dict.fromkeys(base.family for base in RECOMMENDED):
-            size_gb = min(base.size_gb for base in RECOMMENDED if base.family == family)
-            needed = size_gb * wider * ROOM_TO_WORK
-            words = (
-                say("{base} fits: it needs about {needed} GB.", base=family.name, needed=_short(needed))
-                if self.room_bytes >= needed * GB
-                else say(
-                    "{base} needs about {needed} GB and may not fit: switch the low-memory mode on.",
-                    base=family.name,
-                    needed=_short(needed),
-                )
-            )
-            lines.append(words)
+            lines.append(self._room_for(family))
         lines.append(say("Where your files are, {free} GB are free on the disk.", free=_gb(self.disk_free)))
         return lines
+
+    def _room_for(self, family: Family) -> str:
+        """Whether a base of a family fits the memory, wholly or with its parts taking turns."""
+        whole, least = needed_gb(family.id, self.precision)
+        if self.room_bytes >= whole * GB:
+            return say("{base} fits: it needs about {needed} GB.", base=family.name, needed=_short(whole))
+        if self.card_memory and self.room_bytes >= least * GB:
+            return say(
+                "{base} fits, a little slower: its parts take turns on the card, which needs about {needed} GB at least.",
+                base=family.name,
+                needed=_short(least),
+            )
+        return say(
+            "{base} does not fit: it needs about {needed} GB.",
+            base=family.name,
+            needed=_short(least if self.card_memory else whole),
+        )
 
     def rows(self) -> list[tuple[str, str]]:
         """(what, which): the same in numbers, with the versions; names of parts are in no language."""

@@ -29,12 +29,12 @@ class Settings:
     What has a label is asked for on the page of the machine, in this order.
     """
 
-    # One picture at a time, decoded in tiles; trainings keep less and recompute.
+    # One picture at a time, decoded in tiles, only the parts at work on the card; trainings keep less and recompute.
     low_memory: Annotated[
         bool,
         Setting(
             "Low-memory mode",
-            "Slower, for a small graphics card: pictures are painted one at a time and in tiles, and trainings compute twice what they would else keep.",
+            "Memory is spared by itself where a picture or a training would not fit. This does it always: slower, it leaves room for other programs. Pictures are painted one at a time and in tiles, with only what is at work on the graphics card, and trainings compute twice what they would else keep.",
         ),
     ] = False
     # Hash styles and paint pictures for their cards.

@@ -11,7 +11,17 @@ from app.settings import Settings
 from styles.errors import OutOfMemory
 from styles.storage.home import Home
 
-ROOM_TO_WORK = 1.6  # times the weights: activations of one 512 px picture and the decoder
+# GB that painting a picture of a base's own size takes of a card in half precision, with two styles: with all of the
+# base there, and at the least with those parts that are at work. By tests/benchmarks/painting_memory.py.
+NEEDED_GB = {"sd1": (3.8, 2.4), "sd2": (4.3, 2.5), "sdxl": (12.1, 6.3)}
+ROOM_TO_WORK = 1.25  # times the weights, of any other base
+
+
+def needed_gb(family: str, precision: str) -> tuple[float, float]:
+    """The GB that a family of `NEEDED_GB` takes: with all of the base on a card, and at the least."""
+    wider = 2 if precision == "fp32" else 1
+    whole, least = NEEDED_GB[family]
+    return whole * wider, least * wider
 
 
 def refuse_if_crowded(source: str, home: Home, settings: Settings, training_name: str) -> None:
@@ -21,8 +31,10 @@ def refuse_if_crowded(source: str, home: Home, settings: Settings, training_name
 
     device = device_for(settings.device)
     free = free_bytes(device) if device.type != "cpu" else None
-    needed = int(_weight_bytes(source, home) * ROOM_TO_WORK)
-    if free is not None and free < needed:
+    if free is None:
+        return
+    needed = _needed_bytes(source, home, settings)
+    if free < needed:
         raise OutOfMemory(
             "While “{training}” is training, the graphics card has {free:.1f} GB free, and painting needs about {needed:.1f} GB.",
             "Pause the training, paint, and let it go on.",
@@ -32,12 +44,17 @@ def refuse_if_crowded(source: str, home: Home, settings: Settings, training_name
         )
 
 
-def _weight_bytes(source: str, home: Home) -> int:
+def _needed_bytes(source: str, home: Home, settings: Settings) -> float:
+    """The least that painting takes of a card."""
+    from styles.bases.inspection import inspect_base
     from styles.bases.shelf import find_source
 
-    path, _ = find_source(source, home)
+    path, stored = find_source(source, home)
+    family = inspect_base(path, stored).family
+    if family in NEEDED_GB:
+        return needed_gb(family, settings.precision)[1] * 1e9
     files = path.rglob("*.safetensors") if path.is_dir() else [path]
-    return sum(file.stat().st_size for file in files)
+    return sum(file.stat().st_size for file in files) * ROOM_TO_WORK
 
 
 def give_back_memory() -> None:

@@ -278,6 +278,8 @@ class _Mixing:
         if self._order.guided and len(self._prompts) == 1 and base.device.type != "cpu":
             free = free_bytes(base.device)
             self._apart = self._apart or (free is not None and free < MARGIN * work_bytes)
+        if self._apart:
+            self._mix.spare_memory()
 
     @torch.no_grad()
     def _encoded(self, negative: str, *prompts: str) -> Conditioning:

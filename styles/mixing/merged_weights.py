@@ -40,6 +40,7 @@ class MergedWeights:
         self._moves = -1
         self._budget_bytes = 0
         self._lasting = True
+        self._spares_memory = False
         # Of a layer: the number of changes of its ranks, the products of what its styles change, and ||W||.
         self._norms: dict[str, tuple[int, Tensor, float]] = {}
 
@@ -60,6 +61,14 @@ class MergedWeights:
         """Say whether the gains stay for more than one step, from which on merging pays."""
         if lasting != self._lasting:
             self._lasting, self._moves = lasting, -1
+
+    def spare_memory(self, spare: bool) -> None:
+        """Say whether to hold nothing beside the ranks: more kernels, and a third less memory than the prepared ones."""
+        if spare != self._spares_memory:
+            self._spares_memory = spare
+            self.allow(0)
+            for patch in self._patches:
+                patch.heard = None
 
     @property
     def held_bytes(self) -> int:
@@ -155,15 +164,18 @@ class MergedWeights:
         """Take the ranks that are heard, those of one attention together."""
         attentions: dict[str, list[LayerPatch]] = {}
         for patch in patches:
-            patch.heard = heard_ranks(patch, self._gains)
-            if patch.name.endswith(ATTENTION):
+            patch.heard = heard_ranks(patch, self._gains, copied=not self._spares_memory)
+            if not self._spares_memory and patch.name.endswith(ATTENTION):
                 attentions.setdefault(patch.name.rpartition(".")[0], []).append(patch)
         for members in attentions.values():
             share(members)
 
 
-def heard_ranks(patch: LayerPatch, gains: Gains) -> HeardRanks:
-    """Return the ranks of a layer whose style has a gain; what the last ones have in common with them is used again."""
+def heard_ranks(patch: LayerPatch, gains: Gains, *, copied: bool = True) -> HeardRanks:
+    """Return the ranks of a layer whose style has a gain; what the last ones have in common with them is used again.
+
+    Gains that all pictures share stand in a copy of `up`, if it may be `copied`.
+    """
     last, audible = patch.heard, gains.audible[patch.group]
     places = tuple(place for place, owner in enumerate(patch.owners) if owner in audible)
     first, count = places[0], len(places)
@@ -174,7 +186,7 @@ def heard_ranks(patch: LayerPatch, gains: Gains) -> HeardRanks:
         chosen = sent_to(patch.device, torch.tensor(places))
     down = patch.down[chosen] if last is None else last.down
     up, rows = patch.up[chosen], patch.rank_gains[:, chosen]
-    if not gains.uniform:
+    if not (copied and gains.uniform):
         return HeardRanks(down, up, rows, places, *((last.shared, last.member) if last else ()))
     # In the same memory, since it is done at every step of a schedule.
     memory = torch.empty_like(up) if last is None or last.gains is not None else last.up

@@ -64,6 +64,10 @@ class ModelPatcher:
         """
         self._merged.allow(budget_bytes)
 
+    def spare_memory(self) -> None:
+        """Hold nothing beside the ranks until `change_to`, at the cost of more kernels."""
+        self._merged.spare_memory(True)
+
     @property
     def merged_bytes(self) -> int:
         """How much memory such weights take now."""
@@ -135,6 +139,7 @@ class ModelPatcher:
         """
         check_family(self.base, styles)
         self._forget()
+        self._merged.spare_memory(False)
         by_key = {key_of(style): style for style in styles}
         # The id is the tensors' alone: with another header they may be other layers, or have another alpha.
         gone = [s for s in self.styles if key_of(s) not in by_key or by_key[key_of(s)].layers is not s.layers]

@@ -67,7 +67,7 @@ def meta_style(unet: Any, name: str, rank: int, layers: str) -> Style:
 
 
 @contextmanager
-def _on_meta() -> Iterator[None]:
+def on_meta() -> Iterator[None]:
     """Count as on CUDA, where no numbers can be asked for: all layers may be merged, and there is no autocast."""
     enabled = torch.is_autocast_enabled
     with (
@@ -87,12 +87,12 @@ class MixCounter:
     def __init__(self, unet: Any, side_px: int, dtype: torch.dtype) -> None:
         self.unet = unet
         self._inputs = meta_inputs(unet, 1, side_px, side_px, dtype, 2)
-        with _on_meta():
+        with on_meta():
             self.plain = self._step()
 
     def count(self, styles: Sequence[Style], *, merging: bool) -> StepCounts:
         """Count the first step after a move and the next one, with styles that have the same gains in both."""
-        with _on_meta(), blended(PlainBase(self.unet), styles) as mix:
+        with on_meta(), blended(PlainBase(self.unet), styles) as mix:
             mix.allow_merging(PLENTY if merging else 0)
             mix.prompt(self._inputs[2].states)
             mix.set_gains([0.5 + 0.1 * number for number in range(len(styles))])

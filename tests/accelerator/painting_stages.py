@@ -20,19 +20,22 @@ from tests.accelerator.counting import (
     CONFIGS,
     META,
     Counting,
-    as_on_cuda,
     meta_inputs,
     meta_unet,
     meta_vae,
     unet_config,
     weight_bytes,
 )
+from tests.accelerator.mixing import on_meta
 
 SIDES_PX = {"sd1": 512, "sd2": 768, "sdxl": 1024}
 GIB = 2**30
 # What CUDA and its libraries take of a card for themselves, before the first tensor.
 CONTEXT_BYTES = 500_000_000
+# Where memory is short: the two halves of guidance one after the other, and the mix holding nothing but its ranks.
+APART = "denoising, guidance apart"
 # Of the linear layers and 1x1 convolutions that kohya's scripts train by default.
+
 OF_UNET, OF_TEXT = ".transformer_blocks.", (".self_attn.", ".mlp.fc")
 
 
@@ -150,8 +153,12 @@ def stages(
     mix = ModelPatcher(base)
     mix.change_to([kohya_style(base, rank, number) for number in range(styles)])
     mix.set_gains([1.0] * styles)
-    ranks = [tensor for patch in mix.patches.values() for tensor in (patch.down, patch.up, patch.rank_gains)]
-    ranks_bytes = sum(tensor.nbytes for tensor in ranks)
+
+    def ranks() -> list[Tensor]:
+        with on_meta():
+            mix._merged.bring_up_to_date()
+        return list(_ranks(mix))
+
     latents = torch.empty(1, 4, side_px // 8, side_px // 8, dtype=vae.dtype, device=META)
 
     def text() -> None:
@@ -170,7 +177,7 @@ def stages(
     works = {
         "text": ("text", text),
         "denoising": ("unet", lambda: denoising(False)),
-        "denoising, guidance apart": ("unet", lambda: denoising(True)),
+        APART: ("unet", lambda: denoising(True)),
         "decoding": ("vae", lambda: vae.decode(latents)),
         "decoding in tiles": ("vae", decoding_in_tiles),
     }
@@ -178,7 +185,11 @@ def stages(
     for name, (part, work) in works.items():
         models = parts[part]
         others = [model for other, some in parts.items() if other != part for model in some]
-        work_bytes = peak_bytes(work, [*_weights(models), *ranks]) - weight_bytes(*models) - ranks_bytes
+        if name == APART:
+            mix.spare_memory()
+        ranks_bytes = Counting(ranks()).live_bytes
+        held = weight_bytes(*models) + ranks_bytes
+        work_bytes = peak_bytes(work, [*_weights(models), *ranks()]) - held
         counted.append(Stage(name, weight_bytes(*models), work_bytes, ranks_bytes, weight_bytes(*others)))
     mix.close()
     return counted
@@ -188,16 +199,19 @@ def _weights(models: Sequence[nn.Module]) -> Iterator[Tensor]:
     return (weight for model in models for weight in model.parameters())
 
 
+def _ranks(mix: ModelPatcher) -> Iterator[Tensor]:
+    """All that a mix holds from step to step but what it keeps of a prompt."""
+    for patch in mix.patches.values():
+        yield from (patch.down, patch.up, patch.rank_gains)
+        if patch.heard is not None:
+            yield from (patch.heard.down, patch.heard.up)
+            if patch.heard.shared is not None:
+                yield patch.heard.shared.down
+
+
 def peak_bytes(work: Any, held: Sequence[Tensor]) -> int:
     """Return the most that is held while something is computed, with what is held from the start."""
     counted = Counting(held)
-    asked, torch.is_autocast_enabled = (
-        torch.is_autocast_enabled,
-        lambda device=None: False,
-    )  # not known on meta
-    try:
-        with counted, as_on_cuda():
-            work()
-    finally:
-        torch.is_autocast_enabled = asked
+    with counted, on_meta():
+        work()
     return counted.peak_bytes

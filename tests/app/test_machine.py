@@ -39,6 +39,9 @@ def test_several_cards_are_named_and_offered(studio: Studio, monkeypatch: pytest
     words = "\n".join(machine.words())
     assert f"on the graphics card {GTX.name}" in words and "The card has 4.1 GB of memory" in words
     assert f"cuda:0 ({RTX.name}, 13 GB), cuda:1 ({GTX.name}, 4 GB)" in words
+    assert "Stable Diffusion 1 fits: it needs about 3.8 GB." in words
+    assert "Stable Diffusion 2 fits, a little slower: its parts take turns" in words
+    assert "Stable Diffusion XL does not fit: it needs about 6.3 GB." in words
     assert ("CUDA", "13.0") in machine.rows()
     assert _devices(machine, "cuda:1") == [
         ("auto", "auto"),

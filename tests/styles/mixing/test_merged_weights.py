@@ -343,3 +343,26 @@ def test_a_compiled_model_never_compiles_anew(dtype: torch.dtype) -> None:
             mix.allow_merging(PLENTY if gains[0] else 0)
         assert compiler.frame_count == 1
     torch._dynamo.reset()
+
+
+def test_a_mix_that_spares_memory_holds_its_ranks_alone_and_says_the_same() -> None:
+    unet, styles = SmallUnet(torch.bfloat16), [small_style("a", 1, marks=ALL), small_style("b", 2)]
+    x, words = half_inputs(torch.bfloat16)
+    plain = unet(x, words)
+    with blended(PlainBase(unet), styles) as mix:
+        mix.set_gains([1.0, -0.5])
+        usual = unet(x, words)
+        assert any(patch.heard is not None and patch.heard.shared for patch in mix.patches.values())
+        mix.spare_memory()
+        sparing = unet(x, words)
+        for patch in mix.patches.values():
+            heard = patch.heard
+            assert heard is not None and heard.shared is None
+            assert (
+                heard.up.data_ptr() == patch.up.data_ptr() and heard.down.data_ptr() == patch.down.data_ptr()
+            )
+        difference = (sparing.double() - usual.double()).norm() / (usual.double() - plain.double()).norm()
+        assert difference < 8 * torch.finfo(torch.bfloat16).eps
+        mix.change_to(styles)
+        mix.set_gains([1.0, -0.5])
+        assert torch.equal(unet(x, words), usual), "the next picture is as before"

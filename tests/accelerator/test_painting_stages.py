@@ -1,0 +1,34 @@
+"""Which cards a base paints on, by the bytes counted at each stage: with all of its parts there, and with those at work."""
+
+from __future__ import annotations
+
+import pytest
+
+from app.create.memory import NEEDED_GB
+from tests.accelerator.painting_stages import APART, CONTEXT_BYTES, fits, stages
+
+# GB of the stages, in the order of `stages`: all parts on the card, and those at work; two styles of rank 32.
+TABLE = {
+    "sd1": ((2.87, 0.38), (3.06, 2.04), (2.90, 1.88), (3.32, 0.75), (3.32, 0.75)),
+    "sd2": ((2.76, 0.87), (3.16, 2.31), (2.88, 2.03), (3.82, 1.41), (3.19, 0.78)),
+    "sdxl": ((7.86, 2.39), (8.42, 6.45), (7.77, 5.80), (11.59, 4.82), (8.58, 1.81)),
+}
+# The smallest cards, in GB.
+ALL_RESIDENT = {"sd1": 4, "sd2": 6, "sdxl": 12}
+OFFLOADED = {"sd1": 4, "sd2": 4, "sdxl": 8}
+SPARING = {"sd1": 4, "sd2": 4, "sdxl": 6}
+
+
+@pytest.mark.parametrize("family", TABLE)
+def test_painting_with_two_styles_fits_the_cards_that_are_named(family: str) -> None:
+    counted = stages(family)
+    seen = [(stage.resident / 1e9, stage.offloaded / 1e9) for stage in counted]
+    for pair, expected in zip(seen, TABLE[family], strict=True):
+        assert pair == pytest.approx(expected, rel=0.02, abs=0.02)
+    usual = [stage for stage in counted if stage.name not in (APART, "decoding in tiles")]
+    sparing = [stage for stage in counted if stage.name not in ("denoising", "decoding")]
+    needed = max(stage.resident for stage in usual), max(stage.offloaded for stage in sparing)
+    assert NEEDED_GB[family] == pytest.approx([(most + CONTEXT_BYTES) / 1e9 for most in needed], abs=0.06)
+    assert fits(max(stage.resident for stage in usual), ALL_RESIDENT[family])
+    assert fits(max(stage.offloaded for stage in usual), OFFLOADED[family])
+    assert fits(max(stage.offloaded for stage in sparing), SPARING[family])
