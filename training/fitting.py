@@ -15,7 +15,7 @@ from styles.errors import OutOfMemory, is_out_of_memory
 from styles.text import NO_TEXT, Text
 from training.events import MemoryFitted
 from training.plan import TrainingPlan
-from training.step_memory import step_bytes
+from training.step_memory import score_bytes, step_bytes
 
 if TYPE_CHECKING:
     from styles.bases.base import Base
@@ -60,7 +60,11 @@ def needed_bytes(base: Base, plan: TrainingPlan) -> int:
 
     On a CPU the tensors alone: what has no place there has none for certain.
     """
-    step = step_bytes(base.unet, plan, plan.resolution_px or base.native_size_px, base.vae_factor)
+    side = plan.resolution_px or base.native_size_px
+    step = step_bytes(base.unet, plan, side, base.vae_factor)
+    if base.device.type == "mps":
+        # torch has no attention in one kernel there that gradients go through.
+        step += score_bytes(base.unet, plan, side, base.vae_factor)
     if base.device.type == "cpu":
         return step
     weights = sum(value.nbytes for value in base.unet.parameters())

@@ -223,7 +223,8 @@ COMPANIONS = (
 #
 # Four pictures are a step on all real bases. How many of them are looked at together, and whether gradients are
 # checkpointed, is fitted to the memory that is free (`training.fitting`): at once, 512 px on Stable Diffusion 1.5 take
-# 6.0 GB of tensors, 768 px on 2.1 10.9, 1024 px on XL 33; one at a time with checkpointing 2.0, 2.2 and 5.9 (counted).
+# 5.9 GB of tensors, 768 px on 2.1 10.8, 1024 px on XL 32.7; one at a time with checkpointing 2.0, 2.2 and 5.9 (counted
+# by tests/benchmarks/training_memory.py).
 _STARTER: dict[str, Any] = {
     "rank": 8,
     "alpha": 8.0,

@@ -60,7 +60,8 @@ Seed = Annotated[
 Batch = Annotated[
     int,
     Setting(
-        "Batch in pictures", "How many are looked at together. More is steadier and takes more memory.",
+        "Batch in pictures",
+        "How many are looked at together. More is steadier and takes more memory; where that is short, they are split.",
         option="Pictures per forward pass.", unset="the preset's", low=1, high=64, group=MEMORY,
     ),
 ]  # fmt: skip

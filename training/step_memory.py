@@ -82,6 +82,19 @@ def step_bytes(unet: Any, plan: TrainingPlan, side_px: int, vae_factor: int) -> 
     return int(sum(value.nbytes for value in unet.parameters()) + activations + gathered)
 
 
+def score_bytes(unet: Any, plan: TrainingPlan, side_px: int, vae_factor: int) -> int:
+    """Return what a step takes beside where attention is no single kernel, and keeps its scores, heads x tokens²."""
+    levels, latents = len(unet.config.block_out_channels), (side_px // vae_factor) ** 2
+    scores = [
+        module.attn1.heads * (latents * 0.25 ** _level(path, levels)) ** 2
+        for path, module in unet.named_modules()
+        if type(module).__name__ == "BasicTransformerBlock"
+    ]
+    # Counted: all are kept and one more is at work; gradient checkpointing keeps none, and makes one anew.
+    together = 3 * max(scores) if plan.gradient_checkpointing else sum(scores) + max(scores)
+    return int(together * plan.batch * unet.dtype.itemsize)
+
+
 def _parts_of(unet: Any, plan: TrainingPlan, kept: _Parts) -> _Parts:
     """Return the size of a UNet and of those of its layers that the plan trains; `kept` are the bytes of blocks."""
     sums = dict.fromkeys(asdict(_Parts()), 0.0)

@@ -55,7 +55,7 @@ def words(plan: TrainingPlan | None) -> str:
 
 def main() -> None:
     """Print both tables as they stand in RESULTS.md."""
-    print("| training step, bf16, rank 8, cross-attention | counted | formula |\n|---|---|---|")
+    print("| figure | goal | counted | by the formula |\n|---|---|---|---|")
     bases = {family: on_card(family) for family in NATIVE_PX}
     for family, base in bases.items():
         plan, side = plan_for("balanced", family, 8, name="count"), base.native_size_px
@@ -66,17 +66,13 @@ def main() -> None:
             kind = ", checkpointing" * checkpointing
             name = family_of(family).name
             print(
-                f"| {name}, {side} px, batch {batch}{kind} | {counted / 1e9:.2f} GB | {formula / 1e9:.2f} GB ({formula / counted - 1:+.1%}) |"
+                f"| {name}, {side} px, batch {batch}{kind} | within 4 % | {counted / 1e9:.2f} GB | {formula / 1e9:.2f} GB ({formula / counted - 1:+.1%}) |"
             )
-    print(
-        "\n| card | "
-        + " | ".join(FAMILIES[family].name for family in bases)
-        + " |\n|---" * 1
-        + "|---|---|---|"
-    )
+    names = " | ".join(str(FAMILIES[family].name) for family in bases)
+    print(f"\n| figure | {names} |\n|---|---|---|---|")
     for card_gb in CARDS_GB:
         fits = (words(fitted(base, family, card_gb)) for family, base in bases.items())
-        print(f"| {card_gb} GB | " + " | ".join(fits) + " |")
+        print(f"| a card of {card_gb} GB | " + " | ".join(fits) + " |")
 
 
 if __name__ == "__main__":

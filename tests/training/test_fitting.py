@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import replace
+from dataclasses import asdict, replace
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -15,14 +16,15 @@ from styles.errors import OutOfMemory
 from styles.storage.home import Home
 from tests.accelerator.counting import count_training_step, meta_unet, unet_config
 from tests.benchmarks.training_memory import CARDS_GB, NATIVE_PX, OnCard, fitted, on_card, words
+from tests.styles.distilled import BK_SMALL, VEGA
 from tests.styles.out_of_memory import MEMORY_FULL
 from training import fitting
 from training.events import CheckpointSaved, Finished, MemoryFitted, StepDone, TrainingEvent, Warned
 from training.fitting import fit, less, needed_bytes, ways
 from training.job import Job
 from training.loop import train
-from training.plan import TrainingPlan
-from training.step_memory import step_bytes
+from training.plan import TrainingPlan, plan_for
+from training.step_memory import score_bytes, step_bytes
 
 from .conftest import small_plan
 
@@ -54,24 +56,21 @@ def a_plan(family: str, **numbers: Any) -> TrainingPlan:
 
 
 @pytest.mark.parametrize(
-    ("family", "side_px", "numbers", "dtype"),
+    ("family", "structure", "side_px", "numbers", "dtype"),
     [
-        ("sd1", 512, {}, torch.bfloat16),
-        ("sd1", 384, {"batch": 2, "gradient_checkpointing": True, "rank": 64}, torch.bfloat16),
-        ("sd1", 512, {"layers": "transformer"}, torch.float32),
-        ("sd2", 768, {"layers": "cross+self", "rank": 32}, torch.bfloat16),
-        ("sdxl", 1024, {"gradient_checkpointing": True}, torch.bfloat16),
-        ("sdxl", 768, {"layers": "transformer", "gradient_accumulation": 2}, torch.bfloat16),
+        ("sd1", {}, 512, {}, torch.bfloat16),
+        ("sd1", BK_SMALL, 384, {"layers": "transformer", "batch": 2}, torch.float32),
+        ("sd2", {}, 768, {"layers": "cross+self", "rank": 32}, torch.bfloat16),
+        ("sdxl", {}, 1024, {"gradient_checkpointing": True, "rank": 64}, torch.bfloat16),
+        ("sdxl", VEGA, 768, {"layers": "transformer", "gradient_accumulation": 2}, torch.bfloat16),
     ],
 )
 def test_bytes_of_a_step_are_those_that_are_counted(
-    family: str, side_px: int, numbers: dict[str, Any], dtype: torch.dtype
+    family: str, structure: dict[str, Any], side_px: int, numbers: dict[str, Any], dtype: torch.dtype
 ) -> None:
-    plan = a_plan(family, **numbers)
-    counted = count_training_step(unet_config(family), plan, side_px, dtype).peak_bytes
-    assert step_bytes(meta_unet(unet_config(family), dtype), plan, side_px, 8) == pytest.approx(
-        counted, rel=0.04
-    )
+    plan, config = a_plan(family, **numbers), unet_config(family) | structure
+    counted = count_training_step(config, plan, side_px, dtype).peak_bytes
+    assert step_bytes(meta_unet(config, dtype), plan, side_px, 8) == pytest.approx(counted, rel=0.04)
 
 
 def test_each_family_fits_each_card(cards: dict[str, OnCard]) -> None:
@@ -91,6 +90,40 @@ def test_the_pictures_of_a_step_stay_and_the_largest_batch_is_taken(cards: dict[
     for way, size in zip(ways(plan), needed, strict=True):
         assert fit(plan, lambda one: needed_bytes(cards["sd1"], one), size - 1) != way  # type: ignore[arg-type]
     assert all(way.gradient_checkpointing for way in ways(replace(plan, gradient_checkpointing=True)))
+
+
+def test_attention_that_keeps_its_scores_takes_as_many_bytes_as_there_are(cards: dict[str, OnCard]) -> None:
+    unet, levels = cards["sd1"].unet, (5 * 4096**2, 5 * 1024**2, 5 * 256**2, 64**2)
+    scores = 8 * (sum(levels) + 4096**2)
+    assert score_bytes(unet, a_plan("sd1"), 512, 8) == 2 * scores
+    assert score_bytes(unet, a_plan("sd1", batch=3), 512, 8) == 6 * scores
+    assert score_bytes(unet, a_plan("sd1", gradient_checkpointing=True), 512, 8) == 6 * 8 * 4096**2
+
+
+def opened_on_card(card: OnCard) -> Any:
+    """What fitting asks of a base whose UNet alone lies on a card."""
+    return SimpleNamespace(
+        **asdict(replace(card, unet=None)) | {"unet": card.unet},
+        vae=torch.nn.Identity(), text_encoders=(), name="a base",
+    )  # fmt: skip
+
+
+def test_a_card_with_room_is_noted_and_one_without_is_told_what_would_fit(
+    cards: dict[str, OnCard], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    base, plan = opened_on_card(cards["sdxl"]), plan_for("thorough", "sdxl", 8, name="x")
+    unet_bytes = sum(value.nbytes for value in base.unet.parameters())
+    monkeypatch.setattr("styles.devices.memory.free_bytes", lambda device: 80 * 10**9 - unet_bytes)
+    chosen, said = fitting.fit_to(base, plan, None)
+    assert chosen == plan and said is not None and not said.reason
+    assert said.free_bytes == 80 * 10**9 > said.needed_bytes > 38 * 10**9
+    monkeypatch.setattr("styles.devices.memory.free_bytes", lambda device: int(6.5e9) - unet_bytes)
+    with pytest.raises(OutOfMemory, match=r"6\.5 GB are free") as caught:
+        fitting.fit_to(base, plan, None)
+    assert "a resolution of 768 px" in caught.value.hint and "a lower rank" in caught.value.hint
+    for side, fits in ((768, True), (896, False)):
+        smaller = fit(replace(plan, resolution_px=side), lambda way: needed_bytes(base, way), int(6.5e9))
+        assert (smaller is not None) == fits
 
 
 def test_after_a_step_that_ran_out_half_as_many_are_looked_at_then_checkpointing_comes() -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import platform
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import psutil
@@ -13,9 +14,11 @@ import torch
 import styles.bases.base
 from app.create.base_session import BaseSession
 from app.settings import Settings
+from app.studio import Studio
 from styles.bases.base import Base
 from styles.library.library import Library
 from styles.storage.home import Home
+from training.plan import plan_for
 
 BLOCK_BYTES, BLOCKS = 50_000, 2_000
 
@@ -67,6 +70,26 @@ def test_a_base_gives_a_card_to_a_trial_and_takes_it_back(
     assert session.make_room() and session._base is None
     session.warm(str(tiny_base), Settings())
     assert as_on_a_card[3] == "trial ends"
+
+
+def test_painting_ends_a_trial_and_a_trial_puts_the_base_away(
+    tiny_base: Path, tmp_path: Path, as_on_a_card: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    studio = Studio(Home(tmp_path / "home"))
+    measuring, session = studio.preparation.measuring, studio.base_session
+    process = SimpleNamespace(
+        poll=lambda: None, kill=lambda: as_on_a_card.append("killed"), communicate=lambda: ("", "")
+    )
+    monkeypatch.setattr("app.train.measuring.answering_process", lambda *_: process)
+    plan = plan_for("balanced", "starter", 3, name="a", base=str(tiny_base))
+    session.warm(str(tiny_base), Settings())
+    with session.opened(str(tiny_base), Settings()):
+        assert measuring.ask(plan, "auto", "auto", busy=False).state == "waiting"
+    assert measuring.ask(plan, "auto", "auto", busy=False).state == "measuring" and session._base is None
+    as_on_a_card.clear()
+    session.warm(str(tiny_base), Settings())
+    assert as_on_a_card[0] == "killed" and measuring._process is None
+    studio.close()
 
 
 def test_a_base_in_the_computers_memory_is_in_no_trials_way(tiny_base: Path, tmp_path: Path) -> None:
