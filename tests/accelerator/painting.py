@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import AbstractContextManager
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -50,7 +50,8 @@ class Way:
 
     request: CreateRequest
     styles: tuple[Style, ...] = ()
-    prepare: Callable[[Base], None] = lambda base: None
+    # What is otherwise with the base meanwhile.
+    with_base: Callable[[Base], AbstractContextManager[Any]] = nullcontext
 
 
 def ways(base: Base, all_of_them: bool) -> dict[str, Way]:
@@ -95,8 +96,9 @@ def ways(base: Base, all_of_them: bool) -> dict[str, Way]:
         "from a picture": Way(replace(usual, source=_source(), strength=0.7), styles),
         "second pass": Way(replace(usual, second_pass=SecondPass(2.0, 0.7)), styles),
         "several pictures": Way(replace(usual, seeds=(3, 4), prompt=("a red cat", "a boat")), styles),
-        "VAE that overflows": Way(plain, prepare=_overflowing),
-        "VAE that has no room": Way(plain, prepare=_without_room),
+        "VAE that overflows": Way(plain, with_base=_overflowing),
+        "VAE that has no room": Way(plain, with_base=_vae_without_room),
+        "UNet that has no room": Way(replace(usual, seeds=(3, 4)), styles, _unet_without_room),
         **{sampler: Way(replace(usual, sampler=sampler, steps=2), styles) for sampler in SAMPLERS},
     }
 
@@ -133,7 +135,7 @@ def half_precision(folder: Path, family: str, home: Home, device: str, on: Devic
             with on(device):
                 base = open_base(folder, home, device=device, dtype=dtype)
                 way = ways(base, False)["two styles"]
-                done, found.steps = _painted(base, replace(way, prepare=_overflowing))
+                done, found.steps = _painted(base, replace(way, with_base=_overflowing))
                 assert next(base.vae.parameters()).dtype != torch.float32, "the VAE stays in fp32"
             assert done[0].image.getextrema() != ((0, 0),) * 3
         except Exception as error:
@@ -142,12 +144,10 @@ def half_precision(folder: Path, family: str, home: Home, device: str, on: Devic
 
 
 def _painted(base: Base, way: Way) -> tuple[list[PictureDone], list[dict[str, int]]]:
-    decode = base.vae.decode
-    way.prepare(base)
     done: list[PictureDone] = []
     steps: list[dict[str, int]] = []
     runs_first = {1, STEPS + 1}  # prompts are encoded, or latents enlarged: not what a step waits for
-    try:
+    with way.with_base(base):
         WAITS.take()
         for event in generate(base, way.request, way.styles):
             waits = WAITS.take()
@@ -156,8 +156,6 @@ def _painted(base: Base, way: Way) -> tuple[list[PictureDone], list[dict[str, in
             elif isinstance(event, DenoisingStep) and event.step not in runs_first:
                 told = place_name(waits)
                 steps += [told] if told not in steps else []
-    finally:
-        base.vae.decode = decode
     return done, steps
 
 
@@ -188,29 +186,49 @@ def _source() -> SourcePicture:
     return SourcePicture.of(Image.linear_gradient("L").resize((SIDE_PX, SIDE_PX)).convert("RGB"))
 
 
-def _overflowing(base: Base) -> None:
-    """Let the VAE give no numbers but in fp32."""
-    decode = base.vae.decode
+@contextmanager
+def _instead(owner: Any, name: str, function: Callable[..., Any]) -> Iterator[None]:
+    """Let a module call another function, given its own, for the time of the block."""
+    own = getattr(owner, name)
+    setattr(owner, name, lambda *arguments, **settings: function(own, *arguments, **settings))
+    try:
+        yield
+    finally:
+        delattr(owner, name)
 
-    def overflowing(latents: torch.Tensor) -> Any:
+
+def _overflowing(base: Base) -> AbstractContextManager[None]:
+    """Let the VAE give no numbers but in fp32."""
+
+    def overflowing(decode: Callable[..., Any], latents: torch.Tensor) -> Any:
         result = decode(latents)
         if latents.dtype != torch.float32:
             result.sample[:] = math.nan
         return result
 
-    base.vae.decode = overflowing
+    return _instead(base.vae, "decode", overflowing)
 
 
-def _without_room(base: Base) -> None:
+def _vae_without_room(base: Base) -> AbstractContextManager[None]:
     """Let the VAE run out of memory but on the CPU."""
-    decode = base.vae.decode
 
-    def full(latents: torch.Tensor) -> Any:
+    def full(decode: Callable[..., Any], latents: torch.Tensor) -> Any:
         if latents.device.type != "cpu":
             raise torch.OutOfMemoryError("out of memory")
         return decode(latents)
 
-    base.vae.decode = full
+    return _instead(base.vae, "decode", full)
+
+
+def _unet_without_room(base: Base) -> AbstractContextManager[None]:
+    """Let the UNet run out of memory with more than one row: neither two pictures nor guidance fit."""
+
+    def full(forward: Callable[..., Any], inputs: torch.Tensor, *others: Any, **settings: Any) -> Any:
+        if len(inputs) > 1:
+            raise torch.OutOfMemoryError("out of memory")
+        return forward(inputs, *others, **settings)
+
+    return _instead(base.unet, "forward", full)
 
 
 def all_found(

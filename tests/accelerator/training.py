@@ -23,6 +23,7 @@ from training.job import Job
 from training.loop import train
 from training.plan import plan_for
 from training.trainer import Trainer
+from training.trial import measure
 
 SIDE_PX = 64
 PLAIN: dict[str, Any] = {
@@ -88,6 +89,21 @@ def compare(folder: Path, family: str, scratch: Path, device: str, on: Device) -
         except Exception as error:
             found.error = said(error)
         yield found
+
+
+def tried(folder: Path, family: str, scratch: Path, device: str, on: Device) -> Found:
+    """Measure what a training would take."""
+    found, home = Found(family, "trial"), Home(scratch / "trial").create()
+    plan = plan_for(
+        "quick", family, 3, name="trial", base=str(folder), trigger="blocks", **PLAIN | {"preview_steps": 1}
+    )
+    try:
+        with on(device), _watched(found):
+            trial = measure(plan, home, device, "fp32")
+        assert trial.step > 0, trial
+    except Exception as error:
+        found.error = said(error)
+    return found
 
 
 def drawn_artworks(scratch: Path) -> Path:
@@ -161,3 +177,4 @@ def all_found(
     """Every way, each on the family that it is listed with."""
     for family in families:
         yield from compare(folders[family], family, home.root, device, on)
+    yield tried(folders[families[0]], families[0], home.root, device, on)
