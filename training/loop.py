@@ -41,7 +41,7 @@ from training.placement import placed
 from training.plan import TrainingPlan
 from training.preview import is_preview_due, keep_previews, paint_previews
 from training.result import finish
-from training.run_notes import NO_PREVIEW, SPILT, changed_conditions, passed_over
+from training.run_notes import NO_PREVIEW, changed_conditions, passed_over, slowed_down
 from training.step_times import StepTimes
 from training.trainer import Trainer, begin
 from training.untrained import keep_untrained
@@ -205,8 +205,7 @@ def _steps(
         if trainer.unread and (saving or step % plan.report_every == 0):
             with times.taken():
                 loss = trainer.read_loss()
-            if times.has_jumped() and base.device.type != "cpu":
-                yield SPILT
+            yield from slowed_down(times, base.device)
             if not trainer.is_healthy(loss):
                 event = _roll_back(trainer, folder)
                 saved = event.to_step

@@ -3,10 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from typing import TYPE_CHECKING
 
 from styles.text import Text
 from training.checkpoint import Checkpoint
 from training.events import Warned
+from training.step_times import StepTimes
+
+if TYPE_CHECKING:
+    import torch
 
 SPILT = Warned(
     Text(
@@ -18,6 +23,12 @@ NO_PREVIEW = Warned(
     Text("There was too little free memory for a preview; the training goes on."),
     Text("Close other programs that use the device."),
 )
+
+
+def slowed_down(times: StepTimes, device: torch.device) -> Iterator[Warned]:
+    """Say that steps have become much slower where an accelerator's memory may be why; the times have just been read."""
+    if times.has_jumped() and device.type != "cpu":
+        yield SPILT
 
 
 def passed_over(damaged: list[int], start: Checkpoint | None) -> Warned:

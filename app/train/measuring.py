@@ -124,7 +124,8 @@ class Measuring:
         try:
             answer = json.loads(said)
             if "error" in answer:
-                self._fail(key, text_from_json(answer["error"]))
+                words = [text_from_json(answer[part]) for part in ("error", "hint")]
+                self._fail(key, Text.joined(" ", filter(None, words)))
             else:
                 self._failed.pop(key, None)
                 trials = {name: asdict(trial) for name, trial in self._known().items()}

@@ -195,6 +195,17 @@ def test_a_run_that_goes_on_with_less_room_says_what_that_means(
     assert "batch 2 x 1 -> 1 x 2 checkpointed" in warned.message and "as good" in warned.hint
 
 
+def test_torch_is_held_to_what_is_free_before_a_base_is_opened(
+    make_job: MakeJob, tiny_base: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    happened: list[str] = []
+    monkeypatch.setattr("training.loop.limit_memory", lambda device: happened.append(f"limit {device}"))
+    monkeypatch.setattr("training.loop.open_base", lambda *_, **__: happened.append("open"))
+    with pytest.raises(AttributeError):
+        list(train(make_job(tiny_base), device="cpu"))
+    assert happened == ["limit cpu", "open"]
+
+
 def test_what_fits_in_no_way_is_refused_before_anything_is_made(
     make_job: MakeJob, base: Base, monkeypatch: pytest.MonkeyPatch
 ) -> None:

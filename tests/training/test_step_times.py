@@ -2,7 +2,12 @@
 
 from __future__ import annotations
 
-from training.step_times import IN_A_ROW, StepTimes
+import pytest
+import torch
+
+from training.events import Warned
+from training.run_notes import SPILT, slowed_down
+from training.step_times import ENOUGH, IN_A_ROW, StepTimes
 
 
 def test_a_jump_is_told_once_and_a_hiccup_is_not() -> None:
@@ -24,3 +29,13 @@ def test_seconds_are_those_of_a_step() -> None:
         pass
     assert times.steps == 2
     assert not times.has_jumped() and times.steps == 0
+
+
+@pytest.mark.parametrize(("device", "said"), [("cuda", [SPILT]), ("cpu", [])])
+def test_a_jump_is_told_of_an_accelerator(device: str, said: list[Warned]) -> None:
+    times, warned = StepTimes(), []
+    for seconds in (1.0,) * ENOUGH + (4.0,) * IN_A_ROW:
+        # So long as a clock would have said.
+        times.steps, times._spent = 2, 2 * seconds
+        warned += slowed_down(times, torch.device(device))
+    assert warned == said

@@ -55,8 +55,9 @@ def test_a_trial_measures_and_leaves_nothing(
 def test_a_trial_takes_the_step_that_the_training_will(
     tiny_base: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    seen = []
+    seen, limits = [], []
     take = Trainer.take_step
+    monkeypatch.setattr("styles.devices.memory.limit_memory", limits.append)
 
     def watched(trainer: Trainer) -> None:
         plan = trainer.plan
@@ -69,6 +70,7 @@ def test_a_trial_takes_the_step_that_the_training_will(
     home = Home(tmp_path / "home").create()
     _, told = trial(home.root, tiny_base, capsys, batch=4)
     assert (told["batch"], told["gradient_checkpointing"]) == (1, False)
+    assert limits == [torch.device("cpu")]
     assert set(seen) == {(True, 1, 2)}, "as the training, but of its four batches two, which tell of all"
 
 

@@ -85,7 +85,7 @@ def test_a_trial_that_failed_is_made_anew_after_a_while(
     tmp_path: Path, tiny_base: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     full = json.dumps(
-        {"error": text_to_json(Text("There is too little free memory for one step.")), "hint": ""}
+        {"error": text_to_json(Text("There is too little free memory for one step.")), "hint": "Close some."}
     )
     started = []
 
@@ -103,6 +103,7 @@ def test_a_trial_that_failed_is_made_anew_after_a_while(
         return measuring.ask(plan, "cpu", "auto", busy=False).state
 
     assert [state(), state(), state()] == ["measuring", "failed", "failed"] and len(started) == 1
+    assert measuring.ask(plan, "cpu", "auto", busy=False).problem.endswith("for one step. Close some.")
     version = measuring.version()
     now[0] = RETRY_SECONDS
     assert measuring.version() != version, "the page asks again"
