@@ -14,8 +14,7 @@ import numpy as np
 
 from training.starter.captions import caption
 from training.starter.hands import HANDS, TAUGHT, TONED, draw
-from training.starter.model import NATIVE_SIZE_PX
-from training.starter.scenes import Scene, sample_scene
+from training.starter.scenes import NATIVE_SIZE_PX, Scene, sample_scene
 from training.starter.textures import texture
 
 # Of the drawings: in the flat hand and captioned without any, as most people write their prompts; and in two tones.

@@ -10,7 +10,7 @@ import numpy as np
 
 from training.starter.drawn_hands import DRAWN
 from training.starter.hand import Hand, enter
-from training.starter.scenes import DrawingCanvas, Scene, rasterise
+from training.starter.scenes import NATIVE_SIZE_PX, DrawingCanvas, Scene, rasterise
 from training.starter.strokes import (
     Cells,
     blur,
@@ -176,7 +176,7 @@ def _linocut(canvas: DrawingCanvas, rng: np.random.Generator) -> np.ndarray:
     return mix(mix((0.05, 0.22, 0.13), (0.95, 0.92, 0.79), carved), (0.95, 0.92, 0.79), edge)
 
 
-def draw(scene: Scene, hand_name: str, seed: int, size_px: int = 128) -> np.ndarray:
+def draw(scene: Scene, hand_name: str, seed: int, size_px: int = NATIVE_SIZE_PX) -> np.ndarray:
     """The scene drawn by a hand: uint8 (H, W, 3); the same arguments give the same picture."""
     hand = TAUGHT.get(hand_name) or HELD_OUT[hand_name]
     rng = np.random.default_rng([seed, zlib.crc32(hand_name.encode())])

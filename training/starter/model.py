@@ -15,7 +15,8 @@ from diffusers.models.upsampling import Upsample2D
 from tokenizers import Tokenizer, models, pre_tokenizers, trainers
 from transformers import CLIPTextConfig, CLIPTextModel, CLIPTokenizer
 
-NATIVE_SIZE_PX = 128
+from training.starter.scenes import NATIVE_SIZE_PX
+
 LATENT_CHANNELS = 8
 COLOUR_CHANNELS = 3  # the first latent channels carry a blurred copy; the others, the strokes
 TEXT_WIDTH = 256  # no real Stable Diffusion has it, so a starter style can never pass for another family's

@@ -8,6 +8,9 @@ from PIL import Image, ImageDraw
 
 from training.starter.subjects import SHAPES
 
+# The side of the drawings, and of the pictures that the starter learns to paint.
+NATIVE_SIZE_PX = 128
+
 SUBJECTS: tuple[str, ...] = tuple(SHAPES)
 
 COLOURS: dict[str, tuple[float, float, float]] = {
@@ -108,7 +111,7 @@ def sample_scene(
     return Scene(tuple(pair), background, seed)
 
 
-def rasterise(scene: Scene, size_px: int = 128) -> DrawingCanvas:
+def rasterise(scene: Scene, size_px: int = NATIVE_SIZE_PX) -> DrawingCanvas:
     """The scene in flat colours on a square of size_px pixels; the same scene gives the same arrays."""
     pen = _Pen(size_px, np.random.default_rng(scene.seed))
     _PAINTERS[scene.background](pen)

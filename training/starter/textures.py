@@ -5,8 +5,10 @@ from __future__ import annotations
 import numpy as np
 from PIL import Image, ImageDraw, ImageFilter
 
+from training.starter.scenes import NATIVE_SIZE_PX
 
-def texture(seed: int, size_px: int = 128) -> np.ndarray:
+
+def texture(seed: int, size_px: int = NATIVE_SIZE_PX) -> np.ndarray:
     """One picture (H, W, 3) uint8: dead leaves, gradients, coloured 1/f noise, strokes, or a mixture of two."""
     rng = np.random.default_rng([seed, 77])
     kinds = (_dead_leaves, _gradient, _coloured_noise, _strokes)
