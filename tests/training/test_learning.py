@@ -12,7 +12,7 @@ from tests.benchmarks.style_exam import BARS, Bench, Prompts, Reference, artwork
 from training.starter.evaluate import PaintPlan
 
 HAND, OTHER = "cyanotype", "ochre dabs"
-PICTURES = 16
+PICTURES = 12
 
 
 @pytest.fixture(scope="module")
@@ -21,14 +21,14 @@ def bench(starter: Path, tmp_path_factory: pytest.TempPathFactory) -> Bench:
     folder = tmp_path_factory.mktemp("learning")
     home = Home(folder / "home")
     home.create()
-    return Bench.open(starter, home, Prompts.of(PICTURES), PaintPlan(steps=12), TRIGGER, folder, "cpu")
+    return Bench.open(starter, home, Prompts.of(PICTURES), PaintPlan(steps=8), TRIGGER, folder, "cpu")
 
 
 def test_a_style_closes_the_gap_to_a_new_hand(bench: Bench, tmp_path: Path) -> None:
     home = Home(tmp_path / "home")
     home.create()
     reference, other = Reference.of(bench, HAND), Reference.of(bench, OTHER)
-    style, _ = train_style(bench, home, artworks_of(HAND, tmp_path), "quick", 0, preview_every=0)
+    style, _ = train_style(bench, home, artworks_of(HAND, tmp_path), "quick", 0, steps=90, preview_every=0)
     unstyled, half, full, against = (bench.paint(style, weight) for weight in (0.0, 0.5, 1.0, -1.0))
 
     d0, d_half, d1, d_against = (
