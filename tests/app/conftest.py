@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import json
 import os
 import re
@@ -10,7 +11,7 @@ import subprocess
 import sys
 import threading
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, redirect_stderr, redirect_stdout
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -122,10 +123,15 @@ class Trained:
 @pytest.fixture(scope="session")
 def trained(tmp_path_factory: pytest.TempPathFactory, tiny_base: Path, artworks: Path) -> Trained:
     """Train a tiny style once for all tests that need some style."""
+    from app.cli.main import main
+
     home = tmp_path_factory.mktemp("trained") / "home"
-    answer = process_over(home)(
-        "train", "Rings", artworks, "--base", tiny_base, "--steps", "4", "--resolution", "64", "--json"
-    )
+    words = ["train", "Rings", artworks, "--base", tiny_base, "--steps", "4", "--resolution", "64", "--json"]
+    out, err = io.StringIO(), io.StringIO()
+    with pytest.MonkeyPatch.context() as patch, redirect_stdout(out), redirect_stderr(err):
+        patch.chdir(home.parent)
+        patch.setenv("ATELIER_HOME", str(home))
+        answer = Answer(main([*map(str, words)]), out.getvalue(), err.getvalue())
     assert answer.code == 0, answer.err
     # The styles that come along are for the starter, whose layers the tiny base does not have.
     library = Library(Home(home))

@@ -143,21 +143,22 @@ def look(
             page.close()
 
 
-def settle(page: Any) -> None:
-    """Wait until the page has been still for two seconds."""
+def settle(page: Any, milliseconds: int = 2000) -> None:
+    """Wait until the page has been still for so long, 15 seconds at most."""
     page.evaluate(
-        """() => new Promise(done => {
-            let timer = setTimeout(done, 2000);
+        """milliseconds => new Promise(done => {
+            let timer = setTimeout(done, milliseconds);
             // Gradio's clocks of hidden answers never rest.
             const inClock = one => (one.closest ? one : one.parentElement)?.closest(".wrap.hide");
             const watch = new MutationObserver(changes => {
                 if (changes.every(change => inClock(change.target))) return;
                 clearTimeout(timer);
-                timer = setTimeout(done, 2000);
+                timer = setTimeout(done, milliseconds);
             });
             watch.observe(document.body, {subtree: true, childList: true, attributes: true, characterData: true});
             setTimeout(done, 15000);
-        })"""
+        })""",
+        milliseconds,
     )
 
 

@@ -17,6 +17,7 @@ from tests.app.screenshots import settle
 
 pytestmark = pytest.mark.browser
 MOST_PRESSES = 250
+STILL_MS = 800
 START_NEAR = """control => {
     const stops = [...document.querySelectorAll('button, input, select, textarea, a[href], [tabindex]')]
         .filter(stop => stop.tabIndex >= 0 && !stop.disabled && stop.checkVisibility({visibilityProperty: true}));
@@ -88,12 +89,12 @@ def do_the_main_job(page: Any, home: Path, folder: Path) -> None:
     page.locator("#train").get_by_role("status").filter(has_text="“By hand” has begun.").wait_for()
     page.locator("#train").get_by_role("status").filter(has_text="Finished").wait_for()
     # The card of a training that ends is drawn anew, and a key pressed at that moment would be lost.
-    settle(page)
+    settle(page, STILL_MS)
     hands.press("button", "Paint with it")
 
     page.get_by_role("article", name="By hand").wait_for()
     hands.press("checkbox", "Paint as I move", "Space")
-    settle(page)  # the mix may still be looked up
+    settle(page, STILL_MS)  # the mix may still be looked up
     for name in page.get_by_role("article").evaluate_all("all => all.map(one => one.ariaLabel)"):
         if name not in ("By hand", "Rings"):  # another test's, for the window is shared
             hands.press("button", f"Take {name} out of the mix")

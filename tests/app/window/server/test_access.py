@@ -11,6 +11,7 @@ from tests.app.conftest import Served
 from tests.app.screenshots import ROOMS, settle
 
 pytestmark = pytest.mark.browser
+STILL_MS = 1000
 MORE_PRESSES = 40  # for what Tab comes to besides, and the browser's own
 RULES = {"runOnly": ["wcag2a", "wcag2aa", "wcag21a", "wcag21aa"], "resultTypes": ["violations"]}
 CONTRAST = {"runOnly": {"type": "rule", "values": ["color-contrast"]}, "resultTypes": ["violations"]}
@@ -53,7 +54,7 @@ def test_every_room_is_open_to_all(browser: Any, served: Served) -> None:
     for tabs in ROOMS["en"].values():
         for tab in tabs:
             page.get_by_role("tab", name=tab, exact=True).click()
-        settle(page)
+        settle(page, STILL_MS)
         look(tabs[-1], RULES)
         unreached += [f"{tabs[-1]}: {control}" for control in not_reached(page)]
         page.evaluate(DARKEN)
