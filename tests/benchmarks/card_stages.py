@@ -38,6 +38,7 @@ from tests.accelerator.counting import (
 )
 from tests.accelerator.painting_stages import SIDES_PX, MetaBase, kohya_style, peak_bytes
 from tests.benchmarks.example_loop import example_loop
+from tests.benchmarks.pairs import seconds_of
 from tests.styles.making import PlainBase
 from tests.tiny import tiny_base_folder
 from tests.training.conftest import picture
@@ -130,17 +131,10 @@ class Work:
         timestep = torch.tensor(500, device=self.device)
         return drawn(latents), timestep, Conditioning(filled[0], filled[1], filled[2])
 
-    def seconds(self, action: Callable[[], object], turns: int = 0) -> float:
+    def seconds(self, action: Callable[[], object]) -> float:
         """The median of a call, to the end of the device's work."""
         action()
-        taken = []
-        for _ in range(turns or self.turns):
-            wait_for(self.device)
-            start = time.perf_counter()
-            action()
-            wait_for(self.device)
-            taken.append(time.perf_counter() - start)
-        return statistics.median(taken)
+        return statistics.median(seconds_of(action, self.device) for _ in range(self.turns))
 
     def peak(self, action: Callable[[], object]) -> int | None:
         """The most bytes of tensors during a call; None where the device doesn't tell."""

@@ -11,6 +11,8 @@ from dataclasses import dataclass
 
 import torch
 
+from styles.devices.device import wait_for
+
 
 @dataclass(frozen=True)
 class Spread:
@@ -43,18 +45,12 @@ def spread_of(values: Sequence[float]) -> Spread:
     return Spread(statistics.median(ordered), low, high, count)
 
 
-def wait(device: torch.device) -> None:
-    """Wait until the device has done all that it was given."""
-    if device.type != "cpu":
-        torch.accelerator.synchronize()
-
-
 def seconds_of(action: Callable[[], object], device: torch.device) -> float:
     """Return how long one call takes, to the end of the device's work."""
-    wait(device)
+    wait_for(device)
     start = time.perf_counter()
     action()
-    wait(device)
+    wait_for(device)
     return time.perf_counter() - start
 
 

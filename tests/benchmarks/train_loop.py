@@ -23,6 +23,7 @@ import torch
 from PIL import Image
 
 from styles.bases.base import Base, open_base
+from styles.devices.device import wait_for
 from styles.storage.home import Home
 from training import encode
 from training.adapters import adapted
@@ -122,11 +123,11 @@ def measure(trainer: Trainer, base: Base, arguments: argparse.Namespace) -> None
     for turn in range(arguments.turns):
         order = list(kinds) if turn % 2 == 0 else list(kinds)[::-1]
         for name in order:
-            wait(base.device)
+            wait_for(base.device)
             start = time.perf_counter()
             for _ in range(arguments.steps):
                 kinds[name]()
-            wait(base.device)
+            wait_for(base.device)
             seconds[name].append((time.perf_counter() - start) / arguments.steps)
     medians = {name: statistics.median(values) for name, values in seconds.items()}
     # Neighbouring turns share the machine's mood: the median of their ratios is steadier than that of the medians.
@@ -147,12 +148,6 @@ def measure(trainer: Trainer, base: Base, arguments: argparse.Namespace) -> None
         print(f"| {name} | {value:.4f} |")
     print(f"| ratio | {result['ratio']:.3f} |")
     print(json.dumps(result))
-
-
-def wait(device: torch.device) -> None:
-    """Wait until the device has done all that it was given."""
-    if device.type != "cpu":
-        torch.accelerator.synchronize()
 
 
 if __name__ == "__main__":
