@@ -40,7 +40,7 @@ def report(studio: Studio) -> str:
         lines.append(f"device: {error.message}")
     settings = studio.settings
     lines += [
-        f"settings: device {settings.device}, precision {settings.precision}, low memory {settings.low_memory}, "
+        f"settings: device {settings.device}, precision {settings.precision}, low memory {settings.low_memory}, compiled {settings.compile}, "
         f"safety checker {settings.safety_checker}, other devices {settings.shared}, language {language()}",
         f"base in use: {_base(studio)}",
         f"counts: {len(studio.library.cards())} styles, {len(studio.jobs())} trainings",

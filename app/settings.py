@@ -66,6 +66,15 @@ class Settings:
             group=EXPERT,
         ),
     ] = "auto"
+    # Of the base that paints.
+    compile: Annotated[
+        bool,
+        Setting(
+            "Compile the model",
+            "For many pictures of one size on a graphics card: the first one takes minutes longer, and so may each new size; stopping may wait a little longer within a step.",
+            group=EXPERT,
+        ),
+    ] = False
     # Of all texts, from the next start on; auto is the system's.
     language: Annotated[str, Setting(choices=LANGUAGE_CHOICES)] = "auto"
     # Other devices may use the window, from the next start on, with a password as `app.password` keeps it.

@@ -96,6 +96,14 @@ def create(
     ] = False,
     plain_prompt: Annotated[bool, typer.Option("--plain-prompt", help="Don't add trigger words.")] = False,
     where: DeviceOptions,
+    compiled: Annotated[
+        bool | None,
+        typer.Option(
+            "--compile/--no-compile",
+            help="Compile the model, for many pictures of one size.",
+            show_default="as in Settings",
+        ),
+    ] = None,
     home: HomeOption = None,
     as_json: JsonOption = False,
 ) -> None:
@@ -118,6 +126,8 @@ def create(
         check_folder(out)
     console, studio = console_of(context), open_studio(context, home)
     where.apply(studio)
+    if compiled is not None:
+        studio.settings = replace(studio.settings, compile=compiled)
     mixed = mix.order(studio.blends)
     if save_blend is not None and again is None and not (mixed.styles or mixed.start.parts):
         raise BadInput("There is no style in the blend to keep.", hint="Mix some styles first.")

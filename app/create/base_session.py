@@ -250,7 +250,13 @@ class BaseSession:
 
         opening = (
             *(source, find_source(source, self.home)),
-            *(settings.device, settings.precision, settings.safety_checker, settings.low_memory),
+            *(
+                settings.device,
+                settings.precision,
+                settings.safety_checker,
+                settings.low_memory,
+                settings.compile,
+            ),
         )
         if self._base is None or self._opened_for != opening:
             from styles.bases.base import open_base
@@ -271,6 +277,7 @@ class BaseSession:
                 dtype=settings.precision,
                 safety_checker=settings.safety_checker,
                 spare_memory=settings.low_memory,
+                compiled=settings.compile,
                 cancelled=cancelled,
             )
             if settings.device == "auto" and self._base.device.type == "cpu":

@@ -12,6 +12,7 @@ from typing import Any
 import torch
 
 from styles.bases.base_settings import BaseSettings
+from styles.bases.compiled_blocks import CompiledBlocks
 from styles.bases.few_steps import FewSteps, few_steps_of
 from styles.bases.hub import clip_tokenizer_folder
 from styles.bases.inspection import inspect_base
@@ -66,6 +67,8 @@ class Base:
         False  # only the parts at work lie on the device, also where there is room for others
     )
 
+    compiled_blocks: CompiledBlocks | None = None  # of the UNet, if they are to be compiled
+
     @property
     def latent_channels(self) -> int:
         return int(self.vae.config.latent_channels)
@@ -112,13 +115,15 @@ def open_base(
     settings: BaseSettings | None = None,
     config_folder: Path | None = None,
     spare_memory: bool = False,
+    compiled: bool = False,
     cancelled: Callable[[], bool] = lambda: False,
 ) -> Base:
     """Open the starter, a diffusers folder, a single-file checkpoint, a base of the shelf or a fetched Hub id.
 
     `settings` take the place of those that the shelf has for it. `config_folder` replaces the shipped configs of a
     single file. Its parts lie on the device where there is room for all, else those at work (see `offload`); with
-    `spare_memory` always so, and its VAE works in tiles. Raises BaseError for what can't be opened or is not here, OfflineError where a single file's
+    `spare_memory` always so, and its VAE works in tiles. Its UNet is `compiled` when it is first painted with. Raises
+    BaseError for what can't be opened or is not here, OfflineError where a single file's
     vocabulary has to be fetched, SettingsError for a device or precision that can't be had, OutOfMemory. `cancelled` is
     asked between the parts, and makes it raise Cancelled; a single file is loaded in one.
     """
@@ -198,6 +203,7 @@ def open_base(
         notes=facts.notes,
         few_steps=few_steps_of((_name_of(source, path),)) or facts.few_steps,
         spares_memory=spare_memory,
+        compiled_blocks=CompiledBlocks(parts["unet"]) if compiled else None,
     )
 
 

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 from torch import Tensor, nn
 
+from styles.bases.compiled_blocks import is_compiled
 from styles.errors import Cancelled
 
 if TYPE_CHECKING:
@@ -37,8 +38,9 @@ def stopping(
 ) -> Iterator[None]:
     """Ask `cancelled` in front of each block of the models, forward and backward, and raise `stop()` once it is true.
 
-    In front of each convolution, too, since one at a picture's full size takes long. A block without gradients costs a
-    call of `cancelled`; the models are as before after the `with` block.
+    In front of each convolution, too, since one at a picture's full size takes long; not within a block that may be
+    compiled (see `compiled_blocks`). A block without gradients costs a call of `cancelled`; the models are as before
+    after the `with` block.
     """
 
     def look(*_: Any) -> None:
@@ -65,9 +67,17 @@ def stopping(
 
 def _blocks(models: Iterable[nn.Module]) -> Iterator[nn.Module]:
     for model in models:
-        for module in model.modules():
-            if isinstance(module, nn.Conv2d) or (module is not model and any(module.children())):
-                yield module
+        yield from _inner_blocks(model)
+
+
+def _inner_blocks(module: nn.Module) -> Iterator[nn.Module]:
+    for child in module.children():
+        # In what is compiled, a hook would stand in the graph.
+        if is_compiled(child):
+            continue
+        if isinstance(child, nn.Conv2d) or any(child.children()):
+            yield child
+        yield from _inner_blocks(child)
 
 
 def at_most_every(seconds: float, question: Callable[[], bool]) -> Callable[[], bool]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Generator, Sequence
+from contextlib import nullcontext
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -20,7 +21,7 @@ from styles.bases.stopping import stopped
 from styles.bases.working_memory import MARGIN, denoising_bytes
 from styles.devices.device import sent_to, wait_for
 from styles.devices.memory import free_bytes
-from styles.errors import Cancelled
+from styles.errors import Cancelled, is_out_of_memory
 from styles.formats.style import Style
 from styles.generation.prompts import encode_prompts
 from styles.generation.request import Order, Run
@@ -174,6 +175,8 @@ class _Mixing:
         apart: bool,
     ) -> None:
         self._apart = apart
+        # Whether the mix is in the UNet's weights, so that what is compiled may be called; None: not tried yet.
+        self._fused: bool | None = None
         self._base, self._order, self._mix, self._cancelled = base, order, mix, cancelled
         self._prompts = [order.request.prompts[index] for index in pictures]
         self._blends = [order.blends[index] for index in pictures]
@@ -236,25 +239,37 @@ class _Mixing:
         return total / sent_to(total.device, many)[:, None, None, None]
 
     def _guided(self, inputs: Tensor, timestep: Tensor, gains: Rows, prompts: Prompts) -> Tensor:
-        order = self._order
         base = self._base
-        guidance = order.guidance if order.guided else None
         height, width = inputs.shape[-2:]
         size_px = (width * base.vae_factor, height * base.vae_factor)
         conditioning = self._conditioning_under(gains, prompts, size_px)
-        with in_slices(base, height * width, len(conditioning), self._cancelled):
-            return predict(
-                *(base.unet, inputs, timestep, conditioning, guidance, order.guidance_rescale),
-                apart=self._apart,
-            )
+        slices = in_slices(base, height * width, len(conditioning), self._cancelled)
+        blocks = base.compiled_blocks
+        if blocks is not None and self._fused and blocks.problem is None and isinstance(slices, nullcontext):
+            try:
+                with blocks.in_use():
+                    return self._predict(inputs, timestep, conditioning)
+            except Exception as error:
+                if is_out_of_memory(error) or not blocks.fails_with(error):
+                    raise
+        with slices:
+            return self._predict(inputs, timestep, conditioning)
+
+    def _predict(self, inputs: Tensor, timestep: Tensor, conditioning: Conditioning) -> Tensor:
+        order = self._order
+        guidance = order.guidance if order.guided else None
+        rescale = order.guidance_rescale
+        return predict(self._base.unet, inputs, timestep, conditioning, guidance, rescale, apart=self._apart)
 
     def _conditioning_under(self, gains: Rows, prompts: Prompts, size_px: tuple[int, int]) -> Conditioning:
         """Set the gains and return what the prompts say under them for pictures (width, height), B or 2B rows."""
         if gains != self._gains and self._order.ids:
             self._mix.set_gains(gains, self._composition, self._texture, lasting=self._lasting)
-            self._gains = gains
+            self._gains, self._fused = gains, None
         key = tuple(tuple(row[column] for column in self._worded) for row in gains), prompts
         if key not in self._conditionings:
+            # The UNet may have to leave, and then with its own weights.
+            self._unfuse()
             if len(self._conditionings) >= KEPT_STATES:
                 self._conditionings.clear()
             self._conditionings[key] = self._encoded(*prompts)
@@ -262,12 +277,19 @@ class _Mixing:
         if conditioning is not self._prompted or size_px != self._size_px:
             self._make_room(size_px, len(conditioning))
         if conditioning is not self._prompted:
+            self._unfuse()
             # Keys and values of cross-attention once, not at every step.
             self._mix.prompt(None if self._apart else conditioning.states)
             self._prompted, self._sized = conditioning, None
         if self._sized is None or size_px != self._size_px:
             self._sized, self._size_px = conditioning.sized_as(*size_px), size_px
+        if self._fused is None and self._base.compiled_blocks is not None:
+            self._fused = self._mix.fuse()
         return self._sized
+
+    def _unfuse(self) -> None:
+        self._mix.unfuse()
+        self._fused = None
 
     def _make_room(self, size_px: tuple[int, int], rows: int) -> None:
         """Bring the UNet to the device for calls of so many rows, and split its guidance if that is still too little."""

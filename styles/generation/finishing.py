@@ -60,6 +60,8 @@ def finish(
         return None
     image = Image.fromarray((pixels * 255).round().to(torch.uint8).cpu().numpy())
     notes = (*_notes(base, order, index), *decoding)
+    if base.compiled_blocks is not None:
+        notes += base.compiled_blocks.news()
     hidden = request.safety_checker and base.safety_checker is not None and _unsafe(base, image)
     if hidden:
         image = Image.new("RGB", image.size)

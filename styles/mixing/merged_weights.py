@@ -143,6 +143,25 @@ class MergedWeights:
         row = torch.tensor([gains[style] for style in _styles(patch)], dtype=torch.float64)
         return math.sqrt(max(0.0, float(row @ products @ row))) / norm if norm > 0 else math.inf
 
+    def whole(self) -> dict[str, Tensor] | None:
+        """Return the weights of all layers of the UNet that are heard, by their names, with the mix in them.
+
+        None where some of them can't have one: gains that differ or don't last, too little memory, a mix so weak that
+        rounding would spoil it, a layer that computes in a way of its own.
+        """
+        heard = [patch for patch in self._patches if patch.group != GROUPS[-1] and not patch.silent]
+        if (
+            not (self._lasting and self._gains.uniform)
+            or sum(patch.weight.nbytes for patch in heard) > self._budget_bytes
+            or not all(patch.active and has_plain_weight(patch) for patch in heard)
+            or self._how_many(heard) < len(heard)
+        ):
+            return None
+        with torch.inference_mode(False), torch.no_grad():
+            for patch in heard:
+                self._merge(patch)
+        return {patch.name: patch.merged_weight for patch in heard if patch.merged_weight is not None}
+
     def _merge(self, patch: LayerPatch) -> None:
         """Make `W + B g A`, in the memory of the last one."""
         weight = patch.weight
@@ -216,14 +235,17 @@ def share(members: Sequence[LayerPatch]) -> None:
 
 
 def is_plain(patch: LayerPatch) -> bool:
-    """Whether a layer computes with another weight in the place of its own as it does with that."""
+    """Whether a layer of the UNet computes with another weight in the place of its own as it does with that."""
+    return patch.prompt_states is None and patch.group != GROUPS[-1] and has_plain_weight(patch)
+
+
+def has_plain_weight(patch: LayerPatch) -> bool:
+    """Whether a layer's weight could be another one of the same kind."""
     weight = patch.weight
     return (
         patch.fresh
         and type(patch.module) in (nn.Linear, nn.Conv2d)
         and patch.module.weight is weight
-        and patch.prompt_states is None
-        and patch.group != GROUPS[-1]
         and weight.dtype == patch.down.dtype
         and weight.device == patch.down.device
         and not weight.is_inference()

@@ -18,7 +18,7 @@ from torch import Tensor, nn
 
 from styles.errors import BlendError, memory_errors
 from styles.formats.style import Style, StyleLayer
-from styles.mixing.gains import Gains, Weights
+from styles.mixing.gains import GROUPS, Gains, Weights
 from styles.mixing.layer_matching import OpenBase, check_family, fitting, inner_blocks, key_of, spot_of
 from styles.mixing.layer_patch import LayerPatch, PromptStates
 from styles.mixing.merged_weights import MergedWeights
@@ -36,6 +36,8 @@ class ModelPatcher:
         self._merged = MergedWeights(self.gains)
         self._prompt_states = PromptStates()
         self._inner = inner_blocks(base)
+        # The base's own weights of the layers that have another one now; None where no patch is out of the way.
+        self._fused: dict[str, Tensor] | None = None
 
     def set_gains(
         self,
@@ -53,6 +55,7 @@ class ModelPatcher:
         be made of them is made by the next call of the model; `lasting`: for more than one. Raises BlendError for a
         wrong shape or a number that is not finite, and then nothing has changed.
         """
+        self.unfuse()
         self.gains.set(weights, composition, texture)
         self._merged.last(lasting)
 
@@ -62,10 +65,43 @@ class ModelPatcher:
         They are used where they are as good as the ranks (see `merged_weights`), and make a step cost what it costs
         without styles.
         """
+        self.unfuse()
         self._merged.allow(budget_bytes)
+
+    def fuse(self) -> bool:
+        """Put weights with the mix in them in the place of the UNet's own, if all layers can have one; say whether.
+
+        For calls that are compiled: no graph needs to know of any style then. Until `unfuse`, and what changes the mix.
+        The base's own weights lie aside, untouched.
+        """
+        self.unfuse()
+        weights = self._merged.whole()
+        if weights is None:
+            return False
+        self._fused = {}
+        for name, patch in self.patches.items():
+            if patch.group == GROUPS[-1]:
+                continue
+            patch.uninstall()
+            if patch.name in weights:
+                self._fused[name] = patch.weight.data
+                patch.weight.data = weights[patch.name]
+        return True
+
+    def unfuse(self) -> None:
+        """Give the UNet its own weights back, under the ranks."""
+        if self._fused is None:
+            return
+        for name, weight in self._fused.items():
+            self.patches[name].weight.data = weight
+            self.patches[name].merged_weight = None
+        self._fused = None
+        for patch in self.patches.values():
+            patch.install()
 
     def spare_memory(self) -> None:
         """Hold nothing beside the ranks until `change_to`, at the cost of more kernels."""
+        self.unfuse()
         self._merged.spare_memory(True)
 
     @property
@@ -118,6 +154,7 @@ class ModelPatcher:
         Raises what `blended` raises, and then nothing has changed, but that the prompt has to be told again.
         """
         check_family(self.base, [*self.styles, style])
+        self.unfuse()
         with _room_for([style]):
             self._put([style])
 
@@ -138,6 +175,7 @@ class ModelPatcher:
         `remove` never let them. Raises what `blended` raises; then the mix has to be closed.
         """
         check_family(self.base, styles)
+        self.unfuse()
         self._forget()
         self._merged.spare_memory(False)
         by_key = {key_of(style): style for style in styles}
@@ -162,6 +200,7 @@ class ModelPatcher:
 
     def rest(self) -> None:
         """Leave the base as it was, but keep the styles' ranks for `change_to`."""
+        self.unfuse()
         self._forget()
         for patch in self.patches.values():
             patch.mixed_weight = None
@@ -240,6 +279,7 @@ class ModelPatcher:
     @torch.inference_mode(False)
     @torch.no_grad()
     def _remove(self, styles: Sequence[Style]) -> None:
+        self.unfuse()
         for style in styles:
             for layer in style.layers:
                 self.patches[spot_of(layer)].remove(key_of(style))
@@ -265,6 +305,7 @@ class ModelPatcher:
 
     def close(self) -> None:
         """Give every layer its own forward back."""
+        self.unfuse()
         for patch in self.patches.values():
             patch.uninstall()
         self.allow_merging(0)
