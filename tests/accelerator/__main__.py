@@ -8,7 +8,7 @@ import json
 import os
 import sys
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager
 from dataclasses import asdict
 from pathlib import Path
@@ -33,7 +33,7 @@ def main() -> int:
             found.append(asdict(one))
             print(_line(found[-1]), flush=True)
     if arguments.report is not None:
-        arguments.report.write_text(json.dumps(found), encoding="utf-8")
+        arguments.report.write_text(json.dumps({"told": _told(), "found": found}), encoding="utf-8")
     return 1 if any(one["error"] for one in found) else 0
 
 
@@ -53,6 +53,43 @@ def _found(scratch: Path, only: str | None) -> Iterator[Any]:
     for kind, work in (("painting", painting), ("training", training)):
         if only in (None, kind):
             yield from work.all_found(folders, home, pretend.NAME, _on, FAMILIES)
+
+
+def _told() -> dict[str, list[str]]:
+    """What the device tells of single operations, by their names: whether it is strict at all."""
+    import torch
+
+    cpu = torch.arange(4.0)
+    with pretend.pretend() as waits:
+        there = cpu.to(pretend.NAME)
+        operations: dict[str, Callable[[], object]] = {
+            "there + there": lambda: there + there,
+            "there + a number": lambda: there + torch.tensor(1.0),
+            "there + cpu": lambda: there + cpu,
+            "cpu @ there": lambda: cpu @ there,
+            "cat": lambda: torch.cat([there, cpu]),
+            "item": lambda: there[0].item(),
+            "bool": lambda: bool(there[1]),
+            "equal": lambda: torch.equal(there, there),
+            "mask": lambda: there[there > 1],
+            "nonzero": lambda: there.nonzero(),
+            "index on the CPU": lambda: there[torch.tensor([0])],
+            "list as an index": lambda: there[[0, 1]],
+            "to the CPU": lambda: there.cpu(),
+            "to the device": lambda: cpu.to(pretend.NAME),
+            "to the device, not waited for": lambda: cpu.to(pretend.NAME, non_blocking=True),
+            "copied in place": lambda: there.copy_(cpu),
+            "made there": lambda: torch.tensor([1.0], device=pretend.NAME),
+        }
+        told: dict[str, list[str]] = {}
+        for name, operation in operations.items():
+            waits.take()
+            try:
+                operation()
+                told[name] = sorted({kind for kind, *_ in waits.take()})
+            except pretend.MixedDevices:
+                told[name] = ["refused"]
+    return told
 
 
 def _on(device: str) -> AbstractContextManager[Any]:

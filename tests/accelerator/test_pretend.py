@@ -42,35 +42,63 @@ TRAININGS = {
 }  # fmt: skip
 
 
+NOTHING, COPY, READ, NONZERO = [], ["copy to the device"], ["read"], ["nonzero"]  # type: ignore[var-annotated]
+# What the device tells of single operations.
+TOLD = {
+    "there + there": NOTHING,
+    "there + a number": NOTHING,
+    "there + cpu": ["refused"],
+    "cpu @ there": ["refused"],
+    "cat": ["refused"],
+    "item": READ,
+    "bool": READ,
+    "equal": READ,
+    "mask": NONZERO,
+    "nonzero": NONZERO,
+    "index on the CPU": COPY,
+    "list as an index": COPY,
+    "to the CPU": ["copy to the host"],
+    "to the device": COPY,
+    "to the device, not waited for": NOTHING,
+    "copied in place": COPY,
+    "made there": COPY,
+}
+
+
 @pytest.fixture(scope="module")
-def report(tmp_path_factory: pytest.TempPathFactory) -> dict[str, list[dict[str, Any]]]:
-    """What was found, by `painting` and `training`; in a process of its own, which is torch's for good afterwards."""
-    found = {}
+def report(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
+    """What was found, by `painting` and `training`, and what the device tells; in a process of its own, which is torch's for good afterwards."""
+    found: dict[str, Any] = {}
     file = tmp_path_factory.mktemp("accelerator") / "report.json"
     command = [sys.executable, "-m", "tests.accelerator", "--report", str(file)]
     done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True)
     assert file.is_file(), done.stdout + done.stderr
-    everything = json.loads(file.read_text(encoding="utf-8"))
+    written = json.loads(file.read_text(encoding="utf-8"))
+    everything, found["told"] = written["found"], written["told"]
     for kind, expected in (("painting", PAINTINGS), ("training", TRAININGS)):
         names = {(family, way) for family, ways in expected.items() for way in ways}
         found[kind] = [one for one in everything if (one["family"], one["way"]) in names]
         assert {(one["family"], one["way"]) for one in found[kind]} == names
-    assert len(everything) == sum(map(len, found.values()))
+    assert len(everything) == len(found["painting"]) + len(found["training"])
     return found
 
 
+def test_the_device_is_strict(report: dict[str, Any]) -> None:
+    assert report["told"] == TOLD
+
+
 @pytest.mark.parametrize("kind", ["painting", "training"])
-def test_no_way_mixes_devices_or_fails(kind: str, report: dict[str, list[dict[str, Any]]]) -> None:
+def test_no_way_mixes_devices_or_fails(kind: str, report: dict[str, Any]) -> None:
     assert {(one["family"], one["way"]): one["error"] for one in report[kind] if one["error"]} == {}
 
 
-def test_pictures_are_the_processors(report: dict[str, list[dict[str, Any]]]) -> None:
+def test_pictures_are_the_processors(report: dict[str, Any]) -> None:
     exact = [one for one in report["painting"] if not one["way"].endswith(("bf16", "fp16"))]
     assert max(one["apart"] for one in exact) <= 1
     assert sum(one["apart"] is None for one in report["painting"]) == 2
 
 
-def test_a_painting_step_waits_once(report: dict[str, list[dict[str, Any]]]) -> None:
+def test_a_painting_step_waits_once(report: dict[str, Any]) -> None:
     for one in report["painting"]:
         copies = COPIES_OF_SCHEDULERS.get(one["way"], 0)
         assert one["steps"] or one["way"] == "effect probe"
@@ -79,12 +107,12 @@ def test_a_painting_step_waits_once(report: dict[str, list[dict[str, Any]]]) -> 
             assert step.pop(SCHEDULER, 0) <= copies and not step, one
 
 
-def test_styles_and_previews_are_the_processors(report: dict[str, list[dict[str, Any]]]) -> None:
+def test_styles_and_previews_are_the_processors(report: dict[str, Any]) -> None:
     exact = [one for one in report["training"] if one["apart"] is not None]
     assert len(exact) == len(report["training"]) - 3  # those in half precision, and the trial
     assert max(one["apart"] for one in exact) < 1e-3
     assert max(one["pictures_apart"] or 0 for one in exact) <= 1
 
 
-def test_no_training_step_waits(report: dict[str, list[dict[str, Any]]]) -> None:
+def test_no_training_step_waits(report: dict[str, Any]) -> None:
     assert [one for one in report["training"] if one["steps"] != [{}]] == []
