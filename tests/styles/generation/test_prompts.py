@@ -44,6 +44,7 @@ def test_the_map_is_found_where_decoding_is_linear() -> None:
         """A VAE whose decoder is a linear map and an enlargement by 4."""
 
         config = FrozenDict({"latent_channels": 4, "scaling_factor": 0.5})
+        use_tiling, tile_latent_min_size = False, 64
 
         def __init__(self) -> None:
             super().__init__()
