@@ -93,7 +93,8 @@ def _told() -> dict[str, list[str]]:
 
 
 def _on(device: str) -> AbstractContextManager[Any]:
-    return pretend.pretend() if device == pretend.NAME else contextlib.nullcontext()
+    kind, _, card = device.partition(":")
+    return pretend.pretend(int(card or 0)) if kind == pretend.NAME else contextlib.nullcontext()
 
 
 def _line(found: dict[str, Any]) -> str:

@@ -143,6 +143,19 @@ def half_precision(folder: Path, family: str, home: Home, device: str, on: Devic
         yield found
 
 
+def second_card(folder: Path, family: str, home: Home, device: str, on: Device) -> Iterator[Found]:
+    """Paint and probe on the second of two cards, where all that lands on another fails."""
+    for found in compare(folder, family, home, device, on, whole=False):
+        found.way += " on a second card"
+        yield found
+    cpu = open_base(folder, home, device="cpu", dtype="fp32")
+    with on(device):
+        there = open_base(folder, home, device=device, dtype="fp32")
+    found = _probed(cpu, there, family, device, on)
+    found.way += " on a second card"
+    yield found
+
+
 def _painted(base: Base, way: Way) -> tuple[list[PictureDone], list[dict[str, int]]]:
     done: list[PictureDone] = []
     steps: list[dict[str, int]] = []
@@ -238,3 +251,4 @@ def all_found(
     for number, family in enumerate(families):
         yield from compare(folders[family], family, home, device, on, whole=number == 0)
     yield from half_precision(folders[families[0]], families[0], home, device, on)
+    yield from second_card(folders[families[0]], families[0], home, f"{device}:1", on)

@@ -6,7 +6,6 @@ listed with the line of our code that waits. `install` changes torch for good, s
 
 from __future__ import annotations
 
-import os
 import sys
 import warnings
 from collections import Counter
@@ -47,7 +46,7 @@ AUTOCAST_FP32 = ("layer_norm", "group_norm", "native_layer_norm", "mse_loss")
 
 
 class MixedDevices(RuntimeError):
-    """An operation over tensors of two devices."""
+    """An operation over tensors of two devices, or on another card than the one that was chosen."""
 
 
 class Waits:
@@ -55,6 +54,8 @@ class Waits:
 
     def __init__(self) -> None:
         self.seen: Counter[tuple[str, str, str, int]] = Counter()
+        # The card that tensors may lie on; of two, no other is named and none is meant without a number.
+        self.card = 0
 
     def add(self, kind: str) -> None:
         self.seen[(kind, *_place())] += 1
@@ -86,7 +87,7 @@ class PretendTensor(torch.Tensor):
     def __new__(cls, host: Tensor, requires_grad: bool = False) -> PretendTensor:
         made: PretendTensor = torch.Tensor._make_wrapper_subclass(  # type: ignore[attr-defined]
             cls, host.size(), strides=host.stride(), storage_offset=host.storage_offset(), dtype=host.dtype,
-            layout=host.layout, device=f"{NAME}:0", requires_grad=requires_grad,
+            layout=host.layout, device=f"{NAME}:{WAITS.card}", requires_grad=requires_grad,
         )  # fmt: skip
         made.host = host
         return made
@@ -124,24 +125,20 @@ class _Mode(TorchDispatchMode):
 
 
 @contextmanager
-def pretend() -> Iterator[Waits]:
+def pretend(card: int = 0) -> Iterator[Waits]:
     """Let the device be there for the time of the block; lends what is waited for."""
     WAITS.take()
-    before = os.environ.get("ACCELERATE_TORCH_DEVICE")
-    os.environ["ACCELERATE_TORCH_DEVICE"] = NAME  # accelerate asks its own list of devices else
-    try:
-        with _Mode():
-            yield WAITS
-    finally:
-        os.environ.pop("ACCELERATE_TORCH_DEVICE")
-        if before is not None:
-            os.environ["ACCELERATE_TORCH_DEVICE"] = before
+    WAITS.card = card
+    with _Mode():
+        yield WAITS
 
 
 def install() -> None:
     """Register the device in this process; to be called once, before anything of ours is imported."""
     backend_registration._setup_privateuseone_for_python_backend(NAME, backend_module=_Module())
     torch.accelerator.synchronize = lambda device=None: WAITS.add("synchronize")  # type: ignore[assignment]
+    # As in a thread that didn't open the base: what names no card would mean the first.
+    torch.accelerator.set_device_index = lambda device: None  # type: ignore[assignment]
     torch.accelerator.empty_cache = lambda: None  # type: ignore[assignment]
     torch.accelerator.get_memory_info = lambda device=None: (MEMORY_BYTES, MEMORY_BYTES)  # type: ignore
     torch.accelerator.memory_allocated = torch.accelerator.memory_reserved = lambda device=None: 0  # type: ignore
@@ -172,6 +169,9 @@ class _Module(backend_registration._DummyBackendModule):
 
     def synchronize(self, *_: Any) -> None:
         WAITS.add("synchronize")
+
+    def device_count(self) -> int:
+        return 2
 
 
 def _is_pretended(device: Any) -> bool:
@@ -219,6 +219,11 @@ def _run(operation: Any, arguments: Any, settings: dict[str, Any]) -> Any:
         return 0  # attention by its own products
     real = dict(settings)
     if _is_pretended(asked_for):
+        if torch.device(asked_for).index != WAITS.card:
+            file, function, line = _place()
+            raise MixedDevices(
+                f"{name}: {asked_for}, not {NAME}:{WAITS.card}, at {file}:{line} in {function}"
+            )
         real["device"] = torch.device("cpu")
     if real.get("pin_memory"):
         real["pin_memory"] = False
