@@ -174,20 +174,22 @@ def _automatic_batch(base: Base, order: Order) -> int:
     if free is None or not order.request.together:
         most = min(most, LATENTS_AT_ONCE[kind] // latents)
     if free is not None:
-        most = min(most, int(_free_beside_unet(base, free) / _picture_bytes(base, order)))
+        free -= 0 if lies_on(base.unet, base.device) else weight_bytes(base.unet)
+        most = min(most, int(free / _picture_bytes(base, order)))
     return max(1, most)
 
 
 def _spare_bytes(base: Base, order: Order, pictures: int) -> int:
-    """How much memory is free beside what so many pictures take in the UNet; 0 where the device doesn't tell."""
-    free = _free_beside_unet(base, free_bytes(base.device) or 0)
-    return max(0, int(free - pictures * _picture_bytes(base, order)))
+    """How much memory is free beside all parts of the base and what so many pictures take in its UNet.
 
-
-def _free_beside_unet(base: Base, free: int) -> int:
-    return free - (0 if lies_on(base.unet, base.device) else weight_bytes(base.unet))
+    0 where the device doesn't tell.
+    """
+    away = [model for model in models_of(base) if not lies_on(model, base.device)]
+    needed = weight_bytes(*away) + pictures * _picture_bytes(base, order)
+    return max(0, int((free_bytes(base.device) or 0) - needed))
 
 
 def _picture_bytes(base: Base, order: Order) -> float:
+    """What one picture takes in the UNet at the largest size of the order."""
     latents = max(run.width_px * run.height_px for run in order.runs) // base.vae_factor**2
     return MARGIN * denoising_bytes(base.unet, latents, 2 if order.guided else 1)

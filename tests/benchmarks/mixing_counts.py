@@ -15,7 +15,6 @@ from styles.devices.precision import DTYPES
 from tests.accelerator.counting import meta_unet, unet_config
 from tests.accelerator.mixing import LAYERS, MixCounter, meta_style
 
-NATIVE_SIZES_PX = {"sd1": 512, "sd2": 768, "sdxl": 1024}
 CASES = (
     (4, 32, "cross-attention"),
     (1, 32, "all"),
@@ -35,8 +34,9 @@ def main() -> None:
     arguments = parser.parse_args()
     dtype = DTYPES[arguments.dtype]
     for family in arguments.families:
-        side_px = NATIVE_SIZES_PX[family]
-        counter = MixCounter(meta_unet(unet_config(family), dtype), side_px, dtype)
+        unet = meta_unet(unet_config(family), dtype)
+        side_px = 8 * unet.config.sample_size
+        counter = MixCounter(unet, side_px, dtype)
         print(f"\n| {family}, {side_px} px, {arguments.dtype} | kernels | bytes | move | weights |")
         print("|---|---|---|---|---|")
         for count, rank, layers in CASES:

@@ -99,8 +99,6 @@ def test_the_starter_and_its_styles(starter: Path, dtype: torch.dtype) -> None:
     for gain in (1.0, 0.1):
         off, shares[gain] = loss(unet, styles, [gain] * len(styles), predicted)
         assert off <= TOLERANCE[dtype]
-    off, _ = loss(unet, styles[:1], [0.1], predicted)
-    assert off <= TOLERANCE[dtype]
     assert shares[1.0] == 0.5, "all but the layers that read the prompt"
     assert shares[0.1] < (0.5 if dtype == torch.bfloat16 else 0.51), "a weak mix stays with its ranks"
 
