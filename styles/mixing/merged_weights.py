@@ -103,7 +103,7 @@ class MergedWeights:
 
     def _chosen(self, heard: Sequence[LayerPatch]) -> list[LayerPatch]:
         """The layers that get a weight of their own: the smallest first, which are those of the most places."""
-        if self._budget_bytes <= 0 or not self._lasting or not self._gains.uniform:
+        if self._budget_bytes <= 0 or self._spares_memory or not (self._lasting and self._gains.uniform):
             return []
         plain = sorted((p for p in heard if is_plain(p)), key=lambda patch: (patch.weight.nbytes, patch.name))
         chosen, room = [], self._budget_bytes
