@@ -11,6 +11,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
+from styles.bases.working_memory import MARGIN, weight_bytes
 from styles.errors import OutOfMemory, is_out_of_memory
 from styles.text import NO_TEXT, Text
 from training.events import MemoryFitted
@@ -21,9 +22,7 @@ if TYPE_CHECKING:
     from styles.bases.base import Base
     from training.checkpoint import Checkpoint
 
-# On top of the tensors beside the base's weights: what torch's allocator can't use between blocks of other sizes.
-CRACKS = 0.2
-# Workspaces of cuDNN and cuBLAS, prepared latents and captions, and a preview's own tensors.
+# Beside a step's tensors and their `MARGIN`: cuBLAS's workspaces, prepared latents and captions, a preview's tensors.
 WORKSPACE_BYTES = 500_000_000
 # Of the side; what is tried to advise a lower resolution.
 LOWER = (7 / 8, 3 / 4, 5 / 8, 1 / 2)
@@ -67,8 +66,8 @@ def needed_bytes(base: Base, plan: TrainingPlan) -> int:
         step += score_bytes(base.unet, plan, side, base.vae_factor)
     if base.device.type == "cpu":
         return step
-    weights = sum(value.nbytes for value in base.unet.parameters())
-    return int(weights + (step - weights) * (1 + CRACKS) + WORKSPACE_BYTES)
+    weights = weight_bytes(base.unet)
+    return int(weights + (step - weights) * MARGIN + WORKSPACE_BYTES)
 
 
 def fit_to(
@@ -128,8 +127,8 @@ def fitted_again(base: Base, plan: TrainingPlan, step: int) -> MemoryFitted:
     from styles.devices.memory import free_bytes
 
     reason = Text("The device's memory was full after step {step}; nothing is lost.", step=step)
-    weights = sum(value.nbytes for value in base.unet.parameters())
-    return fitted(plan, needed_bytes(base, plan), (free_bytes(base.device) or 0) + weights, reason)
+    free = (free_bytes(base.device) or 0) + weight_bytes(base.unet)
+    return fitted(plan, needed_bytes(base, plan), free, reason)
 
 
 def has_room(run: Callable[[], object]) -> bool:

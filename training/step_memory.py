@@ -12,6 +12,7 @@ import re
 from dataclasses import asdict, dataclass
 from typing import Any
 
+from styles.bases.working_memory import weight_bytes
 from training.adapters import TARGETS
 from training.plan import TrainingPlan
 
@@ -79,7 +80,7 @@ def step_bytes(unet: Any, plan: TrainingPlan, side_px: int, vae_factor: int) -> 
     activations = sum(times[name] * width * getattr(each, name) for name, width in asdict(size).items())
     # Where batches are gathered, the gradients of those before stand beside.
     gathered = GRADIENT_BYTES * size.trainable if plan.gradient_accumulation > 1 else 0
-    return int(sum(value.nbytes for value in unet.parameters()) + activations + gathered)
+    return int(weight_bytes(unet) + activations + gathered)
 
 
 def score_bytes(unet: Any, plan: TrainingPlan, side_px: int, vae_factor: int) -> int:

@@ -17,7 +17,7 @@ from typing import Any
 
 import torch
 import torch.nn.functional as F
-from torch import Tensor, nn
+from torch import Tensor
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
 
@@ -237,8 +237,3 @@ def count_painting_step(
     with counted, as_on_cuda():
         predict(unet, inputs, timestep, conditioning, 7.0 if guided else None)
     return counted
-
-
-def weight_bytes(*modules: nn.Module) -> int:
-    """Return how many bytes the weights of modules take."""
-    return sum(weight.nbytes for module in modules for weight in module.parameters())

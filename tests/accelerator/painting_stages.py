@@ -12,7 +12,7 @@ from torch import Tensor, nn
 
 from styles.bases.prediction import predict
 from styles.bases.vae import in_tiles
-from styles.bases.working_memory import MARGIN
+from styles.bases.working_memory import MARGIN, weight_bytes
 from styles.families import family_of
 from styles.formats.style import Style, StyleCard, StyleLayer
 from styles.mixing.model_patcher import ModelPatcher
@@ -24,7 +24,6 @@ from tests.accelerator.counting import (
     meta_unet,
     meta_vae,
     unet_config,
-    weight_bytes,
 )
 from tests.accelerator.mixing import on_meta
 
@@ -34,8 +33,7 @@ GIB = 2**30
 CONTEXT_BYTES = 500_000_000
 # Where memory is short: the two halves of guidance one after the other, and the mix holding nothing but its ranks.
 APART = "denoising, guidance apart"
-# Of the linear layers and 1x1 convolutions that kohya's scripts train by default.
-
+# In the names of the linear layers and 1x1 convolutions that kohya's scripts train by default.
 OF_UNET, OF_TEXT = ".transformer_blocks.", (".self_attn.", ".mlp.fc")
 
 

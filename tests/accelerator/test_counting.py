@@ -7,14 +7,8 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
-from tests.accelerator.counting import (
-    META,
-    Counting,
-    as_on_cuda,
-    count_training_step,
-    unet_config,
-    weight_bytes,
-)
+from styles.bases.working_memory import weight_bytes
+from tests.accelerator.counting import META, Counting, as_on_cuda, count_training_step, unet_config
 from training.plan import TrainingPlan
 
 

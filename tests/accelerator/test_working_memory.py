@@ -7,7 +7,13 @@ from typing import Any
 import pytest
 import torch
 
-from styles.bases.working_memory import TEXT_BYTES, decoding_bytes, denoising_bytes, encoding_bytes
+from styles.bases.working_memory import (
+    TEXT_BYTES,
+    decoding_bytes,
+    denoising_bytes,
+    encoding_bytes,
+    weight_bytes,
+)
 from tests.accelerator.counting import (
     META,
     Counting,
@@ -16,7 +22,6 @@ from tests.accelerator.counting import (
     meta_unet,
     meta_vae,
     unet_config,
-    weight_bytes,
 )
 from tests.accelerator.painting_stages import meta_text_encoders
 
