@@ -215,7 +215,8 @@ COMPANIONS = (
 # large: others show a few pictures 2,000 to 4,000 times in all (popular notebook: 2,000 steps of 2; Civitai:
 # 10 epochs of 400 views) at 5e-4 with alpha = rank / 2, which AdamW turns into the same movement of the weights as
 # 2.5e-4 at alpha = rank. They train every attention (and often feed-forward) layer, though; cross-attention alone is
-# 64 layers and 5 % of the weights, which tolerates and needs about twice that: 5e-4. Balanced is 2,400 views, Thorough 6,000 at a lower rate and twice the rank for artworks full of detail.
+# 64 layers and 5 % of the weights, which tolerates and needs about twice that: 5e-4. Balanced is 2,400 views, Thorough
+# 6,000 at a lower rate and twice the rank for artworks full of detail.
 #
 # xl: never measured on real weights. A popular notebook takes 3e-4 with alpha = rank / 2 for all attention, which
 # AdamW turns into 1.5e-4 at alpha = rank; cross-attention alone is 280 layers and a fifth of the weights here, so a

@@ -63,11 +63,10 @@ class Base:
     feature_extractor: Any = None
     notes: tuple[Text, ...] = ()
     few_steps: FewSteps | None = None  # what it was distilled by, if it was
-    spares_memory: bool = (
-        False  # only the parts at work lie on the device, also where there is room for others
-    )
-
-    compiled_blocks: CompiledBlocks | None = None  # of the UNet, if they are to be compiled
+    # Only the parts at work lie on the device, also where there is room for others.
+    spares_memory: bool = False
+    # Of the UNet, if they are to be compiled.
+    compiled_blocks: CompiledBlocks | None = None
 
     @property
     def latent_channels(self) -> int:
@@ -123,9 +122,9 @@ def open_base(
     `settings` take the place of those that the shelf has for it. `config_folder` replaces the shipped configs of a
     single file. Its parts lie on the device where there is room for all, else those at work (see `offload`); with
     `spare_memory` always so, and its VAE works in tiles. Its UNet is `compiled` when it is first painted with. Raises
-    BaseError for what can't be opened or is not here, OfflineError where a single file's
-    vocabulary has to be fetched, SettingsError for a device or precision that can't be had, OutOfMemory. `cancelled` is
-    asked between the parts, and makes it raise Cancelled; a single file is loaded in one.
+    BaseError for what can't be opened or is not here, OfflineError where a single file's vocabulary has to be fetched,
+    SettingsError for a device or precision that can't be had, OutOfMemory. `cancelled` is asked between the parts, and
+    makes it raise Cancelled; a single file is loaded in one.
     """
 
     def look() -> None:

@@ -32,7 +32,8 @@ def _fastest() -> tuple[torch.device, SettingsError | None]:
             return torch.device(card.device), None
         problems.append(problem)
     if out_of_memory is not None:
-        raise out_of_memory  # not the CPU, many times slower, for what may be over in a moment
+        # Not the CPU, many times slower, for what may be over in a moment.
+        raise out_of_memory
     return torch.device("cpu"), problems[0] if problems else driver_problem()
 
 
