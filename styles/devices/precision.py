@@ -63,19 +63,24 @@ def vae_dtype(vae_config: Mapping[str, Any], dtype: torch.dtype, device: torch.d
     return torch.bfloat16 if device.type != "cpu" and _has_bf16(device) else torch.float32
 
 
-@functools.cache
 def convolves(device: torch.device, dtype: torch.dtype) -> bool:
-    """Whether convolutions of a UNet's size come out finite and near those in fp32; tried once per process and device.
+    """Whether convolutions of a UNet's size come out finite and near those in fp32.
 
-    Raises OutOfMemory where the device is too full to tell: that is no answer for good.
+    Computed once per process and device; what has failed may be another moment's, and is tried again. Raises
+    OutOfMemory where the device is too full to tell.
     """
     try:
-        return all(_error(device, dtype, *size) <= LARGEST_ERROR for size in CONVOLUTIONS)
+        return _come_out_right(device, dtype)
     # TypeError: a dtype that the device doesn't know; AssertionError: a torch that was built without that device.
     except (RuntimeError, TypeError, AssertionError) as error:
         if is_out_of_memory(error):
             raise full(device) from error
         return False
+
+
+@functools.cache
+def _come_out_right(device: torch.device, dtype: torch.dtype) -> bool:
+    return all(_error(device, dtype, *size) <= LARGEST_ERROR for size in CONVOLUTIONS)
 
 
 def _error(device: torch.device, dtype: torch.dtype, pictures: int, channels: int) -> float:
