@@ -38,7 +38,8 @@ class Machine:
     threads: int
     memory: int
     memory_free: int
-    card_memory: int  # 0 without one of its own
+    # Of a card that has its own, and computes in no other; else 0, as of Apple's.
+    card_memory: int
     card_memory_free: int
     disk_free: int
     precision: str
@@ -130,6 +131,7 @@ def look_at(studio: Studio) -> Machine:
     import psutil
     import torch
 
+    from styles.bases.offload import OWN_MEMORY
     from styles.devices.cards import card_of, cards
     from styles.devices.memory import free_bytes
     from styles.devices.precision import dtype_name, pick_dtype
@@ -143,6 +145,7 @@ def look_at(studio: Studio) -> Machine:
         except OutOfMemory as error:
             problem = error.text
     memory = psutil.virtual_memory()
+    card_memory = card.memory_bytes if card and device.type not in OWN_MEMORY else 0
     runtime = torch.version.hip or torch.version.cuda
     return Machine(
         device=str(device),
@@ -152,8 +155,8 @@ def look_at(studio: Studio) -> Machine:
         threads=torch.get_num_threads(),
         memory=memory.total,
         memory_free=memory.available,
-        card_memory=card.memory_bytes if card else 0,
-        card_memory_free=(free_bytes(device) or 0) if card else 0,
+        card_memory=card_memory,
+        card_memory_free=(free_bytes(device) or 0) if card_memory else 0,
         disk_free=shutil.disk_usage(studio.home.root).free,
         precision=precision,
         versions=(

@@ -34,7 +34,8 @@ class Card:
             "{device} ({name}, {memory:.0f} GB)",
             device=self.device,
             name=self.name,
-            memory=self.memory_bytes / 1e9,
+            # As its maker counts them.
+            memory=self.memory_bytes / 2**30,
         )
 
 

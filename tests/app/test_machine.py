@@ -6,6 +6,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
+import torch
 
 from app.create.base_session import BaseSession
 from app.create.painting import Notice
@@ -15,10 +16,12 @@ from app.report import report
 from app.settings import Settings
 from app.studio import Studio
 from app.window.settings.room import _devices
+from styles.devices.cards import Card
 from styles.errors import SettingsError
 from styles.generation.settings import PictureSettings
 from styles.library.library import Library
 from styles.storage.home import Home
+from styles.text import NO_TEXT
 from tests.launch import recorded
 from tests.styles.devices import pretend_cards
 from tests.styles.devices.pretend_cards import GTX, RADEON, RTX, list_cards, refuse_driver
@@ -38,7 +41,7 @@ def test_several_cards_are_named_and_offered(studio: Studio, monkeypatch: pytest
     assert (machine.device, machine.card, machine.precision) == ("cuda:1", GTX.name, "fp16")
     words = "\n".join(machine.words())
     assert f"on the graphics card {GTX.name}" in words and "The card has 4.1 GB of memory" in words
-    assert f"cuda:0 ({RTX.name}, 13 GB), cuda:1 ({GTX.name}, 4 GB)" in words
+    assert f"cuda:0 ({RTX.name}, 12 GB), cuda:1 ({GTX.name}, 4 GB)" in words
     assert "Stable Diffusion 1 fits: it needs about 3.8 GB." in words
     assert "Stable Diffusion 2 fits, a little slower: its parts take turns" in words
     assert "Stable Diffusion XL does not fit: it needs about 6.3 GB." in words
@@ -46,13 +49,26 @@ def test_several_cards_are_named_and_offered(studio: Studio, monkeypatch: pytest
     assert _devices(machine, "cuda:1") == [
         ("auto", "auto"),
         ("cpu", "cpu"),
-        (f"cuda:0 ({RTX.name}, 13 GB)", "cuda:0"),
+        (f"cuda:0 ({RTX.name}, 12 GB)", "cuda:0"),
         (f"cuda:1 ({GTX.name}, 4 GB)", "cuda:1"),
     ]
     list_cards(monkeypatch, RADEON, hip="7.2.1")
     studio.change_settings(replace(studio.settings, device="auto"))
     assert "the graphics card AMD Radeon RX 7600" in look_at(studio).words()[0]
     assert ("ROCm", "7.2.1") in look_at(studio).rows()
+
+
+def test_what_computes_in_the_computers_memory_has_none_of_its_own(
+    studio: Studio, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    apple = torch.device("mps")
+    monkeypatch.setattr("app.machine.device_of", lambda name: (apple, NO_TEXT))
+    monkeypatch.setattr("styles.devices.cards.card_of", lambda device: Card("mps", "Apple M1", 11 * 10**9))
+    monkeypatch.setattr("styles.devices.precision.pick_dtype", lambda device: torch.float16)
+    machine = replace(look_at(studio), memory=16 * 10**9)
+    words = "\n".join(machine.words())
+    assert "the graphics card Apple M1" in words and machine.room_bytes == 16 * 10**9
+    assert "take turns" not in words and "Stable Diffusion XL fits" in words
 
 
 def test_a_card_that_is_gone_is_told_and_nothing_falls(

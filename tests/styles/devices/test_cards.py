@@ -18,7 +18,7 @@ CPU, FIRST, SECOND = torch.device("cpu"), torch.device("cuda:0"), torch.device("
 def test_several_cards_are_listed_and_each_is_had_by_its_number(monkeypatch: pytest.MonkeyPatch) -> None:
     list_cards(monkeypatch, RTX, GTX)
     assert [card.words for card in cards()] == [
-        "cuda:0 (NVIDIA GeForce RTX 3060, 13 GB)",
+        "cuda:0 (NVIDIA GeForce RTX 3060, 12 GB)",
         "cuda:1 (NVIDIA GeForce GTX 1650, 4 GB)",
     ]
     names = ("auto", "cuda", "cuda:0", "cuda:1", "cpu")
