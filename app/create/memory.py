@@ -28,12 +28,13 @@ def refuse_if_crowded(source: str, home: Home, settings: Settings, training_name
     """Raise OutOfMemory when the accelerator has too little free memory for the base; on a CPU there is always some."""
     from styles.devices.device import device_for
     from styles.devices.memory import free_bytes
+    from styles.devices.precision import dtype_for, dtype_name
 
     device = device_for(settings.device)
     free = free_bytes(device) if device.type != "cpu" else None
     if free is None:
         return
-    needed = _needed_bytes(source, home, settings)
+    needed = _needed_bytes(source, home, dtype_name(dtype_for(settings.precision, device)))
     if free < needed:
         raise OutOfMemory(
             "While “{training}” is training, the graphics card has {free:.1f} GB free, and painting needs about {needed:.1f} GB.",
@@ -44,7 +45,7 @@ def refuse_if_crowded(source: str, home: Home, settings: Settings, training_name
         )
 
 
-def _needed_bytes(source: str, home: Home, settings: Settings) -> float:
+def _needed_bytes(source: str, home: Home, precision: str) -> float:
     """The least that painting takes of a card."""
     from styles.bases.inspection import inspect_base
     from styles.bases.shelf import find_source
@@ -52,7 +53,7 @@ def _needed_bytes(source: str, home: Home, settings: Settings) -> float:
     path, stored = find_source(source, home)
     family = inspect_base(path, stored).family
     if family in NEEDED_GB:
-        return needed_gb(family, settings.precision)[1] * 1e9
+        return needed_gb(family, precision)[1] * 1e9
     files = path.rglob("*.safetensors") if path.is_dir() else [path]
     return sum(file.stat().st_size for file in files) * ROOM_TO_WORK
 
