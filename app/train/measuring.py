@@ -92,7 +92,8 @@ class Measuring:
         """What changes when there is something new to be asked for."""
         process = self._process
         ended = process is not None and process.poll() is not None
-        failures = [failure.is_over for failure in self._failed.values()]
+        # A copy: another thread may note a failure meanwhile.
+        failures = [failure.is_over for failure in list(self._failed.values())]
         return self._key, ended, failures, changed_ns(self._file)
 
     def forget(self) -> None:
