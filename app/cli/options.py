@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, get_args
 
@@ -42,10 +42,8 @@ class DeviceOptions:
 
     def apply(self, studio: Studio) -> None:
         """Let the studio compute there, until it is closed; raises SettingsError."""
-        for name in ("device", "precision"):
-            given: Any = {name: getattr(self, name)}
-            if given[name] is not None:
-                studio.settings = replace(studio.settings, **given)
+        given: Any = {name: value for name, value in asdict(self).items() if value is not None}
+        studio.settings = replace(studio.settings, **given)
 
 
 def option(declared: Declared) -> Any:
