@@ -11,8 +11,9 @@ from torch import Tensor
 
 from styles.bases.base import Base
 from styles.bases.conditioning import Conditioning
+from styles.bases.offload import move_if_room
 from styles.bases.prediction import predict
-from styles.bases.vae import decode, move_if_room
+from styles.bases.vae import decode
 from styles.devices.device import wait_for
 from styles.generation.samplers import make_scheduler
 from styles.storage.atomic import replacing
@@ -85,7 +86,7 @@ def _denoise(
 def _decode(base: Base, latents: Tensor) -> list[Image.Image]:
     vae, place = base.vae, next(base.vae.parameters()).device
     # A preview is no reason to end a training: where there is no room for the VAE, it works on the CPU.
-    move_if_room(vae, base.device)
+    move_if_room([vae], base.device)
     try:
         return [_picture(decode(vae, one)) for one in latents.split(1)]
     finally:

@@ -18,7 +18,7 @@ from styles.bases.hub import clip_tokenizer_folder
 from styles.bases.inspection import inspect_base
 from styles.bases.latent_preview import LatentPreview, fit_preview, known_preview
 from styles.bases.loading import load_folder, load_single_file, quiet_loading
-from styles.bases.offload import bring_models, fits_whole
+from styles.bases.offload import bring_models, fits_whole, move_if_room
 from styles.bases.part_configs import vae_factor
 from styles.bases.parts import check_fit, check_works, parts_named
 from styles.bases.shelf import STARTER, find_source, plain_name
@@ -159,7 +159,8 @@ def open_base(
             model.requires_grad_(False).eval()
         for model in ahead:
             look()
-            model.to(chosen_device)
+            # What has no room after all is brought when it is called.
+            move_if_room([model], chosen_device)
         if path != STARTER:
             bring = partial(bring_models, of_base=models, device=chosen_device, spare_memory=spare_memory)
             check_works(parts, chosen_device, chosen_dtype, bring)

@@ -61,12 +61,30 @@ def bring_models(
     free = free_bytes(device)
     if free is not None and free < needed:
         raise _too_large(needed, device)
-    problem = _loaded(away, device)
+    problem = move_if_room(away, device)
     if problem is not None and others:
         send_away(others, device)
-        problem = _loaded(away, device)
+        problem = move_if_room(away, device)
     if problem is not None:
         raise _too_large(needed, device) from problem
+
+
+def move_if_room(models: Sequence[nn.Module], device: torch.device) -> Exception | None:
+    """Bring models to a device; where its memory is full, leave them whole in the computer's and return the error."""
+    try:
+        for model in models:
+            model.to(device)
+    except Exception as error:
+        if not is_out_of_memory(error):
+            raise
+        # Without what its frames hold.
+        problem = error.with_traceback(None)
+    else:
+        return None
+    for model in models:
+        model.to(CPU)
+    give_back(device)
+    return problem
 
 
 def send_away(models: Sequence[nn.Module], device: torch.device) -> None:
@@ -111,24 +129,6 @@ def _make_room(needed: float, others: list[nn.Module], device: torch.device) -> 
     """Send as many of the others away as it takes; those that have left are taken out of the list."""
     while others and (free := free_bytes(device)) is not None and free < needed:
         send_away([others.pop()], device)
-
-
-def _loaded(models: Sequence[nn.Module], device: torch.device) -> Exception | None:
-    """Bring models to a device; where its memory is full, leave them whole in the computer's and return the error."""
-    try:
-        for model in models:
-            model.to(device)
-    except Exception as error:
-        if not is_out_of_memory(error):
-            raise
-        # Without what its frames hold.
-        problem = error.with_traceback(None)
-    else:
-        return None
-    for model in models:
-        model.to(CPU)
-    give_back(device)
-    return problem
 
 
 def _too_large(needed: float, device: torch.device) -> OutOfMemory:

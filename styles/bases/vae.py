@@ -19,6 +19,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from styles.bases.offload import move_if_room
 from styles.bases.part_configs import latent_scale, vae_factor
 from styles.devices.memory import give_back
 from styles.errors import is_out_of_memory
@@ -67,7 +68,7 @@ def decode(vae: Any, latents: Tensor, notes: list[Text] | None = None) -> Tensor
 
 @contextmanager
 def in_fp32(vae: Any) -> Iterator[Any]:
-    """Lend a VAE in fp32; back in its own precision and on its own device it is bit-identical."""
+    """Lend a VAE in fp32; back in its own precision it is bit-identical, and on its own device if that has room."""
     weight = next(vae.parameters())
     device, dtype = weight.device, weight.dtype
     try:
@@ -76,7 +77,7 @@ def in_fp32(vae: Any) -> Iterator[Any]:
         # In its own precision first, so that no more goes to the device than lay there.
         if dtype != torch.float32:
             vae.to(dtype)
-        vae.to(device)
+        move_if_room([vae], device)
 
 
 @contextmanager
@@ -93,17 +94,6 @@ def in_tiles(vae: Any, latents: int) -> Iterator[None]:
 def use_tiles(vae: Any) -> None:
     """Let the VAE work on overlapping tiles, so that a large picture takes no more memory than a small one."""
     _use_tiles(vae, _largest_tile(vae))
-
-
-def move_if_room(vae: Any, device: torch.device) -> None:
-    """Bring a VAE to a device; to the CPU where that has no room for it."""
-    try:
-        vae.to(device)
-    except Exception as error:
-        if not is_out_of_memory(error):
-            raise
-        # Half of it may be there by now.
-        vae.to("cpu")
 
 
 def _use_tiles(vae: Any, latents: int) -> None:
@@ -158,7 +148,7 @@ def _with_room(
         if latents < whole:
             ways.append((partial(_tiled, vae, call, values, latents), _tiled_note(device)))
     if device.type != "cpu":
-        ways.append((partial(_on_cpu, vae, call, values), _cpu_note(device)))
+        ways.append((partial(_on_cpu, vae, call, values), on_cpu_note(device)))
     for number, (way, note) in enumerate(ways):
         try:
             result = way()
@@ -191,7 +181,7 @@ def _on_cpu(vae: Any, call: Callable[[Tensor], Values], values: Tensor) -> Value
         with in_fp32(vae):
             result = _one_by_one(call, values.cpu())
     finally:
-        move_if_room(vae, device)
+        move_if_room([vae], device)
     return tuple(part.to(device) for part in result)
 
 
@@ -202,7 +192,8 @@ def _tiled_note(device: torch.device) -> Text:
     )
 
 
-def _cpu_note(device: torch.device) -> Text:
+def on_cpu_note(device: torch.device) -> Text:
+    """Return what to say where a device has no room for the VAE's work, or for itself."""
     return Text(
         "{device} had too little memory for the VAE: it worked on the processor, which takes longer.",
         device=device,

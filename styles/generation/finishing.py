@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from contextlib import AbstractContextManager
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 from PIL import Image
@@ -13,10 +14,10 @@ from torch import Tensor
 from styles.bases.base import Base
 from styles.bases.offload import bring
 from styles.bases.slices import in_slices
-from styles.bases.vae import decode
+from styles.bases.vae import decode, in_fp32, on_cpu_note
 from styles.bases.working_memory import decoding_bytes
 from styles.devices.precision import dtype_name
-from styles.errors import memory_errors
+from styles.errors import OutOfMemory, memory_errors
 from styles.generation.prompts import prompt_notes
 from styles.generation.recipe import Recipe
 from styles.generation.request import CreateRequest, Order
@@ -88,8 +89,15 @@ def _decode(base: Base, latents: Tensor, notes: list[Text]) -> Tensor | None:
     if not bool(torch.isfinite(latents).all()):
         return None
     height, width = latents.shape[-2:]
-    bring(base, base.vae, work_bytes=decoding_bytes(base.vae, height * width * base.vae_factor**2))
-    decoded = decode(base.vae, latents, notes)
+    precision: AbstractContextManager[Any] = nullcontext()
+    try:
+        bring(base, base.vae, work_bytes=decoding_bytes(base.vae, height * width * base.vae_factor**2))
+    except OutOfMemory:
+        # It lies on the CPU, where half precision is no faster.
+        notes.append(on_cpu_note(base.device))
+        precision = in_fp32(base.vae)
+    with precision:
+        decoded = decode(base.vae, latents, notes)
     if not bool(torch.isfinite(decoded).all()):
         return None
     return (decoded[0].permute(1, 2, 0) * 0.5 + 0.5).clamp(0, 1)

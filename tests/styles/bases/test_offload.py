@@ -10,9 +10,9 @@ from torch import nn
 
 from styles.bases import offload
 from styles.bases.base import open_base
-from styles.bases.offload import bring_models, fits_whole, lies_on, send_away
+from styles.bases.offload import bring_models, fits_whole, lies_on, move_if_room, send_away
 from styles.bases.working_memory import MARGIN, weight_bytes
-from styles.errors import OutOfMemory
+from styles.errors import OutOfMemory, is_out_of_memory
 from styles.storage.home import Home
 
 CARD = torch.device("meta")  # any but the CPU, and without numbers
@@ -108,6 +108,23 @@ def test_a_device_that_tells_nothing_is_tried(card: Card, monkeypatch: pytest.Mo
     assert fits_whole(card.parts, CARD, WORK)
     send_away(card.parts, CARD)
     assert not lies_on(card.unet, CARD)
+
+
+def test_models_that_have_no_room_lie_whole_in_the_computers_memory(
+    card: Card, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def to(device: torch.device) -> Part:
+        if device == CARD:
+            raise torch.OutOfMemoryError("out of memory")
+        return Part.to(card.vae, device)
+
+    assert move_if_room([card.unet], CARD) is None and lies_on(card.unet, CARD)
+    monkeypatch.setattr(card.vae, "to", to)
+    assert is_out_of_memory(move_if_room([card.unet, card.vae], CARD))
+    assert not any(lies_on(part, CARD) for part in card.parts)
+    monkeypatch.setattr(card.vae, "to", lambda device: 1 / 0)
+    with pytest.raises(ZeroDivisionError):
+        move_if_room([card.vae], CARD)
 
 
 def test_nothing_leaves_the_computers_own_memory(tiny_base: Path, tmp_path: Path) -> None:

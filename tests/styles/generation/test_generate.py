@@ -404,6 +404,21 @@ def test_a_decoding_that_has_no_room_paints_nothing_again(
         base.vae.disable_tiling()
 
 
+def test_a_picture_is_decoded_on_the_processor_where_the_device_has_no_room_for_the_vae(
+    base: Base, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    request = CreateRequest("a cat", steps=1)
+    (normal,) = paint(base, request)
+
+    def bring(base: Base, *models: object, **settings: object) -> None:
+        raise OutOfMemory("This base needs 1 GB at once.")
+
+    monkeypatch.setattr("styles.generation.finishing.bring", bring)
+    (done,) = paint(base, request)
+    assert done.image.tobytes() == normal.image.tobytes()
+    assert len(done.notes) == len(normal.notes) + 1 and "worked on the processor" in done.notes[-1]
+
+
 @pytest.mark.parametrize("device", MEMORY_FULL)
 def test_a_batch_that_is_too_large_for_any_devices_memory_is_halved(
     device: str, base: Base, monkeypatch: pytest.MonkeyPatch
