@@ -257,7 +257,9 @@ def test_an_opposite_step_teaches_the_same_as_any_other(make_job: MakeJob, base:
 def test_opposite_steps_make_the_slider_straight(make_job: MakeJob, base: Base) -> None:
     def bend(every: int) -> float:
         """How far the middle of the predictions at 1 and -1 lies from the base's, of the way that the style goes."""
-        job = make_job(base.folder, steps=40, rank=8, batch=2, preview_every=0, opposite_every=every)
+        job = make_job(
+            base.folder, steps=30, rank=8, batch=2, preview_every=0, checkpoint_every=30, opposite_every=every
+        )
         follow(job, base)
         trained, prepared = learnt(job), encode.load(job)
         latents = prepared.buckets[0].mean[:1].repeat(4, 1, 1, 1)
