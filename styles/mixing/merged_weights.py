@@ -116,9 +116,11 @@ class MergedWeights:
 
     def _how_many(self, patches: Sequence[LayerPatch]) -> int:
         """How many of the layers may be rounded, by how much the mix changes them."""
-        if not patches or patches[0].weight_dtype not in TOLERANCE:
+        # A base may keep some of its layers in full precision.
+        halves = {patch.weight_dtype for patch in patches} & TOLERANCE.keys()
+        if not halves:
             return len(patches)
-        dtype = patches[0].weight_dtype
+        dtype = max(halves, key=lambda half: torch.finfo(half).eps)
         change = sum(self._changes(patches)) / len(patches)
         share = TOLERANCE[dtype] * change / (ROUNDING * torch.finfo(dtype).eps)
         return min(len(patches), int(len(patches) * share**2)) if math.isfinite(share) else 0
