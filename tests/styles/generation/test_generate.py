@@ -368,6 +368,28 @@ def test_too_little_memory_is_said_when_smaller_batches_do_not_help(
         paint(base, CreateRequest("a cat"))
 
 
+def test_memory_that_shrinks_between_two_pictures_loses_none_that_is_finished(
+    base: Base, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    request = CreateRequest("a cat", seeds=(1, 2), steps=1, batch=1)
+    forward, shrunk = base.unet.forward, True
+    done: list[PictureDone] = []
+
+    def small(*arguments: object, **settings: object) -> object:
+        if done and shrunk:
+            raise torch.OutOfMemoryError("CUDA out of memory.")
+        return forward(*arguments, **settings)
+
+    monkeypatch.setattr(base.unet, "forward", small)
+    with pytest.raises(OutOfMemory, match="too little memory for 1 pictures") as told:
+        for event in generate(base, request):
+            done += [event] if isinstance(event, PictureDone) else []
+    assert [one.index for one in done] == [0] and "close other programs" in told.value.hint
+    shrunk = False
+    again = paint(base, request)
+    assert again[0].image.tobytes() == done[0].image.tobytes() and len(again) == 2
+
+
 def test_a_decoding_that_has_no_room_paints_nothing_again(
     base: Base, monkeypatch: pytest.MonkeyPatch
 ) -> None:
