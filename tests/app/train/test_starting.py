@@ -26,7 +26,7 @@ def test_a_training_that_is_resumed_three_times_at_one_moment_is_started_once(
     job = studio.trainings.prepare(order, lambda: ("starter", "starter"))
     started: list[Job] = []
 
-    def start(job: Job, device: str) -> None:
+    def start(job: Job, device: str, precision: str) -> None:
         time.sleep(0.1)
         started.append(job)
 
