@@ -54,6 +54,9 @@ class Trainer:
                 raise
             self.loss, self.accelerator.step = loss, parts
             self.optimizer.optimizer.zero_grad()  # accelerate's own does nothing between the parts of a step
+            if scaler := getattr(self.accelerator, "scaler", None):
+                # Else it refuses the next gradients, since it has unscaled these.
+                scaler._per_optimizer_states.clear()
             self.unet.enable_adapters()
             set_weight(self.unet, 1.0)
             raise

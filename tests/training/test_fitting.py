@@ -19,12 +19,15 @@ from tests.benchmarks.training_memory import CARDS_GB, NATIVE_PX, OnCard, fitted
 from tests.styles.distilled import BK_SMALL, VEGA
 from tests.styles.out_of_memory import MEMORY_FULL
 from training import fitting
+from training.adapters import adapted
+from training.encode import prepare
 from training.events import CheckpointSaved, Finished, MemoryFitted, StepDone, TrainingEvent, Warned
-from training.fitting import fit, less, needed_bytes, ways
+from training.fitting import fit, has_room, less, needed_bytes, ways
 from training.job import Job
 from training.loop import train
 from training.plan import TrainingPlan, plan_for
 from training.step_memory import score_bytes, step_bytes
+from training.trainer import begin
 
 from .conftest import small_plan
 
@@ -255,6 +258,29 @@ def test_memory_that_shrinks_in_the_middle_loses_nothing(
     losses = [[event.loss for event in of(StepDone, run)] for run in (whole, events)]
     assert losses[0] == pytest.approx(losses[1], rel=1e-3)
     assert isinstance(events[-1], Finished) and events[-1].step == 6
+
+
+def test_a_step_that_runs_out_after_its_gradients_were_unscaled_is_taken_once_more(
+    make_job: MakeJob, base: Base, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    job = make_job(Path("unused"))
+    assert list(prepare(base, job, job.plan, lambda: False))
+    with adapted(base.unet, job.plan) as weights:
+        trainer = begin(job, job.plan, base, weights)
+        try:
+            scaler, errors = torch.amp.GradScaler("cpu"), [MEMORY_FULL["cuda"]]
+
+            def unscale(*_: Any) -> None:
+                scaler.unscale_(trainer.optimizer.optimizer)
+                if errors:
+                    raise errors.pop()
+
+            monkeypatch.setattr(trainer.accelerator, "scaler", scaler)
+            monkeypatch.setattr(trainer.accelerator, "clip_grad_norm_", unscale)
+            assert not has_room(trainer.take_step) and trainer.progress.step == 0
+            assert has_room(trainer.take_step) and trainer.progress.step == 1
+        finally:
+            trainer.close()
 
 
 def test_a_memory_that_stays_full_keeps_what_was_learnt(
