@@ -113,7 +113,7 @@ def room_for(base: Base, model: nn.Module) -> int | None:
     if free is None or device.type in OWN_MEMORY:
         return free
     others = [one for one in models_of(base) if one is not model and lies_on(one, device)]
-    return free + weight_bytes(*others) - (0 if lies_on(model, device) else weight_bytes(model))
+    return max(0, free + weight_bytes(*others) - (0 if lies_on(model, device) else weight_bytes(model)))
 
 
 def lies_on(model: nn.Module, device: torch.device) -> bool:

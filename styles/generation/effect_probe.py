@@ -23,6 +23,7 @@ from styles.bases.prediction import predict
 from styles.bases.slices import in_slices
 from styles.bases.stopping import models_of, stopped, stopping
 from styles.bases.weight_files import sample
+from styles.bases.working_memory import denoising_bytes
 from styles.devices.memory import give_back
 from styles.errors import Cancelled, Failure, OutOfMemory, is_out_of_memory
 from styles.formats.style import Style
@@ -186,10 +187,11 @@ def _predict(
 ) -> Tensor:
     """(B, C, h, w) fp32; in smaller batches where memory demands it. Raises OutOfMemory."""
     at_once = min(AT_ONCE, len(inputs))
-    bring(base, base.unet)
+    latents = inputs.shape[-2] * inputs.shape[-1]
+    bring(base, base.unet, work_bytes=denoising_bytes(base.unet, latents, at_once))
     while True:
         try:
-            with in_slices(base, inputs.shape[-2] * inputs.shape[-1], at_once, cancelled):
+            with in_slices(base, latents, at_once, cancelled):
                 parts = [
                     predict(base.unet, some, timestep, words)
                     for some, words in zip(inputs.split(at_once), conditioning.split(at_once), strict=True)
