@@ -26,7 +26,8 @@ from importlib.metadata import version
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[2]
-# Seconds for each stage; with starting up less than eight minutes.
+MOST_SECONDS = 480
+# Seconds for each stage, and for a process that starts with it.
 STAGES = {"tests": 100, "memory": 110, "blend": 100, "training": 70, "compile": 70}
 STARTING_SECONDS = 30
 DEVICE_TESTS = "tests/accelerator/test_device.py"
@@ -44,6 +45,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     arguments = parser.parse_args(argv)
     if arguments.child:
         return _child(arguments.device, arguments.only)
+    until = time.monotonic() + MOST_SECONDS
     from styles.devices.cards import card_of
     from styles.devices.device import device_for
 
@@ -57,7 +59,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     print("| stage | figure | seen | beside it | seconds |\n|---|---|---|---|---|")
     stages = [stage for stage in STAGES if stage in arguments.only]
     failed = False
-    for row in _absent(stages) if absent else _measured(stages, str(device)):
+    for row in _absent(stages) if absent else _measured(stages, str(device), until):
         failed = failed or row["figure"] in ("broke off", "stopped")
         cells = (row[name].replace("|", "/") for name in ("stage", "figure", "seen", "beside", "seconds"))
         print(f"| {' | '.join(cells)} |", flush=True)
@@ -81,21 +83,23 @@ def _absent(stages: Sequence[str]) -> Iterator[Row]:
         yield _row(stage, "", "not measured: no accelerator here") | {"seconds": ""}
 
 
-def _measured(stages: Sequence[str], device: str) -> Iterator[Row]:
-    """All rows of the stages, with the seconds that went by before each."""
+def _measured(stages: Sequence[str], device: str, until: float) -> Iterator[Row]:
+    """All rows of the stages, with the seconds that went by before each; `until` is when all have to end (monotonic)."""
     last = time.monotonic()
     others = [stage for stage in stages if stage != "tests"]
-    for row in _rows(_device_tests(device) if "tests" in stages else (), others, device):
+    for row in _rows(_device_tests(device) if "tests" in stages else (), others, device, until):
         now = time.monotonic()
         yield row | {"seconds": f"{now - last:.0f}"}
         last = now
 
 
-def _rows(tests: Iterator[Row] | tuple[()], stages: Sequence[str], device: str) -> Iterator[Row]:
+def _rows(
+    tests: Iterator[Row] | tuple[()], stages: Sequence[str], device: str, until: float
+) -> Iterator[Row]:
     yield from tests
     rest = list(stages)
     while rest:
-        rest = yield from _in_a_child(rest, device)
+        rest = yield from _in_a_child(rest, device, until)
 
 
 def _device_tests(device: str) -> Iterator[Row]:
@@ -114,7 +118,7 @@ def _device_tests(device: str) -> Iterator[Row]:
     yield _row("tests", "the suite's tests of a device", lines[-1] if lines else done.stderr[-300:])
 
 
-def _in_a_child(stages: list[str], device: str) -> Iterator[Row]:
+def _in_a_child(stages: list[str], device: str, until: float) -> Iterator[Row]:
     """Yield the rows of stages, run one after the other in a process; returns those that it didn't come to.
 
     A stage that takes too long ends with its process: what hangs on a device can't be stopped otherwise.
@@ -135,13 +139,14 @@ def _in_a_child(stages: list[str], device: str) -> Iterator[Row]:
     for reader in readers:
         reader.start()
     rest = list(stages)
-    ends_at = time.monotonic() + STARTING_SECONDS + STAGES[rest[0]]
+    began = time.monotonic()
+    ends_at = min(began + STARTING_SECONDS + STAGES[rest[0]], until)
     try:
         while rest:
             try:
                 line = lines.get(timeout=max(0.0, ends_at - time.monotonic()))
             except queue.Empty:
-                yield _row(rest[0], "stopped", f"longer than {STAGES[rest[0]]} s")
+                yield _row(rest[0], "stopped", f"no end after {time.monotonic() - began:.0f} s")
                 return rest[1:]
             if line is None:
                 process.wait()
@@ -152,7 +157,8 @@ def _in_a_child(stages: list[str], device: str) -> Iterator[Row]:
             told = json.loads(line) if line.startswith("{") else {}
             if "done" in told:
                 rest = rest[1:]
-                ends_at = time.monotonic() + (STAGES[rest[0]] if rest else 0)
+                began = time.monotonic()
+                ends_at = min(began + (STAGES[rest[0]] if rest else 0), until)
             elif told:
                 yield told
         return rest
