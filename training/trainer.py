@@ -46,14 +46,18 @@ class Trainer:
 
     def take_step(self) -> None:
         """One optimizer step; where it is interrupted or runs out of memory, everything is as before it."""
-        loss, parts = self.loss.clone(), self.accelerator.step
+        loss, parts, optimizer = self.loss.clone(), self.accelerator.step, self.optimizer.optimizer
+        first = not optimizer.state
         try:
             self._take_step()
         except Exception as error:
             if not (isinstance(error, Interrupted) or is_out_of_memory(error)):
                 raise
             self.loss, self.accelerator.step = loss, parts
-            self.optimizer.optimizer.zero_grad()  # accelerate's own does nothing between the parts of a step
+            optimizer.zero_grad()  # accelerate's own does nothing between the parts of a step
+            if first:
+                # Made in the first step, and perhaps not for all weights.
+                optimizer.state.clear()
             if scaler := getattr(self.accelerator, "scaler", None):
                 # Else it refuses the next gradients, since it has unscaled these.
                 scaler._per_optimizer_states.clear()

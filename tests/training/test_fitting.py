@@ -283,6 +283,38 @@ def test_a_step_that_runs_out_after_its_gradients_were_unscaled_is_taken_once_mo
             trainer.close()
 
 
+def test_a_first_step_that_runs_out_in_the_optimizer_is_taken_once_more(
+    make_job: MakeJob, base: Base, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    job = make_job(Path("unused"), preview_every=0, steps=2)
+    whole = follow(job, base)
+    make, left = torch.zeros_like, [4]
+
+    def full(*values: Any, **settings: Any) -> Any:
+        left[0] -= 1
+        if left[0] == 0:
+            # Of the second weight there is the one mean by now, and not the other.
+            assert sum(len(state) == 2 for state in states) == 1
+            raise MEMORY_FULL["cuda"]
+        return make(*values, **settings)
+
+    states: Any = ()
+    started = torch.optim.AdamW.step
+
+    def step(optimizer: Any, *_: Any) -> Any:
+        nonlocal states
+        states = optimizer.state.values()
+        with monkeypatch.context() as patch:
+            patch.setattr(torch, "zeros_like", full)
+            return started(optimizer)
+
+    monkeypatch.setattr(torch.optim.AdamW, "step", step)
+    events = follow(make_job(Path("unused"), preview_every=0, steps=2), base)
+    assert len(of(MemoryFitted, events)) == 1 and isinstance(events[-1], Finished)
+    losses = [[event.loss for event in of(StepDone, run)] for run in (whole, events)]
+    assert losses[0] == pytest.approx(losses[1], rel=1e-3)
+
+
 def test_a_memory_that_stays_full_keeps_what_was_learnt(
     make_job: MakeJob, base: Base, monkeypatch: pytest.MonkeyPatch
 ) -> None:
