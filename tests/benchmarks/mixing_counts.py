@@ -4,7 +4,7 @@ python -m tests.benchmarks.mixing_counts --families sd1 sdxl
 
 One picture at native size with guidance, as on CUDA (attention in one kernel), the prompt's keys and values kept.
 `merged` has the mix in weights of their own, `ranks` beside the base's; `move` is what the first step after a slider's
-move has on top, in bytes of a step without styles.
+move has on top, in bytes of a step without styles, and `moved` that whole step, kernels and bytes.
 """
 
 from __future__ import annotations
@@ -37,8 +37,8 @@ def main() -> None:
         unet = meta_unet(unet_config(family), dtype)
         side_px = 8 * unet.config.sample_size
         counter = MixCounter(unet, side_px, dtype)
-        print(f"\n| {family}, {side_px} px, {arguments.dtype} | kernels | bytes | move | weights |")
-        print("|---|---|---|---|---|")
+        print(f"\n| {family}, {side_px} px, {arguments.dtype} | kernels | bytes | move | moved | weights |")
+        print("|---|---|---|---|---|---|")
         for count, rank, layers in CASES:
             if layers in arguments.layers:
                 measure(counter, count, rank, layers)
@@ -53,7 +53,9 @@ def measure(counter: MixCounter, count: int, rank: int, layers: str) -> None:
             f"| {count} of rank {rank}, {layers}, {'merged' if merging else 'ranks'} "
             f"| {counted.step.kernels} of {counted.plain.kernels}, x{counted.kernels:.3f} "
             f"| {counted.step.moved_bytes / 1e9:.2f} of {counted.plain.moved_bytes / 1e9:.2f} GB, x{counted.moved:.3f} "
-            f"| x{counted.move:.3f} | {counted.merged_bytes / 1e9:.2f} GB |",
+            f"| x{counted.move:.3f} "
+            f"| x{counted.first.kernels / counted.plain.kernels:.3f}, x{counted.first.moved_bytes / counted.plain.moved_bytes:.3f} "
+            f"| {counted.merged_bytes / 1e9:.2f} GB |",
             flush=True,
         )
 
