@@ -42,7 +42,7 @@ class Gains:
         self.uniform: bool  # all pictures have the same gains
         self.begin(styles)
         self.moves = 0  # counts what changed, so that whatever was computed from it knows that it is old
-        self.audible: dict[str, set[str]] = {}  # by group, the styles with a gain in any picture
+        self.active_styles: dict[str, set[str]] = {}  # by group, the styles with a gain in any picture
         self.of_first: dict[str, dict[str, float]] = {}  # by group, each style's gain in the first picture
         # Per device the gains (pictures, ranks of all layers), and which column of the table each is.
         self._rooms: dict[torch.device, tuple[Tensor, Tensor]] = {}
@@ -127,13 +127,13 @@ class Gains:
         self.of_first = {
             group: dict(zip(self.styles, row, strict=True)) for group, row in zip(GROUPS, first, strict=True)
         }
-        heard = (table != 0).any(dim=0)[:-1].view(len(GROUPS), -1).tolist()
-        self.audible = {
+        active = (table != 0).any(dim=0)[:-1].view(len(GROUPS), -1).tolist()
+        self.active_styles = {
             group: {style for style, on in zip(self.styles, row, strict=True) if on}
-            for group, row in zip(GROUPS, heard, strict=True)
+            for group, row in zip(GROUPS, active, strict=True)
         }
         for patch in self._patches:
-            patch.silent = self.audible[patch.group].isdisjoint(patch.owners)
+            patch.silent = self.active_styles[patch.group].isdisjoint(patch.owners)
         self.moves += 1
 
     @torch.inference_mode(False)

@@ -12,7 +12,7 @@ from torch import Tensor, nn
 
 from styles.formats.style import StyleLayer
 from styles.mixing.gains import Gains
-from styles.mixing.low_rank import HeardRanks, add_product, down_product, normalised
+from styles.mixing.low_rank import ActiveRanks, add_product, down_product, normalised
 
 if TYPE_CHECKING:
     from styles.mixing.merged_weights import MergedWeights
@@ -41,7 +41,7 @@ class LayerPatch:
 
     R is a budget: free ranks are zeros, so that styles come and go without a change of shape. The ranks have the
     layer's own precision, or `dtype` where its weight is packed. On a CPU in fp32 and fp64 they are multiplied as they
-    are; elsewhere `merged` prepares them when a gain has moved, as `merged_weight` or as `heard`.
+    are; elsewhere `merged` prepares them when a gain has moved, as `merged_weight` or as `active_ranks`.
     """
 
     def __init__(
@@ -90,7 +90,7 @@ class LayerPatch:
         self.merged = merged
         self.merged_weight: Tensor | None = None
         self.merged_version = -1  # of the weight that it was made from
-        self.heard: HeardRanks | None = None
+        self.active_ranks: ActiveRanks | None = None
 
     def reserve(self, ranks: int) -> None:
         """Make the budget at least that large, by doubling; what is there stays."""
@@ -104,7 +104,7 @@ class LayerPatch:
     def _changed(self) -> None:
         """Forget what was made of the ranks as they were, and decide whether they may be multiplied out on a CPU."""
         self.changes += 1
-        self.heard = None
+        self.active_ranks = None
         # Four times the stack's own memory is the most that such a weight may take.
         plain = self.exact and self.fresh and self.conv is None and not self.weight.is_inference()
         plain = plain and self.weight.dtype == self.down.dtype
@@ -189,26 +189,26 @@ class LayerPatch:
         in_graph = _in_graph(x.device)
         if not self.active or (not in_graph and self.silent):
             return self.forward_of_base(x, *args, **kwargs)
-        heard = None
+        ranks = None
         if not in_graph and not self.exact:
             self.merged.bring_up_to_date()
-            heard, plain = self.heard, self._is_plain_call(x)
+            ranks, plain = self.active_ranks, self._is_plain_call(x)
             if self.merged_weight is not None and plain and self.weight._version == self.merged_version:
                 return self._with(self.merged_weight, x)
-            if heard is not None and plain and (change := heard.change(x)) is not None:
+            if ranks is not None and plain and (change := ranks.change(x)) is not None:
                 y = change.addmm_(x.reshape(-1, x.shape[-1]), self.weight.T)
                 return y.view(*x.shape[:-1], -1)
         y = self.forward_of_base(x, *args, **kwargs)
         if torch.is_autocast_enabled(x.device.type):
             with torch.autocast(x.device.type, enabled=False):
-                return self._sum(y, x, heard)
-        return self._sum(y, x, heard)
+                return self._sum(y, x, ranks)
+        return self._sum(y, x, ranks)
 
-    def _sum(self, y: Tensor, x: Tensor, heard: HeardRanks | None) -> Tensor:
+    def _sum(self, y: Tensor, x: Tensor, ranks: ActiveRanks | None) -> Tensor:
         """Return `y + B (g * (A x))`; x is (batch, ..., in), or (batch, in, H, W) for a convolution."""
         x = x.to(self.down.dtype)
-        if heard is not None:
-            h, up, gains = heard.product(x, self.conv), heard.up, heard.gains
+        if ranks is not None:
+            h, up, gains = ranks.product(x, self.conv), ranks.up, ranks.gains
         else:
             h, up, gains = down_product(x, self.down, self.conv), self.up, self.rank_gains
         if gains is not None:

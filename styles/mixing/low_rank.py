@@ -111,7 +111,7 @@ class SharedRanks:
 
 
 @dataclass
-class HeardRanks:
+class ActiveRanks:
     """The ranks of a layer whose style has a gain, ready for the next calls."""
 
     down: Tensor  # (R, in[, kh, kw])

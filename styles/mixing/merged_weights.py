@@ -23,7 +23,7 @@ from styles.devices.device import sent_to
 from styles.errors import is_out_of_memory
 from styles.mixing.gains import GROUPS, Gains
 from styles.mixing.layer_patch import LayerPatch
-from styles.mixing.low_rank import HeardRanks, SharedRanks
+from styles.mixing.low_rank import ActiveRanks, SharedRanks
 
 # Of the mix's change: how much of it the rounding of merged weights may be.
 TOLERANCE = {torch.float16: 0.02, torch.bfloat16: 0.05}
@@ -68,7 +68,7 @@ class MergedWeights:
             self._spares_memory = spare
             self.allow(0)
             for patch in self._patches:
-                patch.heard = None
+                patch.active_ranks = None
 
     @property
     def held_bytes(self) -> int:
@@ -83,10 +83,10 @@ class MergedWeights:
             self._moves = self._gains.moves
 
     def _renew(self) -> None:
-        heard = [patch for patch in self._patches if not patch.exact and not patch.silent]
+        active = [patch for patch in self._patches if not patch.exact and not patch.silent]
         for patch in self._patches:
-            patch.heard = None if patch.silent else patch.heard
-        merged = self._chosen(heard)
+            patch.active_ranks = None if patch.silent else patch.active_ranks
+        merged = self._chosen(active)
         here = {patch.name for patch in merged}
         self._let_go([patch for patch in self._patches if patch.name not in here])
         try:
@@ -97,15 +97,17 @@ class MergedWeights:
                 raise
             self.allow(0)
             merged, here = [], set()
-        self._prepare([patch for patch in heard if patch.name not in here])
+        self._prepare([patch for patch in active if patch.name not in here])
 
     # Weights
 
-    def _chosen(self, heard: Sequence[LayerPatch]) -> list[LayerPatch]:
+    def _chosen(self, active: Sequence[LayerPatch]) -> list[LayerPatch]:
         """The layers that get a weight of their own: the smallest first, which are those of the most places."""
         if self._budget_bytes <= 0 or self._spares_memory or not (self._lasting and self._gains.uniform):
             return []
-        plain = sorted((p for p in heard if is_plain(p)), key=lambda patch: (patch.weight.nbytes, patch.name))
+        plain = sorted(
+            (p for p in active if is_plain(p)), key=lambda patch: (patch.weight.nbytes, patch.name)
+        )
         chosen, room = [], self._budget_bytes
         for patch in plain[: self._how_many(plain)]:
             room -= patch.weight.nbytes
@@ -146,34 +148,34 @@ class MergedWeights:
         return math.sqrt(max(0.0, float(row @ products @ row))) / norm if norm > 0 else math.inf
 
     def whole(self) -> dict[str, Tensor] | None:
-        """Return the weights of all layers of the UNet that are heard, by their names, with the mix in them.
+        """Return the weights of all layers of the UNet that are active, by their names, with the mix in them.
 
         None where some of them can't have one: gains that differ or don't last, too little memory, a mix so weak that
         rounding would spoil it, a layer that computes in a way of its own.
         """
-        heard = [patch for patch in self._patches if patch.group != GROUPS[-1] and not patch.silent]
+        active = [patch for patch in self._patches if patch.group != GROUPS[-1] and not patch.silent]
         if (
             not (self._lasting and self._gains.uniform)
-            or sum(patch.weight.nbytes for patch in heard) > self._budget_bytes
-            or not all(patch.active and has_plain_weight(patch) for patch in heard)
-            or self._how_many(heard) < len(heard)
+            or sum(patch.weight.nbytes for patch in active) > self._budget_bytes
+            or not all(patch.active and has_plain_weight(patch) for patch in active)
+            or self._how_many(active) < len(active)
         ):
             return None
         with torch.inference_mode(False), torch.no_grad():
-            for patch in heard:
+            for patch in active:
                 self._merge(patch)
-        return {patch.name: patch.merged_weight for patch in heard if patch.merged_weight is not None}
+        return {patch.name: patch.merged_weight for patch in active if patch.merged_weight is not None}
 
     def _merge(self, patch: LayerPatch) -> None:
         """Make `W + B g A`, in the memory of the last one."""
         weight = patch.weight
         if patch.merged_weight is None:
             patch.merged_weight = torch.empty_like(weight)
-        ranks = heard_ranks(patch, self._gains)
+        ranks = active_ranks(patch, self._gains)
         down = _rows(ranks.down, weight)
         torch.addmm(_rows(weight, weight), ranks.up.T, down, out=_rows(patch.merged_weight, weight))
         patch.merged_version = weight._version
-        patch.heard = None
+        patch.active_ranks = None
 
     def _let_go(self, patches: Sequence[LayerPatch]) -> None:
         for patch in patches:
@@ -182,23 +184,23 @@ class MergedWeights:
     # Ranks
 
     def _prepare(self, patches: Sequence[LayerPatch]) -> None:
-        """Take the ranks that are heard, those of one attention together."""
+        """Take the ranks that are active, those of one attention together."""
         attentions: dict[str, list[LayerPatch]] = {}
         for patch in patches:
-            patch.heard = heard_ranks(patch, self._gains, copied=not self._spares_memory)
+            patch.active_ranks = active_ranks(patch, self._gains, copied=not self._spares_memory)
             if not self._spares_memory and patch.name.endswith(ATTENTION):
                 attentions.setdefault(patch.name.rpartition(".")[0], []).append(patch)
         for members in attentions.values():
             share(members)
 
 
-def heard_ranks(patch: LayerPatch, gains: Gains, *, copied: bool = True) -> HeardRanks:
+def active_ranks(patch: LayerPatch, gains: Gains, *, copied: bool = True) -> ActiveRanks:
     """Return the ranks of a layer whose style has a gain; what the last ones have in common with them is used again.
 
     Gains that all pictures share stand in a copy of `up`, if it may be `copied`.
     """
-    last, audible = patch.heard, gains.audible[patch.group]
-    places = tuple(place for place, owner in enumerate(patch.owners) if owner in audible)
+    last, active_styles = patch.active_ranks, gains.active_styles[patch.group]
+    places = tuple(place for place, owner in enumerate(patch.owners) if owner in active_styles)
     first, count = places[0], len(places)
     if last is not None and last.places != places:
         last = None
@@ -208,32 +210,30 @@ def heard_ranks(patch: LayerPatch, gains: Gains, *, copied: bool = True) -> Hear
     down = patch.down[chosen] if last is None else last.down
     up, rows = patch.up[chosen], patch.rank_gains[:, chosen]
     if not (copied and gains.uniform):
-        return HeardRanks(down, up, rows, places, *((last.shared, last.member) if last else ()))
+        return ActiveRanks(down, up, rows, places, *((last.shared, last.member) if last else ()))
     # In the same memory, since it is done at every step of a schedule.
     memory = torch.empty_like(up) if last is None or last.gains is not None else last.up
     torch.mul(up, rows[0, :, None], out=memory)
-    return HeardRanks(down, memory, None, places, *((last.shared, last.member) if last else ()))
+    return ActiveRanks(down, memory, None, places, *((last.shared, last.member) if last else ()))
 
 
 def share(members: Sequence[LayerPatch]) -> None:
     """Let the q, k and v of one attention compute their products together."""
-    pairs = [(patch, patch.heard) for patch in members if patch.heard is not None]
-    ranks = [heard for _, heard in pairs]
+    pairs = [(patch, patch.active_ranks) for patch in members if patch.active_ranks is not None]
+    ranks = [one for _, one in pairs]
     last = ranks[0].shared
     if len(ranks) == 1:
         ranks[0].shared = None
         return
-    ends = list(itertools.accumulate(len(heard.down) for heard in ranks))
-    spans = tuple(slice(end - len(heard.down), end) for end, heard in zip(ends, ranks, strict=True))
-    kept = last is not None and last.spans == spans and all(heard.shared is last for heard in ranks)
-    down = last.down if kept and last is not None else torch.cat([heard.down for heard in ranks])
-    alike = len({heard.up.shape for heard in ranks}) == 1 and all(heard.gains is None for heard in ranks)
+    ends = list(itertools.accumulate(len(one.down) for one in ranks))
+    spans = tuple(slice(end - len(one.down), end) for end, one in zip(ends, ranks, strict=True))
+    kept = last is not None and last.spans == spans and all(one.shared is last for one in ranks)
+    down = last.down if kept and last is not None else torch.cat([one.down for one in ranks])
+    alike = len({one.up.shape for one in ranks}) == 1 and all(one.gains is None for one in ranks)
     simple = all(is_plain(patch) and patch.module.bias is None for patch, _ in pairs)
-    shared = SharedRanks(
-        down, spans, torch.stack([heard.up for heard in ranks]) if alike and simple else None
-    )
-    for member, heard in enumerate(ranks):
-        heard.shared, heard.member = shared, member
+    shared = SharedRanks(down, spans, torch.stack([one.up for one in ranks]) if alike and simple else None)
+    for member, one in enumerate(ranks):
+        one.shared, one.member = shared, member
 
 
 def is_plain(patch: LayerPatch) -> bool:

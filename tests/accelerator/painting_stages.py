@@ -201,10 +201,10 @@ def _ranks(mix: ModelPatcher) -> Iterator[Tensor]:
     """All that a mix holds from step to step but what it keeps of a prompt."""
     for patch in mix.patches.values():
         yield from (patch.down, patch.up, patch.rank_gains)
-        if patch.heard is not None:
-            yield from (patch.heard.down, patch.heard.up)
-            if patch.heard.shared is not None:
-                yield patch.heard.shared.down
+        if patch.active_ranks is not None:
+            yield from (patch.active_ranks.down, patch.active_ranks.up)
+            if patch.active_ranks.shared is not None:
+                yield patch.active_ranks.shared.down
 
 
 def peak_bytes(work: Any, held: Sequence[Tensor]) -> int:

@@ -50,8 +50,8 @@ def loss(unet: Any, styles: list[Style], gains: list[float], predicted: Predicte
             exact[f"{path}.weight"] = (weight + delta.view_as(weight)).float()
             if patch.merged_weight is not None:
                 ours[f"{path}.weight"] = patch.merged_weight.float()
-            elif patch.heard is not None:
-                product = patch.heard.up.double().T @ patch.heard.down.double().flatten(1)
+            elif patch.active_ranks is not None:
+                product = patch.active_ranks.up.double().T @ patch.active_ranks.down.double().flatten(1)
                 ours[f"{path}.weight"] = (weight + product.view_as(weight)).float()
     wanted = predicted(reference, torch.float32, exact)
     # A step rounds as much as the base's own does.

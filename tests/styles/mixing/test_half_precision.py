@@ -194,6 +194,6 @@ def test_silent_styles_cost_nothing() -> None:
         ):
             mix.set_gains(gains)
             unet.mid_block.attn1.to_out[0](x)
-            heard = {name: patch.heard for name, patch in mix.patches.items()}
-            assert len(heard["unet.mid_block.attn1.to_out.0"].down) == ranks
-            assert (heard["unet.mid_block.conv"] is None) == (ranks == 4)
+            active = {name: patch.active_ranks for name, patch in mix.patches.items()}
+            assert len(active["unet.mid_block.attn1.to_out.0"].down) == ranks
+            assert (active["unet.mid_block.conv"] is None) == (ranks == 4)

@@ -307,7 +307,7 @@ def test_nothing_is_merged_on_a_cpu_in_full_precision() -> None:
         before = unet(x, words)
         mix.allow_merging(PLENTY)
         assert torch.equal(unet(x, words), before) and mix.merged_bytes == 0
-        assert all(patch.heard is None for patch in mix.patches.values())
+        assert all(patch.active_ranks is None for patch in mix.patches.values())
 
 
 def test_between_pictures_no_memory_is_held() -> None:
@@ -352,14 +352,16 @@ def test_a_mix_that_spares_memory_holds_its_ranks_alone_and_says_the_same() -> N
     with blended(PlainBase(unet), styles) as mix:
         mix.set_gains([1.0, -0.5])
         usual = unet(x, words)
-        assert any(patch.heard is not None and patch.heard.shared for patch in mix.patches.values())
+        assert any(
+            patch.active_ranks is not None and patch.active_ranks.shared for patch in mix.patches.values()
+        )
         mix.spare_memory()
         sparing = unet(x, words)
         for patch in mix.patches.values():
-            heard = patch.heard
-            assert heard is not None and heard.shared is None
+            ranks = patch.active_ranks
+            assert ranks is not None and ranks.shared is None
             assert (
-                heard.up.data_ptr() == patch.up.data_ptr() and heard.down.data_ptr() == patch.down.data_ptr()
+                ranks.up.data_ptr() == patch.up.data_ptr() and ranks.down.data_ptr() == patch.down.data_ptr()
             )
         difference = (sparing.double() - usual.double()).norm() / (usual.double() - plain.double()).norm()
         assert difference < 8 * torch.finfo(torch.bfloat16).eps
