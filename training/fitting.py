@@ -77,6 +77,7 @@ def fit_to(
 
     A training that goes on keeps the batch that it has if that fits. Raises OutOfMemory with what was needed.
     """
+    from styles.bases.offload import OWN_MEMORY, lies_on
     from styles.devices.memory import free_bytes
 
     begun = start.progress.split if start else None
@@ -89,13 +90,9 @@ def fit_to(
     free = free_bytes(base.device)
     if free is None:
         return before, None
-    # The step has the memory that all models of the base lie in: only the UNet stays.
-    free += sum(
-        value.nbytes
-        for model in (base.unet, base.vae, *base.text_encoders)
-        for value in model.parameters()
-        if value.device.type == base.device.type
-    )
+    # The step has the memory that these lie in now: of a card's only the UNet stays, of the computer's the VAE, too.
+    there = [base.unet, *base.text_encoders, *([] if base.device.type in OWN_MEMORY else [base.vae])]
+    free += weight_bytes(*(model for model in there if lies_on(model, base.device)))
 
     def needed(way: TrainingPlan) -> int:
         return needed_bytes(base, way)
