@@ -65,9 +65,5 @@ def changed_conditions(before: dict[str, str], now: dict[str, str]) -> Iterator[
     if changed:
         yield Warned(
             Text("Going on under other conditions: {changed}.", changed=Text.joined(", ", changed)),
-            Text("The style comes out as good, but not the same to the last bit as without the break.")
-            if now["device"].startswith("cpu")
-            else Text(
-                "The style comes out as good; on a graphics card none is the same to the last bit twice."
-            ),
+            Text("The style comes out as good, but may differ in its last bits from one without the break."),
         )

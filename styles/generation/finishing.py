@@ -12,12 +12,12 @@ from PIL import Image
 from torch import Tensor
 
 from styles.bases.base import Base
-from styles.bases.offload import bring
+from styles.bases.offload import bring, send_away
 from styles.bases.slices import in_slices
 from styles.bases.vae import decode, in_fp32, on_cpu_note
 from styles.bases.working_memory import decoding_bytes
 from styles.devices.precision import dtype_name
-from styles.errors import OutOfMemory, memory_errors
+from styles.errors import OutOfMemory, is_out_of_memory, memory_errors
 from styles.generation.prompts import prompt_notes
 from styles.generation.recipe import Recipe
 from styles.generation.request import CreateRequest, Order
@@ -117,14 +117,27 @@ def _enough_memory(base: Base, latents: Tensor) -> AbstractContextManager[None]:
 
 @torch.no_grad()
 def _unsafe(base: Base, image: Image.Image) -> bool:
-    """Ask the base's safety checker."""
+    """Ask the base's safety checker, on the CPU where the device has no room for it."""
     import numpy
 
+    checker = base.safety_checker
     inputs = base.feature_extractor([image], return_tensors="pt").pixel_values
     pixels = numpy.asarray(image, dtype=numpy.float32)[None] / 255
-    bring(base, base.safety_checker)
-    _, flagged = base.safety_checker(images=[*pixels], clip_input=inputs.to(base.device, base.dtype))
-    return bool(flagged[0])
+
+    def flagged() -> bool:
+        weight = next(checker.parameters())
+        _, found = checker(images=[*pixels], clip_input=inputs.to(weight.device, weight.dtype))
+        return bool(found[0])
+
+    try:
+        bring(base, checker)
+        return flagged()
+    except Exception as error:
+        if base.device.type == "cpu" or not is_out_of_memory(error):
+            raise
+    send_away([checker], base.device)
+    with in_fp32(checker):
+        return flagged()
 
 
 def _notes(base: Base, order: Order, index: int) -> tuple[Text, ...]:

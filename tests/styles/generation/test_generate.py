@@ -20,6 +20,7 @@ from styles.errors import (
     WrongFamilyError,
 )
 from styles.formats.style import Style
+from styles.generation import finishing
 from styles.generation.generate import DenoisingStep, PictureDone, _automatic_batch, generate
 from styles.generation.png_recipe import png_bytes, read_recipe, save_picture
 from styles.generation.request import CreateRequest, fill_in, request_again
@@ -306,6 +307,24 @@ def test_the_safety_checker_hides_and_can_be_turned_off(tmp_path: Path, home: Ho
     off = paint(base, CreateRequest("a cat", steps=1, safety_checker=False))[0]
     assert not off.hidden and off.image.tobytes() == clean.image.tobytes()
     assert open_base(folder, home, device="cpu", safety_checker=False).safety_checker is None
+
+
+def test_a_card_without_room_for_the_safety_checker_loses_no_picture(
+    tmp_path: Path, home: Home, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    base = open_base(tiny_base_folder(tmp_path / "checked", "sd1", safety_checker=True), home, device="cpu")
+    full = replace(
+        base, device=torch.device("meta")
+    )  # stands for a card, from which the checker has been sent away
+
+    def no_room(*_: object) -> None:
+        raise OutOfMemory("full", "")
+
+    monkeypatch.setattr(finishing, "bring", no_room)
+    picture = Image.new("RGB", (64, 64), "white")
+    assert finishing._unsafe(full, picture) is False
+    base.safety_checker.concept_embeds_weights.fill_(-1.0)
+    assert finishing._unsafe(full, picture) is True
 
 
 def test_a_long_prompt_says_what_was_cut(base: Base) -> None:
