@@ -35,6 +35,7 @@ class Machine:
     # Each graphics card that there is, and why none of them, or not the one that was chosen, is used.
     cards: tuple[Card, ...]
     problem: Text
+    refused: bool  # the device that was chosen can't be had, and none is taken in its place
     threads: int
     memory: int
     memory_free: int
@@ -53,14 +54,14 @@ class Machine:
     def words(self) -> list[str]:
         """What an artist wants to know of it, a sentence each."""
         lines = [translated(self.problem)] if self.problem else []
-        if self.device == "cpu":
+        if self.device == "cpu" and not self.refused:
             lines += [
                 say(
                     "Pictures are painted and styles trained on the processor: it works, but slowly. A graphics card "
                     "is many times faster."
                 )
             ]
-        else:
+        elif not self.refused:
             lines += [
                 say("Pictures are painted and styles trained on the graphics card {card}.", card=self.card)
             ]
@@ -152,6 +153,7 @@ def look_at(studio: Studio) -> Machine:
         card=card.name if card else "",
         cards=cards(),
         problem=problem,
+        refused=bool(problem) and device.type == "cpu" and studio.settings.device != "auto",
         threads=torch.get_num_threads(),
         memory=memory.total,
         memory_free=memory.available,

@@ -80,6 +80,7 @@ def test_a_card_that_is_gone_is_told_and_nothing_falls(
     machine = look_at(studio)
     assert studio.settings.device == "cuda:3" and machine.device == "cpu"
     assert machine.words()[0].startswith("This machine has no cuda:3. Choose auto, cpu or one of the cards")
+    assert not any("Pictures are painted" in line for line in machine.words()), "they are refused"
     assert ("cuda:3 (chosen before)", "cuda:3") in _devices(machine, "cuda:3")
     assert "cuda:3" in report(studio)
     with pytest.raises(SettingsError, match="no cuda:3"):
