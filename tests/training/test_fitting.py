@@ -20,6 +20,7 @@ from tests.styles.distilled import BK_SMALL, VEGA
 from tests.styles.out_of_memory import MEMORY_FULL
 from training import fitting
 from training.adapters import adapted
+from training.checkpoint import latest
 from training.encode import prepare
 from training.events import CheckpointSaved, Finished, MemoryFitted, StepDone, TrainingEvent, Warned
 from training.fitting import fit, has_room, less, needed_bytes, ways
@@ -258,6 +259,8 @@ def test_memory_that_shrinks_in_the_middle_loses_nothing(
     losses = [[event.loss for event in of(StepDone, run)] for run in (whole, events)]
     assert losses[0] == pytest.approx(losses[1], rel=1e-3)
     assert isinstance(events[-1], Finished) and events[-1].step == 6
+    last = latest(job.folder / "checkpoints")
+    assert last is not None and last.progress.split == (1, 4, False), "who goes on takes as few"
 
 
 def test_a_step_that_runs_out_after_its_gradients_were_unscaled_is_taken_once_more(
@@ -324,11 +327,12 @@ def test_a_memory_that_stays_full_keeps_what_was_learnt(
         for event in train(job, base=base):
             job.append(event)
             events.append(event)
-            if isinstance(event, StepDone) and event.step == 4:
+            if isinstance(event, StepDone) and event.step == 6:
                 full.left = 99
     assert "resume the training" in caught.value.hint
     assert [one.gradient_checkpointing for one in of(MemoryFitted, events)] == [False, True]
-    assert of(CheckpointSaved, events)[-1].step == 4
+    assert base.unet.is_gradient_checkpointing
+    assert of(CheckpointSaved, events)[-1].step == 6, "which is no milestone"
     monkeypatch.undo()
     assert isinstance(follow(job, base)[-1], Finished)
 
