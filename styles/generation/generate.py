@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import ExitStack, contextmanager
 from dataclasses import replace
 
 import torch
@@ -60,7 +61,7 @@ def _paint(
     names = {key: style.name for key, style in zip(order.ids, styles, strict=True)}
     spoilt: list[int] = []
     merging = True
-    with stopping(models_of(base), cancelled, stopped), kept.blended(base, styles) as mix:
+    with stopping(models_of(base), cancelled, stopped), _blended(base, styles, kept) as mix:
         source_notes: list[Text] = []
         start = _start(base, order, cancelled, source_notes)
         while first < count:
@@ -106,7 +107,7 @@ def _paint(
                 first = pictures.stop
             if full:
                 # Whoever else has taken memory meanwhile: all but the UNet makes room for it.
-                send_away([model for model in models_of(base) if model is not base.unet], base.device)
+                _leave_unet_alone(base)
             if base.device.type != "cpu" and first < count:
                 give_back(base.device)
     if spoilt:
@@ -121,6 +122,22 @@ def _paint(
             dtype=dtype_name(base.dtype),
             numbers=", ".join(str(index + 1) for index in spoilt[:10]),
         )
+
+
+@contextmanager
+def _blended(base: Base, styles: Sequence[Style], kept: KeptPatcher) -> Iterator[ModelPatcher]:
+    """Put the styles on the base; where they find no room, all but the UNet makes room for them."""
+    with ExitStack() as stack:
+        try:
+            mix = stack.enter_context(kept.blended(base, styles))
+        except OutOfMemory:
+            _leave_unet_alone(base)
+            mix = stack.enter_context(kept.blended(base, styles))
+        yield mix
+
+
+def _leave_unet_alone(base: Base) -> None:
+    send_away([model for model in models_of(base) if model is not base.unet], base.device)
 
 
 def _alike(order: Order, pictures: range) -> range:

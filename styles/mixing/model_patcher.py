@@ -181,10 +181,10 @@ class ModelPatcher:
         by_key = {key_of(style): style for style in styles}
         # The id is the tensors' alone: with another header they may be other layers, or have another alpha.
         gone = [s for s in self.styles if key_of(s) not in by_key or by_key[key_of(s)].layers is not s.layers]
-        self._remove(gone)
-        here = {key_of(style) for style in self.styles}
-        new = [style for key, style in by_key.items() if key not in here]
         with _room_for(styles):
+            self._remove(gone)
+            here = {key_of(style) for style in self.styles}
+            new = [style for key, style in by_key.items() if key not in here]
             for patch in self.patches.values():
                 patch.install()
             self._put(new)

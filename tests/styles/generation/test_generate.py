@@ -26,6 +26,7 @@ from styles.generation.png_recipe import png_bytes, read_recipe, save_picture
 from styles.generation.request import CreateRequest, fill_in, request_again
 from styles.generation.samplers import DEFAULT_SAMPLER, SAMPLERS, make_scheduler
 from styles.library.library import Library
+from styles.mixing.model_patcher import ModelPatcher
 from styles.storage.home import Home
 from tests.styles.out_of_memory import MEMORY_FULL
 from tests.styles.painting import paint, pipeline_of, pipeline_steps, pixels, style_for, wording_style
@@ -407,6 +408,38 @@ def test_memory_that_shrinks_between_two_pictures_loses_none_that_is_finished(
     shrunk = False
     again = paint(base, request)
     assert again[0].image.tobytes() == done[0].image.tobytes() and len(again) == 2
+
+
+def test_styles_that_find_no_room_get_that_of_all_but_the_unet(
+    base: Base, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    styles = (style_for(base, 1),)
+    request = CreateRequest("a cat", steps=1, weights=((1.0,),))
+    normal = paint(base, request, styles)[0]
+    put, left, room = ModelPatcher._put, [], False
+
+    def full(mix: ModelPatcher, new: list[Style]) -> None:
+        if not room:
+            raise torch.OutOfMemoryError("CUDA out of memory.")
+        put(mix, new)
+
+    def leave(models: list[torch.nn.Module], device: torch.device) -> None:
+        nonlocal room
+        left.extend(models)
+        room = True
+
+    monkeypatch.setattr(ModelPatcher, "_put", full)
+    monkeypatch.setattr("styles.generation.generate.send_away", leave)
+    assert paint(base, request, styles)[0].image.tobytes() == normal.image.tobytes()
+    assert (
+        base.vae in left
+        and base.unet not in left
+        and not any("forward" in vars(m) for m in base.unet.modules())
+    )
+    room = False
+    monkeypatch.setattr("styles.generation.generate.send_away", lambda models, device: None)
+    with pytest.raises(OutOfMemory, match=r"too little memory to put “.*” on the base"):
+        paint(base, request, styles)
 
 
 def test_a_decoding_that_has_no_room_paints_nothing_again(
