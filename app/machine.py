@@ -95,7 +95,7 @@ class Machine:
 
     def _room_for(self, family: Family) -> str:
         """Whether a base of a family fits the memory, wholly or with its parts taking turns."""
-        whole, least = needed_gb(family.id, self.precision)
+        whole, least = needed_gb(family, self.precision)
         if self.room_bytes >= whole * GB:
             return say("{base} fits: it needs about {needed} GB.", base=family.name, needed=_short(whole))
         if self.card_memory and self.room_bytes >= least * GB:

@@ -82,6 +82,9 @@ class Family:
     config_of_v: str = ""  # the same for a base that predicts velocity, where it is another
     says_prediction: bool = False  # both kinds are about, so that a file has to say which it is
 
+    # GB that a picture of a base's own size takes of a card in half precision, with two styles: with all of the base
+    # there, and at the least with those parts that are at work. By tests/benchmarks/painting_memory.py; 0: not counted.
+    painting_gb: tuple[float, float] = (0.0, 0.0)
     guidance: float = 7.5
     guidance_rescale: float = 0.7  # where the base has zero terminal SNR (arXiv 2305.08891)
     bucket_step_px: int = 1  # the sides of training pictures divide by it, whatever its networks ask for
@@ -166,6 +169,7 @@ SD1 = Family(
     licence=Licence(
         "CreativeML Open RAIL-M", "https://huggingface.co/spaces/CompVis/stable-diffusion-license"
     ),
+    painting_gb=(3.8, 2.4),
 )
 
 SD2 = Family(
@@ -190,6 +194,7 @@ SD2 = Family(
         "CreativeML Open RAIL++-M",
         "https://huggingface.co/stabilityai/stable-diffusion-2/blob/main/LICENSE-MODEL",
     ),
+    painting_gb=(4.3, 2.5),
 )
 
 SDXL = Family(
@@ -220,6 +225,7 @@ SDXL = Family(
         "CreativeML Open RAIL++-M",
         "https://huggingface.co/stabilityai/stable-diffusion-xl-base-1.0/blob/main/LICENSE.md",
     ),
+    painting_gb=(12.1, 6.3),
 )
 
 UNKNOWN = Family(

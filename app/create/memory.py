@@ -9,18 +9,16 @@ from functools import cache
 
 from app.settings import Settings
 from styles.errors import OutOfMemory
+from styles.families import Family, family_of
 from styles.storage.home import Home
 
-# GB that painting a picture of a base's own size takes of a card in half precision, with two styles: with all of the
-# base there, and at the least with those parts that are at work. By tests/benchmarks/painting_memory.py.
-NEEDED_GB = {"sd1": (3.8, 2.4), "sd2": (4.3, 2.5), "sdxl": (12.1, 6.3)}
-ROOM_TO_WORK = 1.25  # times the weights, of any other base
+ROOM_TO_WORK = 1.25  # times the weights, of a base whose family says nothing
 
 
-def needed_gb(family: str, precision: str) -> tuple[float, float]:
-    """The GB that a family of `NEEDED_GB` takes: with all of the base on a card, and at the least."""
+def needed_gb(family: Family, precision: str) -> tuple[float, float]:
+    """A family's `painting_gb` in that precision."""
     wider = 2 if precision == "fp32" else 1
-    whole, least = NEEDED_GB[family]
+    whole, least = family.painting_gb
     return whole * wider, least * wider
 
 
@@ -51,9 +49,9 @@ def _needed_bytes(source: str, home: Home, precision: str) -> float:
     from styles.bases.shelf import find_source
 
     path, stored = find_source(source, home)
-    family = inspect_base(path, stored).family
-    if family in NEEDED_GB:
-        return needed_gb(family, precision)[1] * 1e9
+    _, least = needed_gb(family_of(inspect_base(path, stored).family), precision)
+    if least:
+        return least * 1e9
     files = path.rglob("*.safetensors") if path.is_dir() else [path]
     return sum(file.stat().st_size for file in files) * ROOM_TO_WORK
 

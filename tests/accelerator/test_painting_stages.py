@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from app.create.memory import NEEDED_GB
+from styles.families import family_of
 from tests.accelerator.painting_stages import APART, CONTEXT_BYTES, fits, stages
 
 # GB of the stages, in the order of `stages`: all parts on the card, and those at work; two styles of rank 32.
@@ -28,7 +28,9 @@ def test_painting_with_two_styles_fits_the_cards_that_are_named(family: str) -> 
     usual = [stage for stage in counted if stage.name not in (APART, "decoding in tiles")]
     sparing = [stage for stage in counted if stage.name not in ("denoising", "decoding")]
     needed = max(stage.resident for stage in usual), max(stage.offloaded for stage in sparing)
-    assert NEEDED_GB[family] == pytest.approx([(most + CONTEXT_BYTES) / 1e9 for most in needed], abs=0.06)
+    assert family_of(family).painting_gb == pytest.approx(
+        [(most + CONTEXT_BYTES) / 1e9 for most in needed], abs=0.06
+    )
     assert fits(max(stage.resident for stage in usual), ALL_RESIDENT[family])
     assert fits(max(stage.offloaded for stage in usual), OFFLOADED[family])
     assert fits(max(stage.offloaded for stage in sparing), SPARING[family])

@@ -105,6 +105,7 @@ def test_a_card_that_a_training_fills_is_told_with_a_way_out(
     with trainer(job, Paused(1)):
         assert beside(0) == [DONE], "a processor has always some memory"
         monkeypatch.setattr("styles.devices.device.device_for", lambda wanted: torch.device("cuda"))
+        monkeypatch.setattr("styles.devices.precision.dtype_for", lambda wanted, device: torch.float16)
         assert beside(10**12) == beside(None) == [DONE], "None: it keeps that to itself"
         with pytest.raises(OutOfMemory, match=r"While “Rings” is training, .* has 0\.0 GB free") as told:
             beside(10**6)

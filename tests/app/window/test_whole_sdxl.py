@@ -69,10 +69,9 @@ def test_a_style_of_sdxl_is_trained_painted_with_and_its_recipe_restored(
     field("Steps").fill("2")
     page.get_by_role("tab", name="Previews").click()
     field("Denoising steps").fill("1")
-    # What the presets of XL say, where other bases have none.
+    # What the presets of XL say: the starter's have a batch of 8.
     page.get_by_role("tab", name="Memory").click()
-    page.get_by_text("the preset's: yes").wait_for()
-    expect(field("Gradient accumulation")).to_have_attribute("placeholder", "4")
+    expect(field("Batch in pictures")).to_have_attribute("placeholder", "4")
     field("Resolution").fill("")
     expect(field("Resolution")).to_have_attribute("placeholder", "the base's own")
     page.get_by_role("button", name="Start training").click()
