@@ -108,7 +108,6 @@ def _paint(
             if full:
                 # Whoever else has taken memory meanwhile: all but the UNet makes room for it.
                 _leave_unet_alone(base)
-            if base.device.type != "cpu" and first < count:
                 give_back(base.device)
     if spoilt:
         raise Failure(
