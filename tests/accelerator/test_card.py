@@ -24,6 +24,7 @@ def test_without_an_accelerator_the_table_says_so(capsys: pytest.CaptureFixture[
     assert {row[2] for row in rows} == {"not measured: no accelerator here"}
 
 
+@pytest.mark.slow
 def test_every_stage_goes_through_with_tiny_models(
     capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:

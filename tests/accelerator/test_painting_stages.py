@@ -19,6 +19,7 @@ OFFLOADED = {"sd1": 4, "sd2": 4, "sdxl": 8}
 SPARING = {"sd1": 4, "sd2": 4, "sdxl": 6}
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("family", TABLE)
 def test_painting_with_two_styles_fits_the_cards_that_are_named(family: str) -> None:
     counted = stages(family)
