@@ -8,7 +8,7 @@ import * as styleDoor from "./library/door.js";
 import * as offers from "./library/offers.js";
 import * as shelf from "./library/shelf.js";
 import * as vanished from "./library/vanished.js";
-import { guardFrames } from "./loading.js";
+import { guardFrames, guardQuestions } from "./loading.js";
 import * as news from "./server/news.js";
 import * as newsListener from "./server/news_listener.js";
 import * as bases from "./settings/bases.js";
@@ -38,5 +38,6 @@ export const MODULES = {
 
 if (typeof window !== "undefined") {
   guardFrames();
+  guardQuestions();
   window.atelierModules = MODULES;
 }

@@ -4,7 +4,7 @@ import assert from "node:assert/strict";
 import { readdirSync } from "node:fs";
 import { test } from "node:test";
 import { countOf, rolledSeed } from "../../app/window/create/paper.js";
-import { countsSeconds, frameForGradio } from "../../app/window/loading.js";
+import { countsSeconds, fetchInTurn, frameForGradio } from "../../app/window/loading.js";
 import { MODULES } from "../../app/window/page.js";
 import { changedSubjects } from "../../app/window/server/news.js";
 import { filled, filledInTurn, rounded } from "../../app/window/words.js";
@@ -39,6 +39,27 @@ test("gradio's seconds are not counted while the page loads, and a promise is ke
   assert.deepEqual(steps, [other, counter]);
   await new Promise(frame);
   assert.equal(steps.length, 2);
+});
+
+test("what is asked goes to the server in turn, also after what failed", async () => {
+  const asked = [];
+  const fetch = fetchInTurn(
+    (path) => new Promise((resolve, reject) => asked.push({ path, resolve, reject })),
+    ["/join"],
+  );
+  const first = fetch("x/join?1");
+  const second = fetch("x/join?2");
+  fetch("x/other");
+  await new Promise(setImmediate);
+  assert.deepEqual(
+    asked.map(({ path }) => path),
+    ["x/other", "x/join?1"],
+  );
+  asked[1].reject(new Error("away"));
+  await assert.rejects(first);
+  await new Promise(setImmediate);
+  asked[2].resolve("there");
+  assert.equal(await second, "there");
 });
 
 test("news are the subjects whose word has changed, and a server that is away", () => {

@@ -19,6 +19,15 @@ from styles.errors import AtelierError
 QUIET: dict[str, Any] = {"show_progress": "hidden", "api_visibility": "private"}
 
 
+def in_turn(subject: str, trigger_mode: str | None = None) -> dict[str, Any]:
+    """The same for handlers of one subject, which are called one at a time, in the order in which they were asked for.
+
+    While one is on its way, gradio drops what is asked of it once more. `trigger_mode` is "multiple" for those that are
+    given what was clicked, and "always_last" for those that show how things stand or take what a field holds.
+    """
+    return QUIET | {"concurrency_id": subject, "concurrency_limit": 1, "trigger_mode": trigger_mode}
+
+
 def as_html(text: str) -> str:
     """Text as HTML, which is what gradio takes its messages for; names of files and styles come from anywhere."""
     return html.escape(text, quote=False)

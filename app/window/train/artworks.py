@@ -17,16 +17,19 @@ from app.train.captioning import Described
 from app.train.draft import Added
 from app.train.form import form_of, resolution_of, trigger_of
 from app.window.scripts import mount
-from app.window.server.answers import QUIET, answering
+from app.window.server.answers import QUIET, answering, in_turn
 from app.window.server.news import News, listener
 from app.window.server.uploads import uploaded
+
+# What changes the draft and what starts from it come in turn: a training is given all that was done before.
+DRAFT = "draft"
 
 
 @dataclass(frozen=True)
 class Artworks:
-    """What other parts of the room need to draw the artworks anew."""
+    """What other parts of the room need to take all artworks out: a handler, and what it shows."""
 
-    draw: Callable[[], list[Any]]
+    clear: Callable[[], list[Any]]
     shown: list[Any]
 
 
@@ -103,20 +106,21 @@ def artworks_section(studio: Studio, page: gr.Blocks, tab: gr.Tab, news: News) -
     def look(before: tuple[int, Described]) -> list[Any]:
         return [gr.skip()] * len(drawn) if before == (draft.version, captioning.progress) else draw()
 
-    tab.select(answered(draw), None, drawn, **QUIET)
+    asked, clicked, looking = (in_turn(DRAFT, mode) for mode in (None, "multiple", "always_last"))
+    tab.select(answered(draw), None, drawn, **looking)
     news.add("artworks", lambda: (draft.version, captioning.progress))
-    listener("artworks").told(look, seen, drawn, **QUIET)
-    door.arrived(arrive, None, [refused, *drawn], **QUIET)
-    cards.caption(rewrite, None, seen, **QUIET)
-    cards.taken_out(take_out, None, drawn, **QUIET)
-    clear.click(changing(draft.clear), None, drawn, **QUIET)
-    undo.click(changing(draft.undo), None, drawn, **QUIET)
-    gr.on([swap.click, put.submit], changing(draft.replace_in_captions), [find, put], drawn, **QUIET)
-    gr.on([set_all.click, same.submit], changing(draft.caption_all), same, drawn, **QUIET)
-    none.click(changing(lambda: draft.caption_all("")), None, drawn, **QUIET)
-    describe.click(changing(captioning.start), None, drawn, **QUIET)
+    listener("artworks").told(look, seen, drawn, **looking)
+    door.arrived(arrive, None, [refused, *drawn], **clicked)
+    cards.caption(rewrite, None, seen, **clicked)
+    cards.taken_out(take_out, None, drawn, **clicked)
+    clear.click(changing(draft.clear), None, drawn, **asked)
+    undo.click(changing(draft.undo), None, drawn, **asked)
+    gr.on([swap.click, put.submit], changing(draft.replace_in_captions), [find, put], drawn, **asked)
+    gr.on([set_all.click, same.submit], changing(draft.caption_all), same, drawn, **asked)
+    none.click(changing(lambda: draft.caption_all("")), None, drawn, **asked)
+    describe.click(changing(captioning.start), None, drawn, **asked)
     stop.click(changing(captioning.stop), None, drawn, concurrency_limit=None, **QUIET)
-    return Artworks(answered(draw), drawn)
+    return Artworks(changing(draft.clear), drawn)
 
 
 def _drawn(studio: Studio) -> list[Any]:

@@ -8,8 +8,9 @@ export function mount({ element, trigger }) {
     target.setAttribute("value", target.value);
     trigger("caption", { name, text: target.value });
   });
-  element.addEventListener("click", ({ target }) => {
+  element.addEventListener("click", ({ target, detail }) => {
     const cross = target.closest(".leave");
-    if (cross) trigger("taken_out", { name: cross.closest("[data-name]").dataset.name });
+    // The second click of a double one may come upon the next artwork, drawn in the place of the first.
+    if (cross && detail < 2) trigger("taken_out", { name: cross.closest("[data-name]").dataset.name });
   });
 }

@@ -13,10 +13,10 @@ from app.studio import Studio
 from app.train.form import FRESH, GROUPS, NUMBERS, form_of, kind_of, order_of, shown_of, trigger_of
 from app.train.preset_cards import costs_said, preset_choices
 from app.window.scripts import call
-from app.window.server.answers import QUIET, answering
+from app.window.server.answers import QUIET, answering, in_turn
 from app.window.server.named_paths import base_named
 from app.window.server.news import News, listener
-from app.window.train.artworks import Artworks
+from app.window.train.artworks import DRAFT, Artworks
 from styles.errors import AtelierError, BadInput
 from styles.families import family_of
 from styles.storage.setting import Declared
@@ -24,6 +24,7 @@ from training.plan import TrainingPlan
 
 TYPING_SECONDS = 1.0  # after the last change of the form, what it would take is asked for
 KEEPING_SECONDS = 0.2  # after the last change of the form, it is kept
+FORM = "form"  # what is kept of it is written in turn
 # One list instead of a field each: gradio tells every field that a handler reads of each later step of every handler.
 TOGETHER = "(...values) => [values]"
 WAYS = {
@@ -145,10 +146,8 @@ def form_section(
         return [job.folder.name, f'<p role="status">{escape(words)}</p>']
 
     @answered
-    def start_over() -> list[Any]:
-        draft.clear()
+    def forget_form() -> None:
         draft.remember(dict(FRESH))
-        return shown(dict(FRESH))
 
     page.load(restore, None, [last, *form], **QUIET).then(
         None, None, None, js=call("train/room", "showRestored")
@@ -160,7 +159,7 @@ def form_section(
         **QUIET,
     )
     listener("form", wait_seconds=KEEPING_SECONDS, everywhere=True).told(None, form, sent, js=TOGETHER)
-    sent.change(keep, [last, sent], [last, fields["trigger"]], trigger_mode="always_last", **QUIET)
+    sent.change(keep, [last, sent], [last, fields["trigger"]], **in_turn(FORM, "always_last"))
     estimated = [measured, fields["preset"], again, *(fields[name] for name in preset)]
     news.add("costs", lambda: _costs_depend_on(studio))
     for moment in (tab.select, *(field.change for field in form)):
@@ -173,10 +172,12 @@ def form_section(
     wait = json.dumps(f'<p role="status">{escape(say("Preparing the training…"))}</p>')
     start.click(None, None, answer, js=f"() => {wait}", **QUIET)
     pressed = gr.on([start.click, fields["name"].submit], None, form, sent, js=TOGETHER)
-    pressed.then(begin, sent, [started, answer], **QUIET)
-    # Wiped by the page itself: a wipe from the studio may come after the answer to the next press of Start.
-    fresh.click(None, None, answer, js="() => ''", **QUIET)
-    fresh.click(start_over, None, form, **QUIET).then(artworks.draw, None, artworks.shown, **QUIET)
+    pressed.then(begin, sent, [started, answer], **in_turn(DRAFT))
+    # Emptied by the page itself: what is typed or answered after that stays.
+    emptied = json.dumps(["", *(FRESH[name] for name in fields)])
+    over = fresh.click(None, None, [answer, *form], js=f"() => {emptied}", **QUIET)
+    over.then(forget_form, None, None, **in_turn(FORM))
+    over.then(artworks.clear, None, artworks.shown, **in_turn(DRAFT))
     return started, start, answer
 
 

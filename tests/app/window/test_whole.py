@@ -18,6 +18,7 @@ from tests.app.browsing import PATIENCE_MS
 from tests.app.conftest import Served, draw_artworks
 from tests.app.screenshots import settle
 from tests.styles.library_files import put_peft
+from training.job import jobs_in
 
 pytestmark = pytest.mark.browser
 
@@ -208,11 +209,18 @@ def test_the_machine_is_described_and_bad_input_told_on_the_page(window: Window)
         page.get_by_label("Device", exact=True).press("Enter")
         page.get_by_text(told).first.wait_for(state=state)
     assert Settings.load(Home(window.home)).device == "cpu"
-    page.get_by_role("tab", name="Train").click()
+
+
+def test_a_training_starts_from_what_was_done_before_it(window: Window, tmp_path: Path) -> None:
+    page, jobs = window.page, len(jobs_in(Home(window.home).jobs))
+    page.get_by_role("tab", name="Train", exact=True).click()
+    Image.new("RGB", (80, 80), "green").save(tmp_path / "last.png")
+    page.get_by_label("Choose pictures").set_input_files(tmp_path / "last.png")
+    page.get_by_role("button", name="Take out last.png").wait_for()
     page.get_by_role("button", name="Start over").click()
-    page.get_by_role("button", name="Undo").wait_for()
     page.get_by_role("button", name="Start training").click()
     page.get_by_role("alert").filter(has_text="There are no artworks to learn from.").wait_for()
+    assert len(jobs_in(Home(window.home).jobs)) == jobs
 
 
 RESTING_SECONDS = 5
