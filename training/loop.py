@@ -119,6 +119,7 @@ def _run(
             device=place.device,
             dtype=place.dtype,
             safety_checker=False,
+            quantize=plan.quantize,
             cancelled=lambda: request_of() is not None,
         )
     check_trainable(base, plan)

@@ -10,6 +10,7 @@ from styles.errors import PlanError
 from styles.families import FAMILIES, STARTER, family_of
 from styles.formats.triggers import with_trigger
 from styles.generation.prompt_syntax import parse_prompt
+from styles.quantization.quantization import PLAIN
 from styles.storage.file_reading import json_of
 from styles.storage.names import clean_text
 from styles.storage.setting import settings
@@ -35,6 +36,7 @@ from training.settings import (
     PreviewPrompts,
     PreviewSeed,
     PreviewSteps,
+    Quantize,
     Rank,
     ReportEvery,
     Resolution,
@@ -78,6 +80,8 @@ class TrainingPlan:
     gradient_accumulation: Accumulation = 1
     resolution_px: Resolution = 0
     gradient_checkpointing: Checkpointing = False
+    # Of the base while it is trained on.
+    quantize: Quantize = PLAIN
 
     flip: Flip = False
     # Steps between two that teach the opposite at weight -1; 0: none.

@@ -10,6 +10,7 @@ from typing import Annotated, Any
 
 from styles.errors import PlanError
 from styles.generation.settings import CLIP_SKIP
+from styles.quantization.quantization import QUANTIZE
 from styles.storage.setting import Setting, settings
 from styles.text import Text
 from training.optimizers import OPTIMIZERS
@@ -89,6 +90,7 @@ Checkpointing = Annotated[
         option="Less memory, but slower.", unset="the preset's", group=MEMORY,
     ),
 ]  # fmt: skip
+Quantize = Annotated[str, replace(QUANTIZE, group=MEMORY)]
 Flip = Annotated[
     bool,
     Setting(
@@ -219,6 +221,7 @@ class TrainingSettings:
     batch: Batch | None = None
     gradient_accumulation: Accumulation | None = None
     gradient_checkpointing: Checkpointing | None = None
+    quantize: Quantize | None = None
     flip: Flip | None = None
     alpha: Alpha | None = None
     opposite_every: OppositeEvery | None = None

@@ -97,7 +97,9 @@ def _measured(plan: TrainingPlan, home: Home, place: Placement, began: float, fo
     from training.trainer import begin
 
     limit_memory(place.device)
-    base = open_base(plan.base, home, device=place.device, dtype=place.dtype, safety_checker=False)
+    base = open_base(
+        plan.base, home, device=place.device, dtype=place.dtype, safety_checker=False, quantize=plan.quantize
+    )
     encode.check_trainable(base, plan)
     opened = time.monotonic()
     asked = plan

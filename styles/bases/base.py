@@ -21,6 +21,7 @@ from styles.bases.loading import load_folder, load_single_file, quiet_loading
 from styles.bases.offload import bring_models, fits_whole, move_if_room
 from styles.bases.part_configs import vae_factor
 from styles.bases.parts import check_fit, check_works, parts_named
+from styles.bases.quantized_unet import load_quantized_unet
 from styles.bases.shelf import STARTER, find_source, plain_name
 from styles.bases.split_attention import split_attention
 from styles.bases.vae import use_tiles
@@ -30,6 +31,7 @@ from styles.devices.device import device_for, make_current
 from styles.devices.precision import dtype_for, vae_dtype
 from styles.errors import AtelierError, BaseError, Cancelled, OutOfMemory, is_out_of_memory
 from styles.families import family_of
+from styles.quantization.quantization import PLAIN, quantization_of
 from styles.storage.file_reading import read_json
 from styles.storage.home import Home
 from styles.storage.names import clean_text
@@ -59,6 +61,7 @@ class Base:
     folder: Path | None  # None for a single file
     zeros_for_empty_prompt: bool = False  # what an empty prompt says, as SDXL was trained without words
     vae_fingerprint: str = ""  # the same of a VAE that isn't the base's own
+    quantize: str = PLAIN  # how its UNet's linear layers are kept, see styles.quantization
     safety_checker: Any = None
     feature_extractor: Any = None
     notes: tuple[Text, ...] = ()
@@ -112,6 +115,7 @@ def open_base(
     dtype: str | torch.dtype = "auto",
     safety_checker: bool = True,
     settings: BaseSettings | None = None,
+    quantize: str | None = None,
     config_folder: Path | None = None,
     spare_memory: bool = False,
     compiled: bool = False,
@@ -119,8 +123,8 @@ def open_base(
 ) -> Base:
     """Open the starter, a diffusers folder, a single-file checkpoint, a base of the shelf or a fetched Hub id.
 
-    `settings` take the place of those that the shelf has for it. `config_folder` replaces the shipped configs of a
-    single file. Its parts lie on the device where there is room for all, else those at work (see `offload`); with
+    `settings` take the place of those that the shelf has for it, and `quantize`, by its name, of what those say of that.
+    `config_folder` replaces the shipped configs of a single file. Its parts lie on the device where there is room for all, else those at work (see `offload`); with
     `spare_memory` always so, and its VAE works in tiles. Its UNet is `compiled` when it is first painted with. Raises
     BaseError for what can't be opened or is not here, OfflineError where a single file's vocabulary has to be fetched,
     SettingsError for a device or precision that can't be had, OutOfMemory. `cancelled` is asked between the parts, and
@@ -134,18 +138,25 @@ def open_base(
     # Brought to the device now; the others when they are called.
     ahead: list[Any] = []
     path, stored = find_source(source, home)
-    facts = inspect_base(path, settings or stored, config_folder=config_folder)
+    chosen_settings = settings or stored
+    facts = inspect_base(path, chosen_settings, config_folder=config_folder)
+    chosen_quantize = quantize or chosen_settings.quantize or PLAIN
+    quantization = quantization_of(chosen_quantize)
     chosen_device = device_for(device)
     make_current(chosen_device)
     try:
         chosen_dtype = dtype_for(dtype, chosen_device)
         dtypes = {"unet": chosen_dtype, "vae": vae_dtype(facts.vae_config, chosen_dtype, chosen_device)}
+        known_by = fingerprint(facts.unet_files, facts.unet_prefix)
+        unet = None
         with quiet_loading():
+            if quantization is not None:
+                unet = load_quantized_unet(facts, quantization, chosen_dtype, home, known_by, look)
             if facts.single_file:
                 look()
-                parts = load_single_file(facts, clip_tokenizer_folder(home), dtypes)
+                parts = load_single_file(facts, clip_tokenizer_folder(home), dtypes, unet)
             else:
-                parts = load_folder(facts, dtypes, safety_checker, look)
+                parts = load_folder(facts, dtypes, safety_checker, look, unet)
         if chosen_device.type == "mps":
             split_attention((parts["unet"], parts["vae"]))
         if path != STARTER:
@@ -165,7 +176,6 @@ def open_base(
             bring = partial(bring_models, of_base=models, device=chosen_device, spare_memory=spare_memory)
             check_works(parts, chosen_device, chosen_dtype, bring)
         look()
-        known_by = fingerprint(facts.unet_files, facts.unet_prefix)
         vae_known_by = fingerprint(facts.vae.files, facts.vae.prefix) if facts.vae else ""
     except AtelierError:
         raise
@@ -194,6 +204,7 @@ def open_base(
         native_size_px=facts.native_size_px,
         fingerprint=known_by,
         vae_fingerprint=vae_known_by,
+        quantize=chosen_quantize,
         device=chosen_device,
         dtype=chosen_dtype,
         folder=None if facts.single_file else facts.path,

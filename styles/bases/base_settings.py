@@ -23,6 +23,7 @@ class BaseSettings:
     prediction_type: str | None = None  # "epsilon" | "v_prediction"
     zero_terminal_snr: bool | None = None
     vae: Path | None = None  # a file or folder
+    quantize: str | None = None  # of styles.quantization, "none" as it is
 
 
 UNSET = BaseSettings()

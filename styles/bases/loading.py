@@ -18,11 +18,16 @@ from styles.families import family_of
 
 
 def load_folder(
-    facts: BaseFacts, dtypes: Mapping[str, torch.dtype], with_safety_checker: bool, look: Callable[[], None]
+    facts: BaseFacts,
+    dtypes: Mapping[str, torch.dtype],
+    with_safety_checker: bool,
+    look: Callable[[], None],
+    unet: Any = None,
 ) -> dict[str, Any]:
     """Return the parts of a diffusers folder by their names; `look` is called before each.
 
-    `dtypes` has the precision of the VAE and, as `unet`, of all others. Raises BaseError and what the libraries raise.
+    `dtypes` has the precision of the VAE and, as `unet`, of all others; `unet` is one that is loaded already. Raises
+    BaseError and what the libraries raise.
     """
     from diffusers import AutoencoderKL, UNet2DConditionModel
     from transformers import CLIPTextModel, CLIPTextModelWithProjection, CLIPTokenizer
@@ -35,7 +40,7 @@ def load_folder(
         return load_part(model, folder / part, variant, folder.name, part, **precision)
 
     parts = {
-        "unet": load(UNet2DConditionModel, "unet", torch_dtype=dtype),
+        "unet": unet or load(UNet2DConditionModel, "unet", torch_dtype=dtype),
         "vae": load_vae(facts.vae, dtypes["vae"])
         if facts.vae
         else load(AutoencoderKL, "vae", torch_dtype=dtypes["vae"]),
@@ -59,7 +64,7 @@ def load_folder(
 
 
 def load_single_file(
-    facts: BaseFacts, tokenizer_folder: Path, dtypes: Mapping[str, torch.dtype]
+    facts: BaseFacts, tokenizer_folder: Path, dtypes: Mapping[str, torch.dtype], unet: Any = None
 ) -> dict[str, Any]:
     """The same of a single file, whose tokenizers are made of the vocabulary in `tokenizer_folder`."""
     from diffusers import StableDiffusionPipeline, StableDiffusionXLPipeline
@@ -84,7 +89,7 @@ def load_single_file(
         torch_dtype=dtypes["unet"],
         local_files_only=True,
         vae=load_vae(facts.vae or _own_vae(facts), dtypes["vae"]),
-        unet=_unet_of(facts, dtypes["unet"]),
+        unet=unet or _unet_of(facts, dtypes["unet"]),
         **tokenizers,
         **others,
     )
@@ -112,11 +117,20 @@ def _own_vae(facts: BaseFacts) -> VaeFiles:
 def _unet_of(facts: BaseFacts, dtype: torch.dtype) -> Any:
     """The UNet of a single file, built as its own tensors say."""
     from diffusers import UNet2DConditionModel
+
+    tensors = unet_tensors(facts)
+    return build(UNet2DConditionModel, facts.unet_config, tensors, dtype, facts.path.name, "unet")
+
+
+def unet_tensors(facts: BaseFacts) -> dict[str, torch.Tensor]:
+    """Return the tensors of a base's UNet by diffusers' names; they are mapped, not read."""
+    if not facts.single_file:
+        return {name: one for file in facts.unet_files for name, one in tensors_of(file, "").items()}
     from diffusers.loaders.single_file_utils import convert_ldm_unet_checkpoint
 
     tensors = {LDM_UNET + name: one for name, one in tensors_of(facts.path, LDM_UNET).items()}
-    converted = convert_ldm_unet_checkpoint(tensors, facts.unet_config)
-    return build(UNet2DConditionModel, facts.unet_config, converted, dtype, facts.path.name, "unet")
+    converted: dict[str, torch.Tensor] = convert_ldm_unet_checkpoint(tensors, facts.unet_config)
+    return converted
 
 
 def _padding(family: str, part: str) -> dict[str, str]:

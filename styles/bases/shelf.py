@@ -19,6 +19,7 @@ from styles.bases.inspection import inspect_base
 from styles.bases.weight_files import PICKLED, is_here
 from styles.errors import BaseError, DiskFullError, Failure
 from styles.families import SD1, SD2, SDXL, Family, Licence
+from styles.quantization.quantization import PLAIN, QUANTIZATIONS
 from styles.storage.atomic import disk_errors, set_aside, unused_name, write_text
 from styles.storage.file_reading import read_json, why
 from styles.storage.home import Home, expanded
@@ -368,19 +369,27 @@ def _is_kept(stored: Any) -> bool:
         and isinstance(stored.get("prediction_type"), str | None)
         and isinstance(stored.get("zero_terminal_snr"), bool | None)
         and isinstance(stored.get("vae"), str | None)
+        and stored.get("quantize") in (None, PLAIN, *QUANTIZATIONS)
     )
 
 
 def _settings_of(stored: dict[str, Any]) -> BaseSettings:
     vae = stored.get("vae")
     return BaseSettings(
-        stored.get("prediction_type"), stored.get("zero_terminal_snr"), Path(vae) if vae else None
+        stored.get("prediction_type"),
+        stored.get("zero_terminal_snr"),
+        Path(vae) if vae else None,
+        stored.get("quantize"),
     )
 
 
 def _stored(source: str, settings: BaseSettings) -> dict[str, Any]:
     """The value of the list for a base; what came later is left out where it says nothing."""
-    later = {"zero_terminal_snr": settings.zero_terminal_snr, "vae": str(settings.vae or "") or None}
+    later = {
+        "zero_terminal_snr": settings.zero_terminal_snr,
+        "vae": str(settings.vae or "") or None,
+        "quantize": settings.quantize,
+    }
     return {
         "source": source,
         "prediction_type": settings.prediction_type,

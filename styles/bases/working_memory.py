@@ -11,6 +11,8 @@ from typing import Any
 
 from torch import nn
 
+from styles.quantization.layers import statistics_bytes
+
 MARGIN = 1.25
 # Numbers for each latent of a UNet's level and each channel there. In a transformer: the feed-forward's eightfold
 # projection, its gate and their product, beside what the way up still needs of the way down. In a level of resnets:
@@ -45,5 +47,6 @@ def encoding_bytes(vae: Any, pixels: int) -> int:
 
 
 def weight_bytes(*models: nn.Module) -> int:
-    """Return how many bytes the weights of models take."""
-    return sum(weight.nbytes for model in models for weight in model.parameters())
+    """Return how many bytes the weights of models take, with the scales of those in four bits."""
+    weights = sum(weight.nbytes for model in models for weight in model.parameters())
+    return weights + sum(map(statistics_bytes, models))

@@ -134,7 +134,7 @@ def unet_flop(base: Base, latents: int) -> float:
             and ".attn2.to_k" not in name
             and ".attn2.to_v" not in name
         ):
-            total += 2 * module.weight.numel() * tokens
+            total += 2 * module.in_features * module.out_features * tokens
             if name.endswith("attn1.to_q"):
                 total += 4 * tokens**2 * module.out_features
     return total

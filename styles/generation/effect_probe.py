@@ -31,6 +31,7 @@ from styles.generation.prompts import encode_prompts
 from styles.generation.samplers import TRAINED, make_scheduler
 from styles.mixing.model_patcher import blended
 from styles.mixing.strength import SKETCH, Effect
+from styles.quantization.quantization import PLAIN
 
 # Words that the starter and every Stable Diffusion know. Many prompts and few places: measured on the starter, a style's
 # effect on one prompt is off its mean by a quarter, while another seed changes it by a twentieth.
@@ -60,7 +61,15 @@ def effects_key(base: Base) -> str:
     The text encoders count by samples as their numbers are in memory, so that each precision is measured on its own.
     """
     trained = {name: base.scheduler_config.get(name) for name in TRAINED}
-    facts = [base.fingerprint, base.prediction_type, base.zero_terminal_snr, base.native_size_px, trained]
+    facts: list[object] = [
+        base.fingerprint,
+        base.prediction_type,
+        base.zero_terminal_snr,
+        base.native_size_px,
+        trained,
+    ]
+    if base.quantize != PLAIN:
+        facts.append(base.quantize)
     read = [
         tokenizer(
             list(PROMPTS), padding="max_length", max_length=tokenizer.model_max_length, truncation=True

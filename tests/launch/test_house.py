@@ -12,7 +12,7 @@ import pytest
 
 ROOT = Path(__file__).resolve().parents[2]
 PACKAGES = ("app", "training", "styles")
-STOREYS = ("storage", "formats", "devices", "bases", "mixing", "generation")
+STOREYS = ("storage", "formats", "devices", "quantization", "bases", "mixing", "generation")
 ROOMS_BELOW = {room: STOREYS[:place] for place, room in enumerate(STOREYS)} | {"library": STOREYS[:-1]}
 
 
@@ -55,7 +55,7 @@ def test_imports_go_one_way(package: str) -> None:
 
 @pytest.mark.parametrize("room", ROOMS_BELOW)
 def test_rooms_of_styles_import_those_below(room: str) -> None:
-    """errors < storage < formats < devices < bases < mixing < generation; library over all but generation. None goes round."""
+    """errors < storage < formats < devices < quantization < bases < mixing < generation; library over all but generation. None goes round."""
     allowed = {"text", "errors", "families", room, *ROOMS_BELOW[room]}
     assert {path.name for path in (ROOT / "styles").iterdir() if (path / "__init__.py").exists()} == set(
         ROOMS_BELOW

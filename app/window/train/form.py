@@ -31,6 +31,7 @@ WAYS = {
     "cross": unsaid("Cross-attention"),
     "cross+self": unsaid("Cross- and self-attention"),
     "transformer": unsaid("Whole transformer blocks"),
+    "none": unsaid("As it is"),
 }
 # A change of these is a change of what the artworks' cards show.
 SHOWN_ON_CARDS = ("name", "trigger", "base", "resolution_px")
@@ -195,7 +196,10 @@ def _field(number: Declared) -> Any:
     if kind == "yes or no":
         return gr.Radio(_answers(say("the preset's")), value="", **about)
     if kind == "choice":
-        return gr.Radio([(say(WAYS[way]), way) for way in setting.choices], value=number.default, **about)
+        choices = [(say(WAYS[way]) if way in WAYS else way, way) for way in setting.choices]
+        if setting.unset and FRESH[number.field] == "":
+            choices.insert(0, (say(setting.unset), ""))
+        return gr.Radio(choices, value=FRESH[number.field], **about)
     lines = {"lines": 2, "max_lines": 8} if kind == "lines" else {"max_lines": 1}
     # A text field also for numbers: gradio's own shows a 0 for nothing, and JavaScript rounds seeds above 2**53.
     return gr.Textbox(placeholder=say("the preset's"), **about, **lines)

@@ -1,0 +1,1 @@
+"""The weights of a base in four bits."""

@@ -1,0 +1,85 @@
+"""A linear layer in four bits whose groups have a scale and an offset each (QA-LoRA, arXiv 2309.14717, section 3.3).
+
+With torch's own operations alone, so that it computes wherever torch does. An update that is the same for all inputs of
+a group is added to the offsets exactly: what comes of it is such a layer again.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+LEVELS = 15
+
+
+class GroupedLinear(nn.Linear):
+    """`weight` (out, in / 2) uint8 holds two inputs to a byte, the even one in the low half.
+
+    The weight of input i and output o is `scale[o, g] * q[o, i] + offset[o, g]`, g = i // group; `scale` and `offset`
+    are (out, in / group) fp16.
+    """
+
+    scale: Tensor
+    offset: Tensor
+
+    def __init__(
+        self, weight: Tensor, scale: Tensor, offset: Tensor, bias: Tensor | None, dtype: torch.dtype
+    ) -> None:
+        nn.Module.__init__(self)
+        self.in_features, self.out_features = 2 * weight.shape[1], weight.shape[0]
+        self.group = self.in_features // scale.shape[1]
+        self.dtype = dtype  # that it computes in
+        self.weight = nn.Parameter(weight, requires_grad=False)
+        self.register_parameter("bias", None if bias is None else nn.Parameter(bias.to(dtype), False))
+        self.register_buffer("scale", scale)
+        self.register_buffer("offset", offset)
+
+    def forward(self, input: Tensor) -> Tensor:
+        """Return `W x + b`, (..., out), in the input's dtype."""
+        product: Tensor = _Product.apply(
+            input.to(self.dtype), self.weight, self.scale, self.offset, self.bias
+        )
+        return product.to(input.dtype)
+
+    def dequantized(self) -> Tensor:
+        """Return the weights (out, in) in the dtype that the layer computes in."""
+        return unpacked(self.weight, self.scale, self.offset).to(self.dtype)
+
+
+class _Product(torch.autograd.Function):
+    """Keeps the packed weights for the way back, and not what they come to."""
+
+    @staticmethod
+    def forward(
+        ctx: Any, x: Tensor, weight: Tensor, scale: Tensor, offset: Tensor, bias: Tensor | None
+    ) -> Tensor:
+        ctx.save_for_backward(weight, scale, offset)
+        return F.linear(x, unpacked(weight, scale, offset).to(x.dtype), bias)
+
+    @staticmethod
+    def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor | None, ...]:
+        (gradient,) = gradients
+        return gradient @ unpacked(*ctx.saved_tensors).to(gradient.dtype), None, None, None, None
+
+
+def packed(weight: Tensor, group: int) -> tuple[Tensor, Tensor, Tensor]:
+    """Quantise weights (out, in) between the least and the largest of each group; returns (weight, scale, offset)."""
+    grouped = weight.to(torch.float32).unflatten(1, (-1, group))
+    least, largest = grouped.aminmax(dim=2)
+    offset = least.to(torch.float16)
+    # From what is kept of the offset, so that the largest is reached all the same.
+    scale = ((largest - offset.float()) / LEVELS).to(torch.float16)
+    steps = torch.where(scale == 0, 1, scale.float()).unsqueeze(2)
+    levels = ((grouped - offset.float().unsqueeze(2)) / steps).round().clamp(0, LEVELS)
+    levels = torch.where(scale.unsqueeze(2) == 0, 0, levels).flatten(1).to(torch.uint8)
+    return levels[:, 0::2] | levels[:, 1::2] << 4, scale, offset
+
+
+def unpacked(weight: Tensor, scale: Tensor, offset: Tensor) -> Tensor:
+    """Return the weights (out, in) that four bits stand for, in fp32."""
+    levels = torch.stack((weight & LEVELS, weight >> 4), dim=2).flatten(1)
+    grouped = levels.unflatten(1, (scale.shape[1], -1)).float()
+    return torch.addcmul(offset.float().unsqueeze(2), grouped, scale.float().unsqueeze(2)).flatten(1)

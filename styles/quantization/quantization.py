@@ -1,0 +1,78 @@
+"""How the weights of a base's linear layers are kept: as they are, or in four bits.
+
+To add a way: a row in QUANTIZATIONS, and its layer in `layers.py`.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Annotated
+
+from styles.errors import SettingsError
+from styles.storage.names import clean_text
+from styles.storage.setting import Setting
+
+PLAIN = "none"
+
+
+@dataclass(frozen=True)
+class Quantization:
+    """One way of keeping weights in four bits.
+
+    `nf4` and `fp4` are bitsandbytes' (QLoRA, arXiv 2305.14314), `qa4` is ours (QA-LoRA, arXiv 2309.14717): a scale and
+    an offset for each group of inputs and each output.
+    """
+
+    name: str
+    method: str  # "nf4" | "fp4" | "qa4"
+    group: int  # weights that share a scale
+    double: bool = False  # the scales are quantised, too
+
+    def divides(self, inputs: int) -> bool:
+        """Whether a layer of so many inputs can be kept so; another one stays as it is."""
+        return inputs % self.group == 0
+
+    @property
+    def bits(self) -> float:
+        """Bits for each weight, the groups' own numbers counted."""
+        if self.method == "qa4":
+            return 4 + 2 * 16 / self.group
+        # Of QLoRA, section 3: an fp32 for each block, or 8 bits and an fp32 for each 256 of those.
+        return 4 + (8 / self.group + 32 / (256 * self.group) if self.double else 32 / self.group)
+
+
+QUANTIZATIONS = {
+    one.name: one
+    for one in (
+        Quantization("nf4", "nf4", 64, double=True),
+        # To be compared with.
+        Quantization("nf4-single", "nf4", 64),
+        Quantization("fp4", "fp4", 64, double=True),
+        Quantization("qa4-16", "qa4", 16),
+        Quantization("qa4-32", "qa4", 32),
+        Quantization("qa4-64", "qa4", 64),
+    )
+}
+
+QUANTIZE = Setting(
+    "Base in four bits",
+    "Takes much less memory, and is a little slower. nf4: the usual way. qa4, with the size of its groups: for a style that is to be merged into the base.",
+    option="The base in four bits: nf4, or qa4-16, qa4-32, qa4-64.",
+    unset="as the base is kept",
+    choices=(PLAIN, *QUANTIZATIONS),
+)
+Quantize = Annotated[str, QUANTIZE]
+
+
+def quantization_of(name: str) -> Quantization | None:
+    """Return the way of that name, None for "none"; raises SettingsError where there is none so called."""
+    if name == PLAIN:
+        return None
+    if name not in QUANTIZATIONS:
+        raise SettingsError(
+            "“{quantize}” is no way to keep a base in four bits.",
+            "Choose one of: {choices}.",
+            quantize=clean_text(name, 40),
+            choices=", ".join((PLAIN, *QUANTIZATIONS)),
+        )
+    return QUANTIZATIONS[name]

@@ -1,0 +1,107 @@
+"""Bases whose linear layers are in four bits."""
+
+from __future__ import annotations
+
+import shutil
+from pathlib import Path
+
+import pytest
+import torch
+from torch import nn
+
+from styles.bases.base import open_base
+from styles.bases.prediction import predict
+from styles.bases.working_memory import weight_bytes
+from styles.errors import SettingsError
+from styles.quantization.kept_weights import kept_file
+from styles.quantization.layers import quantizable
+from styles.quantization.quantization import QUANTIZATIONS, quantization_of
+from styles.storage.home import Home
+
+BOTH = ("nf4", "qa4-16")
+
+
+@pytest.mark.parametrize("name", QUANTIZATIONS)
+def test_bits_of_each_weight_are_those_of_the_tensors(name: str, starter: Path, home_folder: Path) -> None:
+    home, way = Home(home_folder).create(), QUANTIZATIONS[name]
+    plain = open_base("starter", home, device="cpu").unet
+    layers = quantizable(plain, way)
+    before = sum(layer.weight.nbytes for layer in layers.values())
+    weights = sum(layer.weight.numel() for layer in layers.values())
+    quantised = weight_bytes(open_base("starter", home, device="cpu", quantize=name).unet)
+    bits = 8 * (quantised - (weight_bytes(plain) - before)) / weights
+    # What a layer has once, its table of levels and the numbers of its last block, is more in small layers.
+    assert way.bits <= bits < way.bits + 0.35
+
+
+def test_nf4_is_what_bitsandbytes_makes_of_a_layer(starter: Path, home_folder: Path) -> None:
+    from bitsandbytes.nn import Linear4bit
+
+    home = Home(home_folder).create()
+    plain = open_base("starter", home, device="cpu").unet
+    ours = open_base("starter", home, device="cpu", quantize="nf4").unet
+    for path, layer in quantizable(plain, QUANTIZATIONS["nf4"]).items():
+        theirs = Linear4bit(
+            layer.in_features, layer.out_features, bias=layer.bias is not None, compute_dtype=torch.float32,
+            quant_type="nf4",
+        )  # fmt: skip
+        theirs.load_state_dict(layer.state_dict())
+        theirs.to("cpu")
+        assert torch.equal(ours.get_submodule(path).weight.data, theirs.weight.data)
+
+
+@pytest.mark.parametrize("quantize", BOTH)
+def test_weights_are_quantised_once_and_never_trusted_for_another_base(
+    quantize: str, tiny_base: Path, tmp_path: Path, home_folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    home = Home(home_folder).create()
+    first = open_base(tiny_base, home, device="cpu", quantize=quantize)
+    file = kept_file(home, first.fingerprint, QUANTIZATIONS[quantize])
+    assert file.is_file()
+
+    made = 0
+
+    def counted(*given: object) -> object:
+        nonlocal made
+        made += 1
+        return original(*given)
+
+    import styles.quantization.kept_weights as module
+
+    original = module.quantized
+    monkeypatch.setattr(module, "quantized", counted)
+    again = open_base(tiny_base, home, device="cpu", quantize=quantize)
+    assert made == 0
+    expected, answers = _predicted(first.unet), _predicted(again.unet)
+    assert torch.equal(expected, answers)
+    # Cut off, and of another base: made anew, with the same numbers.
+    shutil.copy(file, kept := tmp_path / "kept")
+    file.write_bytes(file.read_bytes()[:-100])
+    assert torch.equal(expected, _predicted(open_base(tiny_base, home, device="cpu", quantize=quantize).unet))
+    assert made > 0 and file.stat().st_size == kept.stat().st_size
+    header = kept.read_bytes().replace(first.fingerprint.encode(), b"0" * 64)
+    file.write_bytes(header)
+    made = 0
+    assert torch.equal(expected, _predicted(open_base(tiny_base, home, device="cpu", quantize=quantize).unet))
+    assert made > 0
+
+
+def test_a_layer_that_no_group_divides_stays_as_it_is() -> None:
+    layers = nn.ModuleDict({"whole": nn.Linear(64, 3), "odd": nn.Linear(40, 3)})
+    assert list(quantizable(layers, QUANTIZATIONS["nf4"])) == ["whole"]
+
+
+def test_a_way_that_there_is_not_is_refused() -> None:
+    with pytest.raises(SettingsError, match="no way to keep a base in four bits"):
+        quantization_of("int4")
+    assert quantization_of("none") is None
+
+
+def _predicted(unet: nn.Module) -> torch.Tensor:
+    from styles.bases.conditioning import Conditioning
+
+    width = unet.config.cross_attention_dim
+    latents = torch.randn(1, unet.config.in_channels, 8, 8, generator=torch.Generator().manual_seed(1))
+    states = torch.randn(1, 77, width, generator=torch.Generator().manual_seed(2))
+    with torch.no_grad():
+        return predict(unet, latents, torch.tensor(500), Conditioning(states))
