@@ -12,6 +12,7 @@ import traceback
 from collections.abc import Callable
 from pathlib import Path
 
+from styles.devices.garbage import collection_paused
 from styles.devices.threads import wait_passively
 from styles.errors import AtelierError, JobHeldError
 from styles.text import Text
@@ -51,8 +52,9 @@ def main(argv: list[str] | None = None) -> int:
 def run(job: Job, cancelled: Callable[[], bool], device: str = "auto", precision: str = "auto") -> int:
     """Train and keep the journal; the caller holds the job's lock. Failures end in the journal and in error.log."""
     try:
-        make_repeatable()
-        from training.loop import train
+        with collection_paused():
+            make_repeatable()
+            from training.loop import train
 
         for event in train(job, device=device, precision=precision, cancelled=cancelled):
             job.append(event)

@@ -18,6 +18,7 @@ from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from styles.devices.garbage import collection_paused
 from styles.devices.threads import fastest, wait_passively
 from styles.errors import AtelierError, is_out_of_memory
 from styles.families import family_of
@@ -214,7 +215,8 @@ def main(argv: list[str] | None = None) -> int:
     parser.add_argument("--precision", default="auto")
     arguments = parser.parse_args(argv)
     try:
-        make_repeatable()
+        with collection_paused():
+            make_repeatable()
         plan = TrainingPlan.from_json(arguments.plan.read_text(encoding="utf-8"))
         home = Home(arguments.home)
         answer: dict[str, Any] = asdict(measure(plan, home, arguments.device, arguments.precision, began))

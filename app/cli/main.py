@@ -34,6 +34,7 @@ from app.log import surprise_message
 from app.orders import TrainingOrder
 from app.settings import Settings
 from app.signatures import spread
+from styles.devices.garbage import collection_paused
 from styles.errors import AtelierError, BadInput, Cancelled, Failure
 from styles.storage.atomic import check_folder
 from styles.storage.home import Home, expanded
@@ -150,7 +151,8 @@ def window(
     """Open the window, or run one command."""
     if context.invoked_subcommand is not None:
         return
-    from app.window import serve
+    with collection_paused():
+        from app.window import serve
 
     serve(open_studio(context, home), port=port, open_browser=not no_browser, native=native)
 

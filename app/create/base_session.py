@@ -20,6 +20,7 @@ from app.create.threads import PaintingThreads
 from app.orders import PictureOrder
 from app.settings import Settings
 from styles.bases.few_steps import FewSteps, few_steps_of_style
+from styles.devices.garbage import collection_paused
 from styles.devices.threads import use
 from styles.errors import AtelierError, Cancelled
 from styles.formats.triggers import is_left_out, with_trigger
@@ -259,7 +260,8 @@ class BaseSession:
             ),
         )
         if self._base is None or self._opened_for != opening:
-            from styles.bases.base import open_base
+            with collection_paused():
+                from styles.bases.base import open_base
             from styles.devices.device import device_for, idle_card
             from styles.devices.memory import limit_memory
             from styles.generation.effect_probe import effects_key

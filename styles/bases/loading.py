@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -13,8 +14,17 @@ from styles.bases.inspection import BaseFacts
 from styles.bases.parts import build, load_part
 from styles.bases.vae_files import VaeFiles, load_vae
 from styles.bases.weight_files import LDM_UNET, LDM_VAE, tensors_of, weight_files
+from styles.devices.garbage import collection_paused
 from styles.errors import BaseError
 from styles.families import family_of
+
+
+@cache
+def import_models() -> None:
+    """Import what bases are made of, once for a process."""
+    with collection_paused():
+        from diffusers import AutoencoderKL, UNet2DConditionModel  # noqa: F401
+        from transformers import CLIPTextModel, CLIPTokenizer  # noqa: F401
 
 
 def load_folder(
@@ -142,6 +152,7 @@ def _padding(family: str, part: str) -> dict[str, str]:
 @contextmanager
 def quiet_loading() -> Iterator[None]:
     """Keep the libraries' own progress bars and advice off the terminal; ours are events and errors."""
+    import_models()
     from diffusers.utils import logging as diffusers_logging
     from transformers.utils import logging as transformers_logging
 
