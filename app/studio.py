@@ -176,7 +176,10 @@ class Studio:
         if not mix.start.parts:  # what is asked for changes and completes the picture's own blend
             mix = replace(mix, start=self.base_session.blend_again(recipe))
         recipe = recipe.with_signs()
-        settings = PictureSettings.of(recipe, self.source_for(recipe)).sized_as(recipe)
+        source = self.source_for(recipe)
+        painted_on = self.base_source(wish.settings.base) if "base" in given else source
+        quantize = self.base_session.quantize_of(recipe, painted_on)
+        settings = replace(PictureSettings.of(recipe, source).sized_as(recipe), quantize=quantize)
         image, before = wish.image, PassSettings.of(recipe)
         if image is not None:
             before = replace(before, denoise=None)

@@ -64,7 +64,7 @@ def shape_of(plan: TrainingPlan) -> dict[str, Any]:
     """Return what the time and the memory of a step depend on; plans that agree in it need one trial."""
     names = (
         "base", "base_family", "layers", "rank", "batch", "gradient_accumulation", "gradient_checkpointing",
-        "resolution_px",
+        "resolution_px", "quantize",
     )  # fmt: skip
     return {name: getattr(plan, name) for name in names}
 

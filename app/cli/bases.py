@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from app.cli.options import HomeOption, JsonOption, command_group, console_of, open_studio
 from app.i18n import say, translated
+from styles.quantization.quantization import PLAIN, QUANTIZE, way_words
 from styles.text import Text
+
+if TYPE_CHECKING:
+    from styles.bases.shelf import BaseEntry
 
 PredictionOption = Annotated[
     str | None,
@@ -25,6 +29,9 @@ ZeroSnrOption = Annotated[
 VaeOption = Annotated[
     str,
     typer.Option(help="A VAE instead of its own: a .safetensors file or a folder.", show_default="its own"),
+]
+QuantizeOption = Annotated[
+    str | None, typer.Option(help=f"{QUANTIZE.option} none: as it is.", show_default="as it is kept")
 ]
 
 bases_commands = command_group("The bases to train on and paint with.")
@@ -85,29 +92,46 @@ def bases_change(
     prediction_type: PredictionOption = None,
     zero_terminal_snr: ZeroSnrOption = None,
     vae: VaeOption = "",
+    quantize: QuantizeOption = None,
     home: HomeOption = None,
     as_json: JsonOption = False,
 ) -> None:
-    """Settle anew what a base predicts and which VAE it has; what is left out, its own files say."""
+    """Settle anew what a base predicts and which VAE it has; what is left out, its own files say.
+
+    With --quantize alone, how it is kept and nothing else.
+    """
     from app.library.cards import base_facts
-    from styles.bases.base_settings import BaseSettings
+    from styles.bases.base_settings import UNSET, BaseSettings
 
     settings = BaseSettings(prediction_type, zero_terminal_snr, Path(vae) if vae else None)
-    entry = open_studio(context, home).shelf.change(name, settings)
+    shelf = open_studio(context, home).shelf
+    if quantize is not None:
+        entry = shelf.keep_as(name, quantize)
+    if quantize is None or settings != UNSET:
+        entry = shelf.change(name, settings)
     changed = say("{style} is changed.", style=entry.name)
     own = say("It has its own VAE.") if not entry.vae else say("It has the VAE {vae}.", vae=entry.vae)
-    console_of(context).answer(base_facts(entry), Text.joined("\n", [changed, own, *entry.notes]))
+    words = [changed, own, *_kept(entry), *entry.notes]
+    console_of(context).answer(base_facts(entry), Text.joined("\n", words))
 
 
 @bases_commands.command("use")
 def bases_use(
-    context: typer.Context, name: str, home: HomeOption = None, as_json: JsonOption = False
+    context: typer.Context,
+    name: str,
+    quantize: QuantizeOption = None,
+    home: HomeOption = None,
+    as_json: JsonOption = False,
 ) -> None:
-    """Make a base the one in use."""
+    """Make a base the one in use; with --quantize it is kept so from now on."""
     from app.library.cards import base_facts
 
-    entry = open_studio(context, home).shelf.use(name)
-    console_of(context).answer(base_facts(entry), say("{style} is in use now.", style=entry.name))
+    shelf = open_studio(context, home).shelf
+    if quantize is not None:
+        shelf.keep_as(name, quantize)
+    entry = shelf.use(name)
+    words = [say("{style} is in use now.", style=entry.name), *_kept(entry)]
+    console_of(context).answer(base_facts(entry), Text.joined("\n", words))
 
 
 @bases_commands.command("remove")
@@ -117,3 +141,10 @@ def bases_remove(
     """Take a base off the shelf."""
     open_studio(context, home).shelf.remove(name)
     console_of(context).answer({"removed": name}, say("{name} is off the shelf.", name=name))
+
+
+def _kept(entry: BaseEntry) -> list[str]:
+    """How a base is kept, where that is not as it is."""
+    if entry.quantize == PLAIN:
+        return []
+    return [say("It is kept {now}.", now=translated(way_words(entry.quantize)))]

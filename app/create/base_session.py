@@ -32,6 +32,7 @@ from styles.library.library import Library
 from styles.library.missing import card_of, current
 from styles.mixing.blend import Blend
 from styles.mixing.strength import Effect, Effects
+from styles.quantization.quantization import PLAIN, way_words
 from styles.storage.atomic import write_cache
 from styles.storage.file_reading import read_json
 from styles.storage.home import Home, expanded
@@ -95,11 +96,18 @@ class BaseSession:
 
     @contextmanager
     def opened(
-        self, source: str, settings: Settings, cancelled: Callable[[], bool] = lambda: False
+        self,
+        source: str,
+        settings: Settings,
+        cancelled: Callable[[], bool] = lambda: False,
+        quantize: str | None = None,
     ) -> Iterator[Base]:
-        """Lend the base `source`; nobody else has it meanwhile. Raises Cancelled before it is lent."""
+        """Lend the base `source`; nobody else has it meanwhile. Raises Cancelled before it is lent.
+
+        `quantize` takes the place of how it is kept.
+        """
         with self._turn(cancelled):
-            yield self._open(source, settings, cancelled)
+            yield self._open(source, settings, cancelled, quantize)
 
     @property
     def in_use(self) -> bool:
@@ -154,7 +162,7 @@ class BaseSession:
         mix = mix_of(order.whole_mix, self.library, order.sheet)
         picture = _picture_of(order.image)
         styles = self.styles.open(mix.ids)
-        with self.opened(source, settings, cancelled) as base:
+        with self.opened(source, settings, cancelled, order.settings.quantize) as base:
             from styles.generation.effect_probe import effects_key
 
             yield from map(Notice, self._notes_on_device())
@@ -194,11 +202,12 @@ class BaseSession:
         cancelled: Callable[[], bool],
         agreed: bool = False,
     ) -> Iterator[PaintingEvent]:
-        """Paint the picture of `recipe` once more."""
+        """Paint the picture of `recipe` once more, on its base as that was kept then."""
+        quantize = self.quantize_of(recipe, source)
         recipe = replace(recipe, blend=self.blend_again(recipe))
         picture = kept_source(recipe.source, self.home) if recipe.source else None
         styles = self.styles.open([part.style for part in recipe.blend.parts])
-        with self.opened(source, settings, cancelled) as base:
+        with self.opened(source, settings, cancelled, quantize) as base:
             from styles.generation.request import request_again
 
             yield from map(Notice, self._notes_on_device())
@@ -231,6 +240,11 @@ class BaseSession:
         source, _ = self._places().get(recipe.base_fingerprint, (None, ""))
         return source if source == "starter" or (source and Path(source).exists()) else None
 
+    def quantize_of(self, recipe: Recipe, source: str) -> str | None:
+        """How the base of a recipe was kept, None where `source` is another one or was not open here."""
+        place, _ = self._places().get(recipe.base_fingerprint, (None, ""))
+        return recipe.quantize if place == source else None
+
     def effects_key_of(self, source: str) -> str:
         """The key of a base that was open here before, as it then was, to look up effects; empty for another."""
         keys = [key for place, key in self._places().values() if place == source]
@@ -246,11 +260,17 @@ class BaseSession:
         words = Text("{problem} The processor does the work.", problem=problem.message)
         return [Text.joined(" ", (words, problem.hint))]
 
-    def _open(self, source: str, settings: Settings, cancelled: Callable[[], bool] = lambda: False) -> Base:
+    def _open(
+        self,
+        source: str,
+        settings: Settings,
+        cancelled: Callable[[], bool] = lambda: False,
+        quantize: str | None = None,
+    ) -> Base:
         from styles.bases.shelf import find_source
 
         opening = (
-            *(source, find_source(source, self.home)),
+            *(source, find_source(source, self.home), quantize),
             *(
                 settings.device,
                 settings.precision,
@@ -280,6 +300,7 @@ class BaseSession:
                 safety_checker=settings.safety_checker,
                 spare_memory=settings.low_memory,
                 compiled=settings.compile,
+                quantize=quantize,
                 cancelled=cancelled,
             )
             if settings.device == "auto" and self._base.device.type == "cpu":
@@ -350,6 +371,14 @@ def _what_differs(recipe: Recipe, base: Base) -> list[Text]:
     elif recipe.base_fingerprint and recipe.vae != base.vae_fingerprint:
         differs.append(
             Text("This picture was made with another VAE for {base}, so that it will differ.", base=base.name)
+        )
+    elif recipe.base_fingerprint and recipe.quantize != base.quantize:
+        differs.append(
+            Text(
+                "This picture was made with the base {made_with}; it is open {now}, so that it will differ.",
+                made_with=way_words(recipe.quantize),
+                now=way_words(base.quantize),
+            )
         )
     elif recipe.device not in ("", base.device.type):
         differs.append(
@@ -466,9 +495,10 @@ def prompt_with_triggers(prompt: str, parts: Iterable[tuple[StyleCard, float]]) 
     return prompt
 
 
-def base_facts_of(source: str, home: Home) -> tuple[str, str]:
-    """(source, family) of a base, read from its files without opening it; raises BaseError."""
+def base_facts_of(source: str, home: Home) -> tuple[str, str, str]:
+    """(source, family, how it is kept) of a base, read from its files without opening it; raises BaseError."""
     from styles.bases.inspection import inspect_base
     from styles.bases.shelf import find_source
 
-    return source, inspect_base(*find_source(source, home)).family
+    path, stored = find_source(source, home)
+    return source, inspect_base(path, stored).family, stored.quantize or PLAIN

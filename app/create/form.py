@@ -24,6 +24,7 @@ from styles.generation.samplers import missing_notes
 from styles.generation.settings import PassSettings, PictureSettings
 from styles.library.missing import missing_style, name_to_show
 from styles.mixing.blend import BlendPart
+from styles.quantization.quantization import PLAIN, way_words
 from styles.storage.setting import Declared, settings_of
 
 if TYPE_CHECKING:
@@ -245,6 +246,14 @@ def recalled(studio: Studio, recipe: Recipe) -> Recalled:
     base = "" if source == studio.base_source("") else source
     if recipe.base not in ("", source, Path(source).name):
         notes.append(say("It was made on {base}, which is not here.", base=recipe.base))
+    elif recipe.base_fingerprint and recipe.quantize != (now := kept_as(studio, base)):
+        notes.append(
+            say(
+                "It was made with the base {made_with}, which is kept {now}.",
+                made_with=translated(way_words(recipe.quantize)),
+                now=translated(way_words(now)),
+            )
+        )
     passes = PassSettings.of(recipe)
     form = CreateForm(
         recipe.prompt,
@@ -302,6 +311,12 @@ def native_side(studio: Studio, base: str) -> tuple[int, int]:
         if source in (base_entry.name, base_entry.source):
             return base_entry.native_size_px, family_of(base_entry.family).bucket_step_px
     return 0, 1
+
+
+def kept_as(studio: Studio, base: str) -> str:
+    """How a base of the shelf is kept, see styles.quantization."""
+    source = studio.base_source(base)
+    return next((one.quantize for one in studio.shelf.list() if source in (one.name, one.source)), PLAIN)
 
 
 def entered(one: Declared, value: Any) -> Any:

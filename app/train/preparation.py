@@ -17,6 +17,7 @@ from styles.bases.inspection import BaseFacts, inspect_base
 from styles.bases.shelf import find_source
 from styles.errors import AtelierError
 from styles.library.library import Library
+from styles.quantization.quantization import PLAIN, check_usable
 from styles.storage.home import Home
 from training.artworks.picture_checks import size_multiple_of
 from training.plan import TrainingPlan, plan_for
@@ -98,6 +99,8 @@ class TrainingPreparation:
         source = self._base_source(order.base)
         family = self._facts_of(source).family
         count, numbers = len(order.pictures), sparing(order, self._settings()).settings.chosen()
+        numbers = {"quantize": find_source(source, self.home)[1].quantize or PLAIN} | numbers
+        check_usable(numbers["quantize"])
         trigger = order.trigger.strip() or suggested_trigger(order.name)
         plans = {
             preset: plan_for(preset, family, count, name="trial", base=source, trigger=trigger, **numbers)

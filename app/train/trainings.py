@@ -15,6 +15,7 @@ from app.train.progress import Progress, words_for_seconds
 from app.train.runner import OUTPUT_NAME, Runner
 from styles.errors import AtelierError, BadInput, JobError, WrongFamilyError
 from styles.families import family_of
+from styles.quantization.quantization import check_usable
 from styles.storage.file_reading import changed_ns
 from styles.storage.home import Home, expanded
 from styles.storage.names import clean_text, safe_name
@@ -98,11 +99,11 @@ class Trainings:
     def prepare(
         self,
         order: TrainingOrder,
-        base: Callable[[], tuple[str, str]],
+        base: Callable[[], tuple[str, str, str]],
         begun: Style | None = None,
         sizes: Mapping[Path, tuple[int, int]] = MappingProxyType({}),
     ) -> Job:
-        """Write the job folder of `order`; `base` names the base and its family, once the cheaper checks are done.
+        """Write the job folder of `order`; `base` names the base, its family and how it is kept, once the cheaper checks are done.
 
         `begun` is the style to go on from: it lends what the order leaves open. Pictures whose size is known
         are not opened once more. Raises BadInput, JobError.
@@ -111,8 +112,9 @@ class Trainings:
         # The job is given these as they are: a broken picture is refused when it was named, left out of a folder.
         artworks = [expanded(path).absolute() for path in order.pictures]
         count = len(collect(artworks))
-        source, family = base()
-        given = order.settings.chosen()
+        source, family, quantize = base()
+        given = {"quantize": quantize} | order.settings.chosen()
+        check_usable(given["quantize"])
         words = {"trigger": order.trigger.strip(), "author": order.author, "licence": order.licence}
         words["rights"] = order.rights
         if begun is not None:

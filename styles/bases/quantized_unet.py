@@ -12,8 +12,8 @@ from styles.bases.inspection import BaseFacts
 from styles.bases.loading import unet_tensors
 from styles.bases.parts import check_loaded
 from styles.quantization.kept_weights import kept_file, kept_weights
-from styles.quantization.layers import check_installed, layer_of, quantizable, replace_layer
-from styles.quantization.quantization import Quantization
+from styles.quantization.layers import layer_of, quantizable, replace_layer
+from styles.quantization.quantization import Quantization, check_installed
 from styles.storage.home import Home
 
 

@@ -19,7 +19,7 @@ from styles.bases.inspection import inspect_base
 from styles.bases.weight_files import PICKLED, is_here
 from styles.errors import BaseError, DiskFullError, Failure
 from styles.families import SD1, SD2, SDXL, Family, Licence
-from styles.quantization.quantization import PLAIN, QUANTIZATIONS
+from styles.quantization.quantization import PLAIN, QUANTIZATIONS, check_usable
 from styles.storage.atomic import disk_errors, set_aside, unused_name, write_text
 from styles.storage.file_reading import read_json, why
 from styles.storage.home import Home, expanded
@@ -90,6 +90,7 @@ class BaseEntry:
     size_gb: float = 0.0
     licence: str = ""
     vae: str = ""  # where the VAE lies that takes the place of its own
+    quantize: str = PLAIN  # how it is kept, see styles.quantization
     notes: tuple[Text, ...] = ()  # what was taken for granted of it
     problem: Text = NO_TEXT
 
@@ -112,7 +113,7 @@ class BaseShelf:
     def list(self) -> list[BaseEntry]:
         """Return the starter, the artist's own bases, then the recommended ones that are not here."""
         state = self._read()
-        entries = [self._entry("starter", str(STARTER), state)]
+        entries = [self._entry("starter", str(STARTER), state, _starter_settings(state))]
         for name, stored in self._own(state).items():
             entries.append(self._entry(name, stored["source"], state, _settings_of(stored)))
         here = {entry.name for entry in entries}
@@ -191,15 +192,33 @@ class BaseShelf:
         return self._entry(name, where, state, settings)
 
     def change(self, name: str, settings: BaseSettings) -> BaseEntry:
-        """Settle something else for a base that is here; raises BaseError where it can't be opened so."""
+        """Settle something else for a base that is here, and nothing of how it is kept; raises BaseError.
+
+        See `keep_as`.
+        """
         settings = _whole(settings)
         with self._locked():
             state = self._read()
             entry = self._find(name, state)
             if entry.name == "starter":
                 raise BaseError("The starter comes with Atelier as it is; nothing of it can be changed.")
+            settings = replace(settings, quantize=settings.quantize or self._settings(entry, state).quantize)
             inspect_base(Path(entry.source), settings)
             state["bases"][entry.name] = _stored(entry.source, settings)
+            self._write(state)
+        return self._entry(entry.name, entry.source, state, settings)
+
+    def keep_as(self, name: str, quantize: str) -> BaseEntry:
+        """Keep a base that is here in four bits, or as it is; raises BaseError, SettingsError."""
+        check_usable(quantize)
+        with self._locked():
+            state = self._read()
+            entry = self._find(name, state)
+            settings = replace(self._settings(entry, state), quantize=quantize)
+            if entry.name == "starter":
+                state["starter"] = quantize
+            else:
+                state["bases"][entry.name] = _stored(entry.source, settings)
             self._write(state)
         return self._entry(entry.name, entry.source, state, settings)
 
@@ -239,19 +258,21 @@ class BaseShelf:
                 raise BaseError(
                     "The starter model is missing.", "Get Atelier again: styles/starter is empty."
                 )
-            return STARTER, UNSET
+            return STARTER, _starter_settings(self._read())
         state = self._read()
         entry = self._find(name, state)
         return Path(entry.source), _settings_of(self._own(state)[entry.name])
 
     def settings_of(self, path: Path) -> BaseSettings:
         """Return what the artist settled for a base by where it lies."""
+        if path == STARTER:
+            return _starter_settings(self._read())
         stored = self._own(self._read()).values()
         return next((_settings_of(one) for one in stored if one["source"] == str(path)), UNSET)
 
     def _find(self, name: str, state: dict[str, Any]) -> BaseEntry:
         if name == "starter":
-            return self._entry(name, str(STARTER), state)
+            return self._entry(name, str(STARTER), state, _starter_settings(state))
         own = self._own(state)
         if name not in own:  # a Hub id goes by its last part, too, where only one base ends so
             ending = [candidate for candidate in own if candidate.rpartition("/")[2] == name]
@@ -266,19 +287,28 @@ class BaseShelf:
             )
         return self._entry(name, own[name]["source"], state, _settings_of(own[name]))
 
+    def _settings(self, entry: BaseEntry, state: dict[str, Any]) -> BaseSettings:
+        if entry.name == "starter":
+            return _starter_settings(state)
+        return _settings_of(self._own(state)[entry.name])
+
     def _entry(
         self, name: str, source: str, state: dict[str, Any], settings: BaseSettings = UNSET
     ) -> BaseEntry:
         in_use, vae = state["in_use"] == name, str(settings.vae or "")
+        quantize = settings.quantize or PLAIN
         try:
             facts = inspect_base(Path(source), settings)
         except BaseError as error:
-            return BaseEntry(name, source, "", os.path.exists(source), in_use, vae=vae, problem=error.text)
+            return BaseEntry(
+                name, source, "", os.path.exists(source), in_use, vae=vae, quantize=quantize,
+                problem=error.text,
+            )  # fmt: skip
         return BaseEntry(
             name, source, facts.family, True, in_use,
             prediction_type=facts.prediction_type, native_size_px=facts.native_size_px, size_gb=_size_gb(facts.path),
             licence=next((base.licence.name for base in RECOMMENDED if base.hub_id == name), ""),
-            vae=vae, notes=facts.notes,
+            vae=vae, quantize=quantize, notes=facts.notes,
         )  # fmt: skip
 
     def _own(self, state: dict[str, Any]) -> dict[str, dict[str, Any]]:
@@ -332,7 +362,7 @@ class BaseShelf:
 
     def _read_and_judge(self) -> tuple[dict[str, Any], BaseError | None]:
         """Return what of the list can be used, and what is wrong with it."""
-        empty: dict[str, Any] = {"in_use": "starter", "bases": {}}
+        empty: dict[str, Any] = {"in_use": "starter", "bases": {}, "starter": PLAIN}
         try:
             state = read_json(self._file)
         except (FileNotFoundError, NotADirectoryError):  # of the latter `Home.problems` tells
@@ -345,7 +375,9 @@ class BaseShelf:
         whole = {name: kept for name, kept in bases.items() if _is_kept(kept)}
         odd = next((name for name in bases if name not in whole), None)
         problem = None if odd is None else self._damaged(Text("at “{name}”", name=clean_text(odd, 80)))
-        return {"in_use": in_use, "bases": whole}, problem
+        starter = state.get("starter")
+        starter = starter if starter in tuple(QUANTIZATIONS) else PLAIN
+        return {"in_use": in_use, "bases": whole, "starter": starter}, problem
 
     def _damaged(self, why: Text) -> BaseError:
         return BaseError(
@@ -371,6 +403,10 @@ def _is_kept(stored: Any) -> bool:
         and isinstance(stored.get("vae"), str | None)
         and stored.get("quantize") in (None, PLAIN, *QUANTIZATIONS)
     )
+
+
+def _starter_settings(state: dict[str, Any]) -> BaseSettings:
+    return UNSET if state["starter"] == PLAIN else BaseSettings(quantize=state["starter"])
 
 
 def _settings_of(stored: dict[str, Any]) -> BaseSettings:

@@ -210,6 +210,7 @@ def _recipe(base: Base, order: Order, names: dict[str, str], pictures: int, row:
         second_steps=second.steps if second else 0,
         threads=torch.get_num_threads() if base.device.type == "cpu" else 0,
         vae=base.vae_fingerprint,
+        quantize=base.quantize,
     )
 
 

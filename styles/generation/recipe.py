@@ -15,6 +15,7 @@ from styles.generation.prompt_syntax import escaped
 from styles.generation.samplers import DEFAULT_SAMPLER
 from styles.generation.settings import MAX_SIDE_PX, MIN_SIDE_PX, ClipSkip, Seed, Steps
 from styles.mixing.blend import Blend
+from styles.quantization.quantization import PLAIN
 from styles.storage.names import SHA256
 from styles.storage.setting import Setting, settings
 from styles.text import Text, text_from_json, text_to_json
@@ -34,6 +35,7 @@ LATER = (
     "vae",
     "prompt_signs",
     "clip_skip",
+    "quantize",
 )
 Side = Annotated[
     int, Setting(low=MIN_SIDE_PX, high=MAX_SIDE_PX, refused="A side of the picture is {value} pixels.")
@@ -77,6 +79,7 @@ class Recipe:
     # Whether brackets and BREAK in its prompts are A1111's signs; before there were any, each was a letter.
     prompt_signs: bool = False
     clip_skip: ClipSkip = 1
+    quantize: str = PLAIN  # how its base was kept, see styles.quantization
 
     def __post_init__(self) -> None:
         if self.source and not SHA256.fullmatch(self.source):

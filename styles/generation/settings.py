@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Annotated
 from styles.errors import BadInput
 from styles.generation.samplers import DEFAULT_SAMPLER, SAMPLERS, SCHEDULES
 from styles.mixing.blend import MAX_SEED
+from styles.quantization.quantization import Quantize
 from styles.storage.setting import Setting, settings
 from styles.text import Text
 
@@ -136,6 +137,7 @@ class PictureSettings:
             high=MAX_SIDE_PX, multiple_of=SIDE_STEP_PX, refused="The height is {value} pixels.",
         ),
     ] = None  # fmt: skip
+    quantize: Quantize | None = None
 
     @classmethod
     def of(cls, recipe: Recipe, base: str = "") -> PictureSettings:

@@ -3,14 +3,12 @@
 from __future__ import annotations
 
 import importlib.metadata
-import importlib.util
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import Tensor, nn
 
-from styles.errors import SettingsError
 from styles.quantization.grouped_linear import GroupedLinear, packed
 from styles.quantization.quantization import Quantization
 
@@ -25,16 +23,6 @@ def version_of(quantization: Quantization) -> str:
     if quantization.method == "qa4":
         return OWN_VERSION
     return f"bitsandbytes-{importlib.metadata.version('bitsandbytes')}"
-
-
-def check_installed(quantization: Quantization) -> None:
-    """Raise SettingsError where what quantises is not installed."""
-    if quantization.method != "qa4" and importlib.util.find_spec("bitsandbytes") is None:
-        raise SettingsError(
-            "Keeping a base as {quantize} needs the package bitsandbytes, which is not installed.",
-            "Install it in Settings, or with `launch.py setup --nf4`; or keep the base as it is.",
-            quantize=quantization.name,
-        )
 
 
 def quantizable(unet: nn.Module, quantization: Quantization) -> dict[str, nn.Linear]:

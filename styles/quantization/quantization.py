@@ -5,12 +5,14 @@ To add a way: a row in QUANTIZATIONS, and its layer in `layers.py`.
 
 from __future__ import annotations
 
+import importlib.util
 from dataclasses import dataclass
 from typing import Annotated
 
 from styles.errors import SettingsError
 from styles.storage.names import clean_text
 from styles.storage.setting import Setting
+from styles.text import Text
 
 PLAIN = "none"
 
@@ -39,6 +41,11 @@ class Quantization:
             return 4 + 2 * 16 / self.group
         # Of QLoRA, section 3: an fp32 for each block, or 8 bits and an fp32 for each 256 of those.
         return 4 + (8 / self.group + 32 / (256 * self.group) if self.double else 32 / self.group)
+
+    @property
+    def is_installed(self) -> bool:
+        """Whether what quantises is here: only ours comes along."""
+        return self.method == "qa4" or importlib.util.find_spec("bitsandbytes") is not None
 
 
 QUANTIZATIONS = {
@@ -76,3 +83,31 @@ def quantization_of(name: str) -> Quantization | None:
             choices=", ".join((PLAIN, *QUANTIZATIONS)),
         )
     return QUANTIZATIONS[name]
+
+
+def check_installed(quantization: Quantization) -> None:
+    """Raise SettingsError where what quantises is not installed."""
+    if not quantization.is_installed:
+        raise SettingsError(
+            "Keeping a base as {quantize} needs the package bitsandbytes, which is not installed.",
+            "Install it in Settings, or with `launch.py setup --nf4`; or keep the base as it is.",
+            quantize=quantization.name,
+        )
+
+
+def check_usable(name: str) -> str:
+    """Return the name of a way that can be taken here; raises SettingsError."""
+    quantization = quantization_of(name)
+    if quantization is not None:
+        check_installed(quantization)
+    return name
+
+
+def way_words(name: str) -> Text:
+    """What a way is called in a sentence or a list."""
+    quantization = quantization_of(name)
+    if quantization is None:
+        return Text("as it is")
+    if quantization.method == "qa4":
+        return Text("in four bits with groups of {group}", group=quantization.group)
+    return Text("in four bits as {name}", name=quantization.name.upper())

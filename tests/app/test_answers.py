@@ -72,7 +72,7 @@ def test_what_start_answered_goes_once_it_is_true_no_more(studio: Studio, tmp_pa
     first, second = (
         studio.trainings.prepare(
             TrainingOrder(name=name, pictures=(tmp_path / "one.png",), settings=TrainingSettings(steps=1)),
-            lambda: ("nowhere", "starter"),
+            lambda: ("nowhere", "starter", "none"),
         )
         for name in ("Rings", "Dots")
     )

@@ -39,4 +39,6 @@ def test_each_setting_is_a_parameter_in_the_place_of_its_class() -> None:
 
 def test_a_form_has_all_that_can_be_set() -> None:
     names = {field.name for kind in (PictureSettings, PassSettings) for field in fields(kind)}
-    assert names - set(CreateForm().to_json()) == {"seed", "count", "width_px", "height_px"}, "the paper's"
+    assert names - set(CreateForm().to_json()) == {"quantize", "seed", "count", "width_px", "height_px"}, (
+        "the paper's, and what the base says"
+    )

@@ -185,6 +185,18 @@ def test_bases_can_be_added_used_and_removed(
     assert bases["tiny"]["in_use"] and not bases["starter"]["in_use"]
     made = run("create", "a house", "--steps", "1", "--seed", "1", "--json")
     assert made.code == 0 and Path(made.json["pictures"][0]).parent == tmp_path / "home" / "pictures"
+
+    kept = run("bases", "use", "tiny", "--quantize", "qa4-16")
+    assert kept.code == 0 and "groups of 16" in kept.out + run("bases", "list").out
+    four = run("create", "a house", "--steps", "1", "--seed", "1", "--json")
+    eight = run("create", "a house", "--steps", "1", "--seed", "1", "--quantize", "none", "--json")
+    pictures = [Path(one.json["pictures"][0]) for one in (made, four, eight)]
+    assert [read_recipe(one).quantize for one in pictures] == ["none", "qa4-16", "none"]
+    assert pictures[0].read_bytes() == pictures[2].read_bytes() != pictures[1].read_bytes()
+    again = run("create", "--from", pictures[0], "--out", tmp_path / "again", "--json")
+    assert Path(again.json["pictures"][0]).read_bytes() == pictures[0].read_bytes()
+    assert run("bases", "change", "starter", "--quantize", "qa4-64", "--json").json["quantize"] == "qa4-64"
+    assert run("bases", "use", "tiny", "--quantize", "int8", "--json").code == 2
     assert run("bases", "remove", "tiny").code == 0
     assert tiny_base.is_dir(), "a base that lies elsewhere is only forgotten"
 

@@ -38,7 +38,7 @@ def job(studio: Studio, tmp_path: Path) -> Job:
     """A short training that nobody works on yet."""
     Image.new("RGB", (80, 80), "teal").save(tmp_path / "one.png")
     order = TrainingOrder(name="Rings", pictures=(tmp_path / "one.png",), settings=TrainingSettings(steps=1))
-    return studio.trainings.prepare(order, lambda: ("nowhere", "starter"))
+    return studio.trainings.prepare(order, lambda: ("nowhere", "starter", "none"))
 
 
 @contextmanager

@@ -37,7 +37,7 @@ class Table:
 
     def job(self, name: str) -> Job:
         order = TrainingOrder(name=name, pictures=(self.picture,), settings=TrainingSettings(steps=1))
-        return self.trainings.prepare(order, lambda: ("nowhere", "starter"))
+        return self.trainings.prepare(order, lambda: ("nowhere", "starter", "none"))
 
     def names(self) -> list[str]:
         return [job.name for job in self.again().waiting()]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 import threading
 import time
 from concurrent.futures import ThreadPoolExecutor
@@ -12,9 +13,10 @@ from PIL import Image
 
 from app.orders import TrainingOrder
 from app.studio import Studio
-from styles.errors import JobError
+from styles.errors import JobError, SettingsError
 from styles.storage.home import Home
 from training.job import Job
+from training.settings import TrainingSettings
 
 
 def test_a_training_that_is_resumed_three_times_at_one_moment_is_started_once(
@@ -23,7 +25,7 @@ def test_a_training_that_is_resumed_three_times_at_one_moment_is_started_once(
     studio = Studio(Home(tmp_path / "home"))
     Image.new("RGB", (80, 80), "teal").save(tmp_path / "one.png")
     order = TrainingOrder(name="Rings", pictures=(tmp_path / "one.png",))
-    job = studio.trainings.prepare(order, lambda: ("starter", "starter"))
+    job = studio.trainings.prepare(order, lambda: ("starter", "starter", "none"))
     started: list[Job] = []
 
     def start(job: Job, device: str, precision: str) -> None:
@@ -47,3 +49,27 @@ def test_a_training_that_is_resumed_three_times_at_one_moment_is_started_once(
     assert answers == ["started", *["“Rings” is still training."] * 2]
     assert len(started) == 1
     studio.close()
+
+
+def test_a_training_takes_its_base_as_that_is_kept_unless_it_is_told(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    studio = Studio(Home(tmp_path / "home"))
+    Image.new("RGB", (80, 80), "teal").save(tmp_path / "one.png")
+    monkeypatch.setattr(studio.trainings, "start", lambda *given: None)
+
+    def planned(settings: TrainingSettings) -> str:
+        order = TrainingOrder("Rings", (tmp_path / "one.png",), settings=settings)
+        _, costs = studio.preparation.costs(order)
+        job = studio.start_training(order)
+        assert {cost.plan.quantize for cost in costs} == {job.plan.quantize}
+        return job.plan.quantize
+
+    monkeypatch.setattr(studio.preparation.measuring, "_start", lambda *given: None)
+    assert planned(TrainingSettings()) == "none"
+    studio.shelf.keep_as("starter", "qa4-32")
+    assert planned(TrainingSettings()) == "qa4-32"
+    assert planned(TrainingSettings(quantize="none")) == "none"
+    monkeypatch.setitem(sys.modules, "bitsandbytes", None)
+    with pytest.raises(SettingsError, match="not installed"):
+        planned(TrainingSettings(quantize="nf4"))

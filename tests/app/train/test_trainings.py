@@ -41,7 +41,7 @@ def pictures(tmp_path: Path) -> Path:
 def ordered(trainings: Trainings, *paths: Path, **wishes: object) -> Job:
     """A job for the starter; its files are not needed for that."""
     order = TrainingOrder(name="Rings", pictures=paths, **wishes)  # type: ignore[arg-type]
-    return trainings.prepare(order, lambda: ("starter", "starter"))
+    return trainings.prepare(order, lambda: ("starter", "starter", "none"))
 
 
 def test_a_broken_picture_is_left_out_of_a_folder_and_refused_by_name(

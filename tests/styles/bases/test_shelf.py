@@ -3,6 +3,7 @@
 import json
 import os
 import shutil
+import sys
 import threading
 from collections.abc import Iterator
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -14,10 +15,10 @@ from filelock import FileLock
 from safetensors.torch import load_file, save_file
 
 from styles.bases.base import open_base
-from styles.bases.base_settings import UNSET
+from styles.bases.base_settings import UNSET, BaseSettings
 from styles.bases.hub import CLIP_FILES, CLIP_ID, clip_tokenizer_folder, fetch_base, is_hub_id, wanted_files
-from styles.bases.shelf import RECOMMENDED, BaseShelf, find_source
-from styles.errors import BaseError, Failure, OfflineError
+from styles.bases.shelf import RECOMMENDED, STARTER, BaseShelf, find_source
+from styles.errors import BaseError, Failure, OfflineError, SettingsError
 from styles.storage.home import Home
 from tests.tiny import tiny_base_folder
 
@@ -77,6 +78,31 @@ def test_a_folders_name_is_kept_whole(home: Home, tmp_path: Path) -> None:
     assert open_base(home.bases / "sd-2.1", home, device="cpu").name == "sd-2.1"
     shelf.remove("sd-2.1")
     assert (home.trash / "sd-2.1").is_dir()
+
+
+def test_how_a_base_is_kept_stays_with_it_and_is_no_change_of_it(home: Home, tiny_sd1: Path) -> None:
+    shelf = BaseShelf(home)
+    shelf.add(tiny_sd1, name="mine", settings=BaseSettings(vae=tiny_sd1))
+    for name in ("starter", "mine"):
+        assert shelf.keep_as(name, "qa4-32").quantize == "qa4-32"
+    assert shelf.change("mine", UNSET).quantize == "qa4-32"
+    kept = {entry.name: entry.quantize for entry in BaseShelf(home).list() if entry.installed}
+    assert kept == {"starter": "qa4-32", "mine": "qa4-32"}
+    for source in ("starter", STARTER, "mine", tiny_sd1):
+        assert find_source(source, home)[1].quantize == "qa4-32"
+    assert open_base("mine", home, device="cpu").quantize == "qa4-32"
+    assert open_base("mine", home, device="cpu", quantize="none").quantize == "none"
+    shelf.keep_as("starter", "none")
+    assert shelf.resolve("starter")[1] == UNSET
+    with pytest.raises(SettingsError, match="no way to keep"):
+        shelf.keep_as("mine", "int8")
+
+
+def test_nf4_is_refused_where_it_is_not_installed(home: Home, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "bitsandbytes", None)
+    with pytest.raises(SettingsError, match="setup --nf4"):
+        BaseShelf(home).keep_as("starter", "nf4")
+    assert BaseShelf(home).list()[0].quantize == "none"
 
 
 def test_a_shelf_that_another_holds_is_said(home: Home, tiny_sd1: Path) -> None:

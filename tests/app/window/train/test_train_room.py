@@ -52,7 +52,7 @@ def make_job(tmp_path: Path) -> Callable[[str], Job]:
 
     def make(name: str) -> Job:
         order = TrainingOrder(name=name, pictures=(tmp_path / "one.png",))
-        return trainings.prepare(order, lambda: ("nowhere", "starter"))
+        return trainings.prepare(order, lambda: ("nowhere", "starter", "none"))
 
     return make
 
