@@ -1,14 +1,20 @@
-"""The trainable LoRA layers on a base's attention, and their weights as a style."""
+"""The trainable LoRA layers on a base's attention, and their weights as a style.
+
+Over a layer in four bits with groups (qa4) they read the sum of each group of inputs, QA-LoRA (arXiv 2309.14717), so that
+the style can be merged into those four bits. Ours and not PEFT's `use_qalora`: that (0.21) is for GPTQ layers alone, takes
+the mean times the number of groups where the paper has the sum, and can't merge.
+"""
 
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
 from styles.errors import PlanError
 from styles.formats.style import Style, StyleLayer
+from styles.quantization.quantization import quantization_of
 from training.draws import cpu_generator
 from training.plan import TrainingPlan
 
@@ -23,6 +29,8 @@ TARGETS = {
     # What kohya's scripts train of a UNet unless they are told otherwise.
     "transformer": r".*(attn[12]\.to_(q|k|v|out\.0)|\.ff\.net\.(0\.proj|2)|\.proj_(in|out))",
 }
+# The name of a layer's `down`, with the size of its groups where it has such.
+DOWN = re.compile(r"(?P<path>.+)\.down(?:\.(?P<group>\d+))?")
 
 
 @contextmanager
@@ -30,7 +38,8 @@ def adapted(unet: Any, plan: TrainingPlan) -> Iterator[dict[str, Tensor]]:
     """Put trainable layers on a UNet and yield their weights by name; taken off again at the end, come what may.
 
     Names are `<module path>.down` (rank, in) and `<module path>.up` (out, rank), with (1, 1) behind for a convolution
-    of that size, fp32 and requiring gradients; all else is frozen. `down` starts Gaussian with deviation 1/rank, drawn
+    of that size, fp32 and requiring gradients; all else is frozen. Over a layer in four bits with groups, `down` is
+    called `<module path>.down.<group>` and is (rank, in / group). `down` starts Gaussian with deviation 1/rank, drawn
     from the plan's seed, `up` at zero, so that the untrained style changes nothing (LoRA, arXiv 2106.09685, section
     4.1).
     """
@@ -44,15 +53,17 @@ def adapted(unet: Any, plan: TrainingPlan) -> Iterator[dict[str, Tensor]]:
         r=plan.rank, lora_alpha=plan.alpha, init_lora_weights="gaussian", target_modules=TARGETS[plan.layers]
     )
     try:
-        with torch.random.fork_rng(devices=[]):  # PEFT's own start draws from the global generator
+        with torch.random.fork_rng(devices=[]):  # a layer's own start draws from the global generator
             unet.add_adapter(config, adapter_name=NAME)
+            groups = {path: _read_groups(layer) for path, layer in _lora_layers(unet)}
         weights = {}
         for path, layer in _lora_layers(unet):
             down, up = layer.lora_A[NAME].weight, layer.lora_B[NAME].weight
             start = torch.randn(down.shape, generator=cpu_generator(plan.seed, f"start {path}"))
             down.data = (start / plan.rank).to(down.device)  # fp32 even on a half-precision base
             up.data = torch.zeros(up.shape, device=up.device)
-            weights[f"{path}.down"], weights[f"{path}.up"] = down, up
+            name = f"{path}.down.{groups[path]}" if groups[path] else f"{path}.down"
+            weights[name], weights[f"{path}.up"] = down, up
         yield weights
     finally:
         if getattr(unet, "_hf_peft_config_loaded", False):
@@ -74,6 +85,18 @@ def _lora_layers(unet: nn.Module) -> Iterator[tuple[str, Any]]:
     for path, module in unet.named_modules():
         if isinstance(module, LoraLayer):
             yield path, module
+
+
+def _read_groups(layer: Any) -> int:
+    """Let a LoRA layer read sums where its base layer has groups; returns their size, 0 where there are none."""
+    from styles.quantization.grouped_linear import GroupedLinear, SummedInputs
+
+    base, plain = layer.get_base_layer(), layer.lora_A[NAME]
+    if not isinstance(base, GroupedLinear):
+        return 0
+    summed = SummedInputs(base.in_features // base.group, plain.out_features)
+    layer.lora_A[NAME] = summed.to(plain.weight.device)
+    return base.group
 
 
 def check_continued(style: Style, plan: TrainingPlan) -> None:
@@ -107,6 +130,20 @@ def check_continued(style: Style, plan: TrainingPlan) -> None:
             rank=rank,
             plan_rank=plan.rank,
         )
+    from styles.quantization.column_groups import style_repeats
+
+    way = quantization_of(plan.quantize)
+    if way is not None and way.method == "qa4" and not style_repeats(style, way.group):
+        raise _without_groups(style, way.group)
+
+
+def _without_groups(style: Style, group: int) -> PlanError:
+    return PlanError(
+        "{style} was not trained over groups of {group} inputs, so a base in groups of {group} can't train it on.",
+        "Go on with the base as it is or as nf4, or with smaller groups if it was trained over smaller ones; or start a new style.",
+        style=style.card.name,
+        group=group,
+    )
 
 
 def highest_rank(style: Style) -> int:
@@ -119,15 +156,19 @@ def continue_style(weights: dict[str, Tensor], style: Style, plan: TrainingPlan)
 
     Raises PlanError when the style has layers or a rank for which the plan has no place.
     """
+    from styles.quantization.column_groups import columns_repeat, grouped_columns
+
     check_continued(style, plan)
+    downs = {path: (group, weights[name]) for name, path, group in _downs(weights)}
     for layer in style.layers:
         if layer.network != "unet":
             continue
-        down, up = weights.get(f"{layer.path}.down"), weights.get(f"{layer.path}.up")
+        group, down = downs.get(layer.path, (1, None))
+        up = weights.get(f"{layer.path}.up")
         if (
             down is None
             or up is None
-            or layer.down.shape[1] != down.shape[1]
+            or layer.down.shape[1] != group * down.shape[1]
             or layer.up.shape[0] != up.shape[0]
         ):
             raise PlanError(
@@ -135,18 +176,34 @@ def continue_style(weights: dict[str, Tensor], style: Style, plan: TrainingPlan)
                 "Continue it on the base it is for.",
                 style=style.card.name,
             )
+        if group > 1 and not columns_repeat(layer.down, group):
+            raise _without_groups(style, group)
         # The plan's own scale is applied from now on: the difference goes into `up`.
         factor = layer.scale / (plan.alpha / plan.rank)
         # A layer may be linear here and a 1x1 convolution there.
-        down.data[: layer.rank] = layer.down.to(down).view(layer.rank, *down.shape[1:])
+        start = grouped_columns(layer.down, group).to(down)
+        down.data[: layer.rank] = start.reshape(layer.rank, *down.shape[1:])
         up.data[:, : layer.rank] = layer.up.to(up).view(-1, layer.rank, *up.shape[2:]) * factor
 
 
 def style_layers(weights: dict[str, Tensor], alpha: float) -> tuple[StyleLayer, ...]:
-    """Return trained weights as the layers of a style."""
+    """Return trained weights as the layers of a style; where they read groups, the columns repeat within each."""
+    from styles.quantization.column_groups import expanded_columns
+
     return tuple(
         StyleLayer(
-            "unet", path, weights[f"{path}.down"].detach().cpu(), weights[f"{path}.up"].detach().cpu(), alpha
+            "unet",
+            path,
+            expanded_columns(weights[name].detach().cpu(), group),
+            weights[f"{path}.up"].detach().cpu(),
+            alpha,
         )
-        for path in sorted(name.removesuffix(".down") for name in weights if name.endswith(".down"))
+        for name, path, group in sorted(_downs(weights), key=lambda down: down[1])
     )
+
+
+def _downs(weights: Iterable[str]) -> Iterator[tuple[str, str, int]]:
+    """Yield the name of each `down`, the path of its layer, and the size of the groups that it reads; 1 for none."""
+    for name in weights:
+        if match := DOWN.fullmatch(name):
+            yield name, match["path"], int(match["group"] or 1)

@@ -12,6 +12,7 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from styles.quantization.quantization import PLAIN
 from styles.storage.atomic import write_bytes, write_text
 from styles.storage.file_reading import open_file, read_text
 
@@ -38,6 +39,7 @@ class RunState:
     base_name: str = ""
     base_family: str = ""
     base_fingerprint: str = ""
+    quantize: str = PLAIN  # how the base's linear layers were kept
     prediction_type: str = ""  # the base's
     base_layers: int = 0  # of cross-attention in its UNet; 0 where an older version didn't note it
     resolution_px: int = 0  # side of the square whose area every artwork got

@@ -12,6 +12,7 @@ from styles.formats.style import Style, StyleCard
 from styles.formats.writer import write_style
 from styles.library.library import Library
 from styles.library.side_files import thumbnail_of
+from styles.quantization.quantization import PLAIN
 from styles.storage.atomic import write_text
 from styles.storage.file_reading import read_text
 from training import checkpoint as checkpoints
@@ -142,6 +143,8 @@ def style_of(job: Job, last: Checkpoint) -> Style:
     }
     if progress.base_layers:
         training["base_layers"] = progress.base_layers
+    if progress.quantize != PLAIN:
+        training["quantize"] = progress.quantize
     if progress.learning_rate_factor != 1.0:
         training["learning_rate_factor"] = progress.learning_rate_factor
     if plan.opposite_every:

@@ -201,6 +201,7 @@ def begin(job: Job, plan: TrainingPlan, base: Base, weights: dict[str, Tensor]) 
         base_name=base.name,
         base_family=base.family,
         base_fingerprint=base.fingerprint,
+        quantize=base.quantize,
         prediction_type=base.prediction_type,
         base_layers=cross_attention_layers(base.unet),
         resolution_px=plan.resolution_px or base.native_size_px,

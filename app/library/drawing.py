@@ -39,6 +39,7 @@ TRAINING_WORDS = {
     "batch": unsaid("Pictures per step"),
     "learning_rate": unsaid("Learning rate"),
     "layers": unsaid("Layers trained"),
+    "quantize": unsaid("Base in four bits"),
     "opposite_every": unsaid("Steps between two opposite ones"),
     "seed": unsaid("Seed"),
     "clip_skip": unsaid("Clip skip"),

@@ -43,6 +43,7 @@ TOLD = frozenset(
         "opposite_every",
         "seed",
         "clip_skip",
+        "quantize",
         "resolution_px",
         "layers",
         "gradient_accumulation",

@@ -49,6 +49,21 @@ class GroupedLinear(nn.Linear):
         return unpacked(self.weight, self.scale, self.offset).to(self.dtype)
 
 
+class SummedInputs(nn.Linear):
+    """A LoRA's `down` over such a layer: `weight` (rank, in / group) reads the sum of each group of inputs.
+
+    QA-LoRA, algorithm 1: the mean of each group times its size. The same as a plain `down` (rank, in) whose columns
+    repeat, see `column_groups`.
+    """
+
+    def __init__(self, groups: int, rank: int) -> None:
+        super().__init__(groups, rank, bias=False)
+
+    def forward(self, input: Tensor) -> Tensor:
+        """Return (..., rank) of (..., in)."""
+        return super().forward(input.unflatten(-1, (self.in_features, -1)).sum(-1))
+
+
 class _Product(torch.autograd.Function):
     """Keeps the packed weights for the way back, and not what they come to."""
 
