@@ -31,14 +31,18 @@ export function guardFrames() {
   window.requestAnimationFrame = frameForGradio(window.requestAnimationFrame.bind(window), isLoaded);
 }
 
+// A question that stays on its way for longer is overtaken.
+const PATIENCE_MS = 2000;
+
 // `fetch` is the browser's; the one to use in its place, which asks in turn for what has one of these paths.
-export function fetchInTurn(fetch, paths) {
+export function fetchInTurn(fetch, paths, patienceMs = PATIENCE_MS) {
   const latest = new Map();
   return (question, about) => {
     const path = paths.find((one) => String(question.url ?? question).includes(one));
     if (!path) return fetch(question, about);
     const ask = () => fetch(question, about);
-    const answer = (latest.get(path) ?? Promise.resolve()).then(ask, ask);
+    const enough = latest.has(path) ? new Promise((done) => setTimeout(done, patienceMs)) : null;
+    const answer = Promise.race([latest.get(path), enough]).then(ask, ask);
     latest.set(path, answer);
     return answer;
   };

@@ -5,6 +5,7 @@ import * as paper from "./create/paper.js";
 import * as createRoom from "./create/room.js";
 import * as stage from "./create/stage.js";
 import * as styleDoor from "./library/door.js";
+import * as styleFields from "./library/fields.js";
 import * as offers from "./library/offers.js";
 import * as shelf from "./library/shelf.js";
 import * as vanished from "./library/vanished.js";
@@ -24,6 +25,7 @@ export const MODULES = {
   "create/room": createRoom,
   "create/stage": stage,
   "library/door": styleDoor,
+  "library/fields": styleFields,
   "library/offers": offers,
   "library/shelf": shelf,
   "library/vanished": vanished,

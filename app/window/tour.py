@@ -10,7 +10,8 @@ import gradio as gr
 from app.first_steps import Step, lay_out_bundled, steps, steps_depend_on, steps_drawn
 from app.i18n import say
 from app.studio import Studio
-from app.window.server.answers import QUIET, answering
+from app.window.scripts import call
+from app.window.server.answers import answering, in_turn
 from app.window.server.news import News, listener
 
 RELOAD = "() => window.location.reload()"
@@ -70,11 +71,12 @@ def connect_tour(tour: Tour, studio: Studio, page: gr.Blocks, rooms: gr.Tabs, ne
         return gr.update(visible=False)
 
     pieces = [seen, tour.title, tour.shown, tour.lay_out, tour.to_create]
-    gr.on([page.load, rooms.select], look, None, [tour.strip, *pieces], **QUIET)
+    looking = in_turn("settings", "always_last")
+    gr.on([page.load, rooms.select], look, None, [tour.strip, *pieces], **looking)
     news.add("tour", lambda: None if studio.settings.tour_seen else steps_depend_on(studio))
-    listener("tour").told(follow, seen, pieces, **QUIET)
-    tour.put_away.click(put_away, None, tour.strip, **QUIET)
-    tour.to_create.click(lambda: gr.Tabs(selected="create"), None, rooms, **QUIET)
+    listener("tour").told(follow, seen, pieces, **looking)
+    tour.put_away.click(put_away, None, tour.strip, **in_turn("settings"))
+    tour.to_create.click(None, None, None, js=call("create/room", "goThere"))
     # The page finds the artworks, the name and the preset in the draft when it loads, in the Train room.
     tour.lay_out.click(answered(lambda: lay_out_bundled(studio)), None, None, show_progress="minimal",
                        api_visibility="private").success(None, None, None, js=RELOAD)  # fmt: skip

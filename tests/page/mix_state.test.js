@@ -56,6 +56,19 @@ test("a style that is added while another mix is put there stays", async () => {
   assert.equal(mix.mode, "take turns");
 });
 
+test("a mix is on its way until its styles are known, or those of the one that came after it", async () => {
+  assert.equal(mix.isComing, false);
+  const first = mix.put({ rows: [row("ink")] });
+  assert.equal(mix.isComing, true);
+  const second = mix.put({ rows: [row("rings")] });
+  await library.answer("ink");
+  assert.equal(await first, false);
+  assert.equal(mix.isComing, true);
+  await library.answer("rings");
+  assert.equal(await second, true);
+  assert.equal(mix.isComing, false);
+});
+
 test("a style whose card comes after the other mix is put there is added to that one", async () => {
   const added = mix.add("rings");
   const put = mix.put({ rows: [row("old")] });

@@ -46,6 +46,7 @@ test("what is asked goes to the server in turn, also after what failed", async (
   const fetch = fetchInTurn(
     (path) => new Promise((resolve, reject) => asked.push({ path, resolve, reject })),
     ["/join"],
+    20,
   );
   const first = fetch("x/join?1");
   const second = fetch("x/join?2");
@@ -58,8 +59,13 @@ test("what is asked goes to the server in turn, also after what failed", async (
   asked[1].reject(new Error("away"));
   await assert.rejects(first);
   await new Promise(setImmediate);
-  asked[2].resolve("there");
-  assert.equal(await second, "there");
+  assert.equal(asked[2].path, "x/join?2");
+  const third = fetch("x/join?3");
+  await new Promise((done) => setTimeout(done, 40));
+  asked[3].resolve("there");
+  assert.equal(await third, "there");
+  asked[2].resolve("late");
+  assert.equal(await second, "late");
 });
 
 test("news are the subjects whose word has changed, and a server that is away", () => {

@@ -14,6 +14,8 @@ export class MixAdvice {
   #piece;
   #server;
   #timer = 0;
+  #turn = 0;
+  #isMeasuring = false;
   #latest = null;
   #drawn = null;
 
@@ -35,8 +37,11 @@ export class MixAdvice {
   }
 
   async #ask() {
+    this.#turn += 1;
+    const turn = this.#turn;
     const mix = this.#piece.mix.value();
     const answer = await ask(this.#server.advise, { mix, base: room.base });
+    if (turn !== this.#turn || this.#isMeasuring) return;
     if (answer?.problem) {
       const hints = [{ words: answer.problem, action: "" }];
       return this.#draw({ hints, measured: true, total: 0, limit: 1 });
@@ -94,7 +99,9 @@ export class MixAdvice {
     this.#drawn = null;
     const stop = smallButton(words.stop, () => ask(this.#server.stop_measuring, { page }));
     this.element.replaceChildren(el("p", { class: "quiet busy" }, words.measuring, " ", stop));
+    this.#isMeasuring = true;
     const answer = await ask(this.#server.measure, { mix: mix.value(), base: room.base, page });
+    this.#isMeasuring = false;
     if (!answer || answer.problem) {
       this.#piece.drawView();
       const problem = answer ? answer.problem : words.no_server;
@@ -103,5 +110,7 @@ export class MixAdvice {
     this.#latest = answer;
     this.#draw(answer);
     then();
+    // The mix may have been changed meanwhile.
+    this.tell();
   }
 }

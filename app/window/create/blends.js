@@ -9,6 +9,7 @@ export class BlendShelf {
   #piece;
   #words;
   #server;
+  #turn = 0;
 
   constructor(piece, server) {
     const { words } = piece;
@@ -73,8 +74,10 @@ export class BlendShelf {
   }
 
   async #refresh() {
+    this.#turn += 1;
+    const turn = this.#turn;
     const answer = await ask(this.#server.blends);
-    if (!answer || answer.problem) return;
+    if (turn !== this.#turn || !answer || answer.problem) return;
     const rows = answer.blends.map((blend) => this.#row(blend.name, blend.words));
     this.list.replaceChildren(...rows, ...answer.refused.map((reason) => el("li", { class: "bad" }, reason)));
     if (!this.list.children.length) this.list.append(el("li", { class: "quiet" }, this.#words.blend_none));

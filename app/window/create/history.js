@@ -17,6 +17,7 @@ export class History {
   #pictures = [];
   #total = 0;
   #chosen = "";
+  #turn = 0;
 
   // `stage` is the StagePiece of stage.js.
   constructor(stage, server) {
@@ -43,8 +44,10 @@ export class History {
   }
 
   async #load(start) {
+    this.#turn += 1;
+    const turn = this.#turn;
     const answer = await ask(this.#server.history, { start });
-    if (!answer || answer.problem) return;
+    if (turn !== this.#turn || !answer || answer.problem) return;
     this.#pictures = listed(this.#pictures, start, answer.pictures);
     this.#total = answer.total;
     this.#draw();

@@ -116,7 +116,9 @@ class MixPiece {
 
   // What follows what the artist does
 
+  // What is done while another mix is on its way is kept with that one.
   #keep() {
+    if (this.mix.isComing) return;
     this.#props.value = this.mix.value();
     this.advice.tell();
   }

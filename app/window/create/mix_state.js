@@ -20,6 +20,7 @@ export class Mix {
   #additions = new Set(); // ids of styles that were added since a mix was last put here
   #alone = ""; // the one of them that is to be heard alone
   #puts = 0;
+  #lastPut = 0;
 
   // `lookUp(style, name)` answers with the card of a style as the library has it now, or null where the server is away.
   constructor(lookUp, words, mostRows) {
@@ -49,6 +50,11 @@ export class Mix {
   isHeard(row) {
     const alone = this.rows.some((one) => one.solo && !this.isLost(one));
     return !this.isLost(row) && !row.muted && (row.solo || !alone) && row.weight !== 0;
+  }
+
+  // Another mix is on its way here: this one is not the artist's any more.
+  get isComing() {
+    return this.#lastPut < this.#puts;
   }
 
   get isFull() {
@@ -129,6 +135,7 @@ export class Mix {
     const rows = (value.rows ?? []).map((row) => ({ ...row }));
     for (const row of rows) if (!this.card(row)) await this.#follow(row);
     if (turn !== this.#puts) return false;
+    this.#lastPut = turn;
     const added = this.rows.filter((row) => this.#additions.has(row.style));
     this.rows = this.#withAloneFirst(unique([...rows, ...added]));
     this.mode = value.mode ?? this.mode;

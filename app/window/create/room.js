@@ -49,6 +49,10 @@ export function isSuited(fields) {
 // Leave a style for this room, and go there.
 export function paintWith(style) {
   sessionStorage.setItem(STYLE, style);
+  goThere();
+}
+
+export function goThere() {
   document.querySelector('[role="tab"][data-tab-id="create"]')?.click();
 }
 

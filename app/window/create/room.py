@@ -37,6 +37,8 @@ from styles.errors import AtelierError
 from styles.generation.png_recipe import read_recipe
 
 AT_ONCE: dict[str, Any] = QUIET | {"queue": False}
+# What is clicked while the click before is being answered is not dropped; the page asks for one after the other.
+CLICKED = AT_ONCE | {"trigger_mode": "multiple"}
 
 
 def create_room(studio: Studio, page: gr.Blocks, tab: gr.Tab, news: News) -> None:
@@ -136,13 +138,13 @@ def _connect_painting(studio: Studio, painter: Painter, fields: dict[str, Any], 
             painter.ask(form_of(values).sheet(studio, event.kind, event.style), page=event.page)
 
     mix = fields["mix"]
-    stage.paint(asking(ASKED), inputs, None, **AT_ONCE)
-    stage.anyway(asking_again(agreed=True), None, None, **AT_ONCE)
-    stage.pause(asking_again(pause_training=True), None, None, **AT_ONCE)
-    stage.sensible(ask_sensible, fields["paper"], [fields["paper"], fields["second_pass"]], **AT_ONCE)
+    stage.paint(asking(ASKED), inputs, None, **CLICKED)
+    stage.anyway(asking_again(agreed=True), None, None, **CLICKED)
+    stage.pause(asking_again(pause_training=True), None, None, **CLICKED)
+    stage.sensible(ask_sensible, fields["paper"], [fields["paper"], fields["second_pass"]], **CLICKED)
     mix.moved(asking(DRAFT), inputs, None, trigger_mode="always_last", **AT_ONCE)
     mix.released(asking(LIVE), inputs, None, trigger_mode="always_last", **AT_ONCE)
-    mix.sheet(ask_sheet, inputs, None, **AT_ONCE)
+    mix.sheet(ask_sheet, inputs, None, **CLICKED)
     mix.suit(None, None, [fields[name] for name in SUITING], js=call("create/room", "suited", SUITING))
 
 
@@ -175,9 +177,9 @@ def _connect_recall(
         return [str(history.picture(event.name)), gr.update(open=True), beside(words=words)]
 
     everything = [*fields.values(), stage]
-    stage.brought(recall_brought, None, everything, **AT_ONCE)
-    stage.recall(recall_kept, None, everything, **AT_ONCE)
-    stage.begin(begin_from, None, [fields["image"], from_picture, stage], **AT_ONCE)
+    stage.brought(recall_brought, None, everything, **CLICKED)
+    stage.recall(recall_kept, None, everything, **CLICKED)
+    stage.begin(begin_from, None, [fields["image"], from_picture, stage], **CLICKED)
 
 
 def filled(form: CreateForm, fields: dict[str, Any]) -> list[Any]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from html import escape
 from pathlib import Path
 from typing import Any
@@ -15,15 +15,22 @@ from app.library.arrivals import Arrivals
 from app.library.drawing import import_card
 from app.studio import Studio
 from app.window.scripts import mount
-from app.window.server.answers import QUIET, answering, warn
+from app.window.server.answers import answering, in_turn, warn
 from app.window.server.uploads import uploaded
 from styles.library.library import ImportReport
 
 
-def arrivals_door(studio: Studio, page: gr.Blocks, tab: gr.Tab, version: gr.State, said: gr.Markdown) -> None:
+def arrivals_door(
+    studio: Studio,
+    page: gr.Blocks,
+    tab: gr.Tab,
+    version: gr.State,
+    changed: Callable[[], int],
+    said: gr.Markdown,
+) -> None:
     """Lay out the place to drop styles, and the cards of what waits.
 
-    `version` counts the library's changes, `said` is where the room answers.
+    `changed` makes another `version` after each change of the library, `said` is where the room answers.
     """
     answered = answering(studio, "looking at styles to be imported")
     arrivals = Arrivals(studio.library)
@@ -70,14 +77,14 @@ def arrivals_door(studio: Studio, page: gr.Blocks, tab: gr.Tab, version: gr.Stat
         return say("{count} styles are in the library.", count=len(report.styles)) if report.styles else ""
 
     @answered
-    def bring(version: int, event: gr.EventData) -> list[Any]:
+    def bring(event: gr.EventData) -> list[Any]:
         report = arrivals.bring(int(event.number))
-        return [*now(), words_of(report), version + 1]
+        return [*now(), words_of(report), changed()]
 
     @answered
-    def bring_them(version: int) -> list[Any]:
+    def bring_them() -> list[Any]:
         report = arrivals.bring_all()
-        return [*now(), words_of(report), version + 1]
+        return [*now(), words_of(report), changed()]
 
     @answered
     def leave(event: gr.EventData) -> list[Any]:
@@ -89,12 +96,13 @@ def arrivals_door(studio: Studio, page: gr.Blocks, tab: gr.Tab, version: gr.Stat
         arrivals.leave()
         return [*now(), ""]
 
-    zone.arrived(arrive, None, [*shown, said], **QUIET)
-    offered.bring(bring, version, [*shown, said, version], **QUIET)
-    offered.leave(leave, None, [*shown, said], **QUIET)
-    bring_all.click(bring_them, version, [*shown, said, version], **QUIET)
-    leave_all.click(leave_them, None, [*shown, said], **QUIET)
-    tab.select(answered(now), None, shown, **QUIET)
+    asked, clicked, looking = (in_turn("arrivals", mode) for mode in ("once", "multiple", "always_last"))
+    zone.arrived(arrive, None, [*shown, said], **clicked)
+    offered.bring(bring, None, [*shown, said, version], **clicked)
+    offered.leave(leave, None, [*shown, said], **clicked)
+    bring_all.click(bring_them, None, [*shown, said, version], **asked)
+    leave_all.click(leave_them, None, [*shown, said], **asked)
+    tab.select(answered(now), None, shown, **looking)
 
 
 def _zone() -> str:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import suppress
 from typing import Any
 
@@ -13,7 +13,7 @@ from app.create.mix_tools import bake_plan
 from app.drawing import as_markdown
 from app.i18n import say, say_error, translated, unsaid
 from app.studio import Studio
-from app.window.server.answers import QUIET, answering
+from app.window.server.answers import QUIET, answering, in_turn
 from app.window.server.stops import Stops
 from styles.errors import BadInput, Cancelled, StyleFileError, UnknownStyleError
 from styles.formats.style import StyleCard
@@ -22,8 +22,10 @@ MOST_BAKED = 4
 RANKS = ((unsaid("exact"), 0), ("8", 8), ("16", 16), ("32", 32))
 
 
-def baking(studio: Studio, page: gr.Blocks, tab: gr.Tab, version: gr.State) -> None:
-    """Lay out the bakery and connect it; `version` counts the library's changes."""
+def baking(
+    studio: Studio, page: gr.Blocks, tab: gr.Tab, version: gr.State, changed: Callable[[], int]
+) -> None:
+    """Lay out the bakery and connect it; `changed` makes another `version` after each change of the library."""
     answered = answering(studio, "baking styles")
     library = studio.library
     with gr.Accordion(say("Bake styles into one"), open=False):
@@ -69,6 +71,9 @@ def baking(studio: Studio, page: gr.Blocks, tab: gr.Tab, version: gr.State) -> N
     def offer(handles: list[str] | None) -> Any:
         choices = [(card.name, library.handle(card)) for card in library.cards()]
         here = {handle for _, handle in choices}
+        gone = [handle for handle in handles or [] if handle not in here]
+        if not gone:  # the field may hold another choice by now
+            return gr.update(choices=choices)
         return gr.update(choices=choices, value=[handle for handle in handles or [] if handle in here])
 
     @answered
@@ -77,31 +82,34 @@ def baking(studio: Studio, page: gr.Blocks, tab: gr.Tab, version: gr.State) -> N
         here, weights = [library.handle(card) for card in cards], dict(zip(before, now, strict=False))
         sliders = [
             gr.update(visible=True, label=card.name, value=weights.get(handle, card.suggested_weight))
-            for card, handle in zip(cards, here, strict=True)
+            if before[place : place + 1] != [handle]
+            else gr.skip()
+            for place, (card, handle) in enumerate(zip(cards, here, strict=True))
         ]
         hidden = [gr.update(visible=False)] * (MOST_BAKED - len(cards))
         return [*sliders, *hidden, gr.update(visible=False), here]
 
     @answered
-    def bake_it(request: gr.Request, now: int, *values: Any) -> Iterator[list[Any]]:
-        yield from baked(studio, stops, str(request.session_hash), now, *values, agreed=False)
+    def bake_it(request: gr.Request, *values: Any) -> Iterator[list[Any]]:
+        yield from baked(studio, stops, str(request.session_hash), changed, *values, agreed=False)
 
     @answered
-    def bake_anyway(request: gr.Request, now: int, *values: Any) -> Iterator[list[Any]]:
-        yield from baked(studio, stops, str(request.session_hash), now, *values, agreed=True)
+    def bake_anyway(request: gr.Request, *values: Any) -> Iterator[list[Any]]:
+        yield from baked(studio, stops, str(request.session_hash), changed, *values, agreed=True)
 
     def halt(request: gr.Request) -> str:
         stops.stop(str(request.session_hash))
         return say("Stopping. Nothing is kept.")
 
-    gr.on([tab.select, version.change], offer, chosen, chosen, **QUIET)
-    chosen.change(arrange, [chosen, shown, *weights], [*weights, forbidden, shown], **QUIET)
+    gr.on([tab.select, version.change], offer, chosen, chosen, **in_turn("bakery", "always_last"))
+    # The sliders keep what they were set to, so each arrangement begins with the one before.
+    chosen.change(
+        arrange, [chosen, shown, *weights], [*weights, forbidden, shown], **in_turn("sliders", "always_last")
+    )
     gpu: dict[str, Any] = {"concurrency_id": "gpu", "concurrency_limit": 1, **QUIET}
     for button, handler in ((bake, bake_it), (agree, bake_anyway)):
         # Also where it failed.
-        button.click(handler, [version, *says], answer, **gpu).then(
-            lambda: gr.update(visible=False), None, stop, **QUIET
-        )
+        button.click(handler, says, answer, **gpu).then(lambda: gr.update(visible=False), None, stop, **QUIET)
     stop.click(halt, None, said, queue=False, **QUIET)
 
 
@@ -109,7 +117,7 @@ def baked(
     studio: Studio,
     stops: Stops,
     page: str,
-    now: int,
+    changed: Callable[[], int],
     handles: list[str] | None,
     name: str,
     rank: int,
@@ -124,15 +132,15 @@ def baked(
     order = MixOrder(styles=tuple(StyleOrder(handle, weight) for handle, weight in parts))
     if not agreed and (obstacle := studio.mix_tools.forbidden(order)):
         words = "\n\n".join(as_markdown(translated(sentence)) for sentence in obstacle)
-        yield [gr.update(visible=True), words, "", now, gr.skip()]
+        yield [gr.update(visible=True), words, "", gr.skip(), gr.skip()]
         return
     with stops.begun(page) as cancelled:
-        yield [gr.update(visible=False), "", say("Baking …"), now, gr.update(visible=True)]
+        yield [gr.update(visible=False), "", say("Baking …"), gr.skip(), gr.update(visible=True)]
         try:
             card = studio.bake(order, plan, cancelled=cancelled)
         except Cancelled as error:
-            yield [gr.skip(), "", as_markdown(say_error(error)), now, gr.skip()]
+            yield [gr.skip(), "", as_markdown(say_error(error)), gr.skip(), gr.skip()]
             return
     words = say("{name} is in the library.", name=card.name)
     made = translated(card.bake.words) if card.bake else card.description
-    yield [gr.skip(), "", as_markdown(f"{words} {made}"), now + 1, gr.skip()]
+    yield [gr.skip(), "", as_markdown(f"{words} {made}"), changed(), gr.skip()]

@@ -15,7 +15,7 @@ from app.studio import Studio
 from app.temporary import new_export
 from app.train.captions import captions_of
 from app.window.library.open_style import OpenStyle
-from app.window.server.answers import QUIET, answering
+from app.window.server.answers import QUIET, answering, in_turn
 from styles.library.export import Exported, ExportOrder, Sharing, export_style, what_others_will_see
 
 DOWNLOAD = "() => document.querySelector('#exported-file')?.click()"
@@ -75,12 +75,12 @@ def export_tab(studio: Studio, open_style: OpenStyle, export: gr.Button, exporte
         return [str(_one_file(done)), "\n".join(lines)]
 
     changes = [tab.select, form.change, share.change, sides.change, apart.change]
-    gr.on(changes, look, says, [seen_words, seen, apart], **QUIET)
+    gr.on(changes, look, says, [seen_words, seen, apart], **in_turn("sharing", "always_last"))
     open_style.chosen.change(
         lambda: ["", "", gr.update(value=False, visible=False), []],
         None,
         [seen_words, seen, apart, share],
-        **QUIET,
+        **in_turn("sharing", "always_last"),
     )
     export.click(hand_out, says, [exported, open_style.said], **QUIET).success(None, None, None, js=DOWNLOAD)
 

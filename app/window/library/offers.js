@@ -2,9 +2,10 @@
 
 export function mount({ element, trigger, watch }) {
   let isAnswered = false;
-  element.addEventListener("click", ({ target }) => {
+  element.addEventListener("click", ({ target, detail }) => {
     const button = target.closest("[data-do]");
-    if (!button) return;
+    // The second click of a double one may come upon the next card, drawn in the place of the first.
+    if (!button || detail > 1) return;
     isAnswered = true;
     const number = Number(button.closest("[data-number]").dataset.number);
     trigger(button.dataset.do === "bring" ? "bring" : "leave", { number });

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
@@ -12,7 +13,8 @@ import gradio as gr
 class OpenStyle:
     """The states and columns of the room."""
 
-    version: gr.State  # counts the library's changes, so that the page draws it anew
+    version: gr.State  # another one after each change of the library, so that the page draws it anew
+    changed: Callable[[], int]  # that one
     chosen: gr.State  # the handle of the style that lies open, empty for none
     shelf: gr.Column  # all styles
     page: gr.Column  # the one that lies open
@@ -23,14 +25,14 @@ class OpenStyle:
     @property
     def places(self) -> list[Any]:
         """What `opened` and `closed` set."""
-        return [self.shelf, self.page, self.chosen]
+        return [self.shelf, self.page]
 
 
-def opened(handle: str) -> list[Any]:
-    """Open a style."""
-    return [gr.update(visible=False), gr.update(visible=True), handle]
+def opened() -> list[Any]:
+    """Show the page of a style in place of the shelf."""
+    return [gr.update(visible=False), gr.update(visible=True)]
 
 
 def closed() -> list[Any]:
-    """Put it back."""
-    return [gr.update(visible=True), gr.update(visible=False), ""]
+    """And the shelf again."""
+    return [gr.update(visible=True), gr.update(visible=False)]

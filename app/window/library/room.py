@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import replace
 from html import escape
+from itertools import count as counting
 from typing import Any
 
 import gradio as gr
@@ -15,10 +16,10 @@ from app.library.drawing import style_tile, vanished_list
 from app.studio import Studio
 from app.window.library.arrivals import arrivals_door
 from app.window.library.baking import baking
-from app.window.library.open_style import OpenStyle, opened
-from app.window.library.style_page import style_page
+from app.window.library.open_style import OpenStyle
+from app.window.library.style_page import STYLES, style_page
 from app.window.scripts import mount
-from app.window.server.answers import QUIET, answering
+from app.window.server.answers import QUIET, answering, in_turn
 from styles.errors import BadInput
 from styles.families import FAMILIES, OWN_BASES, UNKNOWN
 from styles.formats.style import StyleCard
@@ -39,6 +40,8 @@ def library_room(studio: Studio, page: gr.Blocks, tab: gr.Tab) -> None:
     answered = answering(studio, "looking after the library")
     library = studio.library
     version, chosen, deleted = gr.State(0), gr.State(""), gr.State("")
+    # Of all pages: two answers at once must not give a page the same number.
+    changed = counting(1).__next__
     with gr.Row(elem_classes="row-tight answer-row"):
         said = gr.Markdown("", elem_classes="said grow")
         undo = gr.Button(visible=False, size="sm", scale=0, min_width=140)
@@ -57,7 +60,7 @@ def library_room(studio: Studio, page: gr.Blocks, tab: gr.Tab) -> None:
                  (say("Own bases"), OWN_BASES), (translated(UNKNOWN.badge), UNKNOWN.id)],
                 value="", label=say("For"), filterable=False, min_width=150,
             )  # fmt: skip
-        arrivals_door(studio, page, tab, version, said)
+        arrivals_door(studio, page, tab, version, changed, said)
         lost = gr.HTML(js_on_load=mount("library/vanished", "forget"), visible=False, elem_classes="bare")
         count = gr.Markdown("", elem_classes="quiet")
         tiles = gr.HTML(
@@ -66,19 +69,19 @@ def library_room(studio: Studio, page: gr.Blocks, tab: gr.Tab) -> None:
         shown = gr.State(SHOWN_TILES)
         more = gr.Button(say("Show more"), visible=False)
         unreadable = gr.HTML(elem_classes="bare")
-        baking(studio, page, tab, version)
+        baking(studio, page, tab, version, changed)
         with gr.Accordion(say("Trash"), open=False):
             trash = gr.Dropdown(
                 [], label=say("Deleted styles"), info=say("Nothing is lost: they lie in the trash folder.")
             )
             restore = gr.Button(say("Restore"), scale=0, min_width=160)
     with gr.Column(visible=False) as open_page:
-        open_style = OpenStyle(version, chosen, shelf, open_page, said, undo, deleted)
+        open_style = OpenStyle(version, changed, chosen, shelf, open_page, said, undo, deleted)
         style_page(studio, open_style)
     drawn = [count, tiles, more, lost, unreadable, trash]
 
     @answered
-    def draw(words: str, order: str, base: str, most: int) -> list[Any]:
+    def draw(words: str, order: str, base: str, most: int, to_restore: str | None = None) -> list[Any]:
         marks = library.marks()
         look = library.look(words or "", family=base, newest=order != "name")
         entries = look.entries
@@ -91,40 +94,40 @@ def library_room(studio: Studio, page: gr.Blocks, tab: gr.Tab) -> None:
             gr.update(visible=len(entries) > most),
             gr.update(value=vanished_list(look.vanished), visible=bool(look.vanished)),
             _unreadable(look.unreadable),
-            gr.update(choices=names, value=next(iter(names), None)),
+            gr.update(choices=names) if to_restore in names else gr.update(choices=names, value=next(iter(names), None)),
         ]  # fmt: skip
 
     @answered
     def open_it(event: gr.EventData) -> list[Any]:
-        return [*opened(event.style), "", gr.update(visible=False)]
+        return [event.style, "", gr.update(visible=False)]
 
     @answered
-    def star(now: int, event: gr.EventData) -> int:
+    def star(event: gr.EventData) -> int:
         library.mark(event.style, favourite=bool(event.on))
-        return now + 1
+        return changed()
 
     @answered
-    def bring_back(name: str | None, now: int) -> list[Any]:
+    def bring_back(name: str | None) -> list[Any]:
         if not name:
             raise BadInput("The trash is empty.")
         card = library.restore(name)
-        return [as_markdown(say("{name} is back.", name=card.name)), gr.update(visible=False), now + 1]
+        return [as_markdown(say("{name} is back.", name=card.name)), gr.update(visible=False), changed()]
 
     @answered
-    def forget_them(now: int) -> int:
+    def forget_them() -> int:
         library.forget_vanished()
-        return now + 1
+        return changed()
 
-    query = [search, sort, family, shown]
-    visits = [tab.select, version.change, shown.change]
-    gr.on([*visits, sort.change, family.change], draw, query, drawn, **QUIET)
-    search.change(draw, query, drawn, trigger_mode="always_last", **QUIET)
+    query = [search, sort, family, shown, trash]
+    moments = [tab.select, version.change, shown.change, search.change, sort.change, family.change]
+    asked, clicked = in_turn(STYLES), in_turn(STYLES, "multiple")
+    gr.on(moments, draw, query, drawn, **in_turn("shelf", "always_last"))
     more.click(lambda most: most + SHOWN_TILES, shown, shown, **QUIET)
-    tiles.opened(open_it, None, [*open_style.places, said, undo], **QUIET)
-    tiles.starred(star, version, version, **QUIET)
-    undo.click(bring_back, [deleted, version], [said, undo, version], **QUIET)
-    restore.click(bring_back, [trash, version], [said, undo, version], **QUIET)
-    lost.forget(forget_them, version, version, **QUIET)
+    tiles.opened(open_it, None, [chosen, said, undo], **clicked)
+    tiles.starred(star, None, version, **clicked)
+    undo.click(bring_back, deleted, [said, undo, version], **asked)
+    restore.click(bring_back, trash, [said, undo, version], **asked)
+    lost.forget(forget_them, None, version, **asked)
 
 
 def _tile(studio: Studio, card: StyleCard, marks: dict[str, Note]) -> str:

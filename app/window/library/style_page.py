@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -14,15 +15,19 @@ from app.library.cards import verified_words
 from app.library.drawing import style_facts, style_head
 from app.studio import Studio
 from app.window.library.export_tab import export_tab
-from app.window.library.open_style import OpenStyle, closed
-from app.window.server.answers import QUIET, answering
+from app.window.library.open_style import OpenStyle, closed, opened
+from app.window.scripts import call
+from app.window.server.answers import answering, in_turn
 from styles.errors import StyleFileError, UnknownStyleError
 from styles.formats.provenance import STATEMENTS
+from styles.formats.style import StyleCard
 from styles.library.catalogue import BUNDLED
 from styles.library.notes import Note
 from styles.library.verify import verify
 
 CARD = ("trigger", "suggested_weight", "tags", "author", "licence", "rights", "description")
+# What is done with the styles of the library is done in turn.
+STYLES = "styles"
 LICENCES = ("CC0-1.0", "CC-BY-4.0", "CC-BY-SA-4.0", "CC-BY-NC-4.0", "CC-BY-ND-4.0")
 
 
@@ -89,35 +94,45 @@ def style_page(studio: Studio, open_style: OpenStyle) -> None:
                                     interactive=False)  # fmt: skip
     card_fields = [trigger, weight, tags, author, licence, rights, description]
     fields = [name, *card_fields, own_tags, note]
-    shown = [head, favourite, paint, fixed, *fields, facts, report]
+    here = gr.State("")  # the style that they are of
+    saved = gr.JSON(visible=False)  # what they held, and what of that was stored
+    around = [head, favourite, paint, facts]
+    shown = [here, *open_style.places, *around, fixed, report, *fields]
+
+    def texts_of(card: StyleCard) -> list[Any]:
+        mark = library.marks().get(card.id, Note())
+        values = {field: getattr(card, field) for field in CARD} | {"tags": ", ".join(card.tags)}
+        return [card.name, *values.values(), ", ".join(mark.tags), mark.note]
+
+    def around_texts(card: StyleCard) -> list[Any]:
+        own = not library.handle(card).startswith(BUNDLED)
+        favourite = library.marks().get(card.id, Note()).favourite
+        return [style_head(card), favourite, gr.update(visible=own and not card.thumbnail), style_facts(card)]
 
     @answered
-    def fill(handle: str) -> list[Any]:
-        if not handle:
-            return [gr.skip()] * len(shown)
-        try:
-            card = library.find(handle)
-        except (UnknownStyleError, StyleFileError):  # deleted meanwhile, in another tab perhaps
-            return [gr.skip()] * len(shown)
-        mark = library.marks().get(card.id, Note())
-        own = not handle.startswith(BUNDLED)
-        values = [card.name, *(getattr(card, field) for field in CARD)]
-        values[CARD.index("tags") + 1] = ", ".join(card.tags)
-        texts = [gr.update(value=value, interactive=own) for value in values]
-        return [
-            style_head(card), mark.favourite, gr.update(visible=own and not card.thumbnail),
-            gr.update(visible=not own), *texts, ", ".join(mark.tags), mark.note, style_facts(card),
-            gr.update(visible=False),
-        ]  # fmt: skip
+    def turn_to(handle: str, before: str) -> list[Any]:
+        """Show the page that is open once its fields are those of its style; what is typed there already stays."""
+        if handle in ("", before):
+            return [handle, *[gr.skip()] * (len(shown) - 1)]
+        card, own = library.find(handle), not handle.startswith(BUNDLED)
+        interactive = [own] * len([name, *card_fields]) + [True, True]
+        texts = [
+            gr.update(value=value, interactive=one)
+            for value, one in zip(texts_of(card), interactive, strict=True)
+        ]
+        hidden = gr.update(visible=False)
+        return [handle, *opened(), *around_texts(card), gr.update(visible=not own), hidden, *texts]
 
     @answered
     def glance(handle: str) -> list[Any]:
         """What a change of the library may have changed; what is typed and not saved yet stays."""
-        head_now, favourite_now, paint_now, *_, facts_now, _ = fill(handle)
-        return [head_now, favourite_now, paint_now, facts_now]
+        if handle:
+            with suppress(UnknownStyleError, StyleFileError):  # deleted meanwhile, in another tab perhaps
+                return around_texts(library.find(handle))
+        return [gr.skip()] * len(around)
 
     @answered
-    def keep(handle: str, version: int, *values: Any) -> list[Any]:
+    def keep(handle: str, *values: Any) -> list[Any]:
         card = library.find(handle)
         card_changes = dict(zip(("name", *CARD), values, strict=False))
         card_changes["tags"] = _listed(card_changes["tags"])
@@ -132,58 +147,61 @@ def style_page(studio: Studio, open_style: OpenStyle) -> None:
                 library.edit(handle, **changes)
             if card_changes["name"] != card.name:
                 card = library.rename(handle, card_changes["name"])
-        return [as_markdown(say("{name} is saved.", name=card.name)), version + 1, library.handle(card)]
+        words, handle = as_markdown(say("{name} is saved.", name=card.name)), library.handle(card)
+        stored = texts_of(library.find(handle))
+        return [words, open_style.changed(), handle, handle, [list(values), stored]]
 
     @answered
-    def star(handle: str, on: bool, version: int) -> int:
+    def star(handle: str, on: bool) -> int:
         library.mark(handle, favourite=on)
-        return version + 1
+        return open_style.changed()
 
     @answered
-    def throw_away(handle: str, version: int) -> list[Any]:
+    def throw_away(handle: str) -> list[Any]:
         name = library.find(handle).name
         library.delete(handle)
         words = as_markdown(say("{name} is in the trash.", name=name))
         return [
             *closed(),
+            "",
             words,
             gr.update(visible=True, value=say("Undo deleting {name}", name=name)),
             name,
-            version + 1,
+            open_style.changed(),
         ]
 
     @answered
-    def paint_it(handle: str, version: int) -> Iterator[list[Any]]:
+    def paint_it(handle: str) -> Iterator[list[Any]]:
         yield [say("Painting a picture for its card."), gr.skip()]
         card = studio.picture_card(handle)
-        yield [as_markdown(say("{name} has a picture now.", name=card.name)), version + 1]
+        yield [as_markdown(say("{name} has a picture now.", name=card.name)), open_style.changed()]
 
     @answered
     def look_at_file(handle: str) -> Any:
         path = library.find(handle).path
         return gr.update(value=verified_words(verify(Path(path or ""))), visible=True)
 
-    open_style.chosen.change(fill, open_style.chosen, shown, **QUIET)
-    open_style.version.change(glance, open_style.chosen, [head, favourite, paint, facts], **QUIET)
-    back.click(lambda: [*closed(), ""], None, [*open_style.places, open_style.said], **QUIET)
-    saved = save.click(
-        keep,
-        [open_style.chosen, open_style.version, *fields],
-        [open_style.said, open_style.version, open_style.chosen],
-        **QUIET,
+    asked, looking = in_turn(STYLES), in_turn(STYLES, "always_last")
+    open_style.chosen.change(turn_to, [open_style.chosen, here], shown, **looking)
+    open_style.version.change(glance, open_style.chosen, around, **looking)
+    back.click(
+        lambda: [*closed(), "", ""], None, [*open_style.places, open_style.chosen, open_style.said], **asked
     )
-    saved.success(fill, open_style.chosen, shown, **QUIET)  # as it was stored: names and tags are tidied
-    favourite.input(star, [open_style.chosen, favourite, open_style.version], open_style.version, **QUIET)
+    kept = [open_style.said, open_style.version, open_style.chosen, here, saved]
+    save.click(keep, [open_style.chosen, *fields], kept, **asked).success(
+        None, [saved, *fields], fields, js=call("library/fields", "tidied")
+    )
+    favourite.input(star, [open_style.chosen, favourite], open_style.version, **looking)
     drop.click(
         throw_away,
-        [open_style.chosen, open_style.version],
-        [*open_style.places, open_style.said, open_style.undo, open_style.deleted, open_style.version],
-        **QUIET,
-    )
-    paint.click(
-        paint_it, [open_style.chosen, open_style.version], [open_style.said, open_style.version],
-        concurrency_id="gpu", concurrency_limit=1, **QUIET,
+        open_style.chosen,
+        [
+            *open_style.places, open_style.chosen, open_style.said, open_style.undo, open_style.deleted,
+            open_style.version,
+        ],
+        **asked,
     )  # fmt: skip
+    paint.click(paint_it, open_style.chosen, [open_style.said, open_style.version], **in_turn("gpu"))
     check.click(look_at_file, open_style.chosen, report, api_visibility="private")
 
 

@@ -12,7 +12,7 @@ from app.drawing import as_markdown
 from app.i18n import say, translated
 from app.studio import Studio
 from app.window.scripts import mount
-from app.window.server.answers import QUIET, answering
+from app.window.server.answers import answering, in_turn
 from app.window.server.named_paths import asks_here, base_to_add, not_listed, vae_named
 from app.window.settings.base_cards import PREDICTS, PREDICTS_FIELD, VAE_EXAMPLE, VAE_FIELD, base_list
 from styles.bases.base_settings import UNSET, BaseSettings
@@ -113,8 +113,8 @@ def bases_section(studio: Studio, tab: gr.Tab) -> gr.State:
     asked: dict[str, Any] = {"trigger_mode": "multiple", "api_visibility": "private"}
     shelf.fetch(fetch, None, [said, version], **asked)
     for listen, handler in ((shelf.use, use), (shelf.remove, remove), (shelf.settle, settle)):
-        listen(handler, None, [said, version], show_progress="hidden", **asked)
-    gr.on([tab.select, version.change], draw, None, shelf, trigger_mode="always_last", **QUIET)
+        listen(handler, None, [said, version], **in_turn("bases", "multiple"))
+    gr.on([tab.select, version.change], draw, None, shelf, **in_turn("bases", "always_last"))
     gr.on([add.click, source.submit], add_one, [source, predicts, vae], [said, version, source, vae],
           api_visibility="private")  # fmt: skip
     return version

@@ -17,7 +17,7 @@ from app.machine import Machine, device_of, look_at
 from app.report import libraries, newest_log, report
 from app.settings import EXPERT, Settings
 from app.studio import Studio
-from app.window.server.answers import QUIET, answering
+from app.window.server.answers import QUIET, answering, in_turn
 from app.window.server.middleware import own_addresses
 from app.window.settings.bases import bases_section
 from app.window.tour import RELOAD
@@ -26,6 +26,8 @@ from styles.storage.version import version
 
 MACHINE = {name: one for name, one in settings_of(Settings).items() if one.setting.label}
 ASKED: dict[str, Any] = {"show_progress": "minimal", "api_visibility": "private"}
+# What changes the settings does so in turn: each change is made from what they were.
+SETTINGS, KEPT_LAST = in_turn("settings"), in_turn("settings", "always_last")
 
 
 def settings_room(studio: Studio, page: gr.Blocks, tab: gr.Tab) -> gr.State:
@@ -62,27 +64,30 @@ def machine_section(studio: Studio, tab: gr.Tab) -> None:
                 rest = {name: one for name, one in MACHINE.items() if one.setting.group}
                 fields |= {name: _field(one, studio.settings) for name, one in rest.items()}
             outcome = gr.Markdown("", elem_classes="said")
+    shown = gr.State(None)  # the settings as this page shows them
 
     @answered
-    def look() -> list[Any]:
+    def look(before: Settings | None) -> list[Any]:
         machine, now = look_at(studio), studio.settings
         lines = "\n".join(f"- {as_markdown(line)}" for line in machine.words())
-        values = {name: getattr(now, name) for name in fields}
-        values["device"] = gr.update(choices=_devices(machine, now.device), value=now.device)
-        return [lines, facts_table(machine.rows()), *values.values()]
+        # A switch may have been moved while the machine was looked at.
+        values = {name: gr.skip() if now == before else getattr(now, name) for name in fields}
+        device = {} if now == before else {"value": now.device}
+        values["device"] = gr.update(choices=_devices(machine, now.device), **device)
+        return [now, lines, facts_table(machine.rows()), *values.values()]
 
     @answered
-    def change(*values: Any) -> str:
+    def change(*values: Any) -> list[Any]:
         before = studio.settings
         studio.change_settings(replace(before, **dict(zip(fields, values, strict=True))))
-        kept = say("Kept. It holds from the next picture and the next training on.")
-        if studio.settings.device == before.device:
-            return kept
-        return f"{kept} {as_markdown(translated(device_of(studio.settings.device)[1]))}".strip()
+        now, kept = studio.settings, say("Kept. It holds from the next picture and the next training on.")
+        if now.device == before.device:
+            return [now, kept]
+        return [now, f"{kept} {as_markdown(translated(device_of(now.device)[1]))}".strip()]
 
     switches = list(fields.values())
-    gr.on([tab.select, again.click], look, None, [words, numbers, *switches], **ASKED)
-    gr.on([switch.input for switch in switches], change, switches, outcome, **QUIET)
+    gr.on([tab.select, again.click], look, shown, [shown, words, numbers, *switches], **KEPT_LAST | ASKED)
+    gr.on([switch.input for switch in switches], change, switches, [shown, outcome], **KEPT_LAST)
 
 
 def _field(one: Declared, now: Settings) -> Any:
@@ -166,11 +171,13 @@ def files_section(studio: Studio, tab: gr.Tab) -> None:
         return [words, gr.update(visible=False), *shown()]
 
     table = [use, tidy, empty]
-    tab.select(answered(shown), None, table, **ASKED)
+    tab.select(answered(shown), None, table, **in_turn("disk", "always_last") | ASKED)
     for button, what in ((tidy, "copies"), (empty, "trash")):
-        button.click(answered(lambda what=what: ask(what)), None, [pending, sure, question, said], **QUIET)
-    yes.click(delete, pending, [said, sure, *table], **ASKED)
-    no.click(lambda: gr.update(visible=False), None, sure, **QUIET)
+        button.click(
+            answered(lambda what=what: ask(what)), None, [pending, sure, question, said], **in_turn("disk")
+        )
+    yes.click(delete, pending, [said, sure, *table], **in_turn("disk") | ASKED)
+    no.click(lambda: gr.update(visible=False), None, sure, **in_turn("disk"))
 
 
 def access_section(studio: Studio, page: gr.Blocks) -> None:
@@ -215,8 +222,8 @@ def access_section(studio: Studio, page: gr.Blocks) -> None:
         studio.change_settings(replace(studio.settings, shared=allowed, password=stored))
         return [door_words(studio), ""]
 
-    language.input(speak_from_now, language, spoken, **QUIET)
-    gr.on([keep.click, password.submit], change, [shared, password], [door, password], **ASKED)
+    language.input(speak_from_now, language, spoken, **KEPT_LAST)
+    gr.on([keep.click, password.submit], change, [shared, password], [door, password], **SETTINGS | ASKED)
 
     @answered
     def as_kept() -> list[Any]:
@@ -292,7 +299,7 @@ def about_section(studio: Studio, tab: gr.Tab) -> None:
         return [words, facts_table([(escape(name), licence) for name, licence in libraries()])]
 
     make.click(write, None, text, **ASKED)
-    tour.click(answered(lambda: bring_back_tour(studio)), None, None, **QUIET).success(
+    tour.click(answered(lambda: bring_back_tour(studio)), None, None, **SETTINGS).success(
         None, None, None, js=RELOAD
     )
     tab.select(shown, None, [log, parts], **QUIET)

@@ -90,7 +90,7 @@ def form_section(
         return trigger_of(form | {"trigger": ""}) or say("made from the name")
 
     def shown(kept: dict[str, Any]) -> list[Any]:
-        begun = _styles_to_go_on_from(studio, kept["continue_from"])
+        begun = {"value": kept["continue_from"]} | _styles_to_go_on_from(studio, kept["continue_from"])
         return [begun if name == "continue_from" else kept[name] for name in fields]
 
     @answered
@@ -166,7 +166,7 @@ def form_section(
     for moment in (tab.select, *(field.change for field in form)):
         moment(None, None, None, js=call("train/room", "tellForm"))
     listener("costs", "form", wait_seconds=TYPING_SECONDS).told(
-        estimate, [measured, sent], estimated, **QUIET
+        estimate, [measured, sent], estimated, **in_turn("costs", "always_last")
     )
     again.click(forget, None, None, **QUIET)
     # The first word comes from the page itself: preparing a training takes a moment.
@@ -281,4 +281,6 @@ def _styles_to_go_on_from(studio: Studio, chosen: str | None) -> Any:
     cards = [card for card in studio.library.cards() if family_of(card.family).can_open]
     choices = [(card.name, studio.library.handle(card)) for card in cards]
     kept = chosen if chosen in {handle for _, handle in choices} else ""
-    return gr.update(choices=[(say("nothing: a new style"), ""), *choices], value=kept)
+    offered = [(say("nothing: a new style"), ""), *choices]
+    # Only what is gone is taken out: the field may hold another choice by now.
+    return gr.update(choices=offered) if kept == chosen else gr.update(choices=offered, value=kept)

@@ -13,7 +13,7 @@ from app.train.drawing import film, job_words, no_training, progress_card, queue
 from app.train.progress import Progress
 from app.train.trainings import can_resume, notes_on
 from app.window.scripts import call, mount
-from app.window.server.answers import QUIET, answering
+from app.window.server.answers import answering, in_turn
 from app.window.server.news import News, listener
 from styles.errors import BadInput
 from training.job import Job, State
@@ -59,7 +59,7 @@ def watch_section(
     queue = gr.HTML(js_on_load=mount("train/buttons", "asked"))
     jobs = gr.Dropdown([], label=say("All trainings"), visible=False, filterable=False)
     made = gr.Textbox(visible=False)  # the id of the style to paint with
-    shown = [watch, card, strip, pause, stop, resume, create, queue, jobs, start, answer]
+    shown = [watch, card, strip, pause, stop, resume, create, made, queue, jobs, start, answer]
 
     @answered
     def look(seen: Watch) -> list[Any]:
@@ -73,24 +73,26 @@ def watch_section(
     def choose(job_id: str) -> list[Any]:
         return _look(studio, Watch(job_id, chosen=True))
 
+    # What is clicked is meant for the training that the page shows, which the list names: another may run by now.
+
     @answered
-    def request_pause(seen: Watch) -> list[Any]:
-        studio.pause_training(seen.job_id)
+    def request_pause(seen: Watch, job_id: str) -> list[Any]:
+        studio.pause_training(job_id)
         return _look(studio, seen)
 
     @answered
-    def request_stop(seen: Watch) -> list[Any]:
-        studio.stop_training(seen.job_id)
+    def request_stop(seen: Watch, job_id: str) -> list[Any]:
+        studio.stop_training(job_id)
         return _look(studio, seen)
 
     @answered
-    def go_on(seen: Watch) -> list[Any]:
-        studio.resume_training(seen.job_id)
-        return _look(studio, Watch(seen.job_id))
+    def go_on(seen: Watch, job_id: str) -> list[Any]:
+        studio.resume_training(job_id)
+        return _look(studio, Watch(job_id))
 
     @answered
-    def keep(seen: Watch, event: gr.EventData) -> list[Any]:
-        studio.trainings.keep(seen.job_id, int(event.step))
+    def keep(seen: Watch, job_id: str, event: gr.EventData) -> list[Any]:
+        studio.trainings.keep(job_id, int(event.step))
         return _look(studio, seen)
 
     @answered
@@ -106,32 +108,30 @@ def watch_section(
                 studio.queue.release()
         return _look(studio, seen)
 
-    # A click is answered at once, also while a training takes the machine's time.
-    asking: dict[str, Any] = {
-        "show_progress": "minimal",
-        "show_progress_on": card,
-        "api_visibility": "private",
-    }
-    news.add("trainings", lambda: (studio.trainings.version(), studio.queue.now))
-    listener("trainings").told(look, watch, shown, **QUIET)
-    tab.select(show_all, None, shown, **QUIET)
-    started.change(show_all, None, shown, **QUIET)
-    jobs.input(choose, jobs, shown, **asking)
-    pause.click(request_pause, watch, shown, concurrency_limit=None, **asking)
-    stop.click(request_stop, watch, shown, concurrency_limit=None, **asking)
-    resume.click(go_on, watch, shown, **asking)
-    create.click(answered(lambda seen: seen.progress.finished.style_id), watch, made, **QUIET).success(
-        None, made, None, js=call("create/room", "paintWith")
+    # Each tells what has changed since the page was told last: in turn, or two would tell of the same and of nothing.
+    minimal: dict[str, Any] = {"show_progress": "minimal", "show_progress_on": card}
+    asked, clicked, looking = (
+        in_turn("watch", mode) | minimal for mode in ("once", "multiple", "always_last")
     )
-    strip.asked(keep, watch, shown, **asking)
-    queue.asked(change_queue, watch, shown, **asking)
+    news.add("trainings", lambda: (studio.trainings.version(), studio.queue.now))
+    quietly = in_turn("watch", "always_last")
+    listener("trainings").told(look, watch, shown, **quietly)
+    tab.select(show_all, None, shown, **quietly)
+    started.change(show_all, None, shown, **quietly)
+    jobs.input(choose, jobs, shown, **looking)
+    pause.click(request_pause, [watch, jobs], shown, **asked)
+    stop.click(request_stop, [watch, jobs], shown, **asked)
+    resume.click(go_on, [watch, jobs], shown, **asked)
+    create.click(None, made, None, js=call("create/room", "paintWith"))
+    strip.asked(keep, [watch, jobs], shown, **clicked)
+    queue.asked(change_queue, watch, shown, **clicked)
 
 
 def _look(studio: Studio, seen: Watch) -> list[Any]:
     """What changed on the page since `seen`; the rest is skipped."""
     job, now = _watched(studio, seen)
     if now == seen:
-        return [gr.skip()] * 11
+        return [gr.skip()] * 12
     another = seen.blank or now.job_id != seen.job_id
     turned = (
         another
@@ -194,7 +194,7 @@ def _card(job: Job | None, now: Watch) -> str:
 
 
 def _strip_and_buttons(job: Job | None, seen: Watch, now: Watch, turned: bool) -> list[Any]:
-    """The previews, and the buttons that do something now: pause, stop, resume, paint."""
+    """The previews, the buttons that do something now (pause, stop, resume, paint), and the style to paint with."""
     # A trainer that has said its last word may take seconds to leave; nothing can be asked of it any more.
     leaving = now.state == "running" and now.progress.ended
     finished = now.progress.finished if now.state == "finished" or leaving else None
@@ -204,12 +204,13 @@ def _strip_and_buttons(job: Job | None, seen: Watch, now: Watch, turned: bool) -
         offered = choices(job) if job and made and not leaving else []
         current = finished.step if finished and made else None
         strip = film(job, now.progress.previews, offered, current) if job else ""
+    style = finished.style_id if finished and made else ""
     if not turned:
-        return [strip, *[gr.skip()] * 4]
+        return [strip, *[gr.skip()] * 4, style if finished != seen.progress.finished else gr.skip()]
     running = now.state == "running" and now.asked is None and not leaving
     stands = bool(now.state) and now.job_id not in now.queue[0]
     resumable = stands and can_resume(now.state or "waiting", now.progress)
-    return [strip, *(gr.update(visible=shown) for shown in (running, running, resumable, made))]
+    return [strip, *(gr.update(visible=shown) for shown in (running, running, resumable, made)), style]
 
 
 def _list(studio: Studio, chosen: str) -> Any:

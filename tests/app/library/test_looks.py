@@ -118,14 +118,14 @@ def in_the_room() -> None:
         assert all(word in drawn for word in ("style 2", "ochre dabs", "broken", "gone", "cyanotype"))
         assert len(looks) == 1, f"{order}: {len(looks)} times"
     looks.clear()
-    assert "style 1" in str(handlers["fill"]("style 1.safetensors"))
+    assert "style 1" in str(handlers["turn_to"]("style 1.safetensors", ""))
     studio.library.mark("style 1.safetensors", favourite=True)
-    assert "ochre dabs" in str(handlers["fill"]("//bundled/ochre dabs.safetensors"))
+    assert "ochre dabs" in str(handlers["turn_to"]("//bundled/ochre dabs.safetensors", ""))
     *_, apart = handlers["look"]("style 1.safetensors", "file", [], False, False)
     assert apart["visible"] is False, "it brings no words"
     file, told = handlers["hand_out"]("style 1.safetensors", "peft", ["captions"], True, True)
     assert file.endswith(".zip") and "PEFT: yes" in told
     assert looks == []
     put(home / "styles" / "style 1.safetensors", 77, {"modelspec.author": "Another"})
-    assert "Another" in str(handlers["fill"]("style 1.safetensors")) and len(looks) == 1
+    assert "Another" in str(handlers["turn_to"]("style 1.safetensors", "")) and len(looks) == 1
     studio.close()

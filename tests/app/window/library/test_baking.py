@@ -30,7 +30,7 @@ def test_a_bake_is_stopped_by_its_own_page(
     stops = Stops()
 
     def begun() -> Any:
-        return baked(studio, stops, "mine", 0, handles, "Both", 0, 0.5, 0.5, agreed=False)
+        return baked(studio, stops, "mine", lambda: 1, handles, "Both", 0, 0.5, 0.5, agreed=False)
 
     baking, before, whole = begun(), len(studio.library.cards()), studio.bake
     assert next(baking)[-1]["visible"], "the button that stops it"
