@@ -19,7 +19,8 @@ HELP = """\
 Atelier: train a style from a handful of pictures, mix styles with sliders, share them as small files.
 
   python launch.py                                open Atelier in the browser (sets itself up the first time)
-  python launch.py setup   [--newest]             only set up; with --newest, packages newer than those tested
+  python launch.py setup   [--newest] [--nf4]     only set up; with --newest, packages newer than those tested,
+                                                  with --nf4, what keeps a base in four bits (NF4)
   python launch.py demo    [--out DIR]            train two styles, mix them, draw one sheet that shows it
   python launch.py train   NAME PICTURE...        train a style from pictures or folders of pictures
   python launch.py create  PROMPT [--style NAME=WEIGHT]...
@@ -313,6 +314,7 @@ def hand_over_here(root: Path, argv: list[str], command: str | None) -> int:
 
 def hand_over_to_venv(root: Path, argv: list[str], command: str | None, wants_help: bool) -> int:
     """Set up what isn't set up yet, then go on in the Python of `.venv`."""
+    from app.setup.nf4 import add_nf4
     from app.setup.pip import SetupProblem, child_environment, venv_python
     from app.setup.venv import log_surprise, read_stamp, set_up
 
@@ -333,6 +335,8 @@ def hand_over_to_venv(root: Path, argv: list[str], command: str | None, wants_he
         else:
             newest = "--newest" in argv if command == "setup" else None
             python = set_up(root, say, with_tests=command == "test", again=command == "setup", newest=newest)
+            if command == "setup" and "--nf4" in argv:
+                add_nf4(root, say)
     except SetupProblem as problem:
         say(str(problem))
         return 1

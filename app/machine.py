@@ -6,6 +6,7 @@ import platform
 import shutil
 import sys
 from dataclasses import dataclass
+from importlib.metadata import PackageNotFoundError, version
 from typing import TYPE_CHECKING
 
 from app.create.memory import needed_gb
@@ -167,8 +168,17 @@ def look_at(studio: Studio) -> Machine:
             *([("ROCm" if torch.version.hip else "CUDA", runtime)] if runtime else []),
             ("diffusers", diffusers.__version__),
             ("gradio", gradio.__version__),
+            *_nf4_version(),
         ),
     )
+
+
+def _nf4_version() -> list[tuple[str, str]]:
+    """The version of what NF4 needs, where it is installed."""
+    try:
+        return [("bitsandbytes", version("bitsandbytes"))]
+    except PackageNotFoundError:
+        return []
 
 
 def device_of(name: str) -> tuple[torch.device, Text]:

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 from app.i18n import language, say
 from app.machine import look_at
 from styles.errors import AtelierError
+from styles.quantization.quantization import PLAIN
 from styles.storage.file_reading import read_bytes, why
 from styles.storage.home import Home
 from styles.storage.version import version
@@ -24,7 +25,7 @@ LARGEST_LOG = 64 << 20  # bytes
 # Parts that a picture or a training goes through; their licences are told in the window.
 LIBRARIES = (
     "torch", "diffusers", "transformers", "accelerate", "peft", "safetensors", "huggingface_hub", "numpy", "pillow",
-    "pi-heif", "psd-tools", "gradio", "typer", "filelock", "psutil",
+    "pi-heif", "psd-tools", "gradio", "typer", "filelock", "psutil", "bitsandbytes",
 )  # fmt: skip
 QUOTED = re.compile(r"“[^”]*”|«[^»]*»|'[^'\n]*'|\"[^\"\n]*\"")
 ADDRESSES = re.compile(r"\b\d{1,3}(?:\.\d{1,3}){3}\b")  # of other devices
@@ -54,7 +55,10 @@ def report(studio: Studio) -> str:
 def _base(studio: Studio) -> str:
     """The family of the base in use: its name may be the artist's own."""
     entry = next((entry for entry in studio.shelf.list() if entry.in_use), None)
-    return f"{entry.family or 'unknown'}, {entry.native_size_px} px" if entry else "none"
+    if entry is None:
+        return "none"
+    kept = "" if entry.quantize == PLAIN else f", {entry.quantize}"
+    return f"{entry.family or 'unknown'}, {entry.native_size_px} px{kept}"
 
 
 def newest_log(home: Home) -> Path | None:

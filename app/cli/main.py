@@ -33,9 +33,11 @@ from app.i18n import say, speak
 from app.log import surprise_message
 from app.orders import TrainingOrder
 from app.settings import Settings
+from app.setup.nf4 import nf4_requirement
 from app.signatures import spread
 from styles.devices.garbage import collection_paused
-from styles.errors import AtelierError, BadInput, Cancelled, Failure
+from styles.errors import AtelierError, BadInput, Cancelled, Failure, SettingsError
+from styles.quantization.quantization import QUANTIZATIONS
 from styles.storage.atomic import check_folder
 from styles.storage.home import Home, expanded
 from styles.text import Text
@@ -163,10 +165,19 @@ def setup(
     newest: Annotated[
         bool, typer.Option("--newest", help="Take the newest packages that may work, untested together.")
     ] = False,
+    nf4: Annotated[
+        bool, typer.Option("--nf4", help="Also what keeps a base in four bits (NF4): bitsandbytes.")
+    ] = False,
     home: HomeOption = None,
     as_json: JsonOption = False,
 ) -> None:
     """Only set up: launch.py has installed what is needed by the time that this runs."""
+    if nf4 and not QUANTIZATIONS["nf4"].is_installed:  # this Python is not the one that launch.py looks after
+        raise SettingsError(
+            "What NF4 needs is not installed in the Python that runs this.",
+            "Install it there: {command}",
+            command=f"python -m pip install '{nf4_requirement(Path(__file__).parents[2])}'",
+        )
     studio = open_studio(context, home)
     console_of(context).answer(
         {"home": str(studio.home.root)},

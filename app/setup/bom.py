@@ -34,7 +34,10 @@ def bill_of_materials() -> dict[str, Any]:
                 "licenses": [{"license": {"id": "Apache-2.0"}}],
             }
         },
-        "components": [_component(package) for package in _packages()],
+        "components": [
+            *(_component(package) for package in _packages()),
+            *(_component(package) | {"scope": "optional"} for package in locked_packages(ROOT / LOCKS[1])),
+        ],
     }
 
 

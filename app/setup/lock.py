@@ -1,6 +1,6 @@
 """The versions that Atelier is tested with, those of its packages' own packages included.
 
-`python -m app.setup.lock` writes the two lock files for every system and Python at once, as `uv` resolves them; with
+`python -m app.setup.lock` writes the lock files for every system and Python at once, as `uv` resolves them; with
 `--upgrade` it takes the newest that the ranges allow, without it only what they no longer allow. Set-up installs from
 them, each wheel by its hash.
 
@@ -19,8 +19,9 @@ from pathlib import Path
 
 from app.setup.torch_choice import TORCH_VERSION
 
-RANGES = ("requirements.txt", "tests/requirements.txt")
-LOCKS = ("app/setup/requirements.lock", "tests/requirements.lock")
+# Of the app, of its extra for NF4, and of the tests, which need both.
+RANGES = ("requirements.txt", "app/setup/nf4.txt", "tests/requirements.txt")
+LOCKS = ("app/setup/requirements.lock", "app/setup/nf4.lock", "tests/requirements.lock")
 # torch has a build for each kind of card, and the libraries of CUDA come with it, in the versions that it names.
 WITH_TORCH = re.compile(r"(torch|triton|nvidia-.*|cuda-.*)==")
 HEADER = """\
@@ -51,7 +52,7 @@ def locked_packages(file: Path) -> Iterator[LockedPackage]:
 
 
 def write_locks(root: Path, options: list[str]) -> None:
-    """Write both lock files anew; `options` go to `uv pip compile`. Raises CalledProcessError."""
+    """Write the lock files anew; `options` go to `uv pip compile`. Raises CalledProcessError."""
     project = tomllib.loads((root / "pyproject.toml").read_text(encoding="utf-8"))["project"]
     oldest_python = project["requires-python"].partition(",")[0].removeprefix(">=")
     locked: set[str] = set()
@@ -67,8 +68,8 @@ def write_locks(root: Path, options: list[str]) -> None:
             "--generate-hashes",
         ]
         command += ["--python-version", oldest_python, "--only-binary", ":all:", "--no-header", *options]
-        # The tests run beside the app, so they take the app's versions, and their file holds only what is theirs.
-        command += ["--constraints", LOCKS[0]] if locked else []
+        # The extra and the tests run beside the app, so they take its versions, and their files hold only what is theirs.
+        command += [part for before in LOCKS[: LOCKS.index(lock)] for part in ("--constraints", before)]
         command += ["--output-file", lock, ranges, "-"]
         subprocess.run(command, cwd=root, input=f"torch=={TORCH_VERSION}\n", text=True, check=True)
         packages = {block.split("\\\n")[0]: block for block in _blocks(root / lock)}

@@ -21,14 +21,21 @@ Say = Callable[[str], None]
 
 
 class SetupProblem(Exception):
-    """Setting up can't go on; the text says what happened and what to do."""
+    """Setting up can't go on; the text says what happened and what to do, `kind` the first in a word.
+
+    Kinds: disk, network, hashes, no wheel, unusable; empty for all others.
+    """
+
+    def __init__(self, text: str, kind: str = "") -> None:
+        super().__init__(text)
+        self.kind = kind
 
 
 class PipFailed(SetupProblem):
     """pip could not install something; `output` is all that it said."""
 
     def __init__(self, text: str, output: str) -> None:
-        super().__init__(text)
+        super().__init__(text, kind_of_failure(output))
         self.output = output
 
 
@@ -162,26 +169,38 @@ def progress_words(lines: Iterable[str], names: list[str], done: int, total: int
             yield f"Installing {what} ..."
 
 
-def words_for_failure(output: str, log: Path) -> str:
-    """What went wrong in pip and what to do, from what it printed."""
-    details = f"The details are in {log}."
+def kind_of_failure(output: str) -> str:
+    """What went wrong in pip, from what it printed; see SetupProblem."""
     if "No space left on device" in output or "Errno 28" in output or "not enough space" in output:
-        return f"The disk is full. Make room, then run the same command again. {details}"
+        return "disk"
     network = r"NewConnectionError|NameResolutionError|ConnectTimeoutError|Read timed out|ProxyError|ConnectionError"
     if re.search(
         network + r"|Failed to establish|CERTIFICATE_VERIFY_FAILED|Temporary failure in name", output
     ):
-        return (
-            "The packages could not be downloaded: setting up needs the internet, this once. Check the connection "
-            f"(and the proxy, if there is one), then run the same command again: it goes on where it was. {details}"
-        )
+        return "network"
     if "DO NOT MATCH THE HASHES" in output:
-        return (
-            "A package that came is not the one that Atelier was tested with. Run the same command again; if that does "
-            f"not help, `python launch.py setup --newest` takes packages untested. {details}"
-        )
-    if match := re.search(r"No matching distribution found for (\S+)", output):
-        return f"There is no {match[1]} for this computer and this Python ({platform.python_version()}). {details}"
+        return "hashes"
+    return "no wheel" if "No matching distribution found for" in output else ""
+
+
+def words_for_failure(output: str, log: Path) -> str:
+    """What went wrong in pip and what to do, from what it printed."""
+    details = f"The details are in {log}."
+    match kind_of_failure(output):
+        case "disk":
+            return f"The disk is full. Make room, then run the same command again. {details}"
+        case "network":
+            return (
+                "The packages could not be downloaded: setting up needs the internet, this once. Check the connection "
+                f"(and the proxy, if there is one), then run the same command again: it goes on where it was. {details}"
+            )
+        case "hashes":
+            return (
+                "A package that came is not the one that Atelier was tested with. Run the same command again; if that "
+                f"does not help, `python launch.py setup --newest` takes packages untested. {details}"
+            )
+    if missing := re.search(r"No matching distribution found for (\S+)", output):
+        return f"There is no {missing[1]} for this computer and this Python ({platform.python_version()}). {details}"
     errors = [line.strip() for line in output.splitlines() if line.startswith("ERROR")]
     return f"Installing failed{f' ({errors[-1]})' if errors else ''}. Run the same command again. {details}"
 

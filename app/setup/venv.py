@@ -50,6 +50,7 @@ from app.setup.torch_choice import (
 
 STAMP = "atelier.json"  # written last; without it a .venv is half-made
 BEGUN = "atelier-made-this"  # written first; without it a .venv is somebody else's
+PARTS = ("requirements", "nf4", "tests")  # by their names in the stamp, in the order of the files
 REST_GB = 2.0  # unpacked and downloaded: all requirements but torch
 
 
@@ -67,7 +68,7 @@ def set_up(
         if not fitting.uses_card and is_for_card(read_stamp(root)["torch_installed"]):
             say(fitting.words)
         return venv_python(root)
-    with _setup_lock(root, say):
+    with setup_lock(root, say):
         if _is_current(root, fitting, with_tests, again, newest):  # another setup has just finished
             return venv_python(root)
         _install_all(root, fitting, say, with_tests, again, newest)
@@ -99,17 +100,21 @@ def _is_current(root: Path, fitting: TorchChoice, with_tests: bool, again: bool,
     taken_newest = bool(stamp.get("newest"))
     if newest or (newest is False and taken_newest):
         return False
-    app, tests = _files(root, taken_newest)
-    return (
-        _torch_fits(stamp, fitting, again)
-        and stamp.get("requirements") == _digest(app)
-        and (not with_tests or stamp.get("tests") == _digest(tests))
+    files = part_files(root, taken_newest)
+    parts = _parts(bool(stamp.get("nf4")), with_tests)
+    return _torch_fits(stamp, fitting, again) and all(
+        stamp.get(part) == digest(files[part]) for part in parts
     )
 
 
-def _files(root: Path, newest: bool) -> list[Path]:
-    """What the app and what its tests are installed from."""
-    return [root / file for file in (RANGES if newest else LOCKS)]
+def part_files(root: Path, newest: bool) -> dict[str, Path]:
+    """What each part is installed from."""
+    return {part: root / file for part, file in zip(PARTS, RANGES if newest else LOCKS, strict=True)}
+
+
+def _parts(nf4: bool, tests: bool) -> list[str]:
+    """What is wanted of PARTS; the tests need all."""
+    return list(PARTS) if tests else [part for part in PARTS[:2] if part != "nf4" or nf4]
 
 
 def _torch_fits(stamp: dict[str, str], fitting: TorchChoice, again: bool) -> bool:
@@ -121,7 +126,8 @@ def _torch_fits(stamp: dict[str, str], fitting: TorchChoice, again: bool) -> boo
     return fitting.build == "cpu" and is_for_card(stamp.get("torch_installed", ""))
 
 
-def _digest(file: Path) -> str:
+def digest(file: Path) -> str:
+    """What changes with the requirements in a file."""
     return hashlib.sha256("\n".join(requirement_lines(file)).encode()).hexdigest()[:16]
 
 
@@ -140,13 +146,12 @@ def _install_all(
 ) -> None:
     stamp = read_stamp(root)
     newest = bool(stamp.get("newest")) if newest is None else newest
-    count = 2 if with_tests or stamp.get("tests") else 1
-    files = _files(root, newest)[:count]
-    names = [name_of(line) for file in _files(root, True)[:count] for line in requirement_lines(file)]
-    packages = Packages(root, files, names, newest, say)
+    parts = _parts(bool(stamp.get("nf4")), with_tests or bool(stamp.get("tests")))
+    files, ranges = part_files(root, newest), part_files(root, True)
+    names = [name_of(line) for part in parts for line in requirement_lines(ranges[part])]
+    packages = Packages(root, [files[part] for part in parts], names, newest, say)
     new_stamp = {
-        "requirements": _digest(files[0]),
-        "tests": _digest(files[1]) if count > 1 else "",
+        **{part: digest(files[part]) if part in parts else "" for part in PARTS},
         "newest": "yes" if newest else "",
         "torch_version": TORCH_VERSION,
     }
@@ -158,9 +163,9 @@ def _install_all(
         try:
             packages.install()
         except SetupProblem:
-            _write_stamp(root, stamp)
+            write_stamp(root, stamp)
             raise
-        _write_stamp(root, {**stamp, **new_stamp})
+        write_stamp(root, {**stamp, **new_stamp})
     else:
         say("Setting up Atelier. This happens once and takes a few minutes, longer on a slow connection.")
         say(fitting.words)
@@ -170,7 +175,7 @@ def _install_all(
             installed = _install_torch(root, fitting, packages, say)
             if newest:
                 packages.install()
-        _write_stamp(root, {**new_stamp, "torch_asked": fitting.build, "torch_installed": installed})
+        write_stamp(root, {**new_stamp, "torch_asked": fitting.build, "torch_installed": installed})
 
 
 @dataclass(frozen=True)
@@ -204,7 +209,8 @@ class Packages:
         pip_install(self.root, arguments, ["torch"], self.say, done=done, total=len(self.names) + 1)
 
 
-def _write_stamp(root: Path, stamp: dict[str, str]) -> None:
+def write_stamp(root: Path, stamp: dict[str, str]) -> None:
+    """Say what the `.venv` was made for."""
     partial = root / ".venv" / f"{STAMP}.partial"
     partial.write_text(json.dumps(stamp, indent=1), encoding="utf-8")
     os.replace(partial, root / ".venv" / STAMP)
@@ -301,7 +307,8 @@ def check_disk(folder: Path, needed_gb: float) -> None:
     if free_gb < needed_gb:
         raise SetupProblem(
             f"Setting up needs about {needed_gb:.1f} GB of free disk space and {folder} has {free_gb:.1f} GB. "
-            "Make room, or move this folder to a larger disk, then run the same command again."
+            "Make room, or move this folder to a larger disk, then run the same command again.",
+            "disk",
         )
 
 
@@ -345,7 +352,7 @@ def _make_venv(root: Path, say: Say) -> None:
 
 
 @contextlib.contextmanager
-def _setup_lock(root: Path, say: Say) -> Iterator[None]:
+def setup_lock(root: Path, say: Say) -> Iterator[None]:
     """Only one setup at a time in `root`; the system takes the lock back when the process ends in any way."""
     try:
         file = (root / ".setup.lock").open("a+b")

@@ -16,6 +16,9 @@ def test_the_bill_names_what_is_installed_and_under_which_licence() -> None:
     assert (bill["bomFormat"], bill["metadata"]["component"]["version"]) == ("CycloneDX", version())
     names = [(component["name"], component["version"]) for component in bill["components"]]
     locked = [(package.name, package.version) for package in locked_packages(REPOSITORY / LOCKS[0])]
-    assert names == [*locked, ("torch", TORCH_VERSION)] and len(set(names)) == len(names)
+    extra = [(package.name, package.version) for package in locked_packages(REPOSITORY / LOCKS[1])]
+    assert names == [*locked, ("torch", TORCH_VERSION), *extra] and len(set(names)) == len(names)
+    optional = [one["name"] for one in bill["components"] if one.get("scope") == "optional"]
+    assert optional == ["bitsandbytes"] == [name for name, _ in extra]
     licences = {component["name"]: component.get("licenses") for component in bill["components"]}
     assert licences["diffusers"] and licences["torch"] and licences["pi-heif"]

@@ -31,7 +31,28 @@ def main(argv):
     print(argv, brush.VERSION, os.environ.get("CUDA_VISIBLE_DEVICES"), "PYTHONPATH" in os.environ)
     return 7
 '''
-TORCH = "class cuda:\n    is_available = staticmethod(lambda: False)\n"
+# Numbers in the place of matrices, as far as a base in NF4 is tried out.
+TORCH = """
+float32 = None
+class Number(float):
+    clone = t = cpu = abs = max = lambda self: self
+    to = lambda self, device: self
+    __matmul__ = lambda self, other: Number(self * other)
+    __sub__ = lambda self, other: Number(float(self) - other)
+ones = lambda *shape: Number(1)
+class cuda:
+    is_available = staticmethod(lambda: False)
+"""
+BITSANDBYTES = """
+import torch
+class nn:
+    class Linear4bit:
+        def __init__(self, *shape, **about):
+            self.weight, self.data = self, torch.Number(1)
+        to = lambda self, device: self
+        __call__ = lambda self, inputs: torch.Number(inputs * OFF)
+OFF = 1
+"""
 
 
 def _wheel(folder: Path, name: str, version: str, source: str) -> Path:
@@ -80,9 +101,11 @@ class Clone:
         (self.root / "app" / "log.py").write_text("")
         (self.root / "requirements.txt").write_text("brush~=1.0  # to paint\n")
         (self.root / "tests" / "requirements.txt").write_text("pytest~=1.0\n")
+        (self.root / "app" / "setup" / "nf4.txt").write_text("bitsandbytes~=1.0  # for NF4\n")
         _wheel(self.packages, "torch", TORCH_VERSION, TORCH)
         self.lock("brush", "1.0", "VERSION = 1")
-        self.lock("pytest", "1.0", "import sys; print('pytest', sys.argv[1:])", LOCKS[1])
+        self.lock("pytest", "1.0", "import sys; print('pytest', sys.argv[1:])", LOCKS[2])
+        self.lock("bitsandbytes", "1.0", BITSANDBYTES, LOCKS[1])
         for needed in (
             "diffusers",
             "transformers",
@@ -182,6 +205,31 @@ def test_newer_packages_come_by_choice_and_go_by_choice(clone: Clone) -> None:
     assert clone.run("setup", "--newest").stdout == "['setup', '--newest'] 2.1 -1 False\n"
     assert clone.run("styles").stdout == "['styles'] 2.1 -1 False\n"
     assert clone.run("setup").stdout == "['setup'] 2 -1 False\n"
+
+
+def test_what_nf4_needs_is_added_when_asked_for_and_proved(clone: Clone) -> None:
+    before = read_stamp(clone.root)
+    lock = clone.root / LOCKS[1]
+    good = lock.read_text()
+    for text, refusal in (
+        ("bitsandbytes==9.0 --hash=sha256:" + "0" * 64, "There is no bitsandbytes==9.0"),
+        (good.replace("sha256:", "sha256:" + "0" * 64)[: len(good)], "not the one that Atelier was tested"),
+    ):
+        lock.write_text(text)
+        refused = clone.run("setup", "--nf4")
+        assert (refused.returncode, refused.stdout) == (1, "") and refusal in refused.stderr
+        assert "Traceback" not in refused.stderr and read_stamp(clone.root) == before
+    clone.lock("bitsandbytes", "1.0", BITSANDBYTES.replace("OFF = 1", "OFF = 3"), LOCKS[1])
+    refused = clone.run("setup", "--nf4")
+    assert refused.returncode == 1 and "a product is off by 2" in refused.stderr
+    assert read_stamp(clone.root) == before and "Successfully uninstalled" in clone.log
+
+    clone.lock("bitsandbytes", "1.0", BITSANDBYTES, LOCKS[1])
+    added = clone.run("setup", "--nf4")
+    assert added.stdout == "['setup', '--nf4'] 2 -1 False\n", added.stderr
+    assert "Fetching bitsandbytes (1 of 1) ..." in added.stderr
+    assert read_stamp(clone.root) == before | {"nf4": read_stamp(clone.root)["nf4"]} != before
+    assert clone.run("styles").stderr == "", "nothing more is installed"
 
 
 def test_the_tests_run_from_the_project_with_their_own_requirements(clone: Clone) -> None:
