@@ -3,363 +3,193 @@
 python -m tests.benchmarks.four_bits --state STATE --out DIR
 python -m tests.benchmarks.four_bits --state STATE --out DIR --report
 
-In the four hands of tests/benchmarks/learning.py, measured as there. All pairs are painted from the same prompts and seeds, and trained
-from the same seed, so that their differences are paired; the gap is that of the plain base. Trainings and pictures are kept in DIR, and
-what lies there is not made again. Layers in four bits are computed with as the weights that they stand for, which is the
-same to the last bit (`same_steps` checks it) in half the time.
+In the four hands of tests/benchmarks/learning.py, and measured as there. Each line of a table is four styles, trained
+from the same seed and painted from the same prompts and seeds as those of the line that it is compared with, so that
+their differences are paired; intervals are Student's t, 95 %, over these pairs. The gap is always that of the plain base.
+Trainings and pictures are kept in DIR, and what lies there is not made again.
 """
 
 from __future__ import annotations
 
 import argparse
 import json
-import shutil
 import statistics
-import time
-from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import dataclass, replace
-from functools import cache, cached_property
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import torch
-from torch import Tensor, nn
 
-from styles.bases.base import Base, open_base
-from styles.formats.reader import read_style
-from styles.formats.style import Style
-from styles.quantization.grouped_linear import GroupedLinear
-from styles.quantization.layers import layer_of, quantized, replace_layer
-from styles.quantization.quantization import PLAIN, QUANTIZATIONS, quantization_of
-from styles.storage.home import Home
-from tests.benchmarks.learning import TRIGGER
-from tests.benchmarks.style_exam import Bench, Prompts, Reference, artworks_of, train_style
-from training.distance import distance
-from training.starter.classifier import Reader, open_reader, read, share_right
-from training.starter.evaluate import PaintPlan
-from training.starter.hands import HELD_OUT
+from styles.quantization.quantization import PLAIN, QUANTIZATIONS
+from tests.benchmarks.four_bit_styles import HANDS, Measures, Painting, Runs, Training, same_steps
+from training.starter.classifier import open_reader
 
-HANDS = tuple(HELD_OUT)
 # Of Student's t, two-sided 95 %, by degrees of freedom.
-T95 = {1: 12.706, 2: 4.303, 3: 3.182, 5: 2.571, 7: 2.365, 11: 2.201}
-GROUPED = tuple(name for name in QUANTIZATIONS if name.startswith("qa4"))
-
-
-@dataclass(frozen=True)
-class Training:
-    """One style to train; the strength is alpha / rank."""
-
-    hand: str
-    quantize: str = PLAIN
-    seed: int = 0
-    preset: str = "balanced"
-    layers: str = "cross"
-    rank: int = 8
-    alpha: float = 8.0
-
-    @property
-    def name(self) -> str:
-        return (
-            f"{self.hand} {self.seed} {self.preset} {self.quantize} {self.layers} {self.rank} {self.alpha:g}"
-        )
-
-
-@dataclass(frozen=True)
-class Painting:
-    """The pictures of a style at weight 1 on a base, or those of the bare base; `merged`: added to the base's weights."""
-
-    base: str
-    training: Training | None = None
-    merged: bool = False
-
-    @property
-    def name(self) -> str:
-        if self.training is None:
-            return f"bare on {self.base}"
-        return f"{self.training.name} {'merged into' if self.merged else 'on'} {self.base}"
-
-
-def at_home(training: Training) -> Painting:
-    """Its pictures on the base that it was trained on."""
-    return Painting(training.quantize, training)
-
-
-# --- what is to be made, in the order of its worth ---------------------------------------------------------
-
-
-def of_all(quantize: str, **numbers: Any) -> list[Training]:
-    return [Training(hand, quantize, **numbers) for hand in HANDS]
-
-
-def ranked(rank: int, alpha: float) -> list[Training]:
-    return of_all(PLAIN, preset="quick", rank=rank, alpha=alpha)
-
-
+T95 = {3: 3.182, 7: 2.365, 11: 2.201}
 RANKS = (1, 2, 4, 8, 16, 64)
-ALPHAS = (4.0, 8.0, 16.0)
+ALPHAS = (4, 8, 16)
+GROUPED = ("qa4-32", "qa4-64", "qa4-16")
 
 
-def paintings(table: str) -> list[Painting]:
-    """What one of the tables needs."""
-    if table == "exchange":
-        return [
-            Painting(other, training)
-            for own, other in ((PLAIN, "nf4"), ("nf4", PLAIN))
-            for training in of_all(own)
-        ]
-    if table.startswith("seed "):
-        seed = int(table.removeprefix("seed "))
-        return [at_home(training) for hand in HANDS for way in (PLAIN, "nf4")
-                for training in (Training(hand, way, seed),)]  # fmt: skip
-    if table.startswith("way "):
-        return [Painting(table.removeprefix("way ")), *map(at_home, of_all(table.removeprefix("way ")))]
-    if table.startswith("rank "):
-        rank = int(table.removeprefix("rank "))
-        return [at_home(training) for training in ranked(rank, rank)]
-    if table.startswith("alpha "):
-        return [at_home(training) for training in ranked(8, float(table.removeprefix("alpha ")))]
-    if table == "layers":
-        return [at_home(training) for training in of_all("nf4", layers="transformer")]
-    assert table.startswith("merged ")
-    way = table.removeprefix("merged ")
-    trainings = of_all(way)
-    return [one for training in trainings for one in (at_home(training), Painting(way, training, merged=True))]
+def hands(base: str, merged: bool = False, **training: Any) -> list[Painting]:
+    """The pictures of a style in each of the four hands on a base."""
+    return [Painting(base, Training(hand, **training), merged) for hand in HANDS]
 
 
-TABLES = (
-    "seed 0", "exchange", "way nf4", "merged nf4", "rank 1", "rank 64", "rank 8", "layers", "merged qa4-32", "rank 16",
-    "rank 4", "rank 2", "alpha 4", "alpha 16", "merged qa4-64", "merged qa4-16", "way fp4", "way nf4-single", "seed 1", "seed 2",
-)  # fmt: skip
+def lines() -> dict[str, list[Painting]]:
+    """By their names the lines of all tables, in the order in which they are made."""
+    made = {
+        "plain": hands(PLAIN),
+        "nf4": hands("nf4", quantize="nf4"),
+        "plain on nf4": hands("nf4"),
+        "nf4 on plain": hands(PLAIN, quantize="nf4"),
+        "nf4, merged": hands("nf4", merged=True, quantize="nf4"),
+    }
+    for way in GROUPED:
+        made[way] = hands(way, quantize=way)
+        made[f"{way}, merged"] = hands(way, merged=True, quantize=way)
+    made["nf4, whole blocks"] = hands("nf4", quantize="nf4", layers="transformer")
+    for rank in RANKS:
+        made[f"rank {rank}"] = hands(PLAIN, preset="quick", rank=rank, alpha=float(rank))
+    for alpha in ALPHAS:
+        made[f"alpha {alpha}"] = hands(PLAIN, preset="quick", alpha=float(alpha))
+    for way in ("fp4", "nf4-single"):
+        made[way] = hands(way, quantize=way)
+    for seed in (1, 2):
+        for way in (PLAIN, "nf4"):
+            made[f"{'plain' if way == PLAIN else way}, seed {seed}"] = hands(way, quantize=way, seed=seed)
+    return made
 
 
-# --- bases --------------------------------------------------------------------------------------------------
+TABLES = {
+    "What a base is kept as": ("plain", "nf4", "nf4-single", "fp4", *GROUPED),
+    "Layers": ("plain", "nf4", "nf4, whole blocks"),
+    "Trained over one, painted on another": ("plain", "plain on nf4", "nf4", "nf4 on plain"),
+    "Merged": ("plain", "nf4", "nf4, merged", *(f"{way}{end}" for way in GROUPED for end in ("", ", merged"))),
+    "Rank": ("rank 8", *(f"rank {rank}" for rank in RANKS if rank != 8)),
+    "Strength at rank 8": ("alpha 8", "alpha 4", "alpha 16"),
+}  # fmt: skip
+# The same styles, on two bases.
+PAIRS = (
+    ("plain on nf4", "plain"),
+    ("nf4 on plain", "nf4"),
+    *((f"{way}, merged", way) for way in ("nf4", *GROUPED)),
+)
 
 
-def four_bit_layers(unet: nn.Module) -> Iterator[tuple[str, Any]]:
-    """The layers of a UNet that are in four bits, by their paths."""
-    for path, layer in list(unet.named_modules()):
-        if isinstance(layer, GroupedLinear) or hasattr(getattr(layer, "weight", None), "quant_state"):
-            yield path, layer
-
-
-@torch.no_grad()
-def weights_of(layer: Any) -> Tensor:
-    """What a layer's four bits stand for, (out, in) fp32."""
-    if isinstance(layer, GroupedLinear):
-        return layer.dequantized()
-    from bitsandbytes.functional import dequantize_4bit
-
-    return dequantize_4bit(layer.weight.data, layer.weight.quant_state)
-
-
-def put(unet: nn.Module, path: str, weight: Tensor, bias: Tensor | None) -> None:
-    """Put a plain linear layer of these weights at a path."""
-    with torch.device("meta"):
-        plain = nn.Linear(weight.shape[1], weight.shape[0], bias=False)
-    plain.weight = nn.Parameter(weight, requires_grad=False)
-    plain.register_parameter("bias", bias)
-    replace_layer(unet, path, plain)
-
-
-def opened(name: str, home: Home, device: str, in_full: bool = True) -> Base:
-    """The starter, its linear layers kept in a way and, `in_full`, computed with as the weights that they stand for."""
-    base = open_base("starter", home, device=device, safety_checker=False, quantize=name)
-    for path, layer in four_bit_layers(base.unet) if in_full else ():
-        put(base.unet, path, weights_of(layer), layer.bias)
-    return base
-
-
-@torch.no_grad()
-def merge(base: Base, style: Style) -> None:
-    """Add a style at weight 1 to a base's weights, each of them to the four bits that it stands for again."""
-    quantization = quantization_of(base.quantize)
-    assert quantization is not None and quantization.method != "qa4"
-    for layer in style.layers:
-        plain = base.unet.get_submodule(layer.path)
-        changed = plain.weight + layer.scale * (layer.up.float() @ layer.down.float())
-        again = layer_of(quantized(changed, quantization), None, plain, quantization, torch.float32)
-        put(base.unet, layer.path, weights_of(again), plain.bias)
-
-
-# --- making ---------------------------------------------------------------------------------------------------
-
-
-@dataclass(frozen=True)
-class Studio:
-    """The folder in which everything is kept, and the bases that are open."""
-
-    out: Path
-    device: str
-    first: int = 0  # number of the first prompt
-
-    @cached_property
-    def home(self) -> Home:
-        return Home(self.out / "home").create()
-
-    @cache  # noqa: B019 - there is one, to the end
-    def bench(self, way: str) -> Bench:
-        """A base opened in a way; nothing is painted yet."""
-        none = np.empty(0)
-        return Bench(
-            opened(way, self.home, self.device), Prompts.of(0), PaintPlan(), TRIGGER, None, none
-        )
-
-    def note(self, row: dict[str, Any]) -> None:
-        """Append a line to the journal, and show it."""
-        line = json.dumps({"at": time.strftime("%H:%M:%S"), **row})
-        print(line, flush=True)
-        with (self.out / "four_bits.jsonl").open("a", encoding="utf-8") as file:
-            file.write(line + "\n")
-
-    def style(self, training: Training) -> Style:
-        """The style of a training, trained where it isn't there."""
-        path = self.out / "styles" / f"{training.name}.safetensors"
-        if not path.is_file():
-            path.parent.mkdir(parents=True, exist_ok=True)
-            began = time.process_time()
-            artworks = artworks_of(training.hand, self.out / "artworks")
-            style, _ = train_style(
-                self.bench(training.quantize), self.home, artworks, training.preset, training.seed, quantize=training.quantize,
-                layers=training.layers, rank=training.rank, alpha=training.alpha, preview_every=0, checkpoint_every=10_000,
-            )  # fmt: skip
-            assert style.card.path is not None
-            shutil.copyfile(style.card.path, path)
-            spent = round(time.process_time() - began, 1)
-            self.note({"trained": training.name, "processor seconds": spent, "bytes": path.stat().st_size})
-        return read_style(path)
-
-    def pictures(self, painting: Painting, count: int) -> np.ndarray:
-        """The first `count` pictures (count, H, W, 3) uint8; those that are missing are painted."""
-        path = self.out / "pictures" / f"{painting.name}.npy"
-        there = np.load(path) if path.is_file() else None
-        done = 0 if there is None else len(there)
-        if done < count:
-            style = None if painting.training is None else self.style(painting.training)
-            began = time.process_time()
-            more = self._painted(painting, style, Prompts.of(count - done, self.first + done))
-            there = more if there is None else np.concatenate([there, more])
-            path.parent.mkdir(parents=True, exist_ok=True)
-            unfinished = path.with_suffix(".tmp.npy")
-            np.save(unfinished, there)
-            unfinished.replace(path)
-            spent = round(time.process_time() - began, 1)
-            self.note({"painted": painting.name, "pictures": count - done, "processor seconds": spent})
-        assert there is not None
-        return there[:count]
-
-    def _painted(self, painting: Painting, style: Style | None, prompts: Prompts) -> np.ndarray:
-        from training.starter.evaluate import paint
-
-        bench, numbers = self.bench(painting.base), list(prompts.numbers)
-        if style is None:
-            return paint(bench.base, prompts.texts(), numbers, bench.painting)
-        if not painting.merged:
-            return replace(bench, prompts=prompts).paint(style, 1.0)
-        base = opened(painting.base, self.home, self.device)
-        merge(base, style)
-        return paint(base, prompts.texts(TRIGGER), numbers, bench.painting)
-
-
-# --- reading ----------------------------------------------------------------------------------------------------
-
-
-@dataclass(frozen=True)
-class Exam:
-    """What the pictures are measured by."""
-
-    studio: Studio
-    reader: Reader | None
-    count: int
-
-    @cache  # noqa: B019
-    def reference(self, hand: str) -> Reference:
-        bench = self.studio.bench(PLAIN)
-        prompts = Prompts.of(self.count, self.studio.first)
-        return Reference.of(replace(bench, prompts=prompts, reader=self.reader), hand)
-
-    def has(self, painting: Painting) -> bool:
-        return (self.studio.out / "pictures" / f"{painting.name}.npy").is_file()
-
-    @cache  # noqa: B019
-    def d(self, painting: Painting, hand: str) -> float:
-        pictures = self.studio.pictures(painting, self.count)
-        return distance(pictures, self.reference(hand).look).overall
-
-    def closed(self, painting: Painting) -> float:
-        """The share of the plain base's gap."""
-        assert painting.training is not None
-        hand = painting.training.hand
-        far, floor = self.d(Painting(PLAIN), hand), self.reference(hand).floor["overall"]
-        return (far - self.d(painting, hand)) / (far - floor)
-
-    @cache  # noqa: B019
-    def subjects(self, painting: Painting) -> float:
-        """The share of subjects read, of that in true drawings."""
-        assert painting.training is not None and self.reader is not None
-        right = read(self.reader, self.studio.pictures(painting, self.count))["subject"]
-        true = self.reference(painting.training.hand).subject
-        assert true
-        return share_right(right, Prompts.of(self.count, self.studio.first).subjects) / true
-
-    def between(self, one: Painting, other: Painting) -> tuple[float, float]:
-        """Style distance, and the mean difference of a pixel of 255, of two sets of pictures of the same prompts."""
-        a, b = (self.studio.pictures(painting, self.count) for painting in (one, other))
-        return distance(a, b).overall, float(np.abs(a.astype(np.float32) - b).mean())
-
-
-def interval(values: Sequence[float]) -> str:
-    """Mean with a 95 % interval of Student's t, in hundredths."""
-    mean = statistics.fmean(values)
+def interval(values: Sequence[float], unit: float) -> str:
+    """Mean with a 95 % interval of Student's t, over `unit`."""
+    mean = statistics.fmean(values) / unit
     if len(values) - 1 not in T95:
-        return f"{mean:+.1%}"
-    half = T95[len(values) - 1] * statistics.stdev(values) / len(values) ** 0.5
-    return f"{100 * mean:+.1f} ({100 * (mean - half):+.1f} to {100 * (mean + half):+.1f})"
+        return f"{mean:+.3g}"
+    half = T95[len(values) - 1] * statistics.stdev(values) / len(values) ** 0.5 / unit
+    return f"{mean:+.3g} ({mean - half:+.3g} to {mean + half:+.3g})"
 
 
-def percent(values: Iterable[float]) -> str:
+def shares(values: Iterable[float]) -> str:
     return ", ".join(f"{100 * value:.1f}" for value in values)
 
 
-def same_steps(studio: Studio, steps: int = 3) -> dict[str, bool]:
-    """Whether a style trained over four bits is, to the last bit, the one trained over what they stand for."""
-    artworks, same = artworks_of(HANDS[0], studio.out / "artworks"), {}
-    for way in QUANTIZATIONS:
-        trained = []
-        for in_full in (True, False):
-            bench = replace(studio.bench(PLAIN), base=opened(way, studio.home, studio.device, in_full))
-            style, _ = train_style(
-                bench, studio.home, artworks, "balanced", 0, steps=steps, quantize=way, preview_every=0
-            )
-            trained.append(style)
-        same[way] = all(
-            torch.equal(a.up, b.up) and torch.equal(a.down, b.down)
-            for a, b in zip(trained[0].layers, trained[1].layers, strict=True)
+def table(measures: Measures, title: str, named: dict[str, list[Painting]]) -> list[str]:
+    """Return one table in markdown; each line that is whole is compared with the first."""
+    whole = {name: line for name, line in named.items() if all(map(measures.has, line))}
+    rows = [
+        f"{title} ({measures.count} prompts): {', '.join(HANDS)}",
+        "| figure | gap closed, % | mean | less the first, points | d | less the first | subjects, % | mean |",
+        "|---|---|---|---|---|---|---|---|",
+    ]
+    reference = next(iter(whole.values()), [])
+    for name, line in whole.items():
+        closed, d, right = (
+            [measure(one) for one in line] for measure in (measures.closed, measures.d_of, measures.subjects)
         )
-    return same
+        less_closed, less_d = (
+            ("", "")
+            if line is reference
+            else (
+                interval(
+                    [measures.closed(a) - measures.closed(b) for a, b in zip(line, reference, strict=True)],
+                    0.01,
+                ),
+                interval(
+                    [measures.d_of(a) - measures.d_of(b) for a, b in zip(line, reference, strict=True)], 1
+                ),
+            )
+        )
+        rows.append(
+            f"| {name} | {shares(closed)} | {shares([statistics.fmean(closed)])} | {less_closed} "
+            f"| {', '.join(f'{value:.3f}' for value in d)} | {less_d} "
+            f"| {shares(right)} | {shares([statistics.fmean(right)])} |"
+        )
+    return [*rows, ""]
+
+
+def apart(measures: Measures) -> list[str]:
+    """Return how far the pictures of the same styles lie apart on two bases."""
+    made = lines()
+    rows = [
+        f"The same styles on two bases ({measures.count} prompts)",
+        "| figure | style distance | mean difference of a pixel, of 255 |",
+        "|---|---|---|",
+    ]
+    for one, other in PAIRS:
+        pairs = list(zip(made[one], made[other], strict=True))
+        if all(measures.has(a) and measures.has(b) for a, b in pairs):
+            between = [measures.between(a, b) for a, b in pairs]
+            d, pixels = (
+                ", ".join(f"{value:.4g}" for value in values) for values in zip(*between, strict=True)
+            )
+            rows.append(f"| {one} / {other} | {d} | {pixels} |")
+    return [*rows, ""]
+
+
+def report(most: Measures, fewer: Measures) -> list[str]:
+    """Return all tables as they stand; `most` has the pictures of the first, `fewer` those of all others."""
+    made = lines()
+    seeds = ["", *(f", seed {seed}" for seed in (1, 2) if all(map(most.has, made[f"nf4, seed {seed}"])))]
+    rows = table(
+        most,
+        f"{len(seeds)} seeds",
+        {way: [one for seed in seeds for one in made[f"{way}{seed}"]] for way in ("plain", "nf4")},
+    )
+    rows.append("| bare base: d(0) in each hand, weights' relative error |")
+    for way in (PLAIN, *QUANTIZATIONS):
+        if fewer.has(Painting(way)):
+            far = ", ".join(f"{fewer.d(Painting(way), hand):.3f}" for hand in HANDS)
+            rows.append(f"| {way}: {far}, {fewer.runs.error(way):.4f} |")
+    rows.append("")
+    for title, names in TABLES.items():
+        rows += table(fewer, title, {name: made[name] for name in names})
+    return rows + apart(fewer)
 
 
 def main(argv: Sequence[str] | None = None) -> None:
-    """Make what is missing, table by table, or print the tables as they stand."""
+    """Make what is missing, line by line, or print the tables as they stand."""
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument("--state", type=Path, required=True, help="folder with the starter's classifier")
     parser.add_argument("--out", type=Path, required=True, help="folder for everything")
-    parser.add_argument("--tables", nargs="+", default=list(TABLES), choices=TABLES)
-    parser.add_argument("--pictures", type=int, default=32, help="prompts for each style")
+    parser.add_argument("--lines", nargs="+", default=list(lines()), choices=list(lines()), metavar="LINE")
+    parser.add_argument("--pictures", type=int, default=16, help="prompts for each style")
+    parser.add_argument("--most-pictures", type=int, default=32, help="of the report's first table")
     parser.add_argument("--first-prompt", type=int, default=0)
     parser.add_argument("--device", default="cpu")
     parser.add_argument("--check", action="store_true", help="only that both ways of computing are the same")
     parser.add_argument("--report", action="store_true", help="make nothing; print what there is")
     options = parser.parse_args(argv)
-    studio = Studio(options.out, options.device, options.first_prompt)
+    runs = Runs(options.out, options.device, options.first_prompt)
     if options.check:
-        print(json.dumps(same_steps(studio)))
-        return
-    for table in () if options.report else options.tables:
-        for painting in (Painting(PLAIN), *paintings(table)):
-            studio.pictures(painting, options.pictures)
+        print(json.dumps(same_steps(runs)))
+    elif options.report:
+        reader = open_reader(options.state, torch.device(options.device))[0]
+        both = [Measures(runs, reader, count) for count in (options.most_pictures, options.pictures)]
+        print("\n".join(report(*both)))
+    else:
+        for line in options.lines:
+            for painting in lines()[line]:
+                for one in (Painting(PLAIN), Painting(painting.base), painting):
+                    runs.pictures(one, options.pictures)
 
 
 if __name__ == "__main__":
