@@ -13,13 +13,15 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 LEVELS = 15
+MIDDLE = LEVELS / 2
 
 
 class GroupedLinear(nn.Linear):
     """`weight` (out, in / 2) uint8 holds two inputs to a byte, the even one in the low half.
 
-    The weight of input i and output o is `scale[o, g] * q[o, i] + offset[o, g]`, g = i // group; `scale` and `offset`
-    are (out, in / group) fp16.
+    The weight of input i and output o is `scale[o, g] * (q[o, i] - 7.5) + offset[o, g]`, g = i // group; `scale` and
+    `offset` are (out, in / group) fp16. Counted from the middle of the group, not from its least as in the paper, which
+    is the same set of weights: the middle is smaller, so that fp16 rounds less of it and of what is added to it.
     """
 
     scale: Tensor
@@ -84,11 +86,12 @@ def packed(weight: Tensor, group: int) -> tuple[Tensor, Tensor, Tensor]:
     """Quantise weights (out, in) between the least and the largest of each group; returns (weight, scale, offset)."""
     grouped = weight.to(torch.float32).unflatten(1, (-1, group))
     least, largest = grouped.aminmax(dim=2)
-    offset = least.to(torch.float16)
-    # From what is kept of the offset, so that the largest is reached all the same.
-    scale = ((largest - offset.float()) / LEVELS).to(torch.float16)
+    offset = ((least + largest) / 2).to(torch.float16)
+    # From what is kept of the offset, so that both ends are reached all the same.
+    reach = torch.maximum(largest - offset.float(), offset.float() - least)
+    scale = (reach / MIDDLE).to(torch.float16)
     steps = torch.where(scale == 0, 1, scale.float()).unsqueeze(2)
-    levels = ((grouped - offset.float().unsqueeze(2)) / steps).round().clamp(0, LEVELS)
+    levels = ((grouped - offset.float().unsqueeze(2)) / steps + MIDDLE).round().clamp(0, LEVELS)
     levels = torch.where(scale.unsqueeze(2) == 0, 0, levels).flatten(1).to(torch.uint8)
     return levels[:, 0::2] | levels[:, 1::2] << 4, scale, offset
 
@@ -96,5 +99,5 @@ def packed(weight: Tensor, group: int) -> tuple[Tensor, Tensor, Tensor]:
 def unpacked(weight: Tensor, scale: Tensor, offset: Tensor) -> Tensor:
     """Return the weights (out, in) that four bits stand for, in fp32."""
     levels = torch.stack((weight & LEVELS, weight >> 4), dim=2).flatten(1)
-    grouped = levels.unflatten(1, (scale.shape[1], -1)).float()
+    grouped = levels.unflatten(1, (scale.shape[1], -1)).float() - MIDDLE
     return torch.addcmul(offset.float().unsqueeze(2), grouped, scale.float().unsqueeze(2)).flatten(1)

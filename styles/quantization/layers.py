@@ -15,7 +15,7 @@ from styles.quantization.quantization import Quantization
 if TYPE_CHECKING:
     from bitsandbytes.nn import Linear4bit
 
-OWN_VERSION = "1"  # of the numbers that `qa4` comes to
+OWN_VERSION = "2"  # of the numbers that `qa4` comes to
 
 
 def version_of(quantization: Quantization) -> str:

@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as some
 from torch import nn
 
-from styles.quantization.grouped_linear import LEVELS, GroupedLinear, packed, unpacked
+from styles.quantization.grouped_linear import MIDDLE, GroupedLinear, packed, unpacked
 
 
 def random_layer(outputs: int, inputs: int, group: int, dtype: torch.dtype = torch.float32) -> GroupedLinear:
@@ -23,8 +23,8 @@ def test_no_weight_is_further_off_than_half_a_level(outputs: int, groups: int, g
     assert levels.dtype == torch.uint8 and levels.shape == (outputs, groups * group // 2)
     assert scale.shape == offset.shape == (outputs, groups)
     error = (unpacked(levels, scale, offset) - weight).abs().unflatten(1, (groups, group)).amax(2)
-    # Half a level, and what fp16 rounds of the two numbers.
-    limit = scale.float() / 2 + (LEVELS * scale.float() + offset.float().abs()) * 2**-10
+    # Half a level, and what fp16 rounds of the two numbers; the ends are reached from either side of the middle.
+    limit = scale.float() / 2 + (MIDDLE * scale.float() + offset.float().abs()) * 2**-10
     assert bool((error <= limit).all())
 
 
