@@ -12,6 +12,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
+from itertools import chain
 
 import torch
 from torch import Tensor, nn
@@ -271,7 +272,7 @@ class ModelPatcher:
         network = (
             self.base.unet if layer.network == "unet" else self.base.text_encoders[layer.network == "te2"]
         )
-        weights = (module.weight, *network.parameters())
+        weights = chain([module.weight], network.parameters())  # which walks through all of it
         return next(
             (w.dtype for w in weights if w.is_floating_point() and w.dtype.itemsize > 1), torch.float32
         )
