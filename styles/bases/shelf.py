@@ -21,7 +21,7 @@ from styles.errors import BaseError, DiskFullError, Failure
 from styles.families import SD1, SD2, SDXL, Family, Licence
 from styles.quantization.quantization import PLAIN, QUANTIZATIONS, check_usable
 from styles.storage.atomic import disk_errors, set_aside, unused_name, write_text
-from styles.storage.file_reading import read_json, why
+from styles.storage.file_reading import changed_ns, read_json, why
 from styles.storage.home import Home, expanded
 from styles.storage.names import clean_text
 from styles.text import NO_TEXT, Text
@@ -131,6 +131,11 @@ class BaseShelf:
                     )
                 )
         return entries
+
+    @property
+    def version(self) -> object:
+        """What changes with the list."""
+        return changed_ns(self._file)
 
     @property
     def in_use(self) -> str:

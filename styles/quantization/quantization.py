@@ -52,7 +52,6 @@ QUANTIZATIONS = {
     one.name: one
     for one in (
         Quantization("nf4", "nf4", 64, double=True),
-        # To be compared with.
         Quantization("nf4-single", "nf4", 64),
         Quantization("fp4", "fp4", 64, double=True),
         Quantization("qa4-16", "qa4", 16),
@@ -61,9 +60,11 @@ QUANTIZATIONS = {
     )
 }
 
+# The other ways are there to be compared with.
+OFFERED = (PLAIN, "nf4", "qa4-16", "qa4-32", "qa4-64")
 QUANTIZE = Setting(
     "Base in four bits",
-    "Takes much less memory, and is a little slower. nf4: the usual way. qa4, with the size of its groups: for a style that is to be merged into the base.",
+    "Takes less memory, and is a little slower. NF4: where the graphics card is small and styles are mixed. Groups: for a style that is to be merged into the base.",
     option="The base in four bits: nf4, or qa4-16, qa4-32, qa4-64.",
     unset="as the base is kept",
     choices=(PLAIN, *QUANTIZATIONS),

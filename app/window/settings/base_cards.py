@@ -5,8 +5,10 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from html import escape
 from pathlib import Path
+from types import MappingProxyType
 
 from app.i18n import say, translated, unsaid
+from app.window.settings.four_bits import keeping_form
 from styles.bases.base_settings import BaseSettings
 from styles.bases.shelf import RECOMMENDED, BaseEntry
 from styles.families import family_of
@@ -59,15 +61,31 @@ VAE_FIELD = (
 VAE_EXAMPLE = "/models/my-vae.safetensors"
 
 
-def base_list(entries: Iterable[BaseEntry], settings: Mapping[str, BaseSettings]) -> str:
-    """All bases as cards with buttons; one whose name is in `settings` has a form to change them."""
+def base_list(
+    entries: Iterable[BaseEntry],
+    settings: Mapping[str, BaseSettings],
+    sizes: Mapping[str, Mapping[str, float]] = MappingProxyType({}),
+    to_install: str = "",
+) -> str:
+    """All bases as cards with buttons; one whose name is in `settings` has a form to change them.
+
+    By name, `sizes` has the GB that its UNet takes in each way that it can be kept. `to_install` is what to say of NF4
+    where that is not installed, as HTML.
+    """
     cards = "".join(
-        base_card(entry, settings.get(entry.name), number) for number, entry in enumerate(entries)
+        base_card(entry, settings.get(entry.name), sizes.get(entry.name), to_install, number)
+        for number, entry in enumerate(entries)
     )
     return f'<ul class="bases">{cards}</ul>'
 
 
-def base_card(entry: BaseEntry, settings: BaseSettings | None = None, number: int = 0) -> str:
+def base_card(
+    entry: BaseEntry,
+    settings: BaseSettings | None = None,
+    sizes: Mapping[str, float] | None = None,
+    to_install: str = "",
+    number: int = 0,
+) -> str:
     """A base at a glance, and what can be done with it; `number` tells its fields from those of others."""
     title, about = TITLES.get(entry.name, (entry.name, ""))
     if entry.name == "starter":
@@ -88,7 +106,8 @@ def base_card(entry: BaseEntry, settings: BaseSettings | None = None, number: in
     if entry.vae:
         lines.append(f"<p>{escape(say('with the VAE {name}', name=Path(entry.vae).name))}</p>")
     lines.append(licence_line(entry))
-    form = "" if settings is None else settings_form(settings, number)
+    form = keeping_form(entry.quantize, sizes, to_install, number) if sizes else ""
+    form += "" if settings is None else settings_form(settings, number)
     return (
         f'<li class="card base-card" data-base="{escape(entry.name)}"><h3 tabindex="-1">{escape(title)} {badge}</h3>'
         f'{"".join(lines)}<div class="asked">{buttons(entry, title)}</div>{form}</li>'
@@ -117,7 +136,7 @@ def settings_form(settings: BaseSettings, number: int) -> str:
     )
     predicts_id, vae_id = f"base-{number}-predicts", f"base-{number}-vae"
     return (
-        f"<details><summary>{escape(say('For those who know'))}</summary><form>"
+        f'<details><summary>{escape(say("For those who know"))}</summary><form data-submit="settle">'
         f"<label>{escape(say(PREDICTS_FIELD[0]))}"
         f'<select name="predicts" aria-describedby="{predicts_id}">{options}</select></label>'
         f'<p id="{predicts_id}">{escape(say(PREDICTS_FIELD[1]))}</p>'

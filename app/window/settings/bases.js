@@ -13,7 +13,7 @@ export function mount({ element, trigger, watch }) {
   });
   element.addEventListener("submit", (event) => {
     event.preventDefault();
-    trigger("settle", { base: baseOf(event.target), ...Object.fromEntries(new FormData(event.target)) });
+    trigger(event.target.dataset.submit, { base: baseOf(event.target), ...Object.fromEntries(new FormData(event.target)) });
   });
   // Gradio keeps the elements of the drawing before, with what was typed there, for whichever base comes in their place.
   watch("value", () => {

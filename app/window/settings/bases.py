@@ -15,6 +15,7 @@ from app.window.scripts import mount
 from app.window.server.answers import answering, in_turn
 from app.window.server.named_paths import asks_here, base_to_add, not_listed, vae_named
 from app.window.settings.base_cards import PREDICTS, PREDICTS_FIELD, VAE_EXAMPLE, VAE_FIELD, base_list
+from app.window.settings.four_bits import install_nf4, kept_words, nf4_to_install, sizes_gb
 from styles.bases.base_settings import UNSET, BaseSettings
 from styles.bases.shelf import RECOMMENDED
 from styles.errors import BadInput
@@ -36,7 +37,8 @@ def bases_section(studio: Studio, tab: gr.Tab) -> gr.State:
     # One component with fixed listeners: where gradio draws a component for each base anew, a click on a button of the
     # drawing before is lost.
     shelf = gr.HTML(
-        js_on_load=mount("settings/bases", "fetch", "use", "remove", "settle"), elem_classes="bare"
+        js_on_load=mount("settings/bases", "fetch", "use", "remove", "settle", "keep", "install"),
+        elem_classes="bare",
     )
     with gr.Row(equal_height=False), gr.Column(elem_classes="card"):
         gr.Markdown("### " + say("Add another"))
@@ -60,7 +62,8 @@ def bases_section(studio: Studio, tab: gr.Tab) -> gr.State:
     def draw() -> str:
         entries = studio.shelf.list()
         own = [entry for entry in entries if entry.installed and entry.name != "starter" and asks_here()]
-        return base_list(entries, {entry.name: studio.shelf.settings_of(Path(entry.source)) for entry in own})
+        settled = {entry.name: studio.shelf.settings_of(Path(entry.source)) for entry in own}
+        return base_list(entries, settled, sizes_gb(studio, entries), nf4_to_install(asks_here()))
 
     def get(wanted: str, settings: BaseSettings, progress: gr.Progress) -> list[Any]:
         entry = studio.shelf.add(
@@ -101,6 +104,19 @@ def bases_section(studio: Studio, tab: gr.Tab) -> gr.State:
         return [as_markdown(" ".join(words)), next(numbers)]
 
     @answered
+    def keep(event: gr.EventData) -> list[Any]:
+        entry = studio.shelf.keep_as(str(event.base), str(event.quantize))
+        return [as_markdown(kept_words(entry)), next(numbers)]
+
+    @answered
+    def install(progress: gr.Progress = gr.Progress()) -> list[Any]:  # noqa: B008
+        if not asks_here():
+            raise BadInput(
+                "Another device can't install anything on this computer.", "Do it on the computer itself."
+            )
+        return [as_markdown(install_nf4(progress)), next(numbers)]
+
+    @answered
     def add_one(
         wanted: str,
         predicts: str,
@@ -112,7 +128,9 @@ def bases_section(studio: Studio, tab: gr.Tab) -> gr.State:
     # Not one at a time, or a click would be lost while another one is answered.
     asked: dict[str, Any] = {"trigger_mode": "multiple", "api_visibility": "private"}
     shelf.fetch(fetch, None, [said, version], **asked)
-    for listen, handler in ((shelf.use, use), (shelf.remove, remove), (shelf.settle, settle)):
+    shelf.install(install, None, [said, version], **asked)
+    doing = ((shelf.use, use), (shelf.remove, remove), (shelf.settle, settle), (shelf.keep, keep))
+    for listen, handler in doing:
         listen(handler, None, [said, version], **in_turn("bases", "multiple"))
     gr.on([tab.select, version.change], draw, None, shelf, **in_turn("bases", "always_last"))
     gr.on([add.click, source.submit], add_one, [source, predicts, vae], [said, version, source, vae],

@@ -32,6 +32,10 @@ WAYS = {
     "cross+self": unsaid("Cross- and self-attention"),
     "transformer": unsaid("Whole transformer blocks"),
     "none": unsaid("As it is"),
+    "nf4": "NF4",
+    "qa4-16": unsaid("Groups of 16"),
+    "qa4-32": unsaid("Groups of 32"),
+    "qa4-64": unsaid("Groups of 64"),
 }
 # A change of these is a change of what the artworks' cards show.
 SHOWN_ON_CARDS = ("name", "trigger", "base", "resolution_px")
@@ -196,7 +200,8 @@ def _field(number: Declared) -> Any:
     if kind == "yes or no":
         return gr.Radio(_answers(say("the preset's")), value="", **about)
     if kind == "choice":
-        choices = [(say(WAYS[way]) if way in WAYS else way, way) for way in setting.choices]
+        # Ways that are there to be compared with have no words.
+        choices = [(say(WAYS[way]), way) for way in setting.choices if way in WAYS]
         if setting.unset and FRESH[number.field] == "":
             choices.insert(0, (say(setting.unset), ""))
         return gr.Radio(choices, value=FRESH[number.field], **about)
@@ -274,7 +279,7 @@ def _costs_depend_on(studio: Studio) -> object:
     """What changes with the costs besides the form: the artworks, the base, the settings, a trial, a training, painting."""
     measuring, draft = studio.preparation.measuring.version(), studio.preparation.draft.version
     busy = studio.trainings.running_id, studio.base_session.in_use
-    return draft, measuring, busy, studio.shelf.in_use, studio.settings
+    return draft, measuring, busy, studio.shelf.version, studio.settings
 
 
 def _styles_to_go_on_from(studio: Studio, chosen: str | None) -> Any:

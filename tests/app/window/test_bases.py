@@ -4,14 +4,17 @@ from __future__ import annotations
 
 import re
 import shutil
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from app.setup.pip import Say, SetupProblem
 from styles.bases.base_settings import UNSET, BaseSettings
 from styles.bases.shelf import BaseShelf
+from styles.errors import SettingsError
 from styles.storage.home import Home
 from tests.app.browsing import PATIENCE_MS
 from tests.app.conftest import Served
@@ -141,3 +144,53 @@ def test_a_base_gets_another_vae_and_its_own_again(
     egret.get_by_role("button", name="Change").click()
     page.get_by_text("Egret is changed.").wait_for()
     assert shelf.resolve("Egret")[1] == BaseSettings(prediction_type="epsilon")
+
+
+@pytest.mark.browser
+def test_a_base_is_kept_in_four_bits_by_the_keyboard_alone(page: Any, shelf: BaseShelf) -> None:
+    from playwright.sync_api import expect
+
+    card = page.locator(".base-card", has=page.get_by_role("heading", name="Heron"))
+    summary = card.get_by_text("In four bits: no")
+    summary.press("Enter")
+    expect(card.get_by_role("radio", name="As it is")).to_be_checked()
+    expect(card.get_by_role("radio", name="NF4")).to_have_accessible_name(re.compile(r"NF4 [\d.]+ (GB|MB)"))
+    card.get_by_role("radio", name="As it is").press("ArrowUp")
+    expect(card.get_by_role("radio", name="Groups of 64")).to_be_focused()
+    page.keyboard.press("Tab")
+    expect(card.get_by_role("button", name="Keep it so")).to_be_focused()
+    page.keyboard.press("Enter")
+    expect(page.locator(".bases-said").first).to_contain_text("Heron is kept in four bits with groups of 64")
+    expect(card).to_contain_text("In four bits: Groups of 64")
+    assert shelf.resolve("Heron")[1] == BaseSettings(quantize="qa4-64")
+
+
+def test_installing_nf4_is_told_in_words(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The installing itself is tested with the first start."""
+    from app.window.settings import four_bits
+
+    monkeypatch.setitem(sys.modules, "bitsandbytes", None)
+    assert "pip install" in four_bits.nf4_to_install(True), "a Python of somebody's own is left as it is"
+    monkeypatch.setattr(four_bits, "is_own_venv", lambda root: True)
+    assert 'data-do="install"' in four_bits.nf4_to_install(True)
+    assert "data-do" not in four_bits.nf4_to_install(False), "another device installs nothing here"
+    shares: list[float] = []
+
+    def install(problem: SetupProblem | None) -> str:
+        def add(root: Path, say: Say) -> None:
+            say("Fetching bitsandbytes (1 of 1) ...")
+            say("  bitsandbytes: 40 %")
+            if problem:
+                raise problem
+
+        monkeypatch.setattr(four_bits, "add_nf4", add)
+        return four_bits.install_nf4(lambda share, desc: shares.append(share))
+
+    for kind in ("disk", "network", "hashes", "no wheel", "unusable", ""):
+        with pytest.raises(SettingsError, match=r"setup\.log") as told:
+            install(SetupProblem("in English", kind))
+        assert told.value.hint and "in English" not in told.value.message
+    assert shares[:2] == [0, 0.4]
+    assert "start it again" in install(None), "it is not found although it was installed"
+    monkeypatch.delitem(sys.modules, "bitsandbytes")
+    assert "choose it now" in install(None) and four_bits.nf4_to_install(True) == ""

@@ -22,6 +22,7 @@ from styles.generation.settings import PictureSettings
 from styles.library.import_card import ImportCard
 from styles.library.library import Vanished
 from styles.library.privacy_report import PrivacyEntry
+from styles.quantization.quantization import OFFERED
 from styles.storage.home import Home
 from styles.text import Text
 from training.events import Failed, Finished, Paused, PhaseStarted, PreviewReady, RolledBack, StepDone
@@ -120,7 +121,7 @@ def test_nothing_from_a_style_file_becomes_html() -> None:
         seen_list(
             [PrivacyEntry(evil, evil, evil, "captions", 1), PrivacyEntry("another", evil, evil, "file", 1)]
         ),
-        base_list([base, gone], {evil: BaseSettings(vae=Path(evil))}),
+        base_list([base, gone], {evil: BaseSettings(vae=Path(evil))}, {evil: dict.fromkeys(OFFERED, 1.0)}),
         vanished_list([Vanished(evil, Path(evil), "", "2026")]),
     ):
         assert "<img src=x" not in drawn and "&lt;img" in drawn

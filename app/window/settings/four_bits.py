@@ -1,0 +1,188 @@
+"""How a base is kept: as it is, or in four bits; what each way is worth and costs, and what NF4 needs."""
+
+from __future__ import annotations
+
+import importlib
+import re
+from collections.abc import Iterable, Mapping
+from html import escape
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from app.i18n import say, translated, unsaid
+from app.setup.nf4 import NF4_MB, add_nf4, is_own_venv, nf4_requirement
+from app.setup.pip import SetupProblem
+from styles.errors import AtelierError, SettingsError
+from styles.quantization.quantization import OFFERED, PLAIN, QUANTIZATIONS, way_words
+from styles.text import Text
+
+if TYPE_CHECKING:
+    import gradio as gr
+
+    from app.studio import Studio
+    from styles.bases.shelf import BaseEntry
+
+ROOT = Path(__file__).resolve().parents[3]
+GB = 1e9
+# What each way is called, and for whom it is the better choice.
+WAYS = {
+    PLAIN: (
+        unsaid("As it is"),
+        unsaid("Where the memory is enough: the quickest, and nothing of it is rounded."),
+    ),
+    "nf4": ("NF4", unsaid("Where the graphics card is small, and styles are to be mixed.")),
+    "qa4-16": (
+        unsaid("Groups of 16"),
+        unsaid(
+            "For one finished look: a style that is trained so merges into the base, which stays in four bits, and has "
+            "no slider any more then. Groups of 16 are nearest to the base."
+        ),
+    ),
+    "qa4-32": (unsaid("Groups of 32"), unsaid("The same, in between.")),
+    "qa4-64": (unsaid("Groups of 64"), unsaid("The same; these take the least.")),
+}
+# By the kind of a problem, see SetupProblem.
+PROBLEMS = {
+    "disk": (Text("There is no room on the disk for it."), Text("Make room, then press Install again.")),
+    "network": (
+        Text("It could not be downloaded: that needs the internet, this once."),
+        Text("Check the connection, and the proxy if there is one, then press Install again."),
+    ),
+    "hashes": (
+        Text("What came is not the package that Atelier was tested with."),
+        Text("Press Install again, later perhaps."),
+    ),
+    "no wheel": (
+        Text("There is no such package for this computer and its Python."),
+        Text("Groups need nothing more: keep a base with those."),
+    ),
+    "unusable": (
+        Text("It was installed and does not compute on this computer, so it was taken off again."),
+        Text("Groups need nothing more: keep a base with those."),
+    ),
+}
+OTHER_PROBLEM = (Text("Installing it failed."), Text("Press Install again."))
+
+
+def sizes_gb(studio: Studio, entries: Iterable[BaseEntry]) -> dict[str, dict[str, float]]:
+    """By the name of each base that is here, the GB that its UNet takes in each way, in the precision used here."""
+    from styles.bases.inspection import inspect_base
+    from styles.bases.unet_size import unet_bytes
+
+    bytes_each = _bytes_each(studio)
+    sizes = {}
+    for entry in entries:
+        if entry.state != "here":
+            continue
+        facts = inspect_base(*studio.shelf.resolve(entry.name))
+        sizes[entry.name] = {way: unet_bytes(facts, way, bytes_each) / GB for way in OFFERED}
+    return sizes
+
+
+def _bytes_each(studio: Studio) -> int:
+    """The bytes of a weight in the precision that bases are opened in, of half precision where that can't be told."""
+    from styles.devices.device import device_for
+    from styles.devices.precision import dtype_for
+
+    try:
+        return dtype_for(studio.settings.precision, device_for(studio.settings.device)).itemsize
+    except AtelierError:
+        return 2
+
+
+def keeping_form(now: str, sizes: Mapping[str, float], to_install: str, number: int) -> str:
+    """The ways that a base can be kept, with what it takes in each."""
+    choices = []
+    for way, (name, about) in WAYS.items():
+        about_id = f"base-{number}-{way}"
+        checked = " checked" if way == now else ""
+        more = to_install if way == "nf4" else ""
+        choices.append(
+            f'<label><input type="radio" name="quantize" value="{way}"{checked} aria-describedby="{about_id}">'
+            f"<span>{escape(say(name))}</span> <span>{_gigabytes(sizes[way])}</span></label>"
+            f'<p id="{about_id}">{escape(say(about))}</p>{more}'
+        )
+    title = say("In four bits: {now}", now=_in_four_bits(now))
+    label = escape(say("How it is kept"))
+    worth = say(
+        "The memory that the largest part of this base takes, its UNet. In four bits each step is a little slower, and "
+        "pictures differ a little."
+    )
+    return (
+        f'<details class="keeping"><summary>{escape(title)}</summary><form data-submit="keep">'
+        f'<p>{escape(worth)}</p><fieldset aria-label="{label}">{"".join(choices)}</fieldset>'
+        f'<button class="asking">{escape(say("Keep it so"))}</button></form></details>'
+    )
+
+
+def _in_four_bits(now: str) -> str:
+    if now == PLAIN:
+        return say("no")
+    return say(WAYS[now][0]) if now in WAYS else now
+
+
+def _gigabytes(size: float) -> str:
+    return f"{size:.2f} GB" if size >= 0.1 else f"{size * 1000:.0f} MB"
+
+
+def kept_words(entry: BaseEntry) -> str:
+    """What to say once a base is kept in another way."""
+    kept = say(
+        "{name} is kept {now} from now on.", name=entry.name, now=translated(way_words(entry.quantize))
+    )
+    if entry.quantize == PLAIN:
+        return kept
+    once = say("The next picture or training puts it into four bits, which is done once and takes a moment.")
+    return f"{kept} {once}"
+
+
+def nf4_to_install(can_install: bool) -> str:
+    """What to say of NF4 where it is not installed, as HTML; empty where it is."""
+    if QUANTIZATIONS["nf4"].is_installed:
+        return ""
+    lacks = say("It needs the package bitsandbytes, which is not installed.")
+    if not can_install:
+        return f'<p class="lacking">{escape(lacks)} {escape(say("Install it on the computer itself."))}</p>'
+    if not is_own_venv(ROOT):
+        command = f"python -m pip install '{nf4_requirement(ROOT)}'"
+        own = say("Atelier runs in a Python of your own: install it there.")
+        return f'<p class="lacking">{escape(lacks)} {escape(own)} <code>{escape(command)}</code></p>'
+    button = say("Install it ({size} MB)", size=NF4_MB)
+    return (
+        f'<p class="lacking">{escape(lacks)} <button type="button" class="asking" data-do="install">'
+        f"{escape(button)}</button></p>"
+    )
+
+
+def install_nf4(progress: gr.Progress) -> str:
+    """Install what NF4 needs into the Python that runs, and say how that went; raises SettingsError."""
+    step = say("Installing what NF4 needs…")
+    progress(0, desc=step)
+
+    def tell(words: str) -> None:
+        if match := re.search(r": (\d+) %$", words):
+            progress(int(match[1]) / 100, desc=step)
+
+    if not is_own_venv(ROOT):
+        raise SettingsError(
+            "Atelier runs in a Python of your own.",
+            "Install it there: {command}",
+            command=f"python -m pip install '{nf4_requirement(ROOT)}'",
+        )
+    try:
+        add_nf4(ROOT, tell)
+    except SetupProblem as problem:
+        what, hint = PROBLEMS.get(
+            problem.kind, (unsaid("Installing it failed."), unsaid("Press Install again."))
+        )
+        raise SettingsError(
+            "{what} The details are in {file}.",
+            hint,
+            what=what,
+            file=ROOT / ".venv" / "setup.log",
+        ) from problem
+    # So that this process finds what was not there when it began.
+    importlib.invalidate_caches()
+    if not QUANTIZATIONS["nf4"].is_installed:
+        return say("NF4 is installed. Close Atelier and start it again, then it can be chosen.")
+    return say("NF4 is installed: choose it now.")
