@@ -15,6 +15,7 @@ from styles.formats.style import StyleCard
 from styles.library.import_card import ImportCard
 from styles.library.library import Vanished
 from styles.library.privacy_report import KINDS, PRIVATE, PrivacyEntry
+from styles.quantization.quantization import QUANTIZATIONS, way_words
 
 SHOWN_TAGS = 4  # on a tile
 LAYER_WORDS: dict[str, Callable[[int], str]] = {
@@ -39,7 +40,7 @@ TRAINING_WORDS = {
     "batch": unsaid("Pictures per step"),
     "learning_rate": unsaid("Learning rate"),
     "layers": unsaid("Layers trained"),
-    "quantize": unsaid("Base in four bits"),
+    "quantize": unsaid("Trained over"),
     "opposite_every": unsaid("Steps between two opposite ones"),
     "seed": unsaid("Seed"),
     "clip_skip": unsaid("Clip skip"),
@@ -104,16 +105,23 @@ def style_facts(card: StyleCard) -> str:
         )
     ]
     rows += [(say("Words that it brings"), ", ".join(card.tokens))]
-    for key, words in TRAINING_WORDS.items():
-        value = card.training.get(key, "")
-        numbered = key == "seconds" and isinstance(value, int | float)
-        rows.append((say(words), words_for_seconds(value) if numbered else str(value)))  # type: ignore[arg-type]
+    rows += [(say(words), _training_fact(card, key)) for key, words in TRAINING_WORDS.items()]
     rows += [
         (say("Made on"), card.created[:10]),
         (say("Where it comes from"), " ".join(map(translated, provenance(card)))),
     ]
     rows += [(say("File"), str(card.path or "")), (say("Hash of its tensors"), card.id)]
     return facts_table((name, value) for name, value in rows if value)
+
+
+def _training_fact(card: StyleCard, key: str) -> str:
+    value = card.training.get(key, "")
+    if key == "seconds" and isinstance(value, int | float):
+        return str(words_for_seconds(value))
+    if key == "quantize" and value in QUANTIZATIONS:
+        base = card.base_name or translated(family_of(card.family).name)
+        return say("{base} {way}", base=base, way=translated(way_words(str(value))))
+    return str(value)
 
 
 def seen_list(seen: Sequence[PrivacyEntry]) -> str:

@@ -98,6 +98,13 @@ def test_a_sheet_holds_every_picture_whole() -> None:
     assert red == 2 * 100 * 50
 
 
+def test_a_style_says_over_what_it_was_trained() -> None:
+    from app.library.drawing import style_facts
+
+    card = StyleCard("Ink", "starter", 4, base_name="starter", training={"quantize": "nf4"})
+    assert "starter in four bits as NF4" in style_facts(card)
+
+
 def test_nothing_from_a_style_file_becomes_html() -> None:
     from app.library.drawing import import_card, seen_list, style_facts, style_head, style_tile, vanished_list
     from app.train.drawing import progress_card
