@@ -12,7 +12,7 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from styles.quantization.quantization import PLAIN
+from styles.quantization.quantization import PLAIN, quantization_of
 from styles.storage.atomic import write_bytes, write_text
 from styles.storage.file_reading import open_file, read_text
 
@@ -213,18 +213,28 @@ def split_words(plan: TrainingPlan) -> str:
 
 
 def environment(device: torch.device, dtype: torch.dtype, plan: TrainingPlan) -> dict[str, str]:
-    """Return what a result's last bits depend on: machine, thread count, versions, how a step is split."""
+    """Return what a result's last bits depend on: machine, thread count, versions, how a step is split.
+
+    The plan says how the base is kept.
+    """
     from importlib.metadata import version
 
     import torch
 
     from styles.devices.cards import card_of
+    from styles.quantization.layers import version_of
 
     name = platform.machine() if device.type == "cpu" else card_of(device).name
-    return {
-        "device": f"{device.type} {name}",
-        "dtype": str(dtype).removeprefix("torch."),
-        "threads": str(torch.get_num_threads()),
-        "batch": split_words(plan),
-        "python": platform.python_version(),
-    } | {package: version(package) for package in ("torch", "diffusers", "peft", "accelerate")}
+    quantization = quantization_of(plan.quantize)
+    in_four_bits = {"base": f"{plan.quantize} {version_of(quantization)}"} if quantization else {}
+    return (
+        {
+            "device": f"{device.type} {name}",
+            "dtype": str(dtype).removeprefix("torch."),
+            "threads": str(torch.get_num_threads()),
+            "batch": split_words(plan),
+            "python": platform.python_version(),
+        }
+        | in_four_bits
+        | {package: version(package) for package in ("torch", "diffusers", "peft", "accelerate")}
+    )

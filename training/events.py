@@ -6,6 +6,7 @@ import json
 from dataclasses import asdict, dataclass, fields
 from typing import Any
 
+from styles.quantization.quantization import PLAIN
 from styles.storage.field_types import has_its_types
 from styles.storage.file_reading import json_of
 from styles.text import NO_TEXT, Text, text_from_json, text_to_json
@@ -67,7 +68,7 @@ class ThreadsChosen:
 
 @dataclass(frozen=True)
 class MemoryFitted:
-    """How the pictures of a step are gone through from here on, by the memory that is free."""
+    """How the base is kept and the pictures of a step are gone through from here on, by the memory that is free."""
 
     batch: int
     gradient_accumulation: int
@@ -75,6 +76,7 @@ class MemoryFitted:
     needed_bytes: int
     free_bytes: int
     reason: Text = NO_TEXT  # why it is other than planned, and what that costs; empty where it is as planned
+    quantize: str = PLAIN  # how the base is kept
 
 
 @dataclass(frozen=True)

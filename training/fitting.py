@@ -1,8 +1,8 @@
 """Whether a training fits into the memory that is free, and how it is made to.
 
 The pictures of a step stay the same: batch times gradient accumulation keeps its product, and the draws don't depend on
-how it is split. Smaller batches come first, then gradient checkpointing. (A base quantised to 4 bits is the next way:
-`step_bytes` takes a UNet's bytes as they are.)
+how it is split. Smaller batches come first, then gradient checkpointing; a base in four bits comes last, before it is opened
+(`training.opening`).
 """
 
 from __future__ import annotations
@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 
 from styles.bases.working_memory import MARGIN, weight_bytes
 from styles.errors import OutOfMemory, is_out_of_memory
+from styles.quantization.layers import saved_bytes
 from styles.text import NO_TEXT, Text
 from training.events import MemoryFitted
 from training.plan import TrainingPlan
@@ -20,10 +21,13 @@ from training.step_memory import score_bytes, step_bytes
 
 if TYPE_CHECKING:
     from styles.bases.base import Base
+    from styles.quantization.quantization import Quantization
     from training.checkpoint import Checkpoint
+    from training.opening import UnopenedBase
 
-# Beside a step's tensors and their `MARGIN`: cuBLAS's workspaces, prepared latents and captions, a preview's tensors.
-WORKSPACE_BYTES = 500_000_000
+# Beside a step's tensors and their `MARGIN`, and as much again: cuBLAS's workspaces (32 MiB for each of two threads on
+# the cards that take most), latents and captions of 200 artworks in 1024 px (0.6 MB each).
+WORKSPACE_BYTES = 400_000_000
 # Of the side; what is tried to advise a lower resolution.
 LOWER = (7 / 8, 3 / 4, 5 / 8, 1 / 2)
 
@@ -54,28 +58,33 @@ def less(plan: TrainingPlan) -> TrainingPlan | None:
     return next(way for way in ways(plan) if way.batch <= plan.batch // 2)
 
 
-def needed_bytes(base: Base, plan: TrainingPlan) -> int:
+def needed_bytes(
+    base: Base | UnopenedBase, plan: TrainingPlan, quantization: Quantization | None = None
+) -> int:
     """Return what must be free of a device for a step of the plan, the base's UNet included.
 
-    On a CPU the tensors alone: what has no place there has none for certain.
+    With a quantization as if a base that is kept as it is were in four bits. On a CPU the tensors alone: what has no
+    place there has none for certain.
     """
     side = plan.resolution_px or base.native_size_px
-    step = step_bytes(base.unet, plan, side, base.vae_factor)
+    saved = saved_bytes(base.unet, quantization) if quantization else 0
+    step = step_bytes(base.unet, plan, side, base.vae_factor) - saved
     if base.device.type == "mps":
         # torch has no attention in one kernel there that gradients go through.
         step += score_bytes(base.unet, plan, side, base.vae_factor)
     if base.device.type == "cpu":
         return step
-    weights = weight_bytes(base.unet)
+    weights = weight_bytes(base.unet) - saved
     return int(weights + (step - weights) * MARGIN + WORKSPACE_BYTES)
 
 
 def fit_to(
-    base: Base, plan: TrainingPlan, start: Checkpoint | None
+    base: Base, plan: TrainingPlan, start: Checkpoint | None, opened: Text = NO_TEXT
 ) -> tuple[TrainingPlan, MemoryFitted | None]:
     """Return the plan as it fits into the memory that is free, and what there is to say of that.
 
-    A training that goes on keeps the batch that it has if that fits. Raises OutOfMemory with what was needed.
+    A training that goes on keeps the batch that it has if that fits. `opened` says why memory has the base opened in
+    another way. Raises OutOfMemory with what was needed.
     """
     from styles.bases.offload import OWN_MEMORY, lies_on
     from styles.devices.memory import free_bytes
@@ -89,7 +98,7 @@ def fit_to(
         before = plan
     free = free_bytes(base.device)
     if free is None:
-        return before, None
+        return before, _said(base, before, 0, 0, opened) if opened else None
     # The step has the memory that these lie in now: of a card's only the UNet stays, of the computer's the VAE, too.
     there = [base.unet, *base.text_encoders, *([] if base.device.type in OWN_MEMORY else [base.vae])]
     free += weight_bytes(*(model for model in there if lies_on(model, base.device)))
@@ -100,32 +109,33 @@ def fit_to(
     chosen = before if needed(before) <= free else fit(plan, needed, free)
     if chosen is None:
         raise no_room(base, plan, free)
-    if base.device.type == "cpu" and chosen == before:
+    if base.device.type == "cpu" and chosen == before and not opened:
         return chosen, None
-    reason = Text(
+    reason = opened or Text(
         "{free:.1f} GB of memory are free, and training as planned needs {needed:.1f} GB.",
         free=free / 1e9,
         needed=needed(before) / 1e9,
     )
-    return chosen, fitted(chosen, needed(chosen), free, reason if chosen != before else NO_TEXT)
-
-
-def fitted(plan: TrainingPlan, needed: int, free: int, reason: Text) -> MemoryFitted:
-    """Say what a training does from here on, and with a reason what that changes for the artist."""
-    if reason:
-        reason = Text.joined(" ", [reason, words_for(plan)])
-    return MemoryFitted(
-        plan.batch, plan.gradient_accumulation, plan.gradient_checkpointing, needed, free, reason
+    if chosen != before:
+        reason = Text.joined(" ", [reason, words_for(chosen)])
+    return chosen, _said(
+        base, chosen, needed(chosen), free, reason if opened or chosen != before else NO_TEXT
     )
+
+
+def _said(base: Base, plan: TrainingPlan, needed: int, free: int, reason: Text) -> MemoryFitted:
+    """What a training does from here on, and why where it is other than planned."""
+    split = plan.batch, plan.gradient_accumulation, plan.gradient_checkpointing
+    return MemoryFitted(*split, needed, free, reason, base.quantize)
 
 
 def fitted_again(base: Base, plan: TrainingPlan, step: int) -> MemoryFitted:
     """What to say where a step has run out of memory, and is taken once more in this way."""
     from styles.devices.memory import free_bytes
 
-    reason = Text("The device's memory was full after step {step}; nothing is lost.", step=step)
+    full = Text("The device's memory was full after step {step}; nothing is lost.", step=step)
     free = (free_bytes(base.device) or 0) + weight_bytes(base.unet)
-    return fitted(plan, needed_bytes(base, plan), free, reason)
+    return _said(base, plan, needed_bytes(base, plan), free, Text.joined(" ", [full, words_for(plan)]))
 
 
 def has_room(run: Callable[[], object]) -> bool:
@@ -154,9 +164,18 @@ def words_for(plan: TrainingPlan) -> Text:
     )
 
 
-def no_room(base: Base, plan: TrainingPlan, free: int) -> OutOfMemory:
-    """What to raise before a training whose every way needs more than is free."""
+def least_bytes(
+    base: Base | UnopenedBase, plan: TrainingPlan, quantization: Quantization | None = None
+) -> int:
+    """Return what the way of a plan needs that takes the least memory."""
     *_, least = ways(plan)
+    return needed_bytes(base, least, quantization)
+
+
+def no_room(
+    base: Base | UnopenedBase, plan: TrainingPlan, free: int, quantization: Quantization | None = None
+) -> OutOfMemory:
+    """What to raise before a training whose every way needs more than is free."""
     side = plan.resolution_px or base.native_size_px
     # As buckets are.
     lower = (round(side * part / 64) * 64 for part in LOWER)
@@ -164,7 +183,7 @@ def no_room(base: Base, plan: TrainingPlan, free: int) -> OutOfMemory:
         (
             px
             for px in lower
-            if 64 <= px < side and needed_bytes(base, replace(least, resolution_px=px)) <= free
+            if 64 <= px < side and least_bytes(base, replace(plan, resolution_px=px), quantization) <= free
         ),
         0,
     )
@@ -172,7 +191,7 @@ def no_room(base: Base, plan: TrainingPlan, free: int) -> OutOfMemory:
         "Training on {base} needs {needed:.1f} GB of memory at the least, and {free:.1f} GB are free.",
         "Close other programs that use the device, or train with {advice}. Nothing is lost.",
         base=base.name,
-        needed=needed_bytes(base, least) / 1e9,
+        needed=least_bytes(base, plan, quantization) / 1e9,
         free=free / 1e9,
         advice=_advice(plan, fits),
     )

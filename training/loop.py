@@ -19,7 +19,7 @@ from styles.devices.threads import Pace, fastest, is_chosen, use
 from styles.errors import Cancelled, OutOfMemory, TrainingFailed, is_out_of_memory
 from styles.library.library import Library
 from styles.library.missing import card_of
-from styles.text import Text
+from styles.text import NO_TEXT, Text
 from training import checkpoint as checkpoints
 from training.adapters import adapted, check_continued, continue_style
 from training.checkpoint import Checkpoint
@@ -37,6 +37,7 @@ from training.events import (
 )
 from training.fitting import fit_to, fitted_again, has_room, less, memory_full
 from training.job import Job
+from training.opening import how_to_open
 from training.placement import placed
 from training.plan import TrainingPlan
 from training.preview import is_preview_due, keep_previews, paint_previews
@@ -108,18 +109,19 @@ def _run(
 ) -> Iterator[TrainingEvent]:
     plan = job.plan
     yield PhaseStarted("base")
-    base = given
+    base, opened = given, NO_TEXT
     if base is None:
         place = placed(*where, start)
         yield from place.notes
         limit_memory(place.device)
+        quantize, opened = how_to_open(plan, job.home, place, start)
         base = open_base(
             plan.base,
             job.home,
             device=place.device,
             dtype=place.dtype,
             safety_checker=False,
-            quantize=plan.quantize,
+            quantize=quantize,
             cancelled=lambda: request_of() is not None,
         )
     check_trainable(base, plan)
@@ -129,7 +131,15 @@ def _run(
             "Bring that base back, or start anew.",
             base=base.name,
         )
-    plan, fitted = fit_to(base, plan, start)
+    if start and start.progress.quantize != base.quantize:
+        raise TrainingFailed(
+            "This training began on {base} kept as {before}, and it is open as {now}.",
+            "Open it as {before}, or start anew.",
+            base=base.name,
+            before=start.progress.quantize,
+            now=base.quantize,
+        )
+    plan, fitted = fit_to(base, replace(plan, quantize=base.quantize), start, opened)
     if fitted is not None:
         yield fitted
     if start:

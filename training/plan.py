@@ -10,7 +10,6 @@ from styles.errors import PlanError
 from styles.families import FAMILIES, STARTER, family_of
 from styles.formats.triggers import with_trigger
 from styles.generation.prompt_syntax import parse_prompt
-from styles.quantization.quantization import PLAIN
 from styles.storage.file_reading import json_of
 from styles.storage.names import clean_text
 from styles.storage.setting import settings
@@ -80,8 +79,8 @@ class TrainingPlan:
     gradient_accumulation: Accumulation = 1
     resolution_px: Resolution = 0
     gradient_checkpointing: Checkpointing = False
-    # Of the base while it is trained on.
-    quantize: Quantize = PLAIN
+    # Of the base while it is trained on; None as the base is kept, or where only that fits, in four bits.
+    quantize: Quantize | None = None
 
     flip: Flip = False
     # Steps between two that teach the opposite at weight -1; 0: none.
@@ -228,8 +227,8 @@ COMPANIONS = (
 #
 # Four pictures are a step on all real bases. How many of them are looked at together, and whether gradients are
 # checkpointed, is fitted to the memory that is free (`training.fitting`): at once, 512 px on Stable Diffusion 1.5 take
-# 5.9 GB of tensors, 768 px on 2.1 10.8, 1024 px on XL 32.7; one at a time with checkpointing 2.0, 2.2 and 5.9 (counted
-# by tests/benchmarks/training_memory.py).
+# 5.9 GB of tensors, 768 px on 2.1 10.8, 1024 px on XL 32.7; one at a time with checkpointing 2.0, 2.2 and 5.9, and with
+# the base as nf4 1.6, 1.8 and 2.6 (counted by tests/benchmarks/training_memory.py).
 _STARTER: dict[str, Any] = {
     "rank": 8,
     "alpha": 8.0,

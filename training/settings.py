@@ -91,7 +91,9 @@ Checkpointing = Annotated[
         option="Less memory, but slower.", unset="the preset's", group=MEMORY,
     ),
 ]  # fmt: skip
-Quantize = Annotated[str, replace(QUANTIZE, group=MEMORY)]
+Quantize = Annotated[
+    str, replace(QUANTIZE, unset="as the base is kept, or as nf4 where only that fits", group=MEMORY)
+]
 Flip = Annotated[
     bool,
     Setting(

@@ -48,6 +48,8 @@ class Trial:
     # How it was made to fit what was free, as the training would be; 0 where it fitted as planned.
     batch: int = 0
     gradient_checkpointing: bool = False
+    # In four bits, where only that fits; empty where the base is as the plan has it.
+    quantize: str = ""
 
     def seconds(self, plan: TrainingPlan, artworks: int) -> float:
         """How long a training of so many artworks would take that differs from the tried one in its length only."""
@@ -94,12 +96,14 @@ def _measured(plan: TrainingPlan, home: Home, place: Placement, began: float, fo
     from training.adapters import adapted
     from training.fitting import fit_to
     from training.job import Job
+    from training.opening import how_to_open
     from training.preview import paint_previews
     from training.trainer import begin
 
     limit_memory(place.device)
+    quantize, _ = how_to_open(plan, home, place)
     base = open_base(
-        plan.base, home, device=place.device, dtype=place.dtype, safety_checker=False, quantize=plan.quantize
+        plan.base, home, device=place.device, dtype=place.dtype, safety_checker=False, quantize=quantize
     )
     encode.check_trainable(base, plan)
     opened = time.monotonic()
@@ -157,6 +161,7 @@ def _measured(plan: TrainingPlan, home: Home, place: Placement, began: float, fo
         on_card,
         fitted.batch if fitted else 0,
         fitted is not None and fitted.gradient_checkpointing,
+        base.quantize if quantize != asked.quantize else "",
     )
 
 

@@ -99,8 +99,9 @@ class TrainingPreparation:
         source = self._base_source(order.base)
         family = self._facts_of(source).family
         count, numbers = len(order.pictures), sparing(order, self._settings()).settings.chosen()
-        numbers = {"quantize": find_source(source, self.home)[1].quantize or PLAIN} | numbers
-        check_usable(numbers["quantize"])
+        kept = find_source(source, self.home)[1].quantize
+        numbers = ({} if kept in (None, PLAIN) else {"quantize": kept}) | numbers
+        check_usable(numbers.get("quantize"))
         trigger = order.trigger.strip() or suggested_trigger(order.name)
         plans = {
             preset: plan_for(preset, family, count, name="trial", base=source, trigger=trigger, **numbers)

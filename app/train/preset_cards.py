@@ -56,11 +56,18 @@ def costs_said(measured: Measured | None) -> str:
 def _fitted(measured: Measured) -> str:
     """How the training was made to fit the memory that is free, and what that costs; empty where it fits as it is."""
     trial = measured.trial
-    if trial is None or not trial.batch:
+    if trial is None:
         return ""
-    if trial.gradient_checkpointing:
-        return say(
-            "Tried as it fits what is free: {batch} pictures at a time, with gradient checkpointing, which takes about a third more time.",
-            batch=trial.batch,
+    words = []
+    if trial.quantize:
+        words.append(say("It fits only with the base in four bits ({quantize}).", quantize=trial.quantize))
+    if trial.batch and trial.gradient_checkpointing:
+        words.append(
+            say(
+                "Tried as it fits what is free: {batch} pictures at a time, with gradient checkpointing, which takes about a third more time.",
+                batch=trial.batch,
+            )
         )
-    return say("Tried as it fits what is free: {batch} pictures at a time.", batch=trial.batch)
+    elif trial.batch:
+        words.append(say("Tried as it fits what is free: {batch} pictures at a time.", batch=trial.batch))
+    return " ".join(words)

@@ -15,7 +15,7 @@ from app.train.progress import Progress, words_for_seconds
 from app.train.runner import OUTPUT_NAME, Runner
 from styles.errors import AtelierError, BadInput, JobError, WrongFamilyError
 from styles.families import family_of
-from styles.quantization.quantization import check_usable
+from styles.quantization.quantization import PLAIN, check_usable
 from styles.storage.file_reading import changed_ns
 from styles.storage.home import Home, expanded
 from styles.storage.names import clean_text, safe_name
@@ -113,8 +113,9 @@ class Trainings:
         artworks = [expanded(path).absolute() for path in order.pictures]
         count = len(collect(artworks))
         source, family, quantize = base()
-        given = {"quantize": quantize} | order.settings.chosen()
-        check_usable(given["quantize"])
+        # A base that is kept as it is leaves it to what fits.
+        given = ({} if quantize == PLAIN else {"quantize": quantize}) | order.settings.chosen()
+        check_usable(given.get("quantize"))
         words = {"trigger": order.trigger.strip(), "author": order.author, "licence": order.licence}
         words["rights"] = order.rights
         if begun is not None:

@@ -32,6 +32,7 @@ from styles.devices.precision import dtype_for, vae_dtype
 from styles.errors import AtelierError, BaseError, Cancelled, OutOfMemory, is_out_of_memory
 from styles.families import family_of
 from styles.quantization.quantization import PLAIN, quantization_of
+from styles.quantization.support import problem_with
 from styles.storage.file_reading import read_json
 from styles.storage.home import Home
 from styles.storage.names import clean_text
@@ -127,7 +128,7 @@ def open_base(
     `config_folder` replaces the shipped configs of a single file. Its parts lie on the device where there is room for all, else those at work (see `offload`); with
     `spare_memory` always so, and its VAE works in tiles. Its UNet is `compiled` when it is first painted with. Raises
     BaseError for what can't be opened or is not here, OfflineError where a single file's vocabulary has to be fetched,
-    SettingsError for a device or precision that can't be had, OutOfMemory. `cancelled` is asked between the parts, and
+    SettingsError for a device, a precision or a way in four bits that can't be had, OutOfMemory. `cancelled` is asked between the parts, and
     makes it raise Cancelled; a single file is loaded in one.
     """
 
@@ -144,6 +145,8 @@ def open_base(
     quantization = quantization_of(chosen_quantize)
     chosen_device = device_for(device)
     make_current(chosen_device)
+    if quantization is not None and (problem := problem_with(quantization, chosen_device)):
+        raise problem
     try:
         chosen_dtype = dtype_for(dtype, chosen_device)
         dtypes = {"unet": chosen_dtype, "vae": vae_dtype(facts.vae_config, chosen_dtype, chosen_device)}

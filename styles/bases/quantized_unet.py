@@ -13,7 +13,7 @@ from styles.bases.loading import unet_tensors
 from styles.bases.parts import check_loaded
 from styles.quantization.kept_weights import kept_file, kept_weights
 from styles.quantization.layers import layer_of, quantizable, replace_layer
-from styles.quantization.quantization import Quantization, check_installed
+from styles.quantization.quantization import Quantization
 from styles.storage.home import Home
 
 
@@ -28,11 +28,10 @@ def load_quantized_unet(
     """Return the UNet of a base with its linear layers quantised, on the CPU; all else has that precision.
 
     Quantised from the numbers in its files, whatever the precision is. `look` is called before each layer that is.
-    Raises SettingsError where what quantises is not installed, BaseError, and what the libraries raise.
+    Raises BaseError, and what the libraries raise.
     """
     from diffusers import UNet2DConditionModel
 
-    check_installed(quantization)
     tensors = unet_tensors(facts)
     with torch.device("meta"):
         unet: Any = UNet2DConditionModel.from_config(facts.unet_config)

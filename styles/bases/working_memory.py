@@ -11,7 +11,7 @@ from typing import Any
 
 from torch import nn
 
-from styles.quantization.layers import statistics_bytes
+from styles.quantization.layers import statistics
 
 MARGIN = 1.25
 # Numbers for each latent of a UNet's level and each channel there. In a transformer: the feed-forward's eightfold
@@ -49,4 +49,4 @@ def encoding_bytes(vae: Any, pixels: int) -> int:
 def weight_bytes(*models: nn.Module) -> int:
     """Return how many bytes the weights of models take, with the scales of those in four bits."""
     weights = sum(weight.nbytes for model in models for weight in model.parameters())
-    return weights + sum(map(statistics_bytes, models))
+    return weights + sum(scale.nbytes for model in models for scale in statistics(model))

@@ -6,11 +6,14 @@ a group is added to the offsets exactly: what comes of it is such a layer again.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
+
+from styles.quantization.autocast import answer
 
 LEVELS = 15
 MIDDLE = LEVELS / 2
@@ -40,11 +43,20 @@ class GroupedLinear(nn.Linear):
         self.register_buffer("offset", offset)
 
     def forward(self, input: Tensor) -> Tensor:
-        """Return `W x + b`, (..., out), in the input's dtype."""
+        """Return `W x + b`, (..., out), in the input's dtype; under autocast as any linear layer in what is computed in."""
         product: Tensor = _Product.apply(
             input.to(self.dtype), self.weight, self.scale, self.offset, self.bias
         )
-        return product.to(input.dtype)
+        return answer(product, input)
+
+    def _apply(self, fn: Callable[[Tensor], Tensor], recurse: bool = True) -> GroupedLinear:
+        """Move it, and leave its precisions as they are: its scales would be rounded."""
+
+        def moved(tensor: Tensor) -> Tensor:
+            return fn(tensor.view(torch.uint8)).view(tensor.dtype)
+
+        super()._apply(moved, recurse)
+        return self
 
     def dequantized(self) -> Tensor:
         """Return the weights (out, in) in the dtype that the layer computes in."""

@@ -3,17 +3,13 @@
 from __future__ import annotations
 
 import importlib.metadata
-from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any
+from collections.abc import Iterator, Mapping
 
 import torch
 from torch import Tensor, nn
 
 from styles.quantization.grouped_linear import GroupedLinear, packed
 from styles.quantization.quantization import Quantization
-
-if TYPE_CHECKING:
-    from bitsandbytes.nn import Linear4bit
 
 OWN_VERSION = "2"  # of the numbers that `qa4` comes to
 
@@ -59,25 +55,9 @@ def layer_of(
     """Return the layer that takes the place of `plain`, from what `quantized` returned; it computes in `dtype`."""
     if quantization.method == "qa4":
         return GroupedLinear(tensors["weight"], tensors["scale"], tensors["offset"], bias, dtype)
-    from bitsandbytes.nn import Linear4bit, Params4bit
+    from styles.quantization.frozen_linear import frozen_linear
 
-    with torch.device("meta"):
-        layer: Linear4bit = Linear4bit(
-            plain.in_features,
-            plain.out_features,
-            bias=False,
-            compute_dtype=dtype,
-            compress_statistics=quantization.double,
-            quant_type=quantization.method,
-        )
-    stats = {name: tensor for name, tensor in tensors.items() if name != "weight"}
-    layer.weight = Params4bit.from_prequantized(tensors["weight"], stats, device="cpu", module=layer)
-    # What it is dequantised to; as it was kept it would be rounded twice.
-    layer.weight.quant_state.dtype = dtype
-    layer.register_parameter("bias", None if bias is None else nn.Parameter(bias.to(dtype), False))
-    # Else some processors pack the weights in another way when they are first used, in place.
-    layer.support_avx512bf16_for_cpu = False
-    return layer
+    return frozen_linear(tensors, bias, plain, quantization, dtype)
 
 
 def replace_layer(model: nn.Module, path: str, layer: nn.Module) -> None:
@@ -86,15 +66,19 @@ def replace_layer(model: nn.Module, path: str, layer: nn.Module) -> None:
     setattr(model.get_submodule(above), name, layer)
 
 
-def statistics_bytes(model: nn.Module) -> int:
-    """Return how many bytes the scales of a model's layers in four bits take, which are no parameters."""
-    return sum(_statistics_bytes(module) for module in model.modules())
+def statistics(model: nn.Module) -> Iterator[Tensor]:
+    """Yield the scales of a model's layers in four bits, which are no parameters."""
+    for module in model.modules():
+        if isinstance(module, GroupedLinear):
+            yield from (module.scale, module.offset)
+        state = getattr(getattr(module, "weight", None), "quant_state", None)
+        if state is not None:
+            yield from (state.absmax, state.code)
+            if state.nested:
+                yield from (state.offset, state.state2.absmax, state.state2.code)
 
 
-def _statistics_bytes(module: Any) -> int:
-    if isinstance(module, GroupedLinear):
-        return module.scale.nbytes + module.offset.nbytes
-    state = getattr(getattr(module, "weight", None), "quant_state", None)
-    if state is None:
-        return 0
-    return sum(value.nbytes for value in state.as_dict(packed=True).values())
+def saved_bytes(model: nn.Module, quantization: Quantization) -> int:
+    """Return how many bytes less the weights of a model that is kept as it is take in four bits."""
+    layers = quantizable(model, quantization).values()
+    return sum(layer.weight.nbytes - int(layer.weight.numel() * quantization.bits / 8) for layer in layers)

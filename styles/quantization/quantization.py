@@ -15,6 +15,7 @@ from styles.storage.setting import Setting
 from styles.text import Text
 
 PLAIN = "none"
+OWN = "qa4-32"  # that runs wherever torch does, and needs nothing else
 
 
 @dataclass(frozen=True)
@@ -72,9 +73,9 @@ QUANTIZE = Setting(
 Quantize = Annotated[str, QUANTIZE]
 
 
-def quantization_of(name: str) -> Quantization | None:
-    """Return the way of that name, None for "none"; raises SettingsError where there is none so called."""
-    if name == PLAIN:
+def quantization_of(name: str | None) -> Quantization | None:
+    """Return the way of that name, None for "none" and where nothing is said; raises SettingsError for any other."""
+    if name is None or name == PLAIN:
         return None
     if name not in QUANTIZATIONS:
         raise SettingsError(
@@ -91,13 +92,14 @@ def check_installed(quantization: Quantization) -> None:
     if not quantization.is_installed:
         raise SettingsError(
             "Keeping a base as {quantize} needs the package bitsandbytes, which is not installed.",
-            "Install it in Settings, or with `launch.py setup --nf4`; or keep the base as it is.",
+            "Install it in Settings, or with `launch.py setup --nf4`; or keep the base as {other}, which needs nothing else.",
             quantize=quantization.name,
+            other=OWN,
         )
 
 
-def check_usable(name: str) -> str:
-    """Return the name of a way that can be taken here; raises SettingsError."""
+def check_usable(name: str | None) -> str | None:
+    """Return the name of a way that is installed here; raises SettingsError."""
     quantization = quantization_of(name)
     if quantization is not None:
         check_installed(quantization)

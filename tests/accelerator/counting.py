@@ -17,12 +17,15 @@ from typing import Any
 
 import torch
 import torch.nn.functional as F
-from torch import Tensor
+from torch import Tensor, nn
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
 
 from styles.bases.conditioning import Conditioning, reads_time_ids
 from styles.bases.prediction import predict
+from styles.quantization import autocast as own_layers
+from styles.quantization.layers import layer_of, quantizable, quantized, replace_layer, statistics
+from styles.quantization.quantization import PLAIN, QUANTIZATIONS, Quantization
 from training.adapters import adapted
 from training.plan import TrainingPlan
 
@@ -80,6 +83,12 @@ class Counting(TorchDispatchMode):
         self.moved_bytes += sum(tensor.nbytes for tensor in tensors)
 
     def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        if func.overloadpacket.__name__ == "gemm_4bit":
+            from bitsandbytes.backends.default.ops import _gemm_4bit_default_impl
+
+            # As CUDA does it with more than 1,536 rows: the whole layer is dequantised.
+            with self:
+                return _gemm_4bit_default_impl(*args, **(kwargs or {}))
         out = func(*args, **(kwargs or {}))
         before, after = (
             [leaf for leaf in tree_leaves(tree) if isinstance(leaf, Tensor) and leaf.device == META]
@@ -157,11 +166,14 @@ def as_on_cuda(autocast: torch.dtype | None = None) -> Iterator[None]:
     changed = {
         name: casting(before[name], half if name in ("linear", "conv2d") else torch.float32) for name in names
     }
+    is_on = own_layers.is_on
     try:
+        own_layers.is_on = lambda given: autocast is not None
         for name, function in (changed | {"scaled_dot_product_attention": attention}).items():
             setattr(F, name, function)
         yield
     finally:
+        own_layers.is_on = is_on
         for name, function in before.items():
             setattr(F, name, function)
 
@@ -179,6 +191,37 @@ def meta_unet(config: dict[str, Any], dtype: torch.dtype) -> Any:
     with META:
         unet = UNet2DConditionModel.from_config(config)
     return unet.to(dtype).eval().requires_grad_(False)
+
+
+def quantize_meta(unet: Any, name: str) -> Any:
+    """Put layers in four bits into a UNet without numbers; returns it."""
+    way, dtype = QUANTIZATIONS[name], unet.dtype
+    for path, layer in quantizable(unet, way).items():
+        replace_layer(unet, path, _meta_layer(layer, way, dtype))
+    return unet
+
+
+def _meta_layer(layer: nn.Linear, way: Quantization, dtype: torch.dtype) -> nn.Module:
+    groups = layer.weight.numel() // way.group
+    if way.method == "qa4":
+        packed = {
+            "weight": torch.empty(layer.out_features, layer.in_features // 2, dtype=torch.uint8, device=META)
+        }
+        shape = (layer.out_features, layer.in_features // way.group)
+        packed |= {name: torch.empty(shape, dtype=torch.float16, device=META) for name in ("scale", "offset")}
+        return layer_of(packed, layer.bias, layer, way, dtype)
+    # A small one has all that there is, and only needs another size.
+    small = quantized(torch.ones(1, way.group), way)
+    made: Any = layer_of(small, layer.bias, layer, way, dtype)
+    state = made.weight.quant_state
+    state.to(META)
+    state.shape = layer.weight.shape
+    state.absmax = torch.empty(groups, dtype=state.absmax.dtype, device=META)
+    if state.nested:
+        state.state2.absmax = torch.empty(-(-groups // state.state2.blocksize), device=META)
+    data = torch.empty(layer.weight.numel() // 2, 1, dtype=torch.uint8, device=META)
+    made.weight = type(made.weight)(data, quant_state=state, bnb_quantized=True)
+    return made
 
 
 def meta_vae(family: str, dtype: torch.dtype) -> Any:
@@ -206,7 +249,7 @@ def meta_inputs(
 
 
 def count_training_step(
-    config: dict[str, Any], plan: TrainingPlan, side_px: int, dtype: torch.dtype
+    config: dict[str, Any], plan: TrainingPlan, side_px: int, dtype: torch.dtype, quantize: str = PLAIN
 ) -> Counting:
     """Count a step of a plan's batch in squares of `side_px`, over a base in `dtype` that is under autocast.
 
@@ -214,6 +257,8 @@ def count_training_step(
     states, and activations. Prepared latents and captions are left out.
     """
     unet = meta_unet(config, dtype)
+    if quantize != PLAIN:
+        quantize_meta(unet, quantize)
     if plan.gradient_checkpointing:
         unet.enable_gradient_checkpointing()
     with adapted(unet, plan) as weights:
@@ -223,7 +268,9 @@ def count_training_step(
         ]
         inputs, timestep, conditioning = meta_inputs(unet, plan.batch, side_px, side_px, dtype)
         target = torch.empty(inputs.shape, device=META)
-        counted = Counting([*unet.parameters(), *states, inputs, conditioning.states, target])
+        counted = Counting(
+            [*unet.parameters(), *statistics(unet), *states, inputs, conditioning.states, target]
+        )
         with counted, as_on_cuda(dtype if dtype != torch.float32 else None):
             (predict(unet, inputs, timestep, conditioning) - target).square().mean().backward()
     return counted
@@ -237,7 +284,7 @@ def count_painting_step(
     inputs, timestep, conditioning = meta_inputs(
         unet, pictures, width_px, height_px, dtype, 2 if guided else 1
     )
-    counted = Counting([*unet.parameters(), *unet.buffers(), inputs, conditioning.states])
+    counted = Counting([*unet.parameters(), *statistics(unet), inputs, conditioning.states])
     with counted, as_on_cuda():
         predict(unet, inputs, timestep, conditioning, 7.0 if guided else None)
     return counted

@@ -12,10 +12,13 @@ import pytest
 import torch
 
 from styles.bases.base import Base, open_base
+from styles.bases.working_memory import weight_bytes
 from styles.errors import OutOfMemory
+from styles.quantization.layers import saved_bytes
+from styles.quantization.quantization import PLAIN, QUANTIZATIONS, quantization_of
 from styles.storage.home import Home
-from tests.accelerator.counting import count_training_step, meta_unet, unet_config
-from tests.benchmarks.training_memory import CARDS_GB, NATIVE_PX, OnCard, fitted, on_card, words
+from tests.accelerator.counting import count_training_step, meta_unet, quantize_meta, unet_config
+from tests.benchmarks.training_memory import CARDS_GB, NATIVE_PX, OnCard, fits, on_card
 from tests.styles.distilled import BK_SMALL, VEGA
 from tests.styles.out_of_memory import MEMORY_FULL
 from training import fitting
@@ -33,14 +36,18 @@ from training.trainer import begin
 from .conftest import small_plan
 
 MakeJob = Callable[..., Job]
-# By what is free of a card of so many GB: batch x accumulation.
+# By what is free of a card of so many GB: batch x accumulation, with the base as it is and as NF4.
 FITS = {
-    4: ("2 x 2, checkpointing", "1 x 4, checkpointing", "refused"),
-    6: ("2 x 2", "1 x 4", "refused"),
-    8: ("4 x 1", "1 x 4", "2 x 2, checkpointing"),
-    12: ("4 x 1", "2 x 2", "4 x 1, checkpointing"),
-    16: ("4 x 1", "4 x 1", "1 x 4"),
-    24: ("4 x 1", "4 x 1", "2 x 2"),
+    4: (
+        ("2 x 2, checkpointing", "1 x 4"),
+        ("1 x 4, checkpointing", "2 x 2, checkpointing"),
+        ("refused", "1 x 4, checkpointing"),
+    ),
+    6: (("2 x 2", "2 x 2"), ("1 x 4", "1 x 4"), ("refused", "2 x 2, checkpointing")),
+    8: (("4 x 1", "4 x 1"), ("1 x 4", "2 x 2"), ("2 x 2, checkpointing", "4 x 1, checkpointing")),
+    12: (("4 x 1", "4 x 1"), ("2 x 2", "2 x 2"), ("4 x 1, checkpointing", "1 x 4")),
+    16: (("4 x 1", "4 x 1"), ("4 x 1", "4 x 1"), ("1 x 4", "1 x 4")),
+    24: (("4 x 1", "4 x 1"), ("4 x 1", "4 x 1"), ("2 x 2", "2 x 2")),
 }
 
 
@@ -60,27 +67,46 @@ def a_plan(family: str, **numbers: Any) -> TrainingPlan:
 
 
 @pytest.mark.parametrize(
-    ("family", "structure", "side_px", "numbers", "dtype"),
+    ("family", "structure", "side_px", "numbers", "dtype", "quantize"),
     [
-        ("sd1", {}, 512, {}, torch.bfloat16),
-        ("sd1", BK_SMALL, 384, {"layers": "transformer", "batch": 2}, torch.float32),
-        ("sd2", {}, 768, {"layers": "cross+self", "rank": 32}, torch.bfloat16),
-        ("sdxl", {}, 1024, {"gradient_checkpointing": True, "rank": 64}, torch.bfloat16),
-        ("sdxl", VEGA, 768, {"layers": "transformer", "gradient_accumulation": 2}, torch.bfloat16),
+        ("sd1", {}, 512, {}, torch.bfloat16, PLAIN),
+        ("sd1", BK_SMALL, 384, {"layers": "transformer", "batch": 2}, torch.float32, "qa4-32"),
+        ("sd2", {}, 768, {"layers": "cross+self", "rank": 32}, torch.bfloat16, PLAIN),
+        ("sdxl", {}, 1024, {"gradient_checkpointing": True, "rank": 64}, torch.bfloat16, "nf4"),
+        ("sdxl", VEGA, 768, {"layers": "transformer", "gradient_accumulation": 2}, torch.bfloat16, PLAIN),
     ],
 )
 def test_bytes_of_a_step_are_those_that_are_counted(
-    family: str, structure: dict[str, Any], side_px: int, numbers: dict[str, Any], dtype: torch.dtype
+    family: str,
+    structure: dict[str, Any],
+    side_px: int,
+    numbers: dict[str, Any],
+    dtype: torch.dtype,
+    quantize: str,
 ) -> None:
     plan, config = a_plan(family, **numbers), unet_config(family) | structure
-    counted = count_training_step(config, plan, side_px, dtype).peak_bytes
-    assert step_bytes(meta_unet(config, dtype), plan, side_px, 8) == pytest.approx(counted, rel=0.04)
+    counted = count_training_step(config, plan, side_px, dtype, quantize).peak_bytes
+    plain, way = meta_unet(config, dtype), quantization_of(quantize)
+    ahead = step_bytes(plain, plan, side_px, 8)
+    if way is not None:
+        ahead -= saved_bytes(plain, way)
+        quantize_meta(plain, quantize)
+    assert step_bytes(plain, plan, side_px, 8) == pytest.approx(ahead, rel=1e-3)
+    assert ahead == pytest.approx(counted, rel=0.04)
+
+
+def test_bytes_of_bases_in_four_bits(cards: dict[str, OnCard]) -> None:
+    seen = {family: (weight_bytes(card.unet), nf4_bytes(card.unet)) for family, card in cards.items()}
+    gigabytes = {family: tuple(round(size / 1e9, 2) for size in sizes) for family, sizes in seen.items()}
+    assert gigabytes == {"sd1": (1.72, 1.32), "sd2": (1.73, 1.28), "sdxl": (5.13, 1.82)}
+
+
+def nf4_bytes(unet: Any) -> int:
+    return weight_bytes(unet) - saved_bytes(unet, QUANTIZATIONS["nf4"])
 
 
 def test_each_family_fits_each_card(cards: dict[str, OnCard]) -> None:
-    seen = {
-        card: tuple(words(fitted(base, family, card)) for family, base in cards.items()) for card in CARDS_GB
-    }
+    seen = {card: tuple(fits(base, family, card) for family, base in cards.items()) for card in CARDS_GB}
     assert seen == FITS
 
 
@@ -108,7 +134,7 @@ def opened_on_card(card: OnCard) -> Any:
     """What fitting asks of a base whose UNet alone lies on a card."""
     return SimpleNamespace(
         **asdict(replace(card, unet=None)) | {"unet": card.unet},
-        vae=torch.nn.Identity(), text_encoders=(), name="a base",
+        vae=torch.nn.Identity(), text_encoders=(), name="a base", quantize=PLAIN,
     )  # fmt: skip
 
 
@@ -125,9 +151,9 @@ def test_a_card_with_room_is_noted_and_one_without_is_told_what_would_fit(
     with pytest.raises(OutOfMemory, match=r"6\.5 GB are free") as caught:
         fitting.fit_to(base, plan, None)
     assert "a resolution of 768 px" in caught.value.hint and "a lower rank" in caught.value.hint
-    for side, fits in ((768, True), (896, False)):
+    for side, fitting_px in ((768, True), (896, False)):
         smaller = fit(replace(plan, resolution_px=side), lambda way: needed_bytes(base, way), int(6.5e9))
-        assert (smaller is not None) == fits
+        assert (smaller is not None) == fitting_px
 
 
 def test_after_a_step_that_ran_out_half_as_many_are_looked_at_then_checkpointing_comes() -> None:
@@ -153,7 +179,7 @@ def of(kind: type, events: list[TrainingEvent]) -> list[Any]:
 def let_free(monkeypatch: pytest.MonkeyPatch, bytes_free: int) -> None:
     """Tell so many bytes free, those that the base lies in among them."""
     monkeypatch.setattr("styles.devices.memory.free_bytes", lambda device: bytes_free)
-    monkeypatch.setattr(fitting, "needed_bytes", lambda base, plan: needs(plan))
+    monkeypatch.setattr(fitting, "needed_bytes", lambda base, plan, *_: needs(plan))
 
 
 def needs(plan: TrainingPlan) -> int:
