@@ -22,7 +22,7 @@ from app.settings import Settings
 from styles.bases.few_steps import FewSteps, few_steps_of_style
 from styles.devices.garbage import collection_paused
 from styles.devices.threads import use
-from styles.errors import AtelierError, Cancelled
+from styles.errors import AtelierError, Cancelled, OutOfMemory, SettingsError
 from styles.formats.triggers import is_left_out, with_trigger
 from styles.generation.img2img import SourcePicture, keep_source, kept_source
 from styles.generation.recipe import Recipe
@@ -207,12 +207,12 @@ class BaseSession:
         recipe = replace(recipe, blend=self.blend_again(recipe))
         picture = kept_source(recipe.source, self.home) if recipe.source else None
         styles = self.styles.open([part.style for part in recipe.blend.parts])
-        with self.opened(source, settings, cancelled, quantize) as base:
+        with self._turn(cancelled):
             from styles.generation.request import request_again
 
+            base, notes = self._open_if_kept_so(source, settings, cancelled, quantize)
             yield from map(Notice, self._notes_on_device())
-
-            yield from map(Notice, _what_differs(recipe, base))
+            yield from map(Notice, [*notes, *_what_differs(recipe, base)])
             use(recipe.threads)
             request = request_again(recipe, picture, agreed)
             yield from painted(base, request, styles, folder, cancelled, self._patcher)
@@ -259,6 +259,17 @@ class BaseSession:
             return []
         words = Text("{problem} The processor does the work.", problem=problem.message)
         return [Text.joined(" ", (words, problem.hint))]
+
+    def _open_if_kept_so(
+        self, source: str, settings: Settings, cancelled: Callable[[], bool], quantize: str | None
+    ) -> tuple[Base, list[Text]]:
+        """The base kept in a way; where that can't be had, as it is kept here, and why."""
+        try:
+            return self._open(source, settings, cancelled, quantize), []
+        except (SettingsError, OutOfMemory) as error:
+            problem = error.text
+        note = Text("The base can't be kept as it was then: {problem}", problem=problem)
+        return self._open(source, settings, cancelled), [note]
 
     def _open(
         self,

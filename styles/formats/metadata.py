@@ -110,6 +110,8 @@ def kohya_metadata(card: StyleCard, alpha: float) -> dict[str, str]:
         "ss_num_train_images": card.training.get("artworks"),
         "ss_seed": card.training.get("seed"),
         "ss_clip_skip": card.training.get("clip_skip"),
+        # Of our own: no other program notes it.
+        "ss_base_quantize": card.training.get("quantize"),
         "ss_resolution": f"({side}, {side})" if side else None,
     }
     return {key: str(value) for key, value in values.items() if value not in (None, "")}

@@ -22,6 +22,8 @@ from styles.generation.prompts import prompt_notes
 from styles.generation.recipe import Recipe
 from styles.generation.request import CreateRequest, Order
 from styles.generation.samplers import schedule_used
+from styles.quantization.layers import version_of
+from styles.quantization.quantization import quantization_of
 from styles.storage.version import version
 from styles.text import Text
 
@@ -202,7 +204,7 @@ def _recipe(base: Base, order: Order, names: dict[str, str], pictures: int, row:
         dtype=dtype_name(base.dtype),
         batch_shape=(pictures, base.latent_channels, first.height_px // factor, first.width_px // factor),
         batch_index=row,
-        versions=_versions(request),
+        versions=_versions(request, base),
         source=request.source.sha256 if request.source else "",
         source_strength=request.strength if request.source else 0.0,
         second_scale=second.scale if second else 0.0,
@@ -214,7 +216,7 @@ def _recipe(base: Base, order: Order, names: dict[str, str], pictures: int, row:
     )
 
 
-def _versions(request: CreateRequest) -> tuple[tuple[str, str], ...]:
+def _versions(request: CreateRequest, base: Base) -> tuple[tuple[str, str], ...]:
     import diffusers
 
     versions = {"atelier": version(), "diffusers": diffusers.__version__, "torch": torch.__version__}
@@ -222,4 +224,7 @@ def _versions(request: CreateRequest) -> tuple[tuple[str, str], ...]:
         import PIL
 
         versions["pillow"] = PIL.__version__  # it brings the source to size
+    quantization = quantization_of(base.quantize)
+    if quantization is not None:
+        versions[quantization.name] = version_of(quantization)
     return tuple(sorted(versions.items()))

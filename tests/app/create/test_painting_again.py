@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 from dataclasses import replace
 from pathlib import Path
 
@@ -17,10 +18,12 @@ from styles.errors import RecipeError
 from styles.formats.safetensors_header import open_header
 from styles.generation.img2img import SourcePicture, keep_source
 from styles.generation.png_recipe import read_recipe, save_picture
+from styles.generation.recipe import Recipe
 from styles.generation.request import CreateRequest, SecondPass
 from styles.generation.settings import PictureSettings
 from styles.library.library import Library
 from styles.mixing.blend import Blend, BlendPart
+from styles.quantization.quantization import PLAIN, Quantization
 from styles.storage.home import Home
 from tests.styles.painting import paint, style_for
 
@@ -55,6 +58,38 @@ def test_the_easel_paints_the_same_file_again(tiny_base: Path, tmp_path: Path) -
         again()
     keep_source(source, home)
     assert again()[0].path.read_bytes() == path.read_bytes()
+
+
+def test_a_picture_of_a_base_in_four_bits_is_painted_over_four_bits_again(
+    tiny_base: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    home = Home(tmp_path / "home").create()
+    base_session = BaseSession(home, Library(home, tmp_path / "none"))
+    base_session.warm(str(tiny_base), Settings(device="cpu"))
+    request = CreateRequest("a cat", steps=1, width_px=32, height_px=32)
+    paths = []
+    for quantize in ("nf4", PLAIN):
+        done = paint(open_base(tiny_base, home, device="cpu", quantize=quantize), request)[0]
+        paths.append(save_picture(done.image, done.recipe, home.pictures))
+    recipes = [read_recipe(path) for path in paths]
+    assert [recipe.quantize for recipe in recipes] == ["nf4", PLAIN]
+    assert dict(recipes[0].versions)["nf4"].startswith("bitsandbytes-")
+
+    def again(recipe: Recipe) -> tuple[list[str], bytes]:
+        events = list(
+            base_session.paint_again(recipe, str(tiny_base), tmp_path, Settings(device="cpu"), lambda: False)
+        )
+        pictures = [event.path.read_bytes() for event in events if isinstance(event, PictureSaved)]
+        return [event.text for event in events if isinstance(event, Notice)], pictures[0]
+
+    for recipe, path in zip(recipes, paths, strict=True):
+        assert again(recipe) == ([], path.read_bytes())
+    # With bitsandbytes gone it is painted on the base as it is, and said to differ.
+    monkeypatch.setattr(Quantization, "is_installed", False)
+    notes, picture = again(recipes[0])
+    assert "needs the package bitsandbytes" in notes[0] and "in four bits as NF4" in notes[1]
+    assert len(notes) == 2
+    assert Image.open(io.BytesIO(picture)).tobytes() == Image.open(paths[1]).tobytes()
 
 
 def test_a_style_that_was_trained_on_another_layer_of_the_text_encoder_is_named(
