@@ -124,6 +124,8 @@ def _parts_of(unet: Any, plan: TrainingPlan, kept: _Parts) -> _Parts:
             part = {"samplers": places * module.channels * (4 if kind == "Upsample2D" else 1)}
         elif trained.fullmatch(path) and hasattr(module, "weight"):
             inputs, outputs = _widths(module)
+            # Over groups a layer in training reads their sums.
+            inputs //= getattr(module, "group", 1)
             sums["trainable"] += plan.rank * (inputs + outputs)
             if not path.endswith(("attn2.to_k", "attn2.to_v")):
                 part = {"adapted": places * inputs, "ranks": places * plan.rank}

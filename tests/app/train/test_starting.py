@@ -58,7 +58,7 @@ def test_a_training_takes_its_base_as_that_is_kept_unless_it_is_told(
     Image.new("RGB", (80, 80), "teal").save(tmp_path / "one.png")
     monkeypatch.setattr(studio.trainings, "start", lambda *given: None)
 
-    def planned(settings: TrainingSettings) -> str:
+    def planned(settings: TrainingSettings) -> str | None:
         order = TrainingOrder("Rings", (tmp_path / "one.png",), settings=settings)
         _, costs = studio.preparation.costs(order)
         job = studio.start_training(order)
@@ -66,7 +66,7 @@ def test_a_training_takes_its_base_as_that_is_kept_unless_it_is_told(
         return job.plan.quantize
 
     monkeypatch.setattr(studio.preparation.measuring, "_start", lambda *given: None)
-    assert planned(TrainingSettings()) == "none"
+    assert planned(TrainingSettings()) is None
     studio.shelf.keep_as("starter", "qa4-32")
     assert planned(TrainingSettings()) == "qa4-32"
     assert planned(TrainingSettings(quantize="none")) == "none"
