@@ -13,6 +13,7 @@ from hypothesis import settings
 from styles.devices.threads import wait_passively
 from tests.slow import mark_slow
 
+gc.disable()  # until all tests are collected: what they import is no garbage
 os.environ.setdefault("HF_HUB_OFFLINE", "1")  # no test may depend on the network
 os.environ["LANGUAGE"] = "en"  # the tests read English, whatever the system speaks
 os.environ.setdefault("GRADIO_ANALYTICS_ENABLED", "False")
@@ -48,6 +49,11 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     places = {name: place for place, name in enumerate(LONGEST)}
     items.sort(key=lambda item: places.get(item.path.name, len(LONGEST)))
     mark_slow(items)
+
+
+def pytest_collection_finish() -> None:
+    gc.freeze()
+    gc.enable()
 
 
 def pytest_runtest_setup(item: pytest.Item) -> None:

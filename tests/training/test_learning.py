@@ -28,7 +28,7 @@ def test_a_style_closes_the_gap_to_a_new_hand(bench: Bench, tmp_path: Path) -> N
     home = Home(tmp_path / "home")
     home.create()
     reference, other = Reference.of(bench, HAND), Reference.of(bench, OTHER)
-    style, _ = train_style(bench, home, artworks_of(HAND, tmp_path), "quick", 0, steps=90, preview_every=0)
+    style, _ = train_style(bench, home, artworks_of(HAND, tmp_path), "quick", 0, steps=60, preview_every=0)
     unstyled, half, full, against = (bench.paint(style, weight) for weight in (0.0, 0.5, 1.0, -1.0))
 
     d0, d_half, d1, d_against = (
