@@ -18,6 +18,7 @@ from styles.bases.hub import clip_tokenizer_folder
 from styles.bases.inspection import inspect_base
 from styles.bases.latent_preview import LatentPreview, fit_preview, known_preview
 from styles.bases.loading import load_folder, load_single_file, quiet_loading
+from styles.bases.merged_base import check_way
 from styles.bases.offload import bring_models, fits_whole, move_if_room
 from styles.bases.part_configs import vae_factor
 from styles.bases.parts import check_fit, check_works, parts_named
@@ -141,6 +142,9 @@ def open_base(
     path, stored = find_source(source, home)
     chosen_settings = settings or stored
     facts = inspect_base(path, chosen_settings, config_folder=config_folder)
+    if facts.merged is not None:
+        check_way(facts.merged, quantize, path.name)
+        quantize = facts.merged.quantize
     chosen_quantize = quantize or chosen_settings.quantize or PLAIN
     quantization = quantization_of(chosen_quantize)
     chosen_device = device_for(device)

@@ -26,6 +26,7 @@ from styles.bases.base_settings import (
     prediction_of_folder,
 )
 from styles.bases.few_steps import FewSteps, few_steps_of
+from styles.bases.merged_base import UNET_FILE, MergedCard, check_way, full_header, read_card
 from styles.bases.part_configs import (
     check_noise_schedule,
     check_sizes,
@@ -79,12 +80,14 @@ class BaseFacts:
     zeros_for_empty_prompt: bool  # see Base
     notes: tuple[Text, ...] = ()
     title: str = ""  # that a single file gives itself
+    merged: MergedCard | None = None  # of a base that styles were merged into
 
     @property
     def few_steps(self) -> FewSteps | None:
         """What it was distilled by, as far as its names tell."""
         scheduler = str(self.scheduler_config.get("_class_name", ""))
-        return few_steps_of((self.path.name, self.title, scheduler))
+        parent = self.merged.base_name if self.merged else ""
+        return few_steps_of((self.path.name, self.title, parent, scheduler))
 
 
 def inspect_base(
@@ -120,11 +123,21 @@ def _inspect_folder(folder: Path, settings: BaseSettings) -> BaseFacts:
     check_schedule_of_folder(scheduler, folder.name)
     check_noise_schedule(scheduler, folder.name)
     prediction = prediction_of_folder(scheduler, settings, folder.name)
-    files, _ = weight_files(folder, "unet")
-    family = family_of_folder(unet, [read_header(file)[0] for file in files], folder.name)
+    merged = read_card(folder)
+    if merged is None:
+        files, _ = weight_files(folder, "unet")
+        headers = [read_header(file)[0] for file in files]
+    else:
+        check_way(merged, settings.quantize, folder.name)
+        files = (folder / UNET_FILE,)
+        headers = [full_header(read_header(files[0])[0])]
+    family = family_of_folder(unet, headers, folder.name)
     _check_text_parts(folder, family)
     native = native_size_px(unet, vae, folder.name)
-    return _facts(folder, folder, settings, family, prediction, (scheduler, unet, vae), native, files)
+    facts = _facts(folder, folder, settings, family, prediction, (scheduler, unet, vae), native, files)
+    if merged is None:
+        return facts
+    return replace(facts, merged=merged, notes=(merged.words, *facts.notes))
 
 
 def _check_text_parts(folder: Path, family: Family) -> None:

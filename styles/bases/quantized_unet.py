@@ -6,12 +6,13 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from styles.bases.inspection import BaseFacts
 from styles.bases.loading import unet_tensors
+from styles.bases.merged_base import PARTS
 from styles.bases.parts import check_loaded
-from styles.quantization.kept_weights import kept_file, kept_weights
+from styles.quantization.kept_weights import Weights, kept_file, kept_weights
 from styles.quantization.layers import layer_of, quantizable, replace_layer
 from styles.quantization.quantization import Quantization
 from styles.storage.home import Home
@@ -20,24 +21,50 @@ from styles.storage.home import Home
 def load_quantized_unet(
     facts: BaseFacts,
     quantization: Quantization,
-    dtype: torch.dtype,
+    dtype: torch.dtype | None,
     home: Home,
     fingerprint: str,
     look: Callable[[], None],
 ) -> Any:
     """Return the UNet of a base with its linear layers quantised, on the CPU; all else has that precision.
 
-    Quantised from the numbers in its files, whatever the precision is. `look` is called before each layer that is.
-    Raises BaseError, and what the libraries raise.
+    Quantised from the numbers in its files, whatever the precision is; None leaves that as it is in the files. A merged
+    base holds its layers in four bits. `look` is called before each layer that is quantised. Raises BaseError, and
+    what the libraries raise.
     """
     from diffusers import UNet2DConditionModel
 
-    tensors = unet_tensors(facts)
     with torch.device("meta"):
         unet: Any = UNet2DConditionModel.from_config(facts.unet_config)
     plain = quantizable(unet, quantization)
-    _check_shapes(unet, tensors, facts.path.name)
-    weights = kept_weights(
+    tensors = unet_tensors(facts)
+    if facts.merged is None:
+        _check_shapes(unet, tensors, _shapes_of(unet), facts.path.name)
+        weights = _quantised(facts, plain, tensors, quantization, home, fingerprint, look)
+    else:
+        _check_shapes(unet, tensors, _merged_shapes(unet, plain, quantization), facts.path.name)
+        weights = {path: {name: tensors[f"{path}.{name}"] for name in PARTS} for path in plain}
+    in_four_bits = {f"{path}.{name}" for path in plain for name in PARTS}
+    rest = {name: tensor for name, tensor in tensors.items() if name not in in_four_bits}
+    unet.load_state_dict(rest, strict=False, assign=True)
+    if dtype is not None:
+        unet.to(dtype)
+    for path, layer in plain.items():
+        computed_in = dtype or (torch.float32 if layer.bias is None else layer.bias.dtype)
+        replace_layer(unet, path, layer_of(weights[path], layer.bias, layer, quantization, computed_in))
+    return unet
+
+
+def _quantised(
+    facts: BaseFacts,
+    plain: Mapping[str, nn.Linear],
+    tensors: Mapping[str, Tensor],
+    quantization: Quantization,
+    home: Home,
+    fingerprint: str,
+    look: Callable[[], None],
+) -> Weights:
+    return kept_weights(
         kept_file(home, fingerprint, quantization),
         fingerprint,
         {path: (layer.out_features, layer.in_features) for path, layer in plain.items()},
@@ -45,20 +72,43 @@ def load_quantized_unet(
         quantization,
         look,
     )
-    quantised = {f"{path}.weight" for path in plain}
-    rest = {name: tensor for name, tensor in tensors.items() if name not in quantised}
-    unet.load_state_dict(rest, strict=False, assign=True)
-    unet.to(dtype)
+
+
+def _shapes_of(unet: Any) -> dict[str, tuple[int, ...]]:
+    return {name: tuple(value.shape) for name, value in unet.named_parameters()}
+
+
+def _merged_shapes(
+    unet: Any, plain: Mapping[str, nn.Linear], quantization: Quantization
+) -> dict[str, tuple[int, ...]]:
+    """The shapes of all tensors in the file of a merged base."""
+    shapes = _shapes_of(unet)
     for path, layer in plain.items():
-        replace_layer(unet, path, layer_of(weights[path], layer.bias, layer, quantization, dtype))
-    return unet
+        groups = layer.in_features // quantization.group
+        shapes[f"{path}.weight"] = (layer.out_features, layer.in_features // 2)
+        shapes[f"{path}.scale"] = shapes[f"{path}.offset"] = (layer.out_features, groups)
+    return shapes
 
 
-def _check_shapes(unet: Any, tensors: Mapping[str, Tensor], name: str) -> None:
-    """Raise BaseError where a tensor is missing or of another shape; the model is on no device yet."""
+def _check_shapes(
+    unet: Any, tensors: Mapping[str, Tensor], shapes: Mapping[str, tuple[int, ...]], name: str
+) -> None:
+    """Raise BaseError where a tensor is missing, of another shape, or no number of the kind that it should be."""
     wrong = [
         key
-        for key, value in unet.named_parameters()
-        if key not in tensors or tensors[key].shape != value.shape
+        for key, shape in shapes.items()
+        if key not in tensors or tensors[key].shape != shape or not _is_of_kind(key, tensors[key], shapes)
     ]
-    check_loaded(unet, {"missing_keys": wrong}, name, "unet")
+    check_loaded(unet, {"missing_keys": [_weight_of(key) for key in wrong]}, name, "unet")
+
+
+def _is_of_kind(key: str, tensor: Tensor, shapes: Mapping[str, tuple[int, ...]]) -> bool:
+    if key.endswith(".weight") and f"{key.removesuffix('.weight')}.offset" in shapes:
+        return tensor.dtype == torch.uint8
+    return tensor.dtype.is_floating_point
+
+
+def _weight_of(key: str) -> str:
+    """The weight that a group's number belongs to, which is no parameter itself."""
+    path, _, name = key.rpartition(".")
+    return f"{path}.weight" if name in PARTS else key

@@ -16,6 +16,7 @@ from filelock import FileLock, Timeout
 from styles.bases.base_settings import UNSET, BaseSettings
 from styles.bases.hub import Progress, fetch_base, hub_folder, is_hub_id
 from styles.bases.inspection import inspect_base
+from styles.bases.merged_base import check_way, own_way, read_card
 from styles.bases.weight_files import PICKLED, is_here
 from styles.errors import BaseError, DiskFullError, Failure
 from styles.families import SD1, SD2, SDXL, Family, Licence
@@ -23,7 +24,7 @@ from styles.quantization.quantization import PLAIN, QUANTIZATIONS, check_usable
 from styles.storage.atomic import disk_errors, set_aside, unused_name, write_text
 from styles.storage.file_reading import changed_ns, read_json, why
 from styles.storage.home import Home, expanded
-from styles.storage.names import clean_text
+from styles.storage.names import clean_text, folded
 from styles.text import NO_TEXT, Text
 
 STARTER = Path(__file__).parents[1] / "starter"
@@ -196,6 +197,33 @@ class BaseShelf:
             self._write(state)
         return self._entry(name, where, state, settings)
 
+    def check_free(self, name: str) -> None:
+        """Raise BaseError where a base, or something else in the folder of bases, has that name."""
+        names = {folded(one) for one in ("starter", *self._own(self._read()))}
+        if folded(name) in names or unused_name(self.home.bases, name, "").name != name:
+            raise BaseError("There is already a base “{name}”.", "Give this one another name.", name=name)
+
+    def check_room(self, needed_bytes: int, what: Text) -> None:
+        """Raise DiskFullError where the folder of bases has no room for so much."""
+        self.home.bases.mkdir(parents=True, exist_ok=True)
+        free = shutil.disk_usage(self.home.bases).free
+        if free < needed_bytes:
+            raise DiskFullError(
+                "{what} needs about {needed:.1f} GB, and {folder} has {free:.1f} GB free.",
+                "Free some space, or move your home with --home.",
+                what=what,
+                needed=needed_bytes / 1e9,
+                folder=self.home.bases,
+                free=free / 1e9,
+            )
+
+    def place(self, folder: Path, name: str) -> BaseEntry:
+        """Give a finished folder its name among the bases; raises BaseError where it has been taken meanwhile."""
+        with self._locked():
+            self.check_free(name)
+            os.rename(folder, self.home.bases / name)
+        return self._find(name, self._read())
+
     def change(self, name: str, settings: BaseSettings) -> BaseEntry:
         """Settle something else for a base that is here, and nothing of how it is kept; raises BaseError.
 
@@ -220,6 +248,8 @@ class BaseShelf:
             state = self._read()
             entry = self._find(name, state)
             settings = replace(self._settings(entry, state), quantize=quantize)
+            if (card := read_card(Path(entry.source))) is not None:
+                check_way(card, quantize, entry.name)
             if entry.name == "starter":
                 state["starter"] = quantize
             else:
@@ -312,8 +342,8 @@ class BaseShelf:
         return BaseEntry(
             name, source, facts.family, True, in_use,
             prediction_type=facts.prediction_type, native_size_px=facts.native_size_px, size_gb=_size_gb(facts.path),
-            licence=next((base.licence.name for base in RECOMMENDED if base.hub_id == name), ""),
-            vae=vae, quantize=quantize, notes=facts.notes,
+            licence=facts.merged.licences if facts.merged else licence_of(name),
+            vae=vae, quantize=facts.merged.quantize if facts.merged else quantize, notes=facts.notes,
         )  # fmt: skip
 
     def _own(self, state: dict[str, Any]) -> dict[str, dict[str, Any]]:
@@ -327,17 +357,8 @@ class BaseShelf:
 
     def _check_room(self, hub_id: str) -> None:
         needed = next((base.size_gb for base in RECOMMENDED if base.hub_id == hub_id), 2.0) * 1.05
-        self.home.bases.mkdir(parents=True, exist_ok=True)
-        free = shutil.disk_usage(self.home.bases).free / 1e9
-        if free < needed and not (hub_folder(hub_id, self.home) / "model_index.json").is_file():
-            raise DiskFullError(
-                "{hub_id} needs about {needed:.1f} GB, and {folder} has {free:.1f} GB free.",
-                "Free some space, or move your home with --home.",
-                hub_id=hub_id,
-                needed=needed,
-                folder=self.home.bases,
-                free=free,
-            )
+        if not (hub_folder(hub_id, self.home) / "model_index.json").is_file():
+            self.check_room(int(needed * 1e9), Text.as_it_is(hub_id))
 
     @contextmanager
     def _locked(self) -> Iterator[None]:
@@ -443,11 +464,23 @@ def _whole(settings: BaseSettings) -> BaseSettings:
     return replace(settings, vae=expanded(str(settings.vae)).absolute()) if settings.vae else settings
 
 
+def licence_of(name: str) -> str:
+    """Return the licence of a base of that name, as far as it is known."""
+    return next((base.licence.name for base in RECOMMENDED if base.hub_id == name), "")
+
+
 def find_source(source: str | Path, home: Home) -> tuple[Path, BaseSettings]:
     """Return (path, what the artist settled) for the starter, a path, a name on the shelf or a fetched Hub id.
 
-    Nothing is downloaded here: that is `BaseShelf.add`, which looks for room first. Raises BaseError.
+    A merged base settles itself how it is kept. Nothing is downloaded here: that is `BaseShelf.add`, which looks for
+    room first. Raises BaseError.
     """
+    path, settings = _found(source, home)
+    own = own_way(path)
+    return path, replace(settings, quantize=own) if own else settings
+
+
+def _found(source: str | Path, home: Home) -> tuple[Path, BaseSettings]:
     text = str(source).strip()
     path = expanded(text)
     shelf = BaseShelf(home)

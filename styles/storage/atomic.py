@@ -6,7 +6,7 @@ import re
 import secrets
 import shutil
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from datetime import UTC, datetime
 from pathlib import Path
@@ -86,6 +86,28 @@ def replace_from(temporary: Path, path: Path) -> None:
             os.fsync(file.fileno())
         os.replace(temporary, path)
         _flush_folder(path.parent)
+
+
+@contextmanager
+def new_folder(path: Path, give_name: Callable[[Path], None]) -> Iterator[Path]:
+    """Yield a hidden folder beside `path` for what belongs there; `give_name` renames it once it is on the disk.
+
+    After an exception nothing of it is left. Raises as `replacing`, and what `give_name` raises.
+    """
+    temporary = unfinished(path.parent)
+    try:
+        with disk_errors(path):
+            temporary.mkdir(parents=True)
+            yield temporary
+            for folder, _, names in os.walk(temporary):
+                for name in names:
+                    with open(os.path.join(folder, name), "rb+") as file:
+                        os.fsync(file.fileno())
+                _flush_folder(Path(folder))
+            give_name(temporary)
+            _flush_folder(path.parent)
+    finally:
+        discard(temporary)
 
 
 def _flush_folder(folder: Path) -> None:

@@ -1,0 +1,164 @@
+"""A base of its own made of a base and styles: merged, written as a folder among the bases, opened as any other."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import torch
+from safetensors import SafetensorError
+from safetensors.torch import save_file
+
+from styles.bases.base_folder import other_bytes, write_other_parts
+from styles.bases.inspection import BaseFacts, inspect_base
+from styles.bases.loading import quiet_loading
+from styles.bases.merged_base import CARD, UNET_FILE, MergedCard, MergedStyle
+from styles.bases.quantized_unet import load_quantized_unet
+from styles.bases.shelf import BaseEntry, BaseShelf, find_source, licence_of, plain_name
+from styles.bases.weight_files import fingerprint
+from styles.errors import Failure
+from styles.formats.licences import warnings_about
+from styles.mixing.group_merge import Weighed, check_layers, check_weights, merge_styles, without_groups
+from styles.mixing.layer_matching import check_family
+from styles.quantization.column_groups import style_repeats
+from styles.quantization.quantization import QUANTIZATIONS, Quantization
+from styles.storage.atomic import new_folder
+from styles.storage.home import Home
+from styles.storage.names import safe_name
+from styles.text import Text
+
+if TYPE_CHECKING:
+    from styles.bases.base_settings import BaseSettings
+    from styles.formats.style import Style
+
+# What an artist is told before.
+GIVEN_UP = Text(
+    "A merged base always paints in its styles: they have no slider there any more, and can't be taken out again. The base and the styles themselves stay as they are, beside it."
+)
+ROOM = 1.02  # of what is counted
+
+
+@dataclass(frozen=True)
+class BaseMerge:
+    """What came of a merge; `notes` are what there is to say of it."""
+
+    entry: BaseEntry
+    notes: tuple[Text, ...]
+
+
+@dataclass(frozen=True)
+class _UnetAlone:
+    """What a merge needs of an open base."""
+
+    name: str
+    family: str
+    unet: Any
+    text_encoders: Sequence[Any] = ()
+
+    @property
+    def device(self) -> torch.device:
+        return torch.device("cpu")
+
+
+def merge_base(
+    home: Home,
+    source: str | Path,
+    styles: Sequence[Weighed],
+    name: str,
+    look: Callable[[], None] = lambda: None,
+    *,
+    config_folder: Path | None = None,
+) -> BaseMerge:
+    """Merge styles at their weights into a base, and keep the result in the home as a base called `name`.
+
+    The base is taken in the groups that its styles were trained over, a merged one as it is. `look` is called between
+    the parts, and may raise; `config_folder` is as for `open_base`. Raises BadInput for a name that can't be, BlendError for weights that can't be, BaseError
+    for a base that can't be opened and for a name that is taken, WrongFamilyError for a style that can't be merged into
+    it, DiskFullError; nothing is left of a merge that fails.
+    """
+    name, shelf = safe_name(name, "base"), BaseShelf(home)
+    check_weights(styles)
+    shelf.check_free(name)
+    path, settings = find_source(source, home)
+    facts = inspect_base(path, settings, config_folder=config_folder)
+    base_name = plain_name(path) if Path(source).exists() else str(source)
+    check_family(_UnetAlone(base_name, facts.family, None), [style for style, _ in styles])
+    for style, _ in styles:
+        check_layers(style)
+    way = _way(facts, settings, [style for style, _ in styles])
+    known_by = fingerprint(facts.unet_files, facts.unet_prefix)
+    with quiet_loading():
+        unet = load_quantized_unet(facts, way, None, home, known_by, look)
+    merged = merge_styles(_UnetAlone(base_name, facts.family, unet), styles)
+    look()
+    card = _card(facts, base_name, known_by, way, styles)
+    tensors = {key: tensor.contiguous() for key, tensor in unet.state_dict().items()}
+    size = sum(tensor.nbytes for tensor in tensors.values()) + other_bytes(facts)
+    shelf.check_room(int(ROOM * size), Text("The merged base"))
+    entries: list[BaseEntry] = []
+    with new_folder(home.bases / name, lambda folder: entries.append(shelf.place(folder, name))) as folder:
+        write_other_parts(facts, home, folder, look)
+        look()
+        _save_unet(tensors, folder / UNET_FILE)
+        (folder / CARD).write_text(card.to_json(), encoding="utf-8")
+    return BaseMerge(entries[0], _notes(merged.plain, styles))
+
+
+def _way(facts: BaseFacts, settings: BaseSettings, styles: Sequence[Style]) -> Quantization:
+    """The groups to merge in: those of a merged base, those that the base is kept in, else the styles' own."""
+    if facts.merged is not None:
+        return QUANTIZATIONS[facts.merged.quantize]
+    grouped = [way for way in QUANTIZATIONS.values() if way.method == "qa4"]
+    fitting = [way for way in grouped if all(style_repeats(style, way.group) for style in styles)]
+    if not fitting:
+        least = min(way.group for way in grouped)
+        raise without_groups(next((one for one in styles if not style_repeats(one, least)), styles[0]), least)
+    settled = QUANTIZATIONS.get(settings.quantize or "")
+    return settled if settled in fitting else max(fitting, key=lambda way: way.group)
+
+
+def _card(
+    facts: BaseFacts, base_name: str, known_by: str, way: Quantization, styles: Sequence[Weighed]
+) -> MergedCard:
+    own = tuple(
+        MergedStyle(style.name, style.id, weight, style.card.trigger, style.card.author, style.card.licence)
+        for style, weight in styles
+    )
+    before = facts.merged
+    if before is not None:
+        return MergedCard(
+            way.name, before.base_name, before.base_fingerprint, before.base_licence, before.styles + own
+        )
+    return MergedCard(way.name, base_name, known_by, licence_of(base_name), own)
+
+
+def _save_unet(tensors: dict[str, torch.Tensor], path: Path) -> None:
+    try:
+        save_file(tensors, path)
+    except SafetensorError as error:
+        raise Failure(
+            "The merged base could not be written: {reason}.",
+            "Look whether the disk is full; nothing half-written was left behind.",
+            reason=str(error),
+        ) from error
+
+
+def _notes(plain: int, styles: Sequence[Weighed]) -> tuple[Text, ...]:
+    """What to say of a merge, after it."""
+    notes = []
+    if plain:
+        notes.append(
+            Text(
+                "1 layer is in no four bits; there the styles were added to the weights themselves.",
+                "{count} layers are in no four bits; there the styles were added to the weights themselves.",
+                count=plain,
+            )
+        )
+    words = dict.fromkeys(token for style, _ in styles for token in style.card.tokens)
+    if words:
+        notes.append(
+            Text("The words {words} that its styles bring along don't work with it.", words=", ".join(words))
+        )
+    return (*notes, *warnings_about((style.name, style.card.licence) for style, _ in styles))
