@@ -134,6 +134,44 @@ def bases_use(
     console_of(context).answer(base_facts(entry), Text.joined("\n", words))
 
 
+@bases_commands.command("merge")
+def bases_merge(
+    context: typer.Context,
+    base: Annotated[str, typer.Argument(help="A base's name, folder, file or Hub id.")],
+    style: Annotated[
+        list[str],
+        typer.Option(
+            "--style",
+            metavar="NAME[=WEIGHT]",
+            help="A style that was trained over qa4, as often as you like; without a weight, the one that its card suggests.",
+        ),
+    ],
+    out: Annotated[str, typer.Option("--out", metavar="NAME", help="What the new base is called.")],
+    yes: Annotated[
+        bool, typer.Option("--yes", help="Merge it though a licence forbids to share the result.")
+    ] = False,
+    home: HomeOption = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Merge styles into a base in four bits, exactly: a base of its own, without sliders for them."""
+    from app.cli.mix import agree, style_order
+    from app.create.mix_orders import MixOrder
+    from app.library.cards import base_facts
+    from styles.bases.merged_base import GIVEN_UP
+
+    console, studio = console_of(context), open_studio(context, home)
+    order = MixOrder(styles=tuple(style_order(text) for text in style))
+    console.say(GIVEN_UP)
+    forbidden = studio.mix_tools.forbidden(order)
+    if forbidden and not yes:
+        hint = Text("Add --yes to merge it all the same, for yourself.")
+        agree(console, forbidden, hint, Text("Merge it all the same?"), Text("Nothing was merged."))
+    done = studio.mix_tools.merge(order, base, out)
+    added = say("{style} is added. `bases use {style}` makes it the one in use.", style=done.entry.name)
+    facts = base_facts(done.entry) | {"notes": [*done.entry.notes, *done.notes]}
+    console.answer(facts, Text.joined("\n", [added, *done.entry.notes, *done.notes]))
+
+
 @bases_commands.command("remove")
 def bases_remove(
     context: typer.Context, name: str, home: HomeOption = None, as_json: JsonOption = False

@@ -2,14 +2,11 @@
 
 from __future__ import annotations
 
-import sys
-from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
-from app.cli.console import Console
 from app.cli.mix import (
     BalanceOption,
     BlendOption,
@@ -19,11 +16,12 @@ from app.cli.mix import (
     StrengthOption,
     StyleOption,
     TextureOption,
+    agree,
 )
 from app.cli.options import BaseOption, HomeOption, JsonOption, command_group, console_of, open_studio
 from app.i18n import say
 from app.signatures import spread
-from styles.errors import BadInput, Cancelled
+from styles.errors import BadInput
 from styles.storage.home import expanded
 from styles.storage.names import safe_name
 from styles.text import Text
@@ -166,23 +164,14 @@ def styles_bake(
     ).order(studio.blends)
     forbidden = studio.mix_tools.forbidden(order)
     if forbidden and not yes:
-        _agree(console, forbidden)
+        hint = Text("Add --yes to bake it all the same, for yourself.")
+        agree(console, forbidden, hint, Text("Bake it all the same?"), Text("Nothing was baked."))
     card = studio.bake(
         order, plan, base, console.say, progress=lambda share: console.step(f"{share:4.0%} baked")
     )
     console.step_end()
     made = card.bake.words if card.bake else card.description
     console.answer(card_facts(card), Text.joined("\n", [card_line(card), made]))
-
-
-def _agree(console: Console, forbidden: Sequence[str]) -> None:
-    """Ask whether to bake all the same; raises BadInput where nobody can be asked, Cancelled for a no."""
-    if console.json or not sys.stdin.isatty():
-        raise BadInput(Text.joined(" ", forbidden), hint="Add --yes to bake it all the same, for yourself.")
-    for sentence in forbidden:
-        console.say(sentence)
-    if not typer.confirm("Bake it all the same?", err=True):
-        raise Cancelled("Nothing was baked.")
 
 
 def styles_conflicts(

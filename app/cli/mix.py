@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 import math
+import sys
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from app.cli.console import Console
 from app.create.mix_orders import MixOrder, StyleOrder
-from styles.errors import BlendError
+from app.i18n import translated
+from styles.errors import BadInput, BlendError, Cancelled
 from styles.mixing.blend import MODES
 from styles.text import Text
 
@@ -118,6 +122,16 @@ def names_and_weights(text: str) -> tuple[str, tuple[float, ...]]:
         _number(number, text, Text("Write it as NAME, or as NAME=0,0.5,1 with finite numbers."))
         for number in numbers.split(",")
     )
+
+
+def agree(console: Console, forbidden: Sequence[str], hint: str, question: str, refusal: str) -> None:
+    """Ask whether to go on all the same; raises BadInput where nobody can be asked, Cancelled for a no."""
+    if console.json or not sys.stdin.isatty():
+        raise BadInput(Text.joined(" ", forbidden), hint=hint)
+    for sentence in forbidden:
+        console.say(sentence)
+    if not typer.confirm(translated(question), err=True):
+        raise Cancelled(refusal)
 
 
 def _pair(text: str, hint: str = Text("Write it as NAME=0.7, with a finite number.")) -> tuple[str, float]:

@@ -23,6 +23,7 @@ from styles.text import Text
 if TYPE_CHECKING:
     from styles.bases.base import Base
     from styles.mixing.bake import BakePlan
+    from styles.mixing.base_merge import BaseMerge
 
 
 class MixTools:
@@ -127,6 +128,24 @@ class MixTools:
             inner = base if knobs else None
             style = bake(blend, styles, plan, base=inner, cancelled=cancelled, progress=progress)
         return self.library.add(style)
+
+    def merge(
+        self, order: MixOrder, source: str, name: str, look: Callable[[], None] = lambda: None
+    ) -> BaseMerge:
+        """Merge the styles of a mix into a base, which is kept as one of its own; raises what `merge_base` raises."""
+        from styles.mixing.base_merge import merge_base
+
+        mix = mix_of(order, self.library)
+        for part in mix.blend.parts:
+            if part.schedule is not None:
+                raise BlendError(
+                    "“{style}” has a schedule, and what is merged is the same at every step.",
+                    "Give it one weight.",
+                    style=mix.names[part.style],
+                )
+        styles = self.base_session.styles.open([part.style for part in mix.blend.parts])
+        weights = [part.weight_at(0.0) for part in mix.blend.parts]
+        return merge_base(self.home, source, list(zip(styles, weights, strict=True)), name, look)
 
     def picture(self, name: str, source: str, settings: Settings) -> StyleCard:
         """Paint a picture for the card of a style that has none; raises BadInput, WrongFamilyError, OutOfMemory, Failure."""

@@ -9,7 +9,7 @@ from typing import Any, NoReturn
 
 from styles.errors import BaseError
 from styles.families import Family, family_of_words, own_family
-from styles.formats.layer_keys import OTHER_MODELS
+from styles.formats.layer_keys import AS_IT_WAS, BITSANDBYTES, OTHER_MODELS
 from styles.storage.file_reading import read_json
 from styles.storage.names import clean_text
 from styles.text import Text
@@ -65,6 +65,16 @@ def check_file(names: Iterable[str], file: str) -> NoReturn:
         "Supported are checkpoints of Stable Diffusion 1, 2 and XL with UNet, VAE and text encoders in one file.",
         file=file,
     )
+
+
+def check_precision(names: Iterable[str], name: str) -> None:
+    """Raise BaseError, saying so, for weights that another program has brought to four bits."""
+    if any(BITSANDBYTES.search(one) for one in names):
+        raise BaseError(
+            "{name} is in four bits already, as bitsandbytes and Forge save them (NF4, FP4), which can't be opened.",
+            AS_IT_WAS,
+            name=name,
+        )
 
 
 def family_of_file(width: int, file: str) -> Family:

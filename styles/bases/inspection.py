@@ -12,6 +12,7 @@ from styles.bases.architecture import (
     check_channels,
     check_file,
     check_folder,
+    check_precision,
     check_schedule_of_file,
     check_schedule_of_folder,
     family_of_file,
@@ -127,6 +128,8 @@ def _inspect_folder(folder: Path, settings: BaseSettings) -> BaseFacts:
     if merged is None:
         files, _ = weight_files(folder, "unet")
         headers = [read_header(file)[0] for file in files]
+        for header in headers:
+            check_precision(header, folder.name)
     else:
         check_way(merged, settings.quantize, folder.name)
         files = (folder / UNET_FILE,)
@@ -159,6 +162,7 @@ def _check_text_parts(folder: Path, family: Family) -> None:
 
 def _inspect_single_file(path: Path, settings: BaseSettings, config_folder: Path | None) -> BaseFacts:
     header, metadata = read_header(path)
+    check_precision(header, path.name)
     width = next(
         (entry["shape"][-1] for name, entry in header.items()
          if name.startswith(LDM_UNET) and name.endswith("attn2.to_k.weight") and entry["shape"]),

@@ -26,6 +26,10 @@ CARD = "merged.json"
 UNET_FILE = Path("unet") / "merged.safetensors"
 # Of a layer in four bits, besides its bias.
 PARTS = ("weight", "scale", "offset")
+# What an artist is told before.
+GIVEN_UP = Text(
+    "A merged base always paints in its styles: they have no slider there any more, and can't be taken out again. The base and the styles themselves stay as they are, beside it."
+)
 MOST_STYLES = 256
 LONGEST = 200  # characters of a text of the card
 

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from styles.errors import BaseError
+from styles.formats.layer_keys import AS_IT_WAS, GGUF
 from styles.storage.file_reading import json_of, open_file
 from styles.text import Text
 
@@ -36,6 +37,8 @@ def check_safetensors(path: Path, what: Text) -> None:
             path=path,
             what=what,
         )
+    if path.suffix.lower() == ".gguf":
+        raise _gguf(path)
     if path.suffix.lower() != ".safetensors":
         raise BaseError(
             "{file} is not {what}.",
@@ -64,7 +67,10 @@ def read_header(path: Path) -> tuple[dict[str, Any], dict[str, str]]:
     try:
         with open_file(path) as file:
             size = os.fstat(file.fileno()).st_size
-            (length,) = struct.unpack("<Q", file.read(8))
+            start = file.read(8)
+            if start.startswith(GGUF):
+                raise _gguf(path)
+            (length,) = struct.unpack("<Q", start)
             if length > min(HEADER_LIMIT, size - 8):
                 raise ValueError(Text("the header is longer than the file, or than any base's"))
             header = json_of(file.read(length).decode("utf-8"))
@@ -90,6 +96,12 @@ def read_header(path: Path) -> tuple[dict[str, Any], dict[str, str]]:
             expected=end + 8 + length,
         )
     return header, {str(key): str(value) for key, value in metadata.items()}
+
+
+def _gguf(path: Path) -> BaseError:
+    return BaseError(
+        "{file} is a GGUF file, a model in few bits, which can't be opened.", AS_IT_WAS, file=path.name
+    )
 
 
 def _is_entry(entry: Any) -> bool:

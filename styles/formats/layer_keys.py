@@ -36,6 +36,13 @@ OTHER_MODELS = {
     r"^lora_prior_": "Stable Cascade",
     r"^lllite_|^control_model\.": Text("a control model"),
 }
+# What bitsandbytes writes beside a weight in four bits; Forge's NF4 checkpoints have the same.
+BITSANDBYTES = re.compile(r"\.(nested_)?(absmax|quant_map)$|\.quant_state\.bitsandbytes__\w+$")
+GGUF = b"GGUF"  # how such a file begins, https://github.com/ggml-org/ggml/blob/master/docs/gguf.md
+# What to do with a model that another program has brought to few bits.
+AS_IT_WAS = Text(
+    "Get the same checkpoint as .safetensors in fp16 or fp32, and add it as a base: Atelier brings it to four bits itself."
+)
 
 
 @dataclass(frozen=True)
@@ -106,6 +113,23 @@ def grouped(split_keys: Iterable[tuple[str, str, str, str]]) -> list[LayerKeys]:
                 names=names,
             )
     return [LayerKeys(network, path, layers[network, path]) for network, path in sorted(layers)]
+
+
+def check_precision(keys: Iterable[str], name: str) -> None:
+    """Raise StyleFileError, saying what it is, for a file whose weights are in four bits; no style's are."""
+    keys = set(keys)
+    if any(BITSANDBYTES.search(key) for key in keys):
+        raise StyleFileError(
+            "“{name}” is a model in four bits, as bitsandbytes and Forge save them (NF4, FP4), and no style.",
+            AS_IT_WAS,
+            name=name,
+        )
+    if any(key.endswith(".offset") and f"{key.removesuffix('.offset')}.scale" in keys for key in keys):
+        raise StyleFileError(
+            "“{name}” is the UNet of a base that styles were merged into, and no style.",
+            "Add the folder that it lies in as a base.",
+            name=name,
+        )
 
 
 def unknown(key: str) -> StyleFileError:

@@ -22,6 +22,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, BinaryIO
 
 from styles.errors import StyleFileError
+from styles.formats.layer_keys import AS_IT_WAS, GGUF, check_precision
 from styles.storage.file_reading import open_file
 from styles.storage.names import clean_text
 from styles.text import Text
@@ -92,6 +93,10 @@ def read_header(file: BinaryIO, size: int, name: str) -> Header:
             raise StyleFileError(
                 "“{name}” is an archive.", "Unpack it, and import the folder that comes out.", name=name
             )
+        if start.startswith(GGUF):
+            raise StyleFileError(
+                "“{name}” is a GGUF file, a model in few bits, and no style.", AS_IT_WAS, name=name
+            )
         if start.startswith(PICKLE):
             raise StyleFileError(
                 "“{name}” is a pickle file (.pt, .ckpt, .bin), which could run code when it is opened.",
@@ -126,6 +131,7 @@ def read_header(file: BinaryIO, size: int, name: str) -> Header:
                 most_tensors=MOST_TENSORS,
             ),
         )
+    check_precision(values, name)
     tensors = {key: _entry(key, value, name) for key, value in values.items()}
     position = 0
     for entry in sorted(tensors.values(), key=lambda entry: entry.begin):

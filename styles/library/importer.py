@@ -14,7 +14,7 @@ from pathlib import Path
 
 from styles.errors import AtelierError, StyleFileError
 from styles.formats.reader import read_style
-from styles.formats.safetensors_header import hash_rest
+from styles.formats.safetensors_header import hash_rest, open_header
 from styles.formats.style import StyleCard
 from styles.library.catalogue import Catalogue
 from styles.library.folder import (
@@ -87,6 +87,8 @@ class Importer:
                 if cancelled():
                     break
                 try:
+                    if source is None and path.suffix.lower() == ".gguf":
+                        open_header(path)
                     if source is None:
                         raise StyleFileError(
                             "There is no style file in {path}.",

@@ -19,7 +19,7 @@ from styles.bases.quantized_unet import load_quantized_unet
 from styles.bases.shelf import BaseEntry, BaseShelf, find_source, licence_of, plain_name
 from styles.bases.weight_files import fingerprint
 from styles.errors import Failure
-from styles.formats.licences import warnings_about
+from styles.formats.provenance import licence_warnings
 from styles.mixing.group_merge import Weighed, check_layers, check_weights, merge_styles, without_groups
 from styles.mixing.layer_matching import check_family
 from styles.quantization.column_groups import style_repeats
@@ -33,10 +33,6 @@ if TYPE_CHECKING:
     from styles.bases.base_settings import BaseSettings
     from styles.formats.style import Style
 
-# What an artist is told before.
-GIVEN_UP = Text(
-    "A merged base always paints in its styles: they have no slider there any more, and can't be taken out again. The base and the styles themselves stay as they are, beside it."
-)
 ROOM = 1.02  # of what is counted
 
 
@@ -161,4 +157,4 @@ def _notes(plain: int, styles: Sequence[Weighed]) -> tuple[Text, ...]:
         notes.append(
             Text("The words {words} that its styles bring along don't work with it.", words=", ".join(words))
         )
-    return (*notes, *warnings_about((style.name, style.card.licence) for style, _ in styles))
+    return (*notes, *licence_warnings([style.card for style, _ in styles]))

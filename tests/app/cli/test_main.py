@@ -13,6 +13,7 @@ from pathlib import Path
 import pytest
 from PIL import Image
 
+from styles.bases.base import open_base
 from styles.formats.safetensors_header import open_header
 from styles.generation.png_recipe import read_recipe, save_picture
 from styles.library.library import Library
@@ -20,6 +21,7 @@ from styles.storage.home import Home
 from tests.app.conftest import Atelier, Trained, process_over
 from tests.conftest import REPOSITORY
 from tests.styles.library_files import put
+from tests.styles.mixing.test_group_merge import grouped_styles
 from training.job import Job
 
 
@@ -209,6 +211,39 @@ def test_bases_can_be_added_used_and_removed(
     assert run("bases", "change", "mine", "--json").json["vae"] == ""
     refused = run("bases", "change", "mine", "--vae", tiny_base / "unet", "--json")
     assert refused.code == 2 and "not an AutoencoderKL" in refused.json["error"]["message"]
+
+
+def test_styles_are_merged_into_a_base_of_its_own(
+    tmp_path: Path, tiny_base: Path, atelier: Callable[[Path], Atelier]
+) -> None:
+    home, run = Home(tmp_path / "home").create(), atelier(tmp_path / "home")
+    assert run("bases", "add", tiny_base, "--name", "Tiny").code == 0
+    base = open_base("Tiny", home, device="cpu", quantize="qa4-32")
+    for number, style in enumerate(grouped_styles(base, 32)):
+        card = replace(style.card, licence="CC-BY-ND-4.0" if number else "CC0-1.0", suggested_weight=0.5)
+        Library(home).add(replace(style, card=card))
+    mix = ("--style", "ink 0", "--style", "ink 1=-0.3")
+    forbidden = run("bases", "merge", "Tiny", *mix, "--out", "Mine", "--json")
+    assert forbidden.code == 2 and "--yes" in forbidden.json["error"]["hint"]
+    done = run("bases", "merge", "Tiny", *mix, "--out", "Mine", "--yes", "--json")
+    assert done.code == 0, done.err
+    assert "have no slider" in done.err, "what is given up is said before"
+    assert (done.json["name"], done.json["quantize"], done.json["state"]) == ("Mine", "qa4-32", "here")
+    assert all(said in done.json["notes"][0] for said in ("Merged of Tiny", "ink 0 at 0.5", "ink 1 at -0.3"))
+    assert run("bases", "use", "Mine").code == 0
+    made = run("create", "a house", "--style", "ink 0=0.2", "--steps", "1", "--seed", "1", "--json")
+    recipe = read_recipe(Path(made.json["pictures"][0]))
+    assert recipe.quantize == "qa4-32"
+    for arguments, said in (
+        (("Tiny", *mix, "--out", "Mine", "--yes"), "already a base"),
+        (("Tiny", "--style", "ink 0=0", "--out", "New"), "at weight 0"),
+        (("Tiny", "--style", "ink 0=0@0,1@1", "--out", "New"), "has a schedule"),
+        (("Tiny", "--style", "nobody", "--out", "New"), "nobody"),
+        (("Nowhere", "--style", "ink 0", "--out", "New"), "Nowhere"),
+    ):
+        refused = run("bases", "merge", *arguments, "--json")
+        assert refused.code == 2 and said in refused.json["error"]["message"]
+    assert run("bases", "use", "Mine", "--quantize", "none", "--json").code == 2
 
 
 def test_help_imports_nothing_heavy() -> None:
