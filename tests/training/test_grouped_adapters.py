@@ -15,6 +15,8 @@ from styles.errors import PlanError
 from styles.formats.reader import read_style
 from styles.formats.style import Style
 from styles.library.export import ExportOrder, export_style
+from styles.library.library import Library
+from styles.mixing.base_merge import merge_base
 from styles.mixing.model_patcher import blended
 from styles.quantization.column_groups import columns_repeat, style_repeats
 from styles.quantization.grouped_linear import GroupedLinear
@@ -193,3 +195,27 @@ def test_other_programs_make_the_same_of_what_is_exported(
     # And comes back with its groups, in whatever form.
     folder = export_style(grouped_style, tmp_path, ExportOrder("peft")).paths[0]
     assert style_repeats(read_style(file), 32) and style_repeats(read_style(folder), 32)
+
+
+def test_a_merged_base_paints_as_its_style_and_is_trained_on(
+    grouped_style: Style, tiny_base: Path, artworks: Path, home_folder: Path
+) -> None:
+    home, given = Home(home_folder).create(), inputs(width=WIDTH)
+    base = opened(tiny_base, home_folder, "qa4-32")
+    with blended(base, [grouped_style]) as mix:
+        mix.set_gains([0.8])
+        mixed = noise_pred(base.unet, *given)
+    plain = noise_pred(base.unet, *given)
+    merge_base(home, tiny_base, [(grouped_style, 0.8)], "Mine")
+    merged = noise_pred(open_base("Mine", home, device="cpu").unet, *given)
+    assert (merged - mixed).norm() < 2e-3 * (mixed - plain).norm()
+    # By its name alone, as the plan says nothing of how it is kept.
+    plan = small_plan(Path("Mine"), steps=2, preview_every=0, continue_from=grouped_style.id)
+    Library(home).add(grouped_style)
+    job = Job.create(home.jobs, plan, [artworks])
+    with job.held():
+        events = list(train(job, device="cpu"))
+    assert isinstance(events[-1], Finished)
+    trained = read_style(job.folder / "style.safetensors")
+    assert trained.card.training["quantize"] == "qa4-32" and trained.card.base_name == "Mine"
+    assert style_repeats(trained, 32)

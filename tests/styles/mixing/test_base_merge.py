@@ -29,7 +29,7 @@ from styles.storage.home import Home
 from tests.styles.making import random_style
 from tests.styles.mixing.test_group_merge import grouped, grouped_styles
 from tests.styles.original_layout import copy_configs, save_original_layout
-from tests.tiny import write_vocabulary
+from tests.tiny import tiny_base_folder, write_vocabulary
 
 WEIGHTS = (0.7, 0.4)
 
@@ -204,6 +204,24 @@ def test_what_can_not_be_is_refused_and_nothing_is_left(
         merge_base(home, "Tiny", [(style, 1.0)], "New")
     assert "Mine" in seen[0] and "New" not in seen[0]
     assert sorted(path.name for path in home.bases.iterdir()) == before
+
+
+def test_what_was_settled_of_a_base_is_in_it(home: Home, tmp_path: Path) -> None:
+    """Another VAE, another precision, files beside those that are needed; a name that tells of few steps."""
+    folder = tiny_base_folder(tmp_path / "dream-lcm", "sd1", dtype=torch.float16)
+    other = tiny_base_folder(tmp_path / "other", "sd1", seed=5)
+    (folder / "vae" / "old.bin").write_bytes(b"no")
+    settings = BaseSettings(vae=other / "vae", quantize="qa4-16")
+    BaseShelf(home).add(folder, settings=settings)
+    base = opened("dream-lcm", home)
+    (style,) = grouped_styles(base, 32, 1)
+    mixed = painted(base, (style,), (1.0,))
+    merge_base(home, "dream-lcm", [(style, 1.0)], "Mine")
+    again = opened("Mine", home)
+    assert again.quantize == "qa4-16" and np.abs(painted(again) - mixed).max() <= 1
+    assert again.few_steps == base.few_steps is not None
+    assert load_file(home.bases / "Mine" / UNET_FILE)["conv_in.weight"].dtype == torch.float16
+    assert not list((home.bases / "Mine").rglob("*.bin"))
 
 
 def test_a_damaged_one_or_one_of_a_newer_version_says_so(
