@@ -29,6 +29,8 @@ settings.load_profile("patient")
 # Two workers take file after file: what takes longest comes first, so that neither waits for it in the end.
 LONGEST = (
     "test_learning.py",
+    "test_pretend.py",
+    "test_sdxl.py",
     "test_train.py",
     "test_starter_build.py",
     "test_process.py",
