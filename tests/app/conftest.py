@@ -22,7 +22,7 @@ from PIL import Image, ImageDraw
 from styles.bases.shelf import BaseShelf
 from styles.library.library import Library
 from styles.storage.home import Home
-from tests.app.browsing import found_browser, open_browser
+from tests.app.browsing import PATIENCE_MS, found_browser, open_browser
 from tests.conftest import REPOSITORY
 from training.job import jobs_in
 
@@ -225,6 +225,9 @@ def browser() -> Iterator[Any]:
         if os.environ.get("CI"):
             pytest.fail("CI needs a browser: .ci/run installs Chromium")
         pytest.skip("no Chromium or Chrome on this machine: the window was not tested")
+    from playwright.sync_api import expect
+
+    expect.set_options(timeout=PATIENCE_MS)
     with open_browser() as browser:
         yield browser
 

@@ -117,9 +117,9 @@ def test_a_painting_can_be_stopped_and_waited_for() -> None:
         raise Cancelled("Stopped.")
 
     rendering = Rendering(paint)
-    assert begun.wait(10) and not rendering.wait(0)
+    assert begun.wait(300) and not rendering.wait(0)
     rendering.stop()
-    assert rendering.wait(10) and rendering.stopped
+    assert rendering.wait(300) and rendering.stopped
     events = rendering.events()
     assert next(events) == Notice("first")
     with pytest.raises(Cancelled):

@@ -39,7 +39,7 @@ def test_a_console_of_our_own_waits_after_a_failure(
     except OSError:  # the terminal is gone, and so is the program
         pass
     finally:
-        code = started.wait(60)
+        code = started.wait(300)
         os.close(ours)
     assert code != 0
     assert (WAITING.encode() in said) == (own_session and not arguments)

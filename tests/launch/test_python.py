@@ -152,7 +152,7 @@ def test_on_windows_the_program_is_called_and_not_exchanged() -> None:
         "import launch, os, sys; os.name = 'nt'; del os.execve; "
         "launch.run_instead([sys.executable, '-c', 'print(3); raise SystemExit(5)'], None, None)"
     )
-    done = subprocess.run([sys.executable, "-c", told], cwd=ROOT, capture_output=True, text=True, timeout=60)
+    done = subprocess.run([sys.executable, "-c", told], cwd=ROOT, capture_output=True, text=True, timeout=300)
     assert (done.returncode, done.stdout.strip()) == (5, "3"), done.stderr
 
 
@@ -181,4 +181,4 @@ def _copy_launcher(folder: Path) -> None:
 def _run_bare(folder: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
     """Run the launcher as on a computer with nothing but Python: no packages, no settings."""
     command = [sys.executable, "-S", "-I", str(folder / "launch.py"), *arguments]
-    return subprocess.run(command, capture_output=True, text=True, timeout=60)
+    return subprocess.run(command, capture_output=True, text=True, timeout=300)

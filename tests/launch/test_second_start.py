@@ -58,7 +58,7 @@ def _announce(home: Path, port: int) -> None:
 def test_a_second_start_names_the_running_page_and_sets_nothing_up(tmp_path: Path, port: int) -> None:
     _announce(tmp_path, port)
     command = [sys.executable, str(ROOT / "launch.py"), "--no-browser", "--home", str(tmp_path)]
-    answer = subprocess.run(command, capture_output=True, text=True, timeout=60)
+    answer = subprocess.run(command, capture_output=True, text=True, timeout=300)
     assert answer.returncode == 0
     assert answer.stderr.strip() == f"Atelier is running already: http://127.0.0.1:{port}/?key={KEY}"
 
@@ -139,7 +139,7 @@ def test_a_port_must_be_one(text: str) -> None:
 
 def test_a_port_that_another_program_uses_is_refused_before_setup(tmp_path: Path, port: int) -> None:
     command = [sys.executable, str(ROOT / "launch.py"), "--home", str(tmp_path), f"--port={port}"]
-    answer = subprocess.run(command, capture_output=True, text=True, timeout=60)
+    answer = subprocess.run(command, capture_output=True, text=True, timeout=300)
     assert answer.returncode == 2
     assert f"Port {port} is in use by another program" in answer.stderr
 

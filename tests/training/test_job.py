@@ -109,7 +109,7 @@ import sys, time
 from training.job import Job
 with Job.open(sys.argv[1]).held():
     print("held", flush=True)
-    time.sleep(60)
+    time.sleep(600)
 """
 
 

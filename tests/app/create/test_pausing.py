@@ -58,11 +58,11 @@ def trainer(job: Job, last: TrainingEvent | None) -> Iterator[None]:
     thread = threading.Thread(target=work)
     thread.start()
     try:
-        assert ready.wait(10)
+        assert ready.wait(300)
         yield
     finally:
         leave.set()
-        thread.join(10)
+        thread.join(300)
 
 
 def painted(

@@ -60,16 +60,16 @@ def training(job: Job) -> Iterator[None]:
     def work() -> None:
         with job.held():
             ready.set()
-            leave.wait(60)
+            leave.wait(300)
 
     thread = threading.Thread(target=work)
     thread.start()
     try:
-        assert ready.wait(10)
+        assert ready.wait(300)
         yield
     finally:
         leave.set()
-        thread.join(10)
+        thread.join(300)
 
 
 def test_the_order_can_be_changed_and_outlives_the_window(table: Table) -> None:
@@ -128,5 +128,5 @@ def test_it_moves_by_itself_while_it_is_watched(table: Table, monkeypatch: pytes
     done = threading.Event()
     queue = TrainingQueue(table.home, table.trainings, lambda job: done.set())
     queue.watch()
-    assert done.wait(30)
+    assert done.wait(300)
     queue.close()

@@ -41,11 +41,9 @@ def shelf(served: Served, tmp_path: Path) -> Iterator[BaseShelf]:
 @pytest.fixture
 def page(browser: Any, served: Served, shelf: BaseShelf) -> Iterator[Any]:
     """The Settings room."""
-    from playwright.sync_api import expect
 
     context = browser.new_context(viewport={"width": 1280, "height": 1000})
     context.set_default_timeout(PATIENCE_MS)
-    expect.set_options(timeout=PATIENCE_MS)
     page = context.new_page()
     page.goto(served.url)
     page.get_by_role("tab", name="Settings").click()

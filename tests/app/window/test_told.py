@@ -18,7 +18,7 @@ from tests.app.browsing import PATIENCE_MS
 from tests.app.conftest import Served
 
 pytestmark = pytest.mark.browser
-KEEPING_PATIENCE_SECONDS = 60
+KEEPING_PATIENCE_SECONDS = 300
 
 
 @pytest.fixture
@@ -56,7 +56,6 @@ def test_a_base_that_has_gone_is_called_so_in_every_room(
 ) -> None:
     from playwright.sync_api import expect
 
-    expect.set_options(timeout=PATIENCE_MS)
     page, other = another_page(), another_page()
     told = f"There is nothing any more at {gone}, where a base lay."
     notice = page.locator("#problems")
@@ -107,7 +106,6 @@ def test_a_size_far_beyond_the_base_is_asked_about_and_stops_at_once(
 ) -> None:
     from playwright.sync_api import expect
 
-    expect.set_options(timeout=PATIENCE_MS)
     page, before = another_page(), len(list((served.home / "pictures").glob("*.png")))
     page.get_by_role("tab", name="Create").click()
     page.get_by_text("Own size", exact=True).click()
@@ -131,7 +129,6 @@ def test_two_pages_keep_what_each_has_changed_and_find_the_window_again(
 ) -> None:
     from playwright.sync_api import expect
 
-    expect.set_options(timeout=PATIENCE_MS)
     draft = Draft(Home(served.home))
 
     def fill(page: Any, label: str, name: str) -> None:

@@ -80,8 +80,8 @@ def test_styles_are_trained_one_after_the_other_and_a_reload_loses_nothing(
     page.get_by_role("button", name="Take Mouse second out of the queue").wait_for()
 
     page.reload()
-    expect(field("Name of the style")).to_have_value("Mouse second", timeout=PATIENCE_MS)
-    expect(page.get_by_label("Caption of 0.png")).to_have_value("rings on blue", timeout=PATIENCE_MS)
+    expect(field("Name of the style")).to_have_value("Mouse second")
+    expect(page.get_by_label("Caption of 0.png")).to_have_value("rings on blue")
     room = page.locator("#train")
     room.get_by_text(re.compile(r"^Step [1-9]\d* of 5000 in all · about .* left")).wait_for()
     room.get_by_role("img", name=re.compile("loss", re.I)).wait_for()
@@ -95,9 +95,7 @@ def test_styles_are_trained_one_after_the_other_and_a_reload_loses_nothing(
     said("the style is that of step 2").wait_for()
     assert read_card(window.home / "styles" / "Mouse second.safetensors").training["steps"] == 2
     page.get_by_role("button", name="Paint with it").click()
-    expect(page.get_by_role("tab", name="Create")).to_have_attribute(
-        "aria-selected", "true", timeout=PATIENCE_MS
-    )
+    expect(page.get_by_role("tab", name="Create")).to_have_attribute("aria-selected", "true")
 
 
 def test_a_style_is_exported_deleted_and_restored(window: Window, tmp_path: Path) -> None:
@@ -160,7 +158,6 @@ def test_where_there_is_no_room_the_rest_is_not_sent(window: Window, tmp_path: P
 def test_what_is_typed_about_a_style_stays_until_it_is_saved(window: Window) -> None:
     from playwright.sync_api import expect
 
-    expect.set_options(timeout=PATIENCE_MS)
     page, kept = window.page, window.home / "styles" / "Mouse made.safetensors"
     page.get_by_label("Search", exact=True).fill("Mouse")
     page.get_by_role("button", name="Mouse made", exact=True).click()

@@ -46,8 +46,6 @@ def test_a_style_of_sdxl_is_trained_painted_with_and_its_recipe_restored(
 ) -> None:
     from playwright.sync_api import expect
 
-    expect.set_options(timeout=PATIENCE_MS)
-
     def field(name: str) -> Any:
         return page.get_by_role("textbox", name=re.compile(f"^{name}"))
 

@@ -5,9 +5,9 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
-import time
 from collections.abc import Iterator
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 import torch
@@ -59,12 +59,17 @@ def test_the_number_that_a_run_is_fastest_with_is_taken(
     free_choice: None, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(threads, "candidates", lambda: [4, 2, 1])
-    pauses = {4: 0.05, 2: 0.005, 1: 0.02}
-    assert fastest(lambda: time.sleep(pauses[torch.get_num_threads()])) == 2
-    assert torch.get_num_threads() == 2
-    pauses = {4: 0.02, 2: 0.02, 1: 0.02}
-    # No fewer where it gains nothing.
-    assert fastest(lambda: time.sleep(pauses[torch.get_num_threads()])) == 4
+    now = 0.0
+    monkeypatch.setattr(threads, "time", SimpleNamespace(perf_counter=lambda: now))
+
+    def run() -> None:
+        nonlocal now
+        now += seconds[torch.get_num_threads()]
+
+    seconds = {4: 0.05, 2: 0.005, 1: 0.02}
+    assert fastest(run) == torch.get_num_threads() == 2
+    seconds = {4: 0.02, 2: 0.0185, 1: 0.02}
+    assert fastest(run) == 4, "no fewer where it hardly gains anything"
 
 
 def test_a_run_that_breaks_off_changes_nothing(free_choice: None) -> None:

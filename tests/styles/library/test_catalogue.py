@@ -350,13 +350,13 @@ def test_a_listing_does_not_wait_for_a_file_that_another_one_reads(
 
     def slow(self: catalogue.Catalogue, place: StyleLocation, style_id: str) -> catalogue.Entry:
         reading.set()
-        go_on.wait(20)
+        go_on.wait(300)
         return original(self, place, style_id)
 
     monkeypatch.setattr(catalogue.Catalogue, "_read", slow)
     with ThreadPoolExecutor(2) as pool:
         first = pool.submit(library.cards)
-        assert reading.wait(20)
+        assert reading.wait(300)
         assert [card.name for card in library.cards()] == known and not first.done()
         found = pool.submit(library.find, "slow")  # who asks for it by name waits
         gone = library.folder / f"{known[0]}.safetensors"
@@ -393,7 +393,7 @@ def test_a_listing_beside_a_quick_one_has_all_that_is_there(
             patch.setattr(catalogue.Catalogue, "_read", read)
             reading.clear()
             first = pool.submit(library.cards)
-            assert reading.wait(20)
+            assert reading.wait(300)
             assert {card.name for card in library.cards()} == names
             first.result()
 

@@ -77,7 +77,6 @@ def pictures(home: Path) -> list[Path]:
 def test_pictures_are_made_with_what_the_room_shows(context: Any, served: Served, home: Path) -> None:
     from playwright.sync_api import expect
 
-    expect.set_options(timeout=PATIENCE_MS)
     page, before = opened(context, served), len(pictures(home))
     page.get_by_label("Paint as I move").uncheck()
     page.get_by_role("button", name="More settings").click()

@@ -101,7 +101,6 @@ def heavier(page: Any, name: str, weight: str) -> None:
 def test_a_style_that_is_unmuted_brings_its_word(page: Any, served: Served) -> None:
     from playwright.sync_api import expect
 
-    expect.set_options(timeout=PATIENCE_MS)
     chips = page.locator("#create-mix .chips button")
     page.get_by_role("button", name="Mute Ink").click()
     page.get_by_role("button", name="rings", exact=True).click()  # the artist leaves this word out
@@ -117,7 +116,6 @@ def test_a_style_that_is_unmuted_brings_its_word(page: Any, served: Served) -> N
 def test_a_style_that_was_not_added_is_told_and_asked_for_again(page: Any) -> None:
     from playwright.sync_api import expect
 
-    expect.set_options(timeout=PATIENCE_MS)
     field = page.get_by_role("combobox", name="Add a style")
     page.route(
         "**/component_server/",
@@ -139,7 +137,6 @@ def test_a_style_that_was_not_added_is_told_and_asked_for_again(page: Any) -> No
 def test_a_style_that_goes_and_comes_back_is_followed(page: Any, served: Served, library: Library) -> None:
     from playwright.sync_api import expect
 
-    expect.set_options(timeout=PATIENCE_MS)
     ink, rings = library.find("Ink"), library.find("Rings")
     ink_card = page.get_by_role("article", name="Ink")
     heavier(page, "Ink", "0.35")
@@ -191,7 +188,6 @@ def test_a_style_that_goes_and_comes_back_is_followed(page: Any, served: Served,
 def test_what_suits_a_style_of_few_steps_is_one_click_away(page: Any, library: Library, base: Base) -> None:
     from playwright.sync_api import expect
 
-    expect.set_options(timeout=PATIENCE_MS)
     style = style_for(base, 7)
     library.add(replace(style, card=replace(style.card, name="sd lcm lora")))
     add(page, "sd lcm lora")

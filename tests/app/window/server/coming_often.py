@@ -48,13 +48,13 @@ def served_page(home: Home) -> Iterator[Any]:
         yield page
     finally:
         server.should_exit = True
-        thread.join(10)
+        thread.join(300)
         studio.close()
 
 
 def wait(done: Callable[[], object]) -> None:
     """Wait until something is so."""
-    deadline = time.monotonic() + 60
+    deadline = time.monotonic() + 300
     while not done():
         assert time.monotonic() < deadline, "it takes for ever"
         time.sleep(0.02)
@@ -62,7 +62,7 @@ def wait(done: Callable[[], object]) -> None:
 
 def asked(page: Any, method: str, path: str, about: Any = None) -> None:
     """Ask the window for something that it grants."""
-    with closing(http.client.HTTPConnection(HERE, page.port, timeout=60)) as connection:
+    with closing(http.client.HTTPConnection(HERE, page.port, timeout=300)) as connection:
         connection.request(method, f"{API}/{path}", json.dumps(about), page.sent)
         answer = connection.getresponse()
         answer.read()

@@ -53,7 +53,7 @@ class Shared(Served):
         return {"Cookie": f"{cookie_name(self.key)}={self.key}"}
 
     def ask(self, method: str, path: str, sent: dict[str, str] | None = None, body: str = "") -> Answer:
-        connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=60)
+        connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=300)
         try:
             connection.request(method, path, body or None, sent or {})
             answer = connection.getresponse()
@@ -171,7 +171,7 @@ def heard(
     session = "a page of another device"
     about = {"data": data, "fn_index": handler, "session_hash": session, "event_data": event}
     shared.post("queue/join", headers, about)
-    connection = http.client.HTTPConnection("127.0.0.1", shared.port, timeout=60)
+    connection = http.client.HTTPConnection("127.0.0.1", shared.port, timeout=300)
     connection.request("GET", f"{API}/queue/data?session_hash={quote(session)}", headers=headers)
     lines = []
     for line in connection.getresponse():

@@ -23,6 +23,7 @@ from app.window.server.named_paths import whole_path
 from styles.bases.shelf import BaseShelf
 from styles.errors import BadInput
 from styles.storage.home import Home
+from tests.app.browsing import PATIENCE_MS
 from tests.app.conftest import window_over
 from tests.app.window.server.strangers import (
     API,
@@ -63,7 +64,7 @@ def test_no_route_answers_a_stranger(shared: Shared) -> None:
 
 
 def test_no_websocket_is_opened(shared: Shared) -> None:
-    with socket.create_connection(("127.0.0.1", shared.port), timeout=30) as wire:
+    with socket.create_connection(("127.0.0.1", shared.port), timeout=300) as wire:
         lines = [
             f"GET {API}/queue/join HTTP/1.1", f"Host: 127.0.0.1:{shared.port}", "Upgrade: websocket", "Connection: Upgrade",
             "Sec-WebSocket-Version: 13", "Sec-WebSocket-Key: MDEyMzQ1Njc4OWFiY2RlZg==", f"Cookie: {shared.cookie['Cookie']}",
@@ -323,6 +324,7 @@ def test_a_page_of_another_port_gets_nothing_while_ours_works(
     """In Chromium, with the cookie of our page in the same browser, which counts both pages as one site."""
     name = "localhost"
     context = browser.new_context()
+    context.set_default_timeout(PATIENCE_MS)
     ours, other = context.new_page(), context.new_page()
     site = f"http://{name}:{shared.port}/"
     # As the browser is opened where others see with which words it is started.
