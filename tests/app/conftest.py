@@ -218,6 +218,11 @@ def served(trained: Trained, tiny_base: Path, tmp_path_factory: pytest.TempPathF
         yield Served(url, home)
 
 
+def empty_draft(home: Path) -> None:
+    """Take away what earlier tests have prepared for a training; a page that is opened after it knows nothing of it."""
+    shutil.rmtree(home / "draft", ignore_errors=True)
+
+
 @pytest.fixture(scope="session")
 def browser() -> Iterator[Any]:
     """The system's Chromium; without one this is a skip, and in CI a failure."""

@@ -74,7 +74,13 @@ class MixPiece {
     );
     this.chips = el("div", { class: "chips", role: "group", "aria-label": words.chips });
     this.cards = el("div", { class: "style-rows" });
-    this.live = el("input", { type: "checkbox", onchange: () => this.look({ live: this.live.checked }) });
+    this.live = el("input", {
+      type: "checkbox",
+      onchange: () => {
+        this.look({ live: this.live.checked });
+        this.#timer.stop();
+      },
+    });
     this.strengths = el("input", { type: "checkbox", onchange: () => this.#showStrengths() });
     const choices = MODES.map((mode) => el("option", { value: mode }, words[`mode_${mode.replace(" ", "_")}`]));
     this.mode = el("select", { "aria-label": words.mode, onchange: () => this.#setMode() }, ...choices);

@@ -12,7 +12,7 @@ from app.create.history import History
 from styles.formats.reader import read_card
 from styles.storage.home import Home
 from tests.app.browsing import PATIENCE_MS
-from tests.app.conftest import Served, draw_artworks
+from tests.app.conftest import Served, draw_artworks, empty_draft
 from tests.app.screenshots import settle
 
 pytestmark = pytest.mark.browser
@@ -65,6 +65,7 @@ def test_the_main_job_needs_no_mouse(browser: Any, served: Served, tmp_path: Pat
     context = browser.new_context(viewport={"width": 1280, "height": 1000}, accept_downloads=True)
     context.set_default_timeout(PATIENCE_MS)
     page = context.new_page()
+    empty_draft(served.home)
     page.goto(served.url)
     try:
         do_the_main_job(page, served.home, tmp_path)
