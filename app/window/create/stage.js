@@ -63,6 +63,8 @@ class StagePiece {
   #dismissed = -1;
   // When a picture was asked for, until the painter tells of it.
   #askedAt = 0;
+  // Stop was pressed before the painter told of what was asked for.
+  #isHalted = false;
   // There is news of the canvas since it was last looked at.
   #hasNews = false;
   #wake = () => {};
@@ -131,6 +133,7 @@ class StagePiece {
 
   halt() {
     if (!canvases.isPainting(this.#canvas)) return;
+    this.#isHalted = this.#askedAt > 0;
     this.#canvas = { ...this.#canvas, state: "stopping" };
     this.#draw();
     ask(this.#server.stop);
@@ -209,10 +212,13 @@ class StagePiece {
     // A wish that was refused before it came to the painter changes nothing there: what is true is shown again.
     const isRefused = this.#askedAt && Date.now() - this.#askedAt > 2000 * LONG_LOOK_SECONDS;
     if (answer.serial !== this.#seen || isRefused) {
+      const isHalted = this.#isHalted;
       this.#askedAt = 0;
+      this.#isHalted = false;
       this.#seen = answer.serial;
       this.#canvas = answer.canvas;
       this.#draw();
+      if (isHalted) this.halt();
     }
     // At rest it is told of what the painter begins for another tab.
     if (!this.#isBusy && !this.#hasNews) await this.#pause(this.#askedAt ? IDLE_MS : RESTING_MS);

@@ -202,7 +202,8 @@ def style_page(studio: Studio, open_style: OpenStyle) -> None:
         **asked,
     )  # fmt: skip
     paint.click(paint_it, open_style.chosen, [open_style.said, open_style.version], **in_turn("gpu"))
-    check.click(look_at_file, open_style.chosen, report, api_visibility="private")
+    # In turn, or the report would come upon the page of the next style.
+    check.click(look_at_file, open_style.chosen, report, **asked | {"show_progress": "full"})
 
 
 def _listed(text: str | None) -> tuple[str, ...]:
