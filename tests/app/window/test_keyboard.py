@@ -88,7 +88,9 @@ def do_the_main_job(page: Any, home: Path, folder: Path) -> None:
     hands.write("Resolution", "64")
     hands.press("button", "Start training")
     page.locator("#train").get_by_role("status").filter(has_text="“By hand” has begun.").wait_for()
-    page.locator("#train").get_by_role("status").filter(has_text="Finished").wait_for()
+    # Until then the card is that of an earlier training.
+    card = page.locator(".progress-card", has_text="By hand")
+    card.get_by_role("status").filter(has_text="Finished").wait_for()
     # The card of a training that ends is drawn anew, and a key pressed at that moment would be lost.
     settle(page, STILL_MS)
     hands.press("button", "Paint with it")

@@ -78,6 +78,8 @@ def test_a_style_of_sdxl_is_trained_painted_with_and_its_recipe_restored(
     page.get_by_text("“Large” has begun.").wait_for()
     page.get_by_role("button", name="Start over").click()
     page.get_by_role("button", name="Undo").wait_for()
+    card = page.locator(".progress-card", has_text="Large")  # until then that of an earlier training
+    card.get_by_role("status").filter(has_text="Finished").wait_for()
     page.get_by_role("button", name="Paint with it").click()
     style = read_card(served.home / "styles" / "Large.safetensors")
     assert style.family == "sdxl" and style.training["steps"] == 2 and style.thumbnail
