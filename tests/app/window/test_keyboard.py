@@ -133,7 +133,9 @@ def do_the_main_job(page: Any, home: Path, folder: Path) -> None:
     hands.room("Library")
     hands.press("button", "Bake styles into one")
     for name, weight in (("By hand", "0.7"), ("Rings", "0.4")):
-        hands.write("Styles to bake", name, "combobox")
+        hands.reach(page.get_by_role("combobox", name="Styles to bake"))
+        page.get_by_role("option", name=name, exact=True).wait_for()  # the styles are offered
+        page.keyboard.type(name)
         page.keyboard.press("Enter")
         hands.write(f"number input for {name}", weight, "spinbutton")
     hands.write("Name of the new style", "By both hands")
