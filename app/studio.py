@@ -347,7 +347,7 @@ class Studio:
         begun = self.library.open(order.continue_from) if order.continue_from else None
         return self.trainings.prepare(
             sparing(order, self.settings),
-            lambda: base_facts_of(self.base_source(order.base), self.home),
+            lambda: base_facts_of(self.base_source(order.base), self.home, order.settings.quantize),
             begun,
             self.preparation.draft.sizes(),
         )

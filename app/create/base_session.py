@@ -506,10 +506,14 @@ def prompt_with_triggers(prompt: str, parts: Iterable[tuple[StyleCard, float]]) 
     return prompt
 
 
-def base_facts_of(source: str, home: Home) -> tuple[str, str, str]:
-    """(source, family, how it is kept) of a base, read from its files without opening it; raises BaseError."""
+def base_facts_of(source: str, home: Home, quantize: str | None = None) -> tuple[str, str, str]:
+    """(source, family, how it is kept) of a base, read from its files without opening it.
+
+    Raises BaseError, also where it can't be kept in the way that is asked for with `quantize`.
+    """
     from styles.bases.inspection import inspect_base
     from styles.bases.shelf import find_source
 
     path, stored = find_source(source, home)
-    return source, inspect_base(path, stored).family, stored.quantize or PLAIN
+    facts = inspect_base(path, replace(stored, quantize=quantize or stored.quantize))
+    return source, facts.family, stored.quantize or PLAIN

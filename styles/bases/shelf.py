@@ -92,6 +92,7 @@ class BaseEntry:
     licence: str = ""
     vae: str = ""  # where the VAE lies that takes the place of its own
     quantize: str = PLAIN  # how it is kept, see styles.quantization
+    merged: bool = False  # styles were merged into it, and it is kept in no other way
     notes: tuple[Text, ...] = ()  # what was taken for granted of it
     problem: Text = NO_TEXT
 
@@ -222,6 +223,8 @@ class BaseShelf:
         with self._locked():
             self.check_free(name)
             os.rename(folder, self.home.bases / name)
+            # It is found by its folder; whoever shows the list looks at the file's time.
+            self._write(self._read())
         return self._find(name, self._read())
 
     def change(self, name: str, settings: BaseSettings) -> BaseEntry:
@@ -343,7 +346,8 @@ class BaseShelf:
             name, source, facts.family, True, in_use,
             prediction_type=facts.prediction_type, native_size_px=facts.native_size_px, size_gb=_size_gb(facts.path),
             licence=facts.merged.licences if facts.merged else licence_of(name),
-            vae=vae, quantize=facts.merged.quantize if facts.merged else quantize, notes=facts.notes,
+            vae=vae, quantize=facts.merged.quantize if facts.merged else quantize,
+            merged=facts.merged is not None, notes=facts.notes,
         )  # fmt: skip
 
     def _own(self, state: dict[str, Any]) -> dict[str, dict[str, Any]]:

@@ -174,7 +174,7 @@ def licence_line(entry: BaseEntry) -> str:
     """The licence with a link to its words, where it is known."""
     recommended = next((base for base in RECOMMENDED if base.hub_id == entry.name), None)
     if recommended is None:
-        return ""
+        return f"<p>{escape(say('Licence'))}: {escape(entry.licence)}</p>" if entry.licence else ""
     link = f'<a href="{escape(recommended.licence.url)}" target="_blank" rel="noreferrer">{escape(recommended.licence.name)}</a>'
     label = say("Licence") if entry.installed else say("By getting it you accept its licence")
     return f"<p>{escape(label)}: {link}</p>"

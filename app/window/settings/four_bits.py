@@ -65,14 +65,17 @@ OTHER_PROBLEM = (Text("Installing it failed."), Text("Press Install again."))
 
 
 def sizes_gb(studio: Studio, entries: Iterable[BaseEntry]) -> dict[str, dict[str, float]]:
-    """By the name of each base that is here, the GB that its UNet takes in each way, in the precision used here."""
+    """By the name of each base that is here, the GB that its UNet takes in each way, in the precision used here.
+
+    Merged bases are left out, which are kept in one way only.
+    """
     from styles.bases.inspection import inspect_base
     from styles.bases.unet_size import unet_bytes
 
     bytes_each = _bytes_each(studio)
     sizes = {}
     for entry in entries:
-        if entry.state != "here":
+        if entry.state != "here" or entry.merged:
             continue
         facts = inspect_base(*studio.shelf.resolve(entry.name))
         sizes[entry.name] = {way: unet_bytes(facts, way, bytes_each) / GB for way in OFFERED}

@@ -13,6 +13,9 @@ from pathlib import Path
 import pytest
 from PIL import Image
 
+from app.studio import Studio
+from app.window.settings.base_cards import base_card
+from app.window.settings.four_bits import sizes_gb
 from styles.bases.base import open_base
 from styles.formats.safetensors_header import open_header
 from styles.generation.png_recipe import read_recipe, save_picture
@@ -214,7 +217,7 @@ def test_bases_can_be_added_used_and_removed(
 
 
 def test_styles_are_merged_into_a_base_of_its_own(
-    tmp_path: Path, tiny_base: Path, atelier: Callable[[Path], Atelier]
+    tmp_path: Path, tiny_base: Path, artworks: Path, atelier: Callable[[Path], Atelier]
 ) -> None:
     home, run = Home(tmp_path / "home").create(), atelier(tmp_path / "home")
     assert run("bases", "add", tiny_base, "--name", "Tiny").code == 0
@@ -243,7 +246,19 @@ def test_styles_are_merged_into_a_base_of_its_own(
     ):
         refused = run("bases", "merge", *arguments, "--json")
         assert refused.code == 2 and said in refused.json["error"]["message"]
-    assert run("bases", "use", "Mine", "--quantize", "none", "--json").code == 2
+    for arguments in (
+        ("bases", "use", "Mine", "--quantize", "none"),
+        ("train", "Other", artworks, "--base", "Mine", "--quantize", "nf4"),
+        ("create", "a house", "--base", "Mine", "--quantize", "qa4-16"),
+    ):
+        refused = run(*arguments, "--json")
+        assert refused.code == 2 and "as it was merged" in refused.json["error"]["message"]
+    studio = Studio(home)
+    entries = studio.shelf.list()
+    sizes = sizes_gb(studio, entries)
+    assert "Tiny" in sizes and "Mine" not in sizes, "there is nothing to choose"
+    (drawn,) = (base_card(one, sizes=sizes.get(one.name)) for one in entries if one.name == "Mine")
+    assert "Merged of Tiny with" in drawn and "CC-BY-ND-4.0" in drawn and "In four bits" not in drawn
 
 
 def test_help_imports_nothing_heavy() -> None:

@@ -145,7 +145,9 @@ def test_it_is_mixed_with_further_styles_and_merged_further(merged: tuple[Home, 
     home, (first, second) = merged
     mine = opened("Mine", home)
     mixed = painted(mine, (second,), (0.6,))
+    before = BaseShelf(home).version
     done = merge_base(home, "Mine", [(second, 0.6)], "Both")
+    assert BaseShelf(home).version != before
     difference = np.abs(painted(opened("Both", home)) - mixed)
     assert difference.max() <= 1 and difference.mean() < 0.02 * np.abs(painted(mine) - mixed).mean()
     said = str(done.entry.notes[0])
