@@ -16,6 +16,7 @@ FOLDERS = {
     "pictures": unsaid("Your pictures"),
     "jobs": unsaid("Trainings"),
     "bases": unsaid("Base models"),
+    "bases/quantized": unsaid("Base models in four bits, made again when needed"),
     "trash": unsaid("Trash"),
     "cache": unsaid("Thumbnails and lists, made again when needed"),
     "log": unsaid("Log"),
@@ -29,6 +30,7 @@ class Use:
     folders: tuple[tuple[str, int], ...]
     copies: int  # of finished trainings
     trash: int
+    quantised: int = 0  # of bases in four bits, made again when needed
 
     def rows(self) -> list[tuple[str, str]]:
         """(what, how much) for a table, empty folders left out."""
@@ -39,7 +41,10 @@ def disk_use(home: Home) -> Use:
     """Measure the home."""
     sizes = {name: size_of(home.root / name) for name in FOLDERS if (home.root / name).is_dir()}
     copies = sum(leftovers(job) for job in jobs_in(home.jobs))
-    return Use(tuple(sizes.items()), copies, sizes.get("trash", 0))
+    quantised = sizes.get("bases/quantized", 0)
+    if quantised:
+        sizes["bases"] -= quantised
+    return Use(tuple(sizes.items()), copies, sizes.get("trash", 0), quantised)
 
 
 def clear_copies(home: Home) -> int:

@@ -105,6 +105,14 @@ class Machine:
                 base=family.name,
                 needed=_short(least),
             )
+        whole_nf4, least_nf4 = needed_gb(family, self.precision, "nf4")
+        smallest = least_nf4 if self.card_memory else whole_nf4
+        if self.room_bytes >= smallest * GB:
+            return say(
+                "{base} fits in four bits, a little slower: as nf4 it needs about {needed} GB at least.",
+                base=family.name,
+                needed=_short(smallest),
+            )
         return say(
             "{base} does not fit: it needs about {needed} GB.",
             base=family.name,

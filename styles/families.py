@@ -85,6 +85,8 @@ class Family:
     # GB that a picture of a base's own size takes of a card in half precision, with two styles: with all of the base
     # there, and at the least with those parts that are at work. By tests/benchmarks/painting_memory.py; 0: not counted.
     painting_gb: tuple[float, float] = (0.0, 0.0)
+    # The same with the base as NF4.
+    painting_nf4_gb: tuple[float, float] = (0.0, 0.0)
     guidance: float = 7.5
     guidance_rescale: float = 0.7  # where the base has zero terminal SNR (arXiv 2305.08891)
     bucket_step_px: int = 1  # the sides of training pictures divide by it, whatever its networks ask for
@@ -170,6 +172,7 @@ SD1 = Family(
         "CreativeML Open RAIL-M", "https://huggingface.co/spaces/CompVis/stable-diffusion-license"
     ),
     painting_gb=(3.8, 2.4),
+    painting_nf4_gb=(3.4, 2.0),
 )
 
 SD2 = Family(
@@ -195,6 +198,7 @@ SD2 = Family(
         "https://huggingface.co/stabilityai/stable-diffusion-2/blob/main/LICENSE-MODEL",
     ),
     painting_gb=(4.3, 2.5),
+    painting_nf4_gb=(3.9, 2.1),
 )
 
 SDXL = Family(
@@ -226,6 +230,7 @@ SDXL = Family(
         "https://huggingface.co/stabilityai/stable-diffusion-xl-base-1.0/blob/main/LICENSE.md",
     ),
     painting_gb=(12.1, 6.3),
+    painting_nf4_gb=(8.8, 3.0),
 )
 
 UNKNOWN = Family(

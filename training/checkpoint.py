@@ -222,11 +222,10 @@ def environment(device: torch.device, dtype: torch.dtype, plan: TrainingPlan) ->
     import torch
 
     from styles.devices.cards import card_of
-    from styles.quantization.layers import version_of
 
     name = platform.machine() if device.type == "cpu" else card_of(device).name
     quantization = quantization_of(plan.quantize)
-    in_four_bits = {"base": f"{plan.quantize} {version_of(quantization)}"} if quantization else {}
+    in_four_bits = {"base": f"{plan.quantize} {quantization.version}"} if quantization else {}
     return (
         {
             "device": f"{device.type} {name}",

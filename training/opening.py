@@ -56,6 +56,9 @@ def how_to_open(
     if plan.quantize is not None or settings.quantize not in (None, PLAIN) or free is None:
         return plan.quantize, NO_TEXT
     facts = inspect_base(path, settings)
+    if facts.merged is not None:
+        # In four bits already, and in no other way.
+        return None, NO_TEXT
     name = plan.base if not os.path.exists(plan.base) else path.name
     free -= _vae_bytes(facts, place)
     base = _unopened(facts, name, place)

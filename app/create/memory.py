@@ -10,15 +10,16 @@ from functools import cache
 from app.settings import Settings
 from styles.errors import OutOfMemory
 from styles.families import Family, family_of
+from styles.quantization.quantization import PLAIN
 from styles.storage.home import Home
 
 ROOM_TO_WORK = 1.25  # times the weights, of a base whose family says nothing
 
 
-def needed_gb(family: Family, precision: str) -> tuple[float, float]:
-    """A family's `painting_gb` in that precision."""
+def needed_gb(family: Family, precision: str, quantize: str = PLAIN) -> tuple[float, float]:
+    """A family's `painting_gb` in that precision, or `painting_nf4_gb` for a base in four bits of any kind."""
     wider = 2 if precision == "fp32" else 1
-    whole, least = family.painting_gb
+    whole, least = family.painting_gb if quantize == PLAIN else family.painting_nf4_gb
     return whole * wider, least * wider
 
 
@@ -49,7 +50,7 @@ def _needed_bytes(source: str, home: Home, precision: str) -> float:
     from styles.bases.shelf import find_source
 
     path, stored = find_source(source, home)
-    _, least = needed_gb(family_of(inspect_base(path, stored).family), precision)
+    _, least = needed_gb(family_of(inspect_base(path, stored).family), precision, stored.quantize or PLAIN)
     if least:
         return least * 1e9
     files = path.rglob("*.safetensors") if path.is_dir() else [path]

@@ -17,9 +17,10 @@ from styles.bases.base_settings import UNSET, BaseSettings
 from styles.bases.hub import Progress, fetch_base, hub_folder, is_hub_id
 from styles.bases.inspection import inspect_base
 from styles.bases.merged_base import check_way, own_way, read_card
-from styles.bases.weight_files import PICKLED, is_here
-from styles.errors import BaseError, DiskFullError, Failure
+from styles.bases.weight_files import PICKLED, fingerprint, is_here
+from styles.errors import AtelierError, BaseError, DiskFullError, Failure
 from styles.families import SD1, SD2, SDXL, Family, Licence
+from styles.quantization.kept_weights import forget_kept, kept_files
 from styles.quantization.quantization import PLAIN, QUANTIZATIONS, check_usable
 from styles.storage.atomic import disk_errors, set_aside, unused_name, write_text
 from styles.storage.file_reading import changed_ns, read_json, why
@@ -279,6 +280,7 @@ class BaseShelf:
             if entry.name == "starter":
                 raise BaseError("The starter comes with Atelier and can't be removed.")
             path = Path(entry.source).resolve()
+            self._forget_quantised(entry, state)
             if path.is_relative_to(self.home.bases.resolve()) and path.exists():
                 stem = plain_name(path)
                 with disk_errors(self.home.trash / stem):
@@ -288,6 +290,16 @@ class BaseShelf:
             if state["in_use"] == entry.name:
                 state["in_use"] = "starter"
             self._write(state)
+
+    def _forget_quantised(self, entry: BaseEntry, state: dict[str, Any]) -> None:
+        """Delete what is kept of a base in four bits, unless another entry is the same base."""
+        if not kept_files(self.home):
+            return
+        known_by = _fingerprint_of(entry.source, self._settings(entry, state))
+        own = self._own(state).items()
+        others = [(one["source"], _settings_of(one)) for name, one in own if name != entry.name]
+        if known_by and all(_fingerprint_of(*one) != known_by for one in ((str(STARTER), UNSET), *others)):
+            forget_kept(self.home, known_by)
 
     def resolve(self, name: str) -> tuple[Path, BaseSettings]:
         """Return (path, what the artist settled) of a base on the shelf; raises BaseError."""
@@ -499,6 +511,17 @@ def _found(source: str | Path, home: Home) -> tuple[Path, BaseSettings]:
             raise BaseError("The base {text} is not here yet.", "`bases add {text}` fetches it.", text=text)
         return hub_folder(text, home), shelf.settings_of(hub_folder(text, home))
     return shelf.resolve(text)
+
+
+def _fingerprint_of(source: str, settings: BaseSettings) -> str:
+    """Return a base's fingerprint, empty where it can't be had."""
+    from safetensors import SafetensorError
+
+    try:
+        facts = inspect_base(Path(source), settings)
+        return fingerprint(facts.unet_files, facts.unet_prefix)
+    except (AtelierError, OSError, ValueError, RuntimeError, SafetensorError):
+        return ""
 
 
 def plain_name(path: Path) -> str:

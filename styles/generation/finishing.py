@@ -22,7 +22,6 @@ from styles.generation.prompts import prompt_notes
 from styles.generation.recipe import Recipe
 from styles.generation.request import CreateRequest, Order
 from styles.generation.samplers import schedule_used
-from styles.quantization.layers import version_of
 from styles.quantization.quantization import quantization_of
 from styles.storage.version import version
 from styles.text import Text
@@ -226,5 +225,5 @@ def _versions(request: CreateRequest, base: Base) -> tuple[tuple[str, str], ...]
         versions["pillow"] = PIL.__version__  # it brings the source to size
     quantization = quantization_of(base.quantize)
     if quantization is not None:
-        versions[quantization.name] = version_of(quantization)
+        versions[quantization.name] = quantization.version
     return tuple(sorted(versions.items()))

@@ -7,13 +7,13 @@ used, and is made anew.
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Callable, Mapping
 from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from styles.errors import AtelierError
-from styles.quantization.layers import quantized, version_of
 from styles.quantization.quantization import Quantization
 from styles.storage.atomic import replacing
 from styles.storage.home import Home
@@ -22,13 +22,41 @@ if TYPE_CHECKING:
     from torch import Tensor
 
 Weights = dict[str, dict[str, "Tensor"]]
+FOLDER = Path("bases") / "quantized"  # in the home
+BEGINNING = 16  # characters of a fingerprint
+VERSION = re.compile(r"(bitsandbytes-[\w.+]+|\d+)")  # of a `Quantization`
 SEPARATOR = "#"  # between a layer's path and the name of its tensor; in no path
 
 
 def kept_file(home: Home, fingerprint: str, quantization: Quantization) -> Path:
     """Return where the quantised weights of a base lie, or are going to."""
-    name = f"{fingerprint[:16]}-{quantization.name}-{version_of(quantization)}.safetensors"
-    return home.bases / "quantized" / name
+    name = f"{fingerprint[:BEGINNING]}-{quantization.name}-{quantization.version}.safetensors"
+    return home.root / FOLDER / name
+
+
+def forget_kept(home: Home, fingerprint: str) -> None:
+    """Delete what is kept of a base in any way."""
+    for file in kept_files(home, fingerprint):
+        _delete(file)
+
+
+def kept_files(home: Home, fingerprint: str = "") -> list[Path]:
+    """Return what is kept of a base in all ways, without a fingerprint of all bases."""
+    return list((home.root / FOLDER).glob(f"{fingerprint[:BEGINNING]}*.safetensors"))
+
+
+def clear_kept(home: Home) -> int:
+    """Delete what is kept of all bases, which is made again when it is needed; return the bytes freed."""
+    return sum(_delete(file) for file in kept_files(home))
+
+
+def _delete(file: Path) -> int:
+    # On Windows a base that is open still reads it.
+    with suppress(OSError):
+        size = file.stat().st_size
+        file.unlink()
+        return size
+    return 0
 
 
 def kept_weights(
@@ -44,6 +72,8 @@ def kept_weights(
     `shapes` are the layers' (out, in), `read` returns a layer's weights; `look` is called before each. What can't be
     kept, as there is no room, is used all the same.
     """
+    from styles.quantization import layers
+
     about = _about(fingerprint, shapes, quantization)
     kept = _read(file, about)
     if kept is not None:
@@ -51,10 +81,19 @@ def kept_weights(
     made: Weights = {}
     for path in shapes:
         look()
-        made[path] = quantized(read(path), quantization)
+        made[path] = layers.quantized(read(path), quantization)
     with suppress(AtelierError, OSError):
         _write(file, made, about)
+        _forget_others(file, quantization)
     return made
+
+
+def _forget_others(file: Path, quantization: Quantization) -> None:
+    """Delete what other versions made of the same base in the same way."""
+    beginning = f"{file.name[:BEGINNING]}-{quantization.name}-"
+    for other in file.parent.glob(f"{beginning}*.safetensors"):
+        if other != file and VERSION.fullmatch(other.stem.removeprefix(beginning)):
+            _delete(other)
 
 
 def _about(
@@ -63,7 +102,7 @@ def _about(
     return {
         "fingerprint": fingerprint,
         "quantize": quantization.name,
-        "version": version_of(quantization),
+        "version": quantization.version,
         "layers": json.dumps({path: list(shape) for path, shape in sorted(shapes.items())}),
     }
 

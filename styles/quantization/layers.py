@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib.metadata
 from collections.abc import Iterator, Mapping
 
 import torch
@@ -10,15 +9,6 @@ from torch import Tensor, nn
 
 from styles.quantization.grouped_linear import GroupedLinear, packed
 from styles.quantization.quantization import Quantization
-
-OWN_VERSION = "2"  # of the numbers that `qa4` comes to
-
-
-def version_of(quantization: Quantization) -> str:
-    """Return the version of what quantises, as it stands in the name of a file that was made by it."""
-    if quantization.method == "qa4":
-        return OWN_VERSION
-    return f"bitsandbytes-{importlib.metadata.version('bitsandbytes')}"
 
 
 def quantizable(unet: nn.Module, quantization: Quantization) -> dict[str, nn.Linear]:

@@ -5,6 +5,7 @@ To add a way: a row in QUANTIZATIONS, and its layer in `layers.py`.
 
 from __future__ import annotations
 
+import importlib.metadata
 import importlib.util
 from dataclasses import dataclass
 from typing import Annotated
@@ -15,6 +16,7 @@ from styles.storage.setting import Setting
 from styles.text import Text
 
 PLAIN = "none"
+OWN_VERSION = "2"  # of the numbers that `qa4` comes to
 OWN = "qa4-32"  # that runs wherever torch does, and needs nothing else
 
 
@@ -47,6 +49,13 @@ class Quantization:
     def is_installed(self) -> bool:
         """Whether what quantises is here: only ours comes along."""
         return self.method == "qa4" or importlib.util.find_spec("bitsandbytes") is not None
+
+    @property
+    def version(self) -> str:
+        """The version of what quantises, as it stands in the name of a file that was made by it."""
+        if self.method == "qa4":
+            return OWN_VERSION
+        return f"bitsandbytes-{importlib.metadata.version('bitsandbytes')}"
 
 
 QUANTIZATIONS = {

@@ -143,6 +143,23 @@ def half_precision(folder: Path, family: str, home: Home, device: str, on: Devic
         yield found
 
 
+def in_four_bits(folder: Path, family: str, home: Home, device: str, on: Device) -> Iterator[Found]:
+    """Paint over layers in four bits that come to the device and leave it again between the parts of a picture."""
+    kept = {"dtype": "fp32", "quantize": "qa4-16"}
+    cpu = open_base(folder, home, device="cpu", **kept)
+    found = Found(family, "four bits in groups, memory spared")
+    way = ways(cpu, False)["words and layers of text encoders"]
+    ours, _ = _painted(cpu, way)
+    try:
+        with on(device):
+            there = open_base(folder, home, device=device, spare_memory=True, **kept)
+            theirs, found.steps = _painted(there, way)
+        found.apart = max(apart(one, other) for one, other in zip(ours, theirs, strict=True))
+    except Exception as error:
+        found.error = said(error)
+    yield found
+
+
 def second_card(folder: Path, family: str, home: Home, device: str, on: Device) -> Iterator[Found]:
     """Paint and probe on the second of two cards, where all that lands on another fails."""
     for found in compare(folder, family, home, device, on, whole=False):
@@ -250,5 +267,6 @@ def all_found(
     """Every way on the first family and what differs on the others."""
     for number, family in enumerate(families):
         yield from compare(folders[family], family, home, device, on, whole=number == 0)
+    yield from in_four_bits(folders[families[0]], families[0], home, device, on)
     yield from half_precision(folders[families[0]], families[0], home, device, on)
     yield from second_card(folders[families[0]], families[0], home, f"{device}:1", on)

@@ -16,6 +16,8 @@ from styles.bases.working_memory import MARGIN, weight_bytes
 from styles.families import family_of
 from styles.formats.style import Style, StyleCard, StyleLayer
 from styles.mixing.model_patcher import ModelPatcher
+from styles.quantization.layers import statistics
+from styles.quantization.quantization import PLAIN
 from tests.accelerator.counting import (
     CONFIGS,
     META,
@@ -23,6 +25,7 @@ from tests.accelerator.counting import (
     meta_inputs,
     meta_unet,
     meta_vae,
+    quantize_meta,
     unet_config,
 )
 from tests.accelerator.mixing import on_meta
@@ -138,12 +141,18 @@ def _layer(network: str, path: str, module: Any, rank: int) -> StyleLayer:
 
 @torch.no_grad()
 def stages(
-    family: str, dtype: torch.dtype = torch.float16, *, styles: int = 2, rank: int = 32
+    family: str, dtype: torch.dtype = torch.float16, *, styles: int = 2, rank: int = 32, quantize: str = PLAIN
 ) -> list[Stage]:
-    """Count all stages of painting one picture of a family's own size with some styles of kohya's on it."""
+    """Count all stages of painting one picture of a family's own size with some styles of kohya's on it.
+
+    `quantize` is how the base's linear layers are kept.
+    """
     side_px = SIDES_PX[family]
     encoders = meta_text_encoders(family, dtype)
-    base = MetaBase(meta_unet(unet_config(family), dtype), family, tuple(encoders))
+    unet = meta_unet(unet_config(family), dtype)
+    if quantize != PLAIN:
+        quantize_meta(unet, quantize)
+    base = MetaBase(unet, family, tuple(encoders))
     # A VAE that overflows in fp16 is in fp32 on a card that has no bf16.
     vae = meta_vae(family, torch.float32 if family == "sdxl" else dtype)
     checker = [meta_safety_checker(dtype)] if family == "sd1" else []
@@ -194,7 +203,7 @@ def stages(
 
 
 def _weights(models: Sequence[nn.Module]) -> Iterator[Tensor]:
-    return (weight for model in models for weight in model.parameters())
+    return (weight for model in models for weight in (*model.parameters(), *statistics(model)))
 
 
 def _ranks(mix: ModelPatcher) -> Iterator[Tensor]:

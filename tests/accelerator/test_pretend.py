@@ -27,7 +27,7 @@ PAINTINGS = {
         "average guidance", "prompt that changes", "long prompt", "from a picture", "second pass", "several pictures",
         "VAE that overflows", "VAE that has no room", "UNet that has no room", "effect probe", "two styles in bf16",
         "two styles in fp16", "two styles on a second card", "words and layers of text encoders on a second card",
-        "memory spared on a second card", "effect probe on a second card",
+        "memory spared on a second card", "effect probe on a second card", "four bits in groups, memory spared",
     },
     "sd1": EACH_FAMILY,
     "sd2": EACH_FAMILY,

@@ -9,13 +9,15 @@ import pytest
 import torch
 from torch import nn
 
+from app.disk import disk_use
 from styles.bases.base import open_base
 from styles.bases.prediction import predict
+from styles.bases.shelf import BaseShelf
 from styles.bases.working_memory import weight_bytes
-from styles.errors import SettingsError
-from styles.quantization.kept_weights import kept_file
+from styles.errors import Cancelled, SettingsError
+from styles.quantization.kept_weights import clear_kept, kept_file, kept_files
 from styles.quantization.layers import quantizable
-from styles.quantization.quantization import QUANTIZATIONS, quantization_of
+from styles.quantization.quantization import QUANTIZATIONS, Quantization, quantization_of
 from styles.storage.home import Home
 
 BOTH = ("nf4", "qa4-16")
@@ -66,7 +68,7 @@ def test_weights_are_quantised_once_and_never_trusted_for_another_base(
         made += 1
         return original(*given)
 
-    import styles.quantization.kept_weights as module
+    import styles.quantization.layers as module
 
     original = module.quantized
     monkeypatch.setattr(module, "quantized", counted)
@@ -105,3 +107,33 @@ def _predicted(unet: nn.Module) -> torch.Tensor:
     states = torch.randn(1, 77, width, generator=torch.Generator().manual_seed(2))
     with torch.no_grad():
         return predict(unet, latents, torch.tensor(500), Conditioning(states))
+
+
+def test_what_is_kept_goes_with_its_last_base_and_with_another_version(
+    tiny_base: Path, tmp_path: Path, home_folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    home = Home(home_folder).create()
+    shelf = BaseShelf(home)
+    shutil.copytree(tiny_base, tmp_path / "same")
+    names = [shelf.add(folder).name for folder in (tiny_base, tmp_path / "same")]
+    known_by = open_base(tiny_base, home, device="cpu", quantize="nf4").fingerprint
+    open_base(tiny_base, home, device="cpu", quantize="nf4-single")
+    open_base("starter", home, device="cpu", quantize="qa4-32")
+    assert len(kept_files(home, known_by)) == 2 and len(kept_files(home)) == 3
+    monkeypatch.setattr(Quantization, "version", property(lambda self: "bitsandbytes-99.0"))
+    open_base(tiny_base, home, device="cpu", quantize="nf4")
+    ends = sorted(file.stem.partition("-")[2] for file in kept_files(home, known_by))
+    assert ends[0] == "nf4-bitsandbytes-99.0" and ends[1].startswith("nf4-single-") and len(ends) == 2
+    shelf.remove(names[0])
+    assert len(kept_files(home, known_by)) == 2, "the other entry is the same base"
+    shelf.remove(names[1])
+    assert len(kept_files(home, known_by)) == 0 and len(kept_files(home)) == 1
+    use = disk_use(home)
+    assert use.quantised == clear_kept(home) > 0 and disk_use(home).quantised == 0
+
+
+def test_quantising_that_is_broken_off_leaves_nothing(tiny_base: Path, home_folder: Path) -> None:
+    home, looks = Home(home_folder).create(), iter([False] * 6)
+    with pytest.raises(Cancelled):
+        open_base(tiny_base, home, device="cpu", quantize="nf4", cancelled=lambda: next(looks, True))
+    assert not (home.bases / "quantized").exists()
