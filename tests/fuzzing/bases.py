@@ -12,6 +12,7 @@ from random import Random
 from typing import Any
 
 from styles.bases.base_settings import BaseSettings
+from styles.bases.merged_base import CARD
 from styles.bases.shelf import BaseShelf, find_source
 from styles.storage.home import Home
 from tests.fuzzing.kinds import Kind, asked, shown
@@ -30,6 +31,7 @@ from tests.styles.seed_files import file_of, piece
 CONFIGS = (
     "model_index.json", "unet/config.json", "unet/config.json", "vae/config.json", "scheduler/scheduler_config.json",
     "vae/config.json", "text_encoder/config.json", "tokenizer/tokenizer_config.json", "tokenizer/vocab.json", "preview.json",
+    CARD, CARD,
 )  # fmt: skip
 SHARE_OPENED = 0.5
 SINGLE = {  # names of the original layout, as far as they say what a checkpoint is
@@ -43,15 +45,19 @@ SINGLE = {  # names of the original layout, as far as they say what a checkpoint
 
 @dataclass(frozen=True)
 class Seeds:
-    """A whole base folder, and the header of a single file with its tensors."""
+    """A whole base folder, that of a merged one, and the header of a single file with its tensors."""
 
     folder: Path
+    merged: Path
     header: dict[str, Any]
     section: bytes
 
 
 def prepare(folder: Path) -> Seeds:
     """Make a tiny base, and the beginning of a checkpoint."""
+    from styles.bases.base import open_base
+    from styles.mixing.base_merge import merge_base
+    from tests.styles.mixing.test_group_merge import grouped_styles
     from tests.tiny import tiny_base_folder
 
     base = tiny_base_folder(folder / "tiny")
@@ -66,7 +72,10 @@ def prepare(folder: Path) -> Seeds:
             "data_offsets": [len(section), len(section) + len(data)],
         }
         section += data
-    return Seeds(base, header, section)
+    home = Home(folder / "home").create()
+    opened = open_base(base, home, device="cpu", quantize="qa4-16")
+    merged = merge_base(home, base, [(grouped_styles(opened, 16, 1)[0], 1.0)], "merged").entry.source
+    return Seeds(base, Path(merged), header, section)
 
 
 def attempt(rng: Random, seeds: Seeds, folder: Path) -> None:
@@ -77,7 +86,8 @@ def attempt(rng: Random, seeds: Seeds, folder: Path) -> None:
         _write_single(rng, seeds, path)
     else:
         path = home.bases / "x"
-        shutil.copytree(seeds.folder, path, copy_function=os.link)
+        whole = seeds.merged if rng.random() < 0.3 else seeds.folder
+        shutil.copytree(whole, path, copy_function=os.link)
         for _ in range(rng.choice((1, 1, 2))):
             _spoil(rng, path)
     shelf = BaseShelf(home)
@@ -108,7 +118,7 @@ def _spoil(rng: Random, base: Path) -> None:
         files = sorted(path for path in base.rglob("*") if path.is_file())
         replace_oddly(rng, rng.choice(files)) if files else None
     elif way < 0.95:
-        weights = sorted(base.rglob("*.safetensors"))
+        weights = sorted(path for path in base.rglob("*.safetensors") if path.is_file())
         if weights:
             chosen = rng.choice(weights)
             put(chosen, spoiled_bytes(rng, chosen.read_bytes()))

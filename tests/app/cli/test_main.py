@@ -259,6 +259,7 @@ def test_styles_are_merged_into_a_base_of_its_own(
     assert "Tiny" in sizes and "Mine" not in sizes, "there is nothing to choose"
     (drawn,) = (base_card(one, sizes=sizes.get(one.name)) for one in entries if one.name == "Mine")
     assert "Merged of Tiny with" in drawn and "CC-BY-ND-4.0" in drawn and "In four bits" not in drawn
+    assert run("bases", "remove", "Mine").code == 0 and (home.trash / "Mine" / "merged.json").is_file()
 
 
 def test_help_imports_nothing_heavy() -> None:
