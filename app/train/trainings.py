@@ -15,7 +15,7 @@ from app.train.progress import Progress, words_for_seconds
 from app.train.runner import OUTPUT_NAME, Runner
 from styles.errors import AtelierError, BadInput, JobError, WrongFamilyError
 from styles.families import family_of
-from styles.quantization.quantization import PLAIN, check_usable
+from styles.quantization.quantization import PLAIN, QUANTIZATIONS, check_usable
 from styles.storage.file_reading import changed_ns
 from styles.storage.home import Home, expanded
 from styles.storage.names import clean_text, safe_name
@@ -128,7 +128,7 @@ class Trainings:
                     base_family=family_of(family).name,
                 )
             own = {"rank": rank} if (rank := highest_rank(begun)) else {}
-            given = own | {"layers": layers_of(begun)} | given
+            given = own | {"layers": layers_of(begun)} | groups_of(begun) | given
             given["continue_from"] = begun.id
             words = {key: word or getattr(begun.card, key) for key, word in words.items()}
         words["trigger"] = words["trigger"] or suggested_trigger(name)
@@ -298,6 +298,16 @@ def layers_of(style: Style) -> str:
     if any(".attn" not in path for path in paths):
         return "transformer"
     return "cross+self" if any(".attn1." in path for path in paths) else "cross"
+
+
+def groups_of(style: Style) -> dict[str, str]:
+    """How a base is kept to go on with a style that was trained over groups, so that it can still be merged."""
+    from styles.quantization.column_groups import style_repeats
+
+    way = QUANTIZATIONS.get(str(style.card.training.get("quantize")))
+    if way is None or way.method != "qa4" or not style_repeats(style, way.group):
+        return {}
+    return {"quantize": way.name}
 
 
 def suggested_trigger(name: str) -> str:

@@ -6,14 +6,17 @@ import sys
 import threading
 import time
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
+import torch
 from PIL import Image
 
 from app.orders import TrainingOrder
 from app.studio import Studio
-from styles.errors import JobError, SettingsError
+from styles.errors import JobError, PlanError, SettingsError
+from styles.formats.style import Style, StyleCard, StyleLayer
 from styles.storage.home import Home
 from training.job import Job
 from training.settings import TrainingSettings
@@ -73,3 +76,27 @@ def test_a_training_takes_its_base_as_that_is_kept_unless_it_is_told(
     monkeypatch.setitem(sys.modules, "bitsandbytes", None)
     with pytest.raises(SettingsError, match="not installed"):
         planned(TrainingSettings(quantize="nf4"))
+
+
+def test_a_style_with_groups_goes_on_over_them_unless_it_is_told(tmp_path: Path) -> None:
+    studio = Studio(Home(tmp_path / "home"))
+    Image.new("RGB", (80, 80), "teal").save(tmp_path / "one.png")
+    down, path = (
+        torch.randn(2, 2).repeat_interleave(32, 1),
+        "mid_block.attentions.0.transformer_blocks.0.attn2.to_q",
+    )
+    layer = StyleLayer("unet", path, down, torch.randn(64, 2), 2.0)
+    card = StyleCard("Rings", "starter", 2, training={"quantize": "qa4-32"})
+    loose = replace(layer, down=torch.randn(2, 64))
+
+    def planned(layer: StyleLayer, kept: str, **settings: str) -> str | None:
+        order = TrainingOrder("More", (tmp_path / "one.png",), settings=TrainingSettings(**settings))
+        base = ("starter", "starter", kept)
+        return studio.trainings.prepare(order, lambda: base, Style(card, (layer,))).plan.quantize
+
+    assert planned(layer, "none") == "qa4-32" and planned(layer, "qa4-16") == "qa4-16"
+    assert planned(layer, "none", quantize="none") == "none"
+    assert planned(loose, "none") is None, "its numbers say that it has none, whatever its card says"
+    with pytest.raises(PlanError, match="not trained over groups of 16"):
+        planned(loose, "qa4-16")
+    studio.close()
