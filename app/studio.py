@@ -38,6 +38,7 @@ from styles.mixing.blend import Blend
 from styles.storage.home import Home, expanded
 from styles.storage.setting import taken_over
 from training.job import Job
+from training.optimizers import check_optimizer
 
 if TYPE_CHECKING:
     from styles.mixing.bake import BakePlan
@@ -344,6 +345,7 @@ class Studio:
         return job
 
     def _prepared(self, order: TrainingOrder) -> Job:
+        check_optimizer(order.settings.optimizer, self.settings.device)
         begun = self.library.open(order.continue_from) if order.continue_from else None
         return self.trainings.prepare(
             sparing(order, self.settings),

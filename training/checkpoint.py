@@ -179,9 +179,11 @@ def _step(path: Path) -> int:
 
 
 def optimizer_tensors(optimizer: torch.optim.Optimizer, weights: dict[str, Tensor]) -> dict[str, Tensor]:
-    """Return an optimizer's state by weight name, copied to the CPU."""
+    """Return an optimizer's state by weight name, copied to the CPU; a whole number is a tensor without dimensions."""
+    import torch
+
     return {
-        f"{name}.{part}": value.detach().cpu().clone()
+        f"{name}.{part}": torch.as_tensor(value).detach().cpu().clone()
         for name, weight in weights.items()
         for part, value in optimizer.state.get(weight, {}).items()
     }

@@ -1,13 +1,15 @@
 """The optimizers of a training, by the name that its plan holds.
 
-To add one: a row in OPTIMIZERS. Its state for a weight has to be tensors only, which checkpoints keep by name. With a
-second row the setting in `settings.py` gets a label, and form and command line offer it.
+To add one: a row in OPTIMIZERS. Its state for a weight has to be tensors and whole numbers, which checkpoints keep by name.
 """
 
 from __future__ import annotations
 
+import importlib.util
 from collections.abc import Callable
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
+
+from styles.errors import SettingsError
 
 if TYPE_CHECKING:
     import torch
@@ -34,4 +36,55 @@ def _adamw(weights: list[Tensor], plan: TrainingPlan) -> torch.optim.Optimizer:
         return made(fused=False)
 
 
-OPTIMIZERS: dict[str, Maker] = {"adamw": _adamw}
+def _adamw8bit(weights: list[Tensor], plan: TrainingPlan) -> torch.optim.Optimizer:
+    """AdamW whose means are in 8 bits (arXiv 2110.02861); those of weights below 4096 numbers stay in 32."""
+    from bitsandbytes.optim import AdamW8bit
+
+    return _with_whole_steps(AdamW8bit(weights, lr=plan.learning_rate, weight_decay=plan.weight_decay))
+
+
+def _paged_adamw(weights: list[Tensor], plan: TrainingPlan) -> torch.optim.Optimizer:
+    """AdamW whose means leave the card where it is full (QLoRA, arXiv 2305.14314, section 3)."""
+    from bitsandbytes.optim import PagedAdamW
+
+    return _with_whole_steps(PagedAdamW(weights, lr=plan.learning_rate, weight_decay=plan.weight_decay))
+
+
+def _with_whole_steps(optimizer: Any) -> Any:
+    """Let an optimizer of bitsandbytes count its steps in Python, as it asks for, after it has read a state of tensors."""
+    load = optimizer.load_state_dict
+
+    def load_state_dict(state_dict: Any, **settings: Any) -> None:
+        load(state_dict, **settings)
+        for state in optimizer.state.values():
+            state["step"] = int(state["step"])
+
+    optimizer.load_state_dict = load_state_dict
+    return optimizer
+
+
+OPTIMIZERS: dict[str, Maker] = {"adamw": _adamw, "adamw8bit": _adamw8bit, "paged_adamw": _paged_adamw}
+OWN = "adamw"  # that needs neither a package nor a kind of device
+
+
+def check_optimizer(name: str | None, device: str | torch.device) -> None:
+    """Raise SettingsError for an optimizer that a device, by its name or itself, can't have; None is the usual one."""
+    if name in (None, OWN):
+        return
+    from styles.devices.device import device_for
+
+    if importlib.util.find_spec("bitsandbytes") is None:
+        raise SettingsError(
+            "The optimizer {optimizer} needs the package bitsandbytes, which is not installed.",
+            "Install it in Settings, or with `launch.py setup --nf4`; or take adamw, which needs as good as no more memory here.",
+            optimizer=name,
+        )
+    chosen = device_for(device)
+    # ROCm goes by its name.
+    if chosen.type != "cuda":
+        raise SettingsError(
+            "The optimizer {optimizer} runs on CUDA alone, and training is on {device}.",
+            "Take adamw, which needs as good as no more memory here.",
+            optimizer=name,
+            device=chosen.type,
+        )

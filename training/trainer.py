@@ -21,7 +21,7 @@ from training.draws import Draw, draw
 from training.encode import Bucket, Interrupted, Prepared, load
 from training.job import Job
 from training.loss import Objective, learning_rate_at, objective_of
-from training.optimizers import OPTIMIZERS
+from training.optimizers import OPTIMIZERS, check_optimizer
 from training.plan import TrainingPlan
 
 _PRECISION = {torch.float32: "no", torch.bfloat16: "bf16", torch.float16: "fp16"}
@@ -185,6 +185,7 @@ def accelerator_for(device: torch.device, dtype: torch.dtype, gradient_accumulat
 
 def begin(job: Job, plan: TrainingPlan, base: Base, weights: dict[str, Tensor]) -> Trainer:
     """Make the trainer at step 0 of a prepared job, for the layers that are on the base."""
+    check_optimizer(plan.optimizer, base.device)
     accelerator = accelerator_for(base.device, base.dtype, plan.gradient_accumulation)
     if accelerator.num_processes > 1:
         raise TrainingFailed(

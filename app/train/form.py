@@ -50,11 +50,11 @@ def kind_of(number: Declared) -> Kind:
 CAN_BE_OFF: dict[str, Any] = {
     name: () if kind_of(one) == "lines" else 0.0
     for name, one in NUMBERS.items()
-    if kind_of(one) == "lines" or NoneType in get_args(one.kind)
+    if kind_of(one) == "lines" or (kind_of(one) != "choice" and NoneType in get_args(one.kind))
 }
 # The rest of the plan: asked for above Advanced or on the card, or decided by the base, or without a choice.
 ELSEWHERE = (
-    "name", "trigger", "preset", "base", "base_family", "continue_from", "author", "licence", "rights", "optimizer",
+    "name", "trigger", "preset", "base", "base_family", "continue_from", "author", "licence", "rights",
     "prompt_signs",
 )  # fmt: skip
 WORDS = ("name", "trigger", "preset", "base", "continue_from", "author", "licence", "rights")

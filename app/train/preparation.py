@@ -20,6 +20,7 @@ from styles.library.library import Library
 from styles.quantization.quantization import PLAIN, check_usable
 from styles.storage.home import Home
 from training.artworks.picture_checks import size_multiple_of
+from training.optimizers import check_optimizer
 from training.plan import TrainingPlan, plan_for
 
 PRESET_NAMES = ("quick", "balanced", "thorough")
@@ -97,6 +98,7 @@ class TrainingPreparation:
         Raises BadInput for numbers that are out of range and for bases that can't be trained on.
         """
         source = self._base_source(order.base)
+        check_optimizer(order.settings.optimizer, self._settings().device)
         family = self._facts_of(source).family
         count, numbers = len(order.pictures), sparing(order, self._settings()).settings.chosen()
         kept = find_source(source, self.home)[1].quantize

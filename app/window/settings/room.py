@@ -21,6 +21,7 @@ from app.window.server.answers import QUIET, answering, in_turn
 from app.window.server.middleware import own_addresses
 from app.window.settings.bases import bases_section
 from app.window.tour import RELOAD
+from styles.quantization.kept_weights import clear_kept
 from styles.storage.setting import Declared, settings_of
 from styles.storage.version import version
 
@@ -130,6 +131,7 @@ def files_section(studio: Studio, tab: gr.Tab) -> None:
             with gr.Row(elem_classes="row-tight"):
                 tidy = gr.Button(say("Clean up finished trainings"), interactive=False)
                 empty = gr.Button(say("Empty the trash"), interactive=False)
+                forget = gr.Button(say("Delete bases in four bits"), interactive=False)
             gr.Markdown(
                 say(
                     "Cleaning up deletes the copies of artworks and the checkpoints that finished trainings made for "
@@ -151,6 +153,7 @@ def files_section(studio: Studio, tab: gr.Tab) -> None:
             facts_table(now.rows()),
             gr.update(interactive=now.copies > 0),
             gr.update(interactive=now.trash > 0),
+            gr.update(interactive=now.quantised > 0),
         ]
 
     def ask(what: str) -> list[Any]:
@@ -159,6 +162,11 @@ def files_section(studio: Studio, tab: gr.Tab) -> None:
             text = say(
                 "Delete {size} of copies and checkpoints of finished trainings?", size=size_words(now.copies)
             )
+        elif what == "quantised":
+            text = say(
+                "Delete {size} of bases in four bits? They are made again when they are needed, from the bases themselves, which takes a while.",
+                size=size_words(now.quantised),
+            )
         else:
             text = say("Delete {size} in the trash? What lies there can't be brought back then.",
                        size=size_words(now.trash))  # fmt: skip
@@ -166,13 +174,14 @@ def files_section(studio: Studio, tab: gr.Tab) -> None:
 
     @answered
     def delete(what: str) -> list[Any]:
-        freed = clear_copies(studio.home) if what == "copies" else empty_trash(studio.home)
+        clear = {"copies": clear_copies, "quantised": clear_kept, "trash": empty_trash}
+        freed = clear[what](studio.home) if what in clear else 0
         words = say("{size} are free again.", size=size_words(freed))
         return [words, gr.update(visible=False), *shown()]
 
-    table = [use, tidy, empty]
+    table = [use, tidy, empty, forget]
     tab.select(answered(shown), None, table, **in_turn("disk", "always_last") | ASKED)
-    for button, what in ((tidy, "copies"), (empty, "trash")):
+    for button, what in ((tidy, "copies"), (empty, "trash"), (forget, "quantised")):
         button.click(
             answered(lambda what=what: ask(what)), None, [pending, sure, question, said], **in_turn("disk")
         )

@@ -36,6 +36,8 @@ WAYS = {
     "qa4-16": unsaid("Groups of 16"),
     "qa4-32": unsaid("Groups of 32"),
     "qa4-64": unsaid("Groups of 64"),
+    "adamw8bit": unsaid("AdamW in 8 bits"),
+    "paged_adamw": unsaid("Paged AdamW"),
 }
 # A change of these is a change of what the artworks' cards show.
 SHOWN_ON_CARDS = ("name", "trigger", "base", "resolution_px")
