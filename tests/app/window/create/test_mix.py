@@ -32,7 +32,7 @@ def base(served: Served, tiny_base: Path) -> Base:
     return open_base(tiny_base, Home(served.home), device="cpu")
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture
 def library(served: Served, base: Base) -> Iterator[Library]:
     """The window's styles, with Ink among them; what a test adds is gone afterwards."""
     library = Library(Home(served.home))
@@ -46,7 +46,7 @@ def library(served: Served, base: Base) -> Iterator[Library]:
             library.delete(library.handle(card))
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture
 def page(browser: Any, served: Served, library: Library) -> Iterator[Any]:
     """The Create room of a browser that has kept nothing, with Ink and Rings in the mix and nothing painted by itself."""
     context = browser.new_context(viewport={"width": 820, "height": 900})
