@@ -2,6 +2,7 @@
 
 export function mount({ element, trigger, watch }) {
   let base = "";
+  let opened = ""; // the base whose ways of keeping it are open, and stay so in the next drawing
   const baseOf = (part) => part.closest("[data-base]")?.dataset.base;
   element.addEventListener("focusin", ({ target }) => {
     base = baseOf(target);
@@ -9,7 +10,9 @@ export function mount({ element, trigger, watch }) {
   element.addEventListener("click", ({ target, detail }) => {
     const button = target.closest("[data-do]");
     // The second click of a double one may come upon the button of another base, drawn in the place of the first.
-    if (button && detail < 2) trigger(button.dataset.do, { base: baseOf(button) });
+    if (!button || detail > 1) return;
+    opened = button.dataset.do === "install" ? baseOf(button) : "";
+    trigger(button.dataset.do, { base: baseOf(button) });
   });
   element.addEventListener("submit", (event) => {
     event.preventDefault();
@@ -22,6 +25,9 @@ export function mount({ element, trigger, watch }) {
     if (!base || !(focused === document.body || element.contains(focused))) return;
     const cards = [...element.querySelectorAll("[data-base]")];
     const card = cards.find((one) => one.dataset.base === base) || cards[0];
-    card?.querySelector("h3").focus({ preventScroll: true });
+    const ways = card?.dataset.base === opened && card.querySelector("details.keeping");
+    opened = "";
+    if (ways) ways.open = true;
+    card?.querySelector(ways ? "details.keeping summary" : "h3").focus({ preventScroll: true });
   });
 }
