@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from html import escape
 from pathlib import Path
 from types import MappingProxyType
 
 from app.i18n import say, translated, unsaid
 from app.window.settings.four_bits import keeping_form
+from app.window.settings.merging import Offered, merging_form
 from styles.bases.base_settings import BaseSettings
 from styles.bases.shelf import RECOMMENDED, BaseEntry
 from styles.families import family_of
@@ -66,14 +67,22 @@ def base_list(
     settings: Mapping[str, BaseSettings],
     sizes: Mapping[str, Mapping[str, float]] = MappingProxyType({}),
     to_install: str = "",
+    styles: Mapping[str, Sequence[Offered]] = MappingProxyType({}),
 ) -> str:
     """All bases as cards with buttons; one whose name is in `settings` has a form to change them.
 
-    By name, `sizes` has the GB that its UNet takes in each way that it can be kept. `to_install` is what to say of NF4
-    where that is not installed, as HTML.
+    By name, `sizes` has the GB that its UNet takes in each way that it can be kept, and `styles` what can be merged into
+    it. `to_install` is what to say of NF4 where that is not installed, as HTML.
     """
     cards = "".join(
-        base_card(entry, settings.get(entry.name), sizes.get(entry.name), to_install, number)
+        base_card(
+            entry,
+            settings.get(entry.name),
+            sizes.get(entry.name),
+            to_install,
+            styles.get(entry.name, ()),
+            number,
+        )
         for number, entry in enumerate(entries)
     )
     return f'<ul class="bases">{cards}</ul>'
@@ -84,6 +93,7 @@ def base_card(
     settings: BaseSettings | None = None,
     sizes: Mapping[str, float] | None = None,
     to_install: str = "",
+    styles: Sequence[Offered] = (),
     number: int = 0,
 ) -> str:
     """A base at a glance, and what can be done with it; `number` tells its fields from those of others."""
@@ -107,6 +117,7 @@ def base_card(
         lines.append(f"<p>{escape(say('with the VAE {name}', name=Path(entry.vae).name))}</p>")
     lines.append(licence_line(entry))
     form = keeping_form(entry.quantize, sizes, to_install, number) if sizes else ""
+    form += merging_form(title, styles, number)
     form += "" if settings is None else settings_form(settings, number)
     return (
         f'<li class="card base-card" data-base="{escape(entry.name)}"><h3 tabindex="-1">{escape(title)} {badge}</h3>'

@@ -16,7 +16,10 @@ export function mount({ element, trigger, watch }) {
   });
   element.addEventListener("submit", (event) => {
     event.preventDefault();
-    trigger(event.target.dataset.submit, { base: baseOf(event.target), ...Object.fromEntries(new FormData(event.target)) });
+    const said = new FormData(event.target);
+    const styles = said.getAll("styles").map((handle) => [handle, said.get(`weight ${handle}`)]);
+    const values = { ...Object.fromEntries(said), styles, agreed: said.has("agreed") };
+    trigger(event.target.dataset.submit, { base: baseOf(event.target), ...values });
   });
   // Gradio keeps the elements of the drawing before, with what was typed there, for whichever base comes in their place.
   watch("value", () => {

@@ -16,6 +16,7 @@ from app.window.server.answers import answering, in_turn
 from app.window.server.named_paths import asks_here, base_to_add, not_listed, vae_named
 from app.window.settings.base_cards import PREDICTS, PREDICTS_FIELD, VAE_EXAMPLE, VAE_FIELD, base_list
 from app.window.settings.four_bits import install_nf4, kept_words, nf4_to_install, sizes_gb
+from app.window.settings.merging import merge, merge_order, offered_styles
 from styles.bases.base_settings import UNSET, BaseSettings
 from styles.bases.shelf import RECOMMENDED
 from styles.errors import BadInput
@@ -37,7 +38,7 @@ def bases_section(studio: Studio, tab: gr.Tab) -> gr.State:
     # One component with fixed listeners: where gradio draws a component for each base anew, a click on a button of the
     # drawing before is lost.
     shelf = gr.HTML(
-        js_on_load=mount("settings/bases", "fetch", "use", "remove", "settle", "keep", "install"),
+        js_on_load=mount("settings/bases", "fetch", "use", "remove", "settle", "keep", "install", "merge"),
         elem_classes="bare",
     )
     with gr.Row(equal_height=False), gr.Column(elem_classes="card"):
@@ -63,7 +64,13 @@ def bases_section(studio: Studio, tab: gr.Tab) -> gr.State:
         entries = studio.shelf.list()
         own = [entry for entry in entries if entry.installed and entry.name != "starter" and asks_here()]
         settled = {entry.name: studio.shelf.settings_of(Path(entry.source)) for entry in own}
-        return base_list(entries, settled, sizes_gb(studio, entries), nf4_to_install(asks_here()))
+        return base_list(
+            entries,
+            settled,
+            sizes_gb(studio, entries),
+            nf4_to_install(asks_here()),
+            offered_styles(studio, entries),
+        )
 
     def get(wanted: str, settings: BaseSettings, progress: gr.Progress) -> list[Any]:
         entry = studio.shelf.add(
@@ -117,6 +124,12 @@ def bases_section(studio: Studio, tab: gr.Tab) -> gr.State:
         return [as_markdown(install_nf4(progress)), next(numbers)]
 
     @answered
+    def merge_styles(event: gr.EventData, progress: gr.Progress = gr.Progress()) -> list[Any]:  # noqa: B008
+        order = merge_order(event.styles)
+        words = merge(studio, order, str(event.base), str(event.name), event.agreed is True, progress)
+        return [words, next(numbers)]
+
+    @answered
     def add_one(
         wanted: str,
         predicts: str,
@@ -129,6 +142,7 @@ def bases_section(studio: Studio, tab: gr.Tab) -> gr.State:
     asked: dict[str, Any] = {"trigger_mode": "multiple", "api_visibility": "private"}
     shelf.fetch(fetch, None, [said, version], **asked)
     shelf.install(install, None, [said, version], **asked)
+    shelf.merge(merge_styles, None, [said, version], **asked)
     doing = ((shelf.use, use), (shelf.remove, remove), (shelf.settle, settle), (shelf.keep, keep))
     for listen, handler in doing:
         listen(handler, None, [said, version], **in_turn("bases", "multiple"))

@@ -6,19 +6,23 @@ import re
 import shutil
 import sys
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from app.setup.pip import Say, SetupProblem
+from styles.bases.base import open_base
 from styles.bases.base_settings import UNSET, BaseSettings
 from styles.bases.shelf import BaseShelf
 from styles.errors import SettingsError
+from styles.library.library import Library
 from styles.storage.home import Home
 from tests.app.browsing import PATIENCE_MS
 from tests.app.conftest import Served
 from tests.conftest import REPOSITORY
+from tests.styles.mixing.test_group_merge import grouped_styles
 from tests.tiny import tiny_base_folder
 
 
@@ -161,6 +165,40 @@ def test_a_base_is_kept_in_four_bits_by_the_keyboard_alone(page: Any, shelf: Bas
     expect(page.locator(".bases-said").first).to_contain_text("Heron is kept in four bits with groups of 64")
     expect(card).to_contain_text("In four bits: Groups of 64")
     assert shelf.resolve("Heron")[1] == BaseSettings(quantize="qa4-64")
+
+
+@pytest.mark.browser
+def test_a_style_is_merged_into_a_base_and_painted_with(
+    page: Any, served: Served, shelf: BaseShelf, tiny_base: Path, tmp_path: Path
+) -> None:
+    from playwright.sync_api import expect
+
+    home = Home(served.home)
+    library = Library(home)
+    (style,) = grouped_styles(open_base(tiny_base, home, device="cpu", quantize="qa4-16"), 16, 1)
+    style = replace(
+        style, card=replace(style.card, name="Wash", training={"quantize": "qa4-16"}, licence="CC-BY-ND-4.0")
+    )
+    kept = library.add(style)
+    page.reload()
+    page.get_by_role("tab", name="Settings").click()
+    card = page.locator(".base-card", has=page.get_by_role("heading", name="tiny"))
+    card.get_by_text("Merge a style into it").click()
+    expect(card).to_contain_text("no slider there any more")
+    expect(card.get_by_role("checkbox", name="Wash")).to_be_checked()
+    card.get_by_label("Weight of Wash").fill("0,5")
+    card.get_by_label("Name of the merged base").fill("Washed")
+    card.get_by_role("button", name="Merge", exact=True).click()
+    page.get_by_text("Tick “Merge it all the same”").first.wait_for()
+    card.get_by_label("Merge it all the same").check()
+    card.get_by_role("button", name="Merge", exact=True).click()
+    expect(page.locator(".bases-said").first).to_contain_text("Washed is added")
+    washed = page.locator(".base-card", has=page.get_by_role("heading", name="Washed"))
+    expect(washed).to_contain_text("Wash at 0.5")
+    expect(washed.locator("details.keeping")).to_have_count(0)
+    shelf.use("Washed")
+    assert open_base("Washed", home, device="cpu").quantize == "qa4-16"
+    library.delete(kept.id)
 
 
 def test_installing_nf4_is_told_in_words(monkeypatch: pytest.MonkeyPatch) -> None:
