@@ -167,7 +167,7 @@ class BaseSession:
 
             yield from map(Notice, self._notes_on_device())
 
-            yield from map(Notice, order.mix.notes)
+            yield from map(Notice, [*order.mix.notes, *_merged_already(base, styles)])
             self.threads.choose(base)
             if order.like:
                 yield from map(Notice, _what_differs(order.like, base))
@@ -400,6 +400,19 @@ def _what_differs(recipe: Recipe, base: Base) -> list[Text]:
             )
         )
     return [*differs, *recipe.notes, *missing_notes(recipe.sampler, recipe.schedule)]
+
+
+def _merged_already(base: Base, styles: Sequence[Style]) -> list[Text]:
+    """Say which styles of a mix are in the base as well, so that they count twice."""
+    from styles.bases.merged_base import read_card
+
+    card = read_card(base.folder) if base.folder else None
+    inside = {one.id for one in card.styles} if card else set()
+    return [
+        Text("“{style}” is merged into this base already, and now counts twice.", style=style.name)
+        for style in styles
+        if style.id in inside
+    ]
 
 
 def _keeping(

@@ -8,11 +8,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from app.i18n import say, say_count
+from app.i18n import say, say_count, translated
 from styles.errors import BadInput, RecipeError
 from styles.generation.png_recipe import read_recipe
 from styles.generation.recipe import Recipe
 from styles.mixing.blend import BlendPart
+from styles.quantization.quantization import QUANTIZATIONS, way_words
 from styles.storage.atomic import disk_errors, unused_name
 from styles.storage.home import Home
 from styles.storage.names import clean_text
@@ -113,7 +114,10 @@ def recipe_words(recipe: Recipe) -> list[str]:
     if recipe.negative:
         lines.append(say("Kept out: {words}", words=clean_text(recipe.negative, LONGEST_TITLE)))
     if recipe.base:
-        lines.append(say("On {base}.", base=clean_text(Path(recipe.base).name, 80)))
+        base = clean_text(Path(recipe.base).name, 80)
+        kept = recipe.quantize in QUANTIZATIONS
+        words = translated(way_words(recipe.quantize)) if kept else ""
+        lines.append(say("On {base}, {way}.", base=base, way=words) if kept else say("On {base}.", base=base))
     return lines
 
 

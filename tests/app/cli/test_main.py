@@ -13,6 +13,7 @@ from pathlib import Path
 import pytest
 from PIL import Image
 
+from app.create.history import recipe_words
 from app.studio import Studio
 from app.window.settings.base_cards import base_card
 from app.window.settings.four_bits import sizes_gb
@@ -235,8 +236,9 @@ def test_styles_are_merged_into_a_base_of_its_own(
     assert all(said in done.json["notes"][0] for said in ("Merged of Tiny", "ink 0 at 0.5", "ink 1 at -0.3"))
     assert run("bases", "use", "Mine").code == 0
     made = run("create", "a house", "--style", "ink 0=0.2", "--steps", "1", "--seed", "1", "--json")
+    assert "“ink 0” is merged into this base already" in made.err
     recipe = read_recipe(Path(made.json["pictures"][0]))
-    assert recipe.quantize == "qa4-32"
+    assert recipe.quantize == "qa4-32" and "On Mine, in four bits with groups of 32." in recipe_words(recipe)
     for arguments, said in (
         (("Tiny", *mix, "--out", "Mine", "--yes"), "already a base"),
         (("Tiny", "--style", "ink 0=0", "--out", "New"), "at weight 0"),
