@@ -29,7 +29,7 @@ Atelier: train a style from a handful of pictures, mix styles with sliders, shar
                                                   look after your styles, and judge and bake mixes of them
   python launch.py blends  list | show | save | export | import | delete
                                                   look after the mixes that you keep
-  python launch.py bases   list | add | use | remove
+  python launch.py bases   list | add | use | change | merge | remove
                                                   choose the Stable Diffusion that styles are trained on
   python launch.py jobs                           look after trainings that run or have run
   python launch.py test    [--fast] [PYTEST OPTIONS]
