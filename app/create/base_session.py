@@ -109,6 +109,12 @@ class BaseSession:
         with self._turn(cancelled):
             yield self._open(source, settings, cancelled, quantize)
 
+    @contextmanager
+    def unopened(self) -> Iterator[None]:
+        """Let nobody open a base meanwhile: the libraries change torch's modules for all threads while they do."""
+        with self._turn():
+            yield
+
     @property
     def in_use(self) -> bool:
         """Somebody has it."""
@@ -167,7 +173,7 @@ class BaseSession:
 
             yield from map(Notice, self._notes_on_device())
 
-            yield from map(Notice, [*order.mix.notes, *_merged_already(base, styles)])
+            yield from map(Notice, [*order.mix.notes, *_merged_notes(base, styles, order.prompt)])
             self.threads.choose(base)
             if order.like:
                 yield from map(Notice, _what_differs(order.like, base))
@@ -402,17 +408,26 @@ def _what_differs(recipe: Recipe, base: Base) -> list[Text]:
     return [*differs, *recipe.notes, *missing_notes(recipe.sampler, recipe.schedule)]
 
 
-def _merged_already(base: Base, styles: Sequence[Style]) -> list[Text]:
-    """Say which styles of a mix are in the base as well, so that they count twice."""
+def _merged_notes(base: Base, styles: Sequence[Style], prompt: str) -> list[Text]:
+    """Say of the styles in a merged base which of them a mix holds as well, and which word calls the others."""
     from styles.bases.merged_base import read_card
 
     card = read_card(base.folder) if base.folder else None
-    inside = {one.id for one in card.styles} if card else set()
-    return [
-        Text("“{style}” is merged into this base already, and now counts twice.", style=style.name)
-        for style in styles
-        if style.id in inside
-    ]
+    mixed, notes = {style.id for style in styles}, []
+    for one in card.styles if card else ():
+        if one.id in mixed:
+            notes.append(
+                Text("“{style}” is merged into this base already, and now counts twice.", style=one.name)
+            )
+        elif one.trigger and with_trigger(prompt, one.trigger) != prompt:
+            notes.append(
+                Text(
+                    "“{style}” is merged into this base; its word “{trigger}” in the prompt calls it.",
+                    style=one.name,
+                    trigger=one.trigger,
+                )
+            )
+    return notes
 
 
 def _keeping(

@@ -145,7 +145,8 @@ class MixTools:
                 )
         styles = self.base_session.styles.open([part.style for part in mix.blend.parts])
         weights = [part.weight_at(0.0) for part in mix.blend.parts]
-        return merge_base(self.home, source, list(zip(styles, weights, strict=True)), name, look)
+        with self.base_session.unopened():
+            return merge_base(self.home, source, list(zip(styles, weights, strict=True)), name, look)
 
     def picture(self, name: str, source: str, settings: Settings) -> StyleCard:
         """Paint a picture for the card of a style that has none; raises BadInput, WrongFamilyError, OutOfMemory, Failure."""
