@@ -53,11 +53,10 @@ def how_to_open(
         return start.progress.quantize, NO_TEXT
     path, settings = find_source(plan.base, home)
     free = free_bytes(place.device)
-    if plan.quantize is not None or settings.quantize not in (None, PLAIN) or free is None:
+    if plan.quantize is not None or free is None:
         return plan.quantize, NO_TEXT
     facts = inspect_base(path, settings)
-    if facts.merged is not None:
-        # In four bits already, and in no other way.
+    if facts.quantize != PLAIN:
         return None, NO_TEXT
     name = plan.base if not os.path.exists(plan.base) else path.name
     free -= _vae_bytes(facts, place)

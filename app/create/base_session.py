@@ -32,7 +32,7 @@ from styles.library.library import Library
 from styles.library.missing import card_of, current
 from styles.mixing.blend import Blend
 from styles.mixing.strength import Effect, Effects
-from styles.quantization.quantization import PLAIN, way_words
+from styles.quantization.quantization import way_words
 from styles.storage.atomic import write_cache
 from styles.storage.file_reading import read_json
 from styles.storage.home import Home, expanded
@@ -544,4 +544,4 @@ def base_facts_of(source: str, home: Home, quantize: str | None = None) -> tuple
 
     path, stored = find_source(source, home)
     facts = inspect_base(path, replace(stored, quantize=quantize or stored.quantize))
-    return source, facts.family, stored.quantize or PLAIN
+    return source, facts.family, facts.quantize

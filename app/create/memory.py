@@ -49,8 +49,9 @@ def _needed_bytes(source: str, home: Home, precision: str) -> float:
     from styles.bases.inspection import inspect_base
     from styles.bases.shelf import find_source
 
-    path, stored = find_source(source, home)
-    _, least = needed_gb(family_of(inspect_base(path, stored).family), precision, stored.quantize or PLAIN)
+    path, settings = find_source(source, home)
+    facts = inspect_base(path, settings)
+    _, least = needed_gb(family_of(facts.family), precision, facts.quantize)
     if least:
         return least * 1e9
     files = path.rglob("*.safetensors") if path.is_dir() else [path]

@@ -99,14 +99,15 @@ class TrainingPreparation:
         """
         source = self._base_source(order.base)
         check_optimizer(order.settings.optimizer, self._settings().device)
-        family = self._facts_of(source).family
+        facts = self._facts_of(source)
         count, numbers = len(order.pictures), sparing(order, self._settings()).settings.chosen()
-        kept = find_source(source, self.home)[1].quantize
-        numbers = ({} if kept in (None, PLAIN) else {"quantize": kept}) | numbers
+        numbers = ({} if facts.quantize == PLAIN else {"quantize": facts.quantize}) | numbers
         check_usable(numbers.get("quantize"))
         trigger = order.trigger.strip() or suggested_trigger(order.name)
         plans = {
-            preset: plan_for(preset, family, count, name="trial", base=source, trigger=trigger, **numbers)
+            preset: plan_for(
+                preset, facts.family, count, name="trial", base=source, trigger=trigger, **numbers
+            )
             for preset in PRESET_NAMES
         }
         busy = self.trainings.running() is not None

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property, partial
 from pathlib import Path
 from typing import Any
@@ -18,7 +18,6 @@ from styles.bases.hub import clip_tokenizer_folder
 from styles.bases.inspection import inspect_base
 from styles.bases.latent_preview import LatentPreview, fit_preview, known_preview
 from styles.bases.loading import load_folder, load_single_file, quiet_loading
-from styles.bases.merged_base import check_way
 from styles.bases.offload import bring_models, fits_whole, move_if_room
 from styles.bases.part_configs import vae_factor
 from styles.bases.parts import check_fit, check_works, parts_named
@@ -141,12 +140,10 @@ def open_base(
     ahead: list[Any] = []
     path, stored = find_source(source, home)
     chosen_settings = settings or stored
+    if quantize is not None:
+        chosen_settings = replace(chosen_settings, quantize=quantize)
     facts = inspect_base(path, chosen_settings, config_folder=config_folder)
-    if facts.merged is not None:
-        check_way(facts.merged, quantize, path.name)
-        quantize = facts.merged.quantize
-    chosen_quantize = quantize or chosen_settings.quantize or PLAIN
-    quantization = quantization_of(chosen_quantize)
+    quantization = quantization_of(facts.quantize)
     chosen_device = device_for(device)
     make_current(chosen_device)
     if quantization is not None and (problem := problem_with(quantization, chosen_device)):
@@ -211,7 +208,7 @@ def open_base(
         native_size_px=facts.native_size_px,
         fingerprint=known_by,
         vae_fingerprint=vae_known_by,
-        quantize=chosen_quantize,
+        quantize=facts.quantize,
         device=chosen_device,
         dtype=chosen_dtype,
         folder=None if facts.single_file else facts.path,

@@ -47,6 +47,7 @@ from styles.bases.weight_files import (
 )
 from styles.errors import BaseError
 from styles.families import Family
+from styles.quantization.quantization import PLAIN
 from styles.text import Text
 
 # Of the text encoders, by how many there are.
@@ -78,6 +79,7 @@ class BaseFacts:
     unet_config: dict[str, Any]  # a distilled one in a single file has another than lies there
     vae_config: dict[str, Any]
     vae: VaeFiles | None  # that takes the place of the base's own
+    quantize: str  # how it is kept, see styles.quantization
     zeros_for_empty_prompt: bool  # see Base
     notes: tuple[Text, ...] = ()
     title: str = ""  # that a single file gives itself
@@ -140,7 +142,7 @@ def _inspect_folder(folder: Path, settings: BaseSettings) -> BaseFacts:
     facts = _facts(folder, folder, settings, family, prediction, (scheduler, unet, vae), native, files)
     if merged is None:
         return facts
-    return replace(facts, merged=merged, notes=(merged.words, *facts.notes))
+    return replace(facts, merged=merged, quantize=merged.quantize, notes=(merged.words, *facts.notes))
 
 
 def _check_text_parts(folder: Path, family: Family) -> None:
@@ -218,6 +220,7 @@ def _facts(
         unet_config=unet,
         vae_config=vae.config if vae else vae_config,
         vae=vae,
+        quantize=settings.quantize or PLAIN,
         zeros_for_empty_prompt=_zeros_for_empty_prompt(config_folder, family),
         notes=prediction.notes + (GUIDANCE_EMBEDDED,) * bool(unet.get("time_cond_proj_dim")),
     )

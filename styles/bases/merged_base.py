@@ -123,15 +123,6 @@ def read_card(folder: Path) -> MergedCard | None:
         ) from error
 
 
-def own_way(folder: Path) -> str | None:
-    """Return how a merged base is kept, None for any other base and for one whose card can't be read."""
-    try:
-        card = read_card(folder)
-    except BaseError:
-        return None
-    return card.quantize if card else None
-
-
 def check_way(card: MergedCard, asked: str | None, name: str) -> None:
     """Raise BaseError where a merged base is to be kept in another way than it is."""
     if asked not in (None, card.quantize):

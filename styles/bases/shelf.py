@@ -16,7 +16,7 @@ from filelock import FileLock, Timeout
 from styles.bases.base_settings import UNSET, BaseSettings
 from styles.bases.hub import Progress, fetch_base, hub_folder, is_hub_id
 from styles.bases.inspection import inspect_base
-from styles.bases.merged_base import check_way, own_way, read_card
+from styles.bases.merged_base import check_way, read_card
 from styles.bases.weight_files import PICKLED, fingerprint, is_here
 from styles.errors import AtelierError, BaseError, DiskFullError, Failure
 from styles.families import SD1, SD2, SDXL, Family, Licence
@@ -311,7 +311,7 @@ class BaseShelf:
             return STARTER, _starter_settings(self._read())
         state = self._read()
         entry = self._find(name, state)
-        return Path(entry.source), _settings_of(self._own(state)[entry.name])
+        return Path(entry.source), self._settings(entry, state)
 
     def settings_of(self, path: Path) -> BaseSettings:
         """Return what the artist settled for a base by where it lies."""
@@ -346,19 +346,18 @@ class BaseShelf:
         self, name: str, source: str, state: dict[str, Any], settings: BaseSettings = UNSET
     ) -> BaseEntry:
         in_use, vae = state["in_use"] == name, str(settings.vae or "")
-        quantize = settings.quantize or PLAIN
         try:
             facts = inspect_base(Path(source), settings)
         except BaseError as error:
             return BaseEntry(
-                name, source, "", os.path.exists(source), in_use, vae=vae, quantize=quantize,
-                problem=error.text,
+                name, source, "", os.path.exists(source), in_use, vae=vae,
+                quantize=settings.quantize or PLAIN, problem=error.text,
             )  # fmt: skip
         return BaseEntry(
             name, source, facts.family, True, in_use,
             prediction_type=facts.prediction_type, native_size_px=facts.native_size_px, size_gb=_size_gb(facts.path),
             licence=facts.merged.licences if facts.merged else licence_of(name),
-            vae=vae, quantize=facts.merged.quantize if facts.merged else quantize,
+            vae=vae, quantize=facts.quantize,
             merged=facts.merged is not None, notes=facts.notes,
         )  # fmt: skip
 
@@ -488,15 +487,8 @@ def licence_of(name: str) -> str:
 def find_source(source: str | Path, home: Home) -> tuple[Path, BaseSettings]:
     """Return (path, what the artist settled) for the starter, a path, a name on the shelf or a fetched Hub id.
 
-    A merged base settles itself how it is kept. Nothing is downloaded here: that is `BaseShelf.add`, which looks for
-    room first. Raises BaseError.
+    Nothing is downloaded here: that is `BaseShelf.add`, which looks for room first. Raises BaseError.
     """
-    path, settings = _found(source, home)
-    own = own_way(path)
-    return path, replace(settings, quantize=own) if own else settings
-
-
-def _found(source: str | Path, home: Home) -> tuple[Path, BaseSettings]:
     text = str(source).strip()
     path = expanded(text)
     shelf = BaseShelf(home)

@@ -30,7 +30,6 @@ from styles.storage.names import safe_name
 from styles.text import Text
 
 if TYPE_CHECKING:
-    from styles.bases.base_settings import BaseSettings
     from styles.formats.style import Style
 
 ROOM = 1.02  # of what is counted
@@ -83,7 +82,7 @@ def merge_base(
     check_family(_UnetAlone(base_name, facts.family, None), [style for style, _ in styles])
     for style, _ in styles:
         check_layers(style)
-    way = _way(facts, settings, [style for style, _ in styles])
+    way = _way(facts, [style for style, _ in styles])
     known_by = fingerprint(facts.unet_files, facts.unet_prefix)
     with quiet_loading():
         unet = load_quantized_unet(facts, way, None, home, known_by, look)
@@ -102,16 +101,16 @@ def merge_base(
     return BaseMerge(entries[0], _notes(merged.plain, styles))
 
 
-def _way(facts: BaseFacts, settings: BaseSettings, styles: Sequence[Style]) -> Quantization:
+def _way(facts: BaseFacts, styles: Sequence[Style]) -> Quantization:
     """The groups to merge in: those of a merged base, those that the base is kept in, else the styles' own."""
     if facts.merged is not None:
-        return QUANTIZATIONS[facts.merged.quantize]
+        return QUANTIZATIONS[facts.quantize]
     grouped = [way for way in QUANTIZATIONS.values() if way.method == "qa4"]
     fitting = [way for way in grouped if all(style_repeats(style, way.group) for style in styles)]
     if not fitting:
         least = min(way.group for way in grouped)
         raise without_groups(next((one for one in styles if not style_repeats(one, least)), styles[0]), least)
-    settled = QUANTIZATIONS.get(settings.quantize or "")
+    settled = QUANTIZATIONS.get(facts.quantize)
     return settled if settled in fitting else max(fitting, key=lambda way: way.group)
 
 
