@@ -1,15 +1,15 @@
 """Whether a training fits into the memory that is free, and how it is made to.
 
 The pictures of a step stay the same: batch times gradient accumulation keeps its product, and the draws don't depend on
-how it is split. Smaller batches come first, then gradient checkpointing; a base in four bits comes last, before it is opened
-(`training.opening`).
+how it is split. Smaller batches come first, then gradient checkpointing; a base in four
+bits comes last, before it is opened (`training.opening`).
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from dataclasses import replace
-from typing import TYPE_CHECKING
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Any
 
 from styles.bases.working_memory import MARGIN, weight_bytes
 from styles.errors import OutOfMemory, is_out_of_memory
@@ -20,16 +20,28 @@ from training.plan import TrainingPlan
 from training.step_memory import score_bytes, step_bytes
 
 if TYPE_CHECKING:
+    import torch
+
     from styles.bases.base import Base
     from styles.quantization.quantization import Quantization
     from training.checkpoint import Checkpoint
-    from training.opening import UnopenedBase
 
 # Beside a step's tensors and their `MARGIN`, and as much again: cuBLAS's workspaces (32 MiB for each of two threads on
 # the cards that take most), latents and captions of 200 artworks in 1024 px (0.6 MB each).
 WORKSPACE_BYTES = 400_000_000
 # Of the side; what is tried to advise a lower resolution.
 LOWER = (7 / 8, 3 / 4, 5 / 8, 1 / 2)
+
+
+@dataclass(frozen=True)
+class UnopenedBase:
+    """What fitting asks of a base, by its config: its UNet has no numbers."""
+
+    name: str
+    unet: Any
+    native_size_px: int
+    vae_factor: int
+    device: torch.device
 
 
 def ways(plan: TrainingPlan) -> Iterator[TrainingPlan]:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import torch
@@ -12,7 +11,7 @@ from styles.errors import OutOfMemory, SettingsError
 from styles.quantization.quantization import PLAIN, QUANTIZATIONS, Quantization
 from styles.quantization.support import problem_with
 from styles.text import NO_TEXT, Text
-from training.fitting import fit, least_bytes, needed_bytes, no_room
+from training.fitting import UnopenedBase, fit, least_bytes, needed_bytes, no_room
 
 if TYPE_CHECKING:
     from styles.bases.inspection import BaseFacts
@@ -24,26 +23,14 @@ if TYPE_CHECKING:
 FOUR_BITS = "nf4"
 
 
-@dataclass(frozen=True)
-class UnopenedBase:
-    """What fitting asks of a base, by its config: its UNet has no numbers."""
-
-    name: str
-    unet: Any
-    native_size_px: int
-    vae_factor: int
-    device: torch.device
-
-
 def how_to_open(
     plan: TrainingPlan, home: Home, place: Placement, start: Checkpoint | None = None
 ) -> tuple[str | None, Text]:
     """Return how the base is to be kept (None: as its settings say), and why where the memory decides that.
 
     A training that goes on keeps what it began with; a plan's word counts, "none" too, and a base that is kept in four
-    bits is opened so. Raises
-    OutOfMemory where it fits in no way, or only in one that needs bitsandbytes; BaseError for a base that can't be
-    opened.
+    bits is opened so. Raises OutOfMemory where it fits in no way, or only in one that needs bitsandbytes; BaseError for
+    a base that can't be opened.
     """
     from styles.bases.inspection import inspect_base
     from styles.bases.shelf import find_source

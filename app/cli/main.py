@@ -33,7 +33,7 @@ from app.i18n import say, speak
 from app.log import surprise_message
 from app.orders import TrainingOrder
 from app.settings import Settings
-from app.setup.nf4 import nf4_requirement
+from app.setup.nf4 import pip_command
 from app.signatures import spread
 from styles.devices.garbage import collection_paused
 from styles.errors import AtelierError, BadInput, Cancelled, Failure, SettingsError
@@ -176,7 +176,7 @@ def setup(
         raise SettingsError(
             "What NF4 needs is not installed in the Python that runs this.",
             "Install it there: {command}",
-            command=f"python -m pip install '{nf4_requirement(Path(__file__).parents[2])}'",
+            command=pip_command(Path(__file__).parents[2]),
         )
     studio = open_studio(context, home)
     console_of(context).answer(

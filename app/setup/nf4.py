@@ -42,6 +42,11 @@ def nf4_requirement(root: Path) -> str:
     return requirement_lines(part_files(root, True)["nf4"])[0].replace(" ", "")
 
 
+def pip_command(root: Path) -> str:
+    """What installs that into a Python which set-up doesn't look after."""
+    return f"python -m pip install '{nf4_requirement(root)}'"
+
+
 def is_own_venv(root: Path) -> bool:
     """Whether this Python is the one of the `.venv` that set-up has made in `root`."""
     return bool(read_stamp(root)) and Path(sys.prefix).resolve() == (root / ".venv").resolve()

@@ -69,9 +69,9 @@ def merge_base(
     """Merge styles at their weights into a base, and keep the result in the home as a base called `name`.
 
     The base is taken in the groups that its styles were trained over, a merged one as it is. `look` is called between
-    the parts, and may raise; `config_folder` is as for `open_base`. Raises BadInput for a name that can't be, BlendError for weights that can't be, BaseError
-    for a base that can't be opened and for a name that is taken, WrongFamilyError for a style that can't be merged into
-    it, DiskFullError; nothing is left of a merge that fails.
+    the parts, and may raise; `config_folder` is as for `open_base`. Raises BadInput for a name that can't be, BlendError
+    for weights that can't be, BaseError for a base that can't be opened and for a name that is taken, WrongFamilyError
+    for a style that can't be merged into it, DiskFullError; nothing is left of a merge that fails.
     """
     name, shelf = safe_name(name, "base"), BaseShelf(home)
     check_weights(styles)

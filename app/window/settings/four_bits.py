@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from app.i18n import say, translated, unsaid
-from app.setup.nf4 import NF4_MB, add_nf4, is_own_venv, nf4_requirement
+from app.setup.nf4 import NF4_MB, add_nf4, is_own_venv, pip_command
 from app.setup.pip import SetupProblem
 from styles.errors import AtelierError, SettingsError
 from styles.quantization.quantization import OFFERED, PLAIN, QUANTIZATIONS, way_words
@@ -147,9 +147,10 @@ def nf4_to_install(can_install: bool) -> str:
     if not can_install:
         return f'<p class="lacking">{escape(lacks)} {escape(say("Install it on the computer itself."))}</p>'
     if not is_own_venv(ROOT):
-        command = f"python -m pip install '{nf4_requirement(ROOT)}'"
         own = say("Atelier runs in a Python of your own: install it there.")
-        return f'<p class="lacking">{escape(lacks)} {escape(own)} <code>{escape(command)}</code></p>'
+        return (
+            f'<p class="lacking">{escape(lacks)} {escape(own)} <code>{escape(pip_command(ROOT))}</code></p>'
+        )
     button = say("Install it ({size} MB)", size=NF4_MB)
     return (
         f'<p class="lacking">{escape(lacks)} <button type="button" class="asking" data-do="install">'
@@ -170,14 +171,12 @@ def install_nf4(progress: gr.Progress) -> str:
         raise SettingsError(
             "Atelier runs in a Python of your own.",
             "Install it there: {command}",
-            command=f"python -m pip install '{nf4_requirement(ROOT)}'",
+            command=pip_command(ROOT),
         )
     try:
         add_nf4(ROOT, tell)
     except SetupProblem as problem:
-        what, hint = PROBLEMS.get(
-            problem.kind, (unsaid("Installing it failed."), unsaid("Press Install again."))
-        )
+        what, hint = PROBLEMS.get(problem.kind, OTHER_PROBLEM)
         raise SettingsError(
             "{what} The details are in {file}.",
             hint,
