@@ -6,17 +6,19 @@ import shutil
 from dataclasses import dataclass
 
 from app.i18n import say, unsaid
+from styles.quantization.kept_weights import FOLDER
 from styles.storage.atomic import disk_errors
 from styles.storage.home import Home
 from training.job import jobs_in
 from training.leftovers import clear, leftovers, size_of
 
+QUANTIZED = FOLDER.as_posix()
 FOLDERS = {
     "styles": unsaid("Your styles"),
     "pictures": unsaid("Your pictures"),
     "jobs": unsaid("Trainings"),
     "bases": unsaid("Base models"),
-    "bases/quantized": unsaid("Base models in four bits, made again when needed"),
+    QUANTIZED: unsaid("Base models in four bits, made again when needed"),
     "trash": unsaid("Trash"),
     "cache": unsaid("Thumbnails and lists, made again when needed"),
     "log": unsaid("Log"),
@@ -30,7 +32,7 @@ class Use:
     folders: tuple[tuple[str, int], ...]
     copies: int  # of finished trainings
     trash: int
-    quantised: int = 0  # of bases in four bits, made again when needed
+    quantized: int = 0  # of bases in four bits, made again when needed
 
     def rows(self) -> list[tuple[str, str]]:
         """(what, how much) for a table, empty folders left out."""
@@ -41,10 +43,10 @@ def disk_use(home: Home) -> Use:
     """Measure the home."""
     sizes = {name: size_of(home.root / name) for name in FOLDERS if (home.root / name).is_dir()}
     copies = sum(leftovers(job) for job in jobs_in(home.jobs))
-    quantised = sizes.get("bases/quantized", 0)
-    if quantised:
-        sizes["bases"] -= quantised
-    return Use(tuple(sizes.items()), copies, sizes.get("trash", 0), quantised)
+    quantized = sizes.get(QUANTIZED, 0)
+    if quantized:
+        sizes["bases"] -= quantized
+    return Use(tuple(sizes.items()), copies, sizes.get("trash", 0), quantized)
 
 
 def clear_copies(home: Home) -> int:

@@ -133,7 +133,7 @@ def check_continued(style: Style, plan: TrainingPlan) -> None:
     from styles.quantization.column_groups import style_repeats
 
     way = quantization_of(plan.quantize)
-    if way is not None and way.method == "qa4" and not style_repeats(style, way.group):
+    if way is not None and way.is_grouped and not style_repeats(style, way.group):
         raise _without_groups(style, way.group)
 
 

@@ -305,7 +305,7 @@ def groups_of(style: Style) -> dict[str, str]:
     from styles.quantization.column_groups import style_repeats
 
     way = QUANTIZATIONS.get(str(style.card.training.get("quantize")))
-    if way is None or way.method != "qa4" or not style_repeats(style, way.group):
+    if way is None or not way.is_grouped or not style_repeats(style, way.group):
         return {}
     return {"quantize": way.name}
 

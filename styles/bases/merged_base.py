@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Mapping
+from collections.abc import Container, Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -24,8 +24,6 @@ from styles.text import Text
 FORMAT = 1
 CARD = "merged.json"
 UNET_FILE = Path("unet") / "merged.safetensors"
-# Of a layer in four bits, besides its bias.
-PARTS = ("weight", "scale", "offset")
 # What an artist is told before.
 GIVEN_UP = Text(
     "A merged base always paints in its styles: they have no slider there any more, and can't be taken out again. The base and the styles themselves stay as they are, beside it."
@@ -134,13 +132,17 @@ def check_way(card: MergedCard, asked: str | None, name: str) -> None:
         )
 
 
+def is_packed(name: str, names: Container[str]) -> bool:
+    """Whether a tensor of a merged UNet is a weight in four bits, among the names of all of them."""
+    path, _, kind = name.rpartition(".")
+    return kind == "weight" and f"{path}.offset" in names
+
+
 def full_header(header: Mapping[str, Any]) -> dict[str, Any]:
     """Return the entries of a merged UNet's file with the shapes that its weights have unpacked."""
     return {
         name: {**entry, "shape": [entry["shape"][0], 2 * entry["shape"][1]]}
-        if name.endswith(".weight")
-        and f"{name.removesuffix('.weight')}.offset" in header
-        and len(entry["shape"]) == 2
+        if is_packed(name, header) and len(entry["shape"]) == 2
         else entry
         for name, entry in header.items()
     }
@@ -150,7 +152,7 @@ def _card(values: Mapping[str, Any]) -> MergedCard:
     styles = values["styles"]
     way = QUANTIZATIONS[values["quantize"]]
     sound = values["format"] == FORMAT and isinstance(styles, list) and 1 <= len(styles) <= MOST_STYLES
-    if not sound or way.method != "qa4":
+    if not sound or not way.is_grouped:
         raise ValueError("it is no card")
     texts = {name: values[name] for name in ("base_name", "base_fingerprint", "base_licence")}
     return MergedCard(

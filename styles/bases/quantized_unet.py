@@ -10,11 +10,11 @@ from torch import Tensor, nn
 
 from styles.bases.inspection import BaseFacts
 from styles.bases.loading import unet_tensors
-from styles.bases.merged_base import PARTS
+from styles.bases.merged_base import is_packed
 from styles.bases.parts import check_loaded
 from styles.quantization.kept_weights import Weights, kept_file, kept_weights
 from styles.quantization.layers import layer_of, quantizable, replace_layer
-from styles.quantization.quantization import Quantization
+from styles.quantization.quantization import GROUPED_TENSORS, Quantization
 from styles.storage.home import Home
 
 
@@ -40,11 +40,11 @@ def load_quantized_unet(
     tensors = unet_tensors(facts)
     if facts.merged is None:
         _check_shapes(unet, tensors, _shapes_of(unet), facts.path.name)
-        weights = _quantised(facts, plain, tensors, quantization, home, fingerprint, look)
+        weights = _quantized(facts, plain, tensors, quantization, home, fingerprint, look)
     else:
         _check_shapes(unet, tensors, _merged_shapes(unet, plain, quantization), facts.path.name)
-        weights = {path: {name: tensors[f"{path}.{name}"] for name in PARTS} for path in plain}
-    in_four_bits = {f"{path}.{name}" for path in plain for name in PARTS}
+        weights = {path: {name: tensors[f"{path}.{name}"] for name in GROUPED_TENSORS} for path in plain}
+    in_four_bits = {f"{path}.{name}" for path in plain for name in GROUPED_TENSORS}
     rest = {name: tensor for name, tensor in tensors.items() if name not in in_four_bits}
     unet.load_state_dict(rest, strict=False, assign=True)
     if dtype is not None:
@@ -55,7 +55,7 @@ def load_quantized_unet(
     return unet
 
 
-def _quantised(
+def _quantized(
     facts: BaseFacts,
     plain: Mapping[str, nn.Linear],
     tensors: Mapping[str, Tensor],
@@ -103,7 +103,7 @@ def _check_shapes(
 
 
 def _is_of_kind(key: str, tensor: Tensor, shapes: Mapping[str, tuple[int, ...]]) -> bool:
-    if key.endswith(".weight") and f"{key.removesuffix('.weight')}.offset" in shapes:
+    if is_packed(key, shapes):
         return tensor.dtype == torch.uint8
     return tensor.dtype.is_floating_point
 
@@ -111,4 +111,4 @@ def _is_of_kind(key: str, tensor: Tensor, shapes: Mapping[str, tuple[int, ...]])
 def _weight_of(key: str) -> str:
     """The weight that a group's number belongs to, which is no parameter itself."""
     path, _, name = key.rpartition(".")
-    return f"{path}.weight" if name in PARTS else key
+    return f"{path}.weight" if name in GROUPED_TENSORS else key

@@ -280,7 +280,7 @@ class BaseShelf:
             if entry.name == "starter":
                 raise BaseError("The starter comes with Atelier and can't be removed.")
             path = Path(entry.source).resolve()
-            self._forget_quantised(entry, state)
+            self._forget_quantized(entry, state)
             if path.is_relative_to(self.home.bases.resolve()) and path.exists():
                 stem = plain_name(path)
                 with disk_errors(self.home.trash / stem):
@@ -291,7 +291,7 @@ class BaseShelf:
                 state["in_use"] = "starter"
             self._write(state)
 
-    def _forget_quantised(self, entry: BaseEntry, state: dict[str, Any]) -> None:
+    def _forget_quantized(self, entry: BaseEntry, state: dict[str, Any]) -> None:
         """Delete what is kept of a base in four bits, unless another entry is the same base."""
         if not kept_files(self.home):
             return

@@ -105,7 +105,7 @@ def _way(facts: BaseFacts, styles: Sequence[Style]) -> Quantization:
     """The groups to merge in: those of a merged base, those that the base is kept in, else the styles' own."""
     if facts.merged is not None:
         return QUANTIZATIONS[facts.quantize]
-    grouped = [way for way in QUANTIZATIONS.values() if way.method == "qa4"]
+    grouped = [way for way in QUANTIZATIONS.values() if way.is_grouped]
     fitting = [way for way in grouped if all(style_repeats(style, way.group) for style in styles)]
     if not fitting:
         least = min(way.group for way in grouped)

@@ -1,4 +1,4 @@
-"""In which precision a layer in four bits answers."""
+"""In which precision a layer in four bits returns its result."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import torch
 from torch import Tensor
 
 
-def answer(result: Tensor, given: Tensor) -> Tensor:
+def in_dtype_of(given: Tensor, result: Tensor) -> Tensor:
     """Return a layer's result in the dtype of what it was given; under autocast as it is, as any linear layer does."""
     return result if is_on(given) else result.to(given.dtype)
 

@@ -11,7 +11,7 @@ from bitsandbytes.nn import Linear4bit, Params4bit
 from bitsandbytes.nn.modules import fix_4bit_weight_quant_state_from_module
 from torch import Tensor, nn
 
-from styles.quantization.autocast import answer
+from styles.quantization.autocast import in_dtype_of
 from styles.quantization.quantization import Quantization
 
 
@@ -27,7 +27,7 @@ class FrozenLinear4bit(Linear4bit):
         fix_4bit_weight_quant_state_from_module(self)
         weight: Any = self.weight
         result: Tensor = matmul_4bit(x.to(self.compute_dtype), weight, weight.quant_state, bias=self.bias)
-        return answer(result, x)
+        return in_dtype_of(x, result)
 
 
 def frozen_linear(

@@ -13,7 +13,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from styles.quantization.autocast import answer
+from styles.quantization.autocast import in_dtype_of
 
 LEVELS = 15
 MIDDLE = LEVELS / 2
@@ -47,7 +47,7 @@ class GroupedLinear(nn.Linear):
         product: Tensor = _Product.apply(
             input.to(self.dtype), self.weight, self.scale, self.offset, self.bias
         )
-        return answer(product, input)
+        return in_dtype_of(input, product)
 
     def _apply(self, fn: Callable[[Tensor], Tensor], recurse: bool = True) -> GroupedLinear:
         """Move it, and leave its precisions as they are: its scales would be rounded."""

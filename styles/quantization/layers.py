@@ -8,7 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from styles.quantization.grouped_linear import GroupedLinear, packed
-from styles.quantization.quantization import Quantization
+from styles.quantization.quantization import GROUPED_TENSORS, Quantization
 
 
 def quantizable(unet: nn.Module, quantization: Quantization) -> dict[str, nn.Linear]:
@@ -22,8 +22,8 @@ def quantizable(unet: nn.Module, quantization: Quantization) -> dict[str, nn.Lin
 
 def quantized(weight: Tensor, quantization: Quantization) -> dict[str, Tensor]:
     """Return weights (out, in) in four bits, as the tensors by which they are kept; computed on their device."""
-    if quantization.method == "qa4":
-        return dict(zip(("weight", "scale", "offset"), packed(weight, quantization.group), strict=True))
+    if quantization.is_grouped:
+        return dict(zip(GROUPED_TENSORS, packed(weight, quantization.group), strict=True))
     from bitsandbytes.functional import quantize_4bit
 
     data, state = quantize_4bit(
@@ -43,7 +43,7 @@ def layer_of(
     dtype: torch.dtype,
 ) -> nn.Module:
     """Return the layer that takes the place of `plain`, from what `quantized` returned; it computes in `dtype`."""
-    if quantization.method == "qa4":
+    if quantization.is_grouped:
         return GroupedLinear(tensors["weight"], tensors["scale"], tensors["offset"], bias, dtype)
     from styles.quantization.frozen_linear import frozen_linear
 

@@ -17,6 +17,8 @@ from styles.text import Text
 
 PLAIN = "none"
 OWN_VERSION = "2"  # of the numbers that `qa4` comes to
+# Of a layer in groups, besides its bias; see GroupedLinear.
+GROUPED_TENSORS = ("weight", "scale", "offset")
 OWN = "qa4-32"  # that runs wherever torch does, and needs nothing else
 
 
@@ -33,6 +35,11 @@ class Quantization:
     group: int  # weights that share a scale
     double: bool = False  # the scales are quantised, too
 
+    @property
+    def is_grouped(self) -> bool:
+        """Whether it is our own, into which styles merge exactly."""
+        return self.method == "qa4"
+
     def divides(self, inputs: int) -> bool:
         """Whether a layer of so many inputs can be kept so; another one stays as it is."""
         return inputs % self.group == 0
@@ -40,7 +47,7 @@ class Quantization:
     @property
     def bits(self) -> float:
         """Bits for each weight, the groups' own numbers counted."""
-        if self.method == "qa4":
+        if self.is_grouped:
             return 4 + 2 * 16 / self.group
         # Of QLoRA, section 3: an fp32 for each block, or 8 bits and an fp32 for each 256 of those.
         return 4 + (8 / self.group + 32 / (256 * self.group) if self.double else 32 / self.group)
@@ -48,12 +55,12 @@ class Quantization:
     @property
     def is_installed(self) -> bool:
         """Whether what quantises is here: only ours comes along."""
-        return self.method == "qa4" or importlib.util.find_spec("bitsandbytes") is not None
+        return self.is_grouped or importlib.util.find_spec("bitsandbytes") is not None
 
     @property
     def version(self) -> str:
         """The version of what quantises, as it stands in the name of a file that was made by it."""
-        if self.method == "qa4":
+        if self.is_grouped:
             return OWN_VERSION
         return f"bitsandbytes-{importlib.metadata.version('bitsandbytes')}"
 
@@ -107,12 +114,11 @@ def check_installed(quantization: Quantization) -> None:
         )
 
 
-def check_usable(name: str | None) -> str | None:
-    """Return the name of a way that is installed here; raises SettingsError."""
+def check_usable(name: str | None) -> None:
+    """Raise SettingsError for a way that there is not, or that is not installed here."""
     quantization = quantization_of(name)
     if quantization is not None:
         check_installed(quantization)
-    return name
 
 
 def way_words(name: str) -> Text:
@@ -120,6 +126,6 @@ def way_words(name: str) -> Text:
     quantization = quantization_of(name)
     if quantization is None:
         return Text("as it is")
-    if quantization.method == "qa4":
+    if quantization.is_grouped:
         return Text("in four bits with groups of {group}", group=quantization.group)
     return Text("in four bits as {name}", name=quantization.name.upper())

@@ -19,7 +19,7 @@ def problem_with(quantization: Quantization, device: torch.device) -> SettingsEr
         check_installed(quantization)
     except SettingsError as error:
         return error
-    reason = "" if quantization.method == "qa4" else _failure(quantization.name, str(device))
+    reason = "" if quantization.is_grouped else _failure(quantization.name, str(device))
     if not reason:
         return None
     return SettingsError(
@@ -48,4 +48,4 @@ def _failure(name: str, device: str) -> str:
         right = bool(y.isfinite().all() and x.grad.isfinite().all())
     except Exception as error:  # of its import, its library, its kernels: anything
         return clean_text(str(error) or type(error).__name__, 200)
-    return "" if right else "its numbers are none"
+    return "" if right else "what it computes is not finite"

@@ -203,7 +203,7 @@ def quantize_meta(unet: Any, name: str) -> Any:
 
 def _meta_layer(layer: nn.Linear, way: Quantization, dtype: torch.dtype) -> nn.Module:
     groups = layer.weight.numel() // way.group
-    if way.method == "qa4":
+    if way.is_grouped:
         packed = {
             "weight": torch.empty(layer.out_features, layer.in_features // 2, dtype=torch.uint8, device=META)
         }

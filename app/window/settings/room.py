@@ -153,7 +153,7 @@ def files_section(studio: Studio, tab: gr.Tab) -> None:
             facts_table(now.rows()),
             gr.update(interactive=now.copies > 0),
             gr.update(interactive=now.trash > 0),
-            gr.update(interactive=now.quantised > 0),
+            gr.update(interactive=now.quantized > 0),
         ]
 
     def ask(what: str) -> list[Any]:
@@ -162,10 +162,10 @@ def files_section(studio: Studio, tab: gr.Tab) -> None:
             text = say(
                 "Delete {size} of copies and checkpoints of finished trainings?", size=size_words(now.copies)
             )
-        elif what == "quantised":
+        elif what == "quantized":
             text = say(
                 "Delete {size} of bases in four bits? They are made again when they are needed, from the bases themselves, which takes a while.",
-                size=size_words(now.quantised),
+                size=size_words(now.quantized),
             )
         else:
             text = say("Delete {size} in the trash? What lies there can't be brought back then.",
@@ -174,14 +174,14 @@ def files_section(studio: Studio, tab: gr.Tab) -> None:
 
     @answered
     def delete(what: str) -> list[Any]:
-        clear = {"copies": clear_copies, "quantised": clear_kept, "trash": empty_trash}
+        clear = {"copies": clear_copies, "quantized": clear_kept, "trash": empty_trash}
         freed = clear[what](studio.home) if what in clear else 0
         words = say("{size} are free again.", size=size_words(freed))
         return [words, gr.update(visible=False), *shown()]
 
     table = [use, tidy, empty, forget]
     tab.select(answered(shown), None, table, **in_turn("disk", "always_last") | ASKED)
-    for button, what in ((tidy, "copies"), (empty, "trash"), (forget, "quantised")):
+    for button, what in ((tidy, "copies"), (empty, "trash"), (forget, "quantized")):
         button.click(
             answered(lambda what=what: ask(what)), None, [pending, sure, question, said], **in_turn("disk")
         )

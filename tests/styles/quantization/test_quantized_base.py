@@ -129,7 +129,7 @@ def test_what_is_kept_goes_with_its_last_base_and_with_another_version(
     shelf.remove(names[1])
     assert len(kept_files(home, known_by)) == 0 and len(kept_files(home)) == 1
     use = disk_use(home)
-    assert use.quantised == clear_kept(home) > 0 and disk_use(home).quantised == 0
+    assert use.quantized == clear_kept(home) > 0 and disk_use(home).quantized == 0
 
 
 def test_quantising_that_is_broken_off_leaves_nothing(tiny_base: Path, home_folder: Path) -> None:
