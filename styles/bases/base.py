@@ -125,11 +125,12 @@ def open_base(
     """Open the starter, a diffusers folder, a single-file checkpoint, a base of the shelf or a fetched Hub id.
 
     `settings` take the place of those that the shelf has for it, and `quantize`, by its name, of what those say of that.
-    `config_folder` replaces the shipped configs of a single file. Its parts lie on the device where there is room for all, else those at work (see `offload`); with
-    `spare_memory` always so, and its VAE works in tiles. Its UNet is `compiled` when it is first painted with. Raises
-    BaseError for what can't be opened or is not here, OfflineError where a single file's vocabulary has to be fetched,
-    SettingsError for a device, a precision or a way in four bits that can't be had, OutOfMemory. `cancelled` is asked between the parts, and
-    makes it raise Cancelled; a single file is loaded in one.
+    `config_folder` replaces the shipped configs of a single file. Its parts lie on the device where there is room for
+    all, else those at work (see `offload`); with `spare_memory` always so, and its VAE works in tiles. Its UNet is
+    `compiled` when it is first painted with. Raises BaseError for what can't be opened or is not here, OfflineError
+    where a single file's vocabulary has to be fetched, SettingsError for a device, a precision or a way in four bits
+    that can't be had, OutOfMemory. `cancelled` is asked between the parts, and makes it raise Cancelled; a single file
+    is loaded in one.
     """
 
     def look() -> None:

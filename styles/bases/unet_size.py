@@ -10,7 +10,7 @@ from styles.quantization.quantization import quantization_of
 
 
 def unet_bytes(facts: BaseFacts, quantize: str, bytes_each: int) -> int:
-    """Return the bytes of a UNet's weights kept that way; what is in no four bits has `bytes_each` for a weight.
+    """Return the bytes of a UNet's weights kept that way; each weight that stays as it is takes `bytes_each`.
 
     Raises BaseError for a damaged file, SettingsError for a way that there is not.
     """
