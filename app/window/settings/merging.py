@@ -59,7 +59,7 @@ def offered_styles(studio: Studio, entries: Iterable[BaseEntry]) -> dict[str, li
 def _group(way: str) -> int:
     """The size of a way's groups, 0 for one that merges nothing exactly."""
     quantization = QUANTIZATIONS.get(way)
-    return quantization.group if quantization and quantization.method == "qa4" else 0
+    return quantization.group if quantization and quantization.is_grouped else 0
 
 
 def _offer(studio: Studio, handle: str, name: str, way: str, weight: float) -> Offered:
