@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -18,15 +19,15 @@ from styles.bases.merged_base import CARD, UNET_FILE, MergedCard, MergedStyle
 from styles.bases.quantized_unet import load_quantized_unet
 from styles.bases.shelf import BaseEntry, BaseShelf, find_source, licence_of, plain_name
 from styles.bases.weight_files import fingerprint
-from styles.errors import Failure
+from styles.errors import AtelierError, BaseError, Failure, OutOfMemory, is_out_of_memory
 from styles.formats.provenance import licence_warnings
 from styles.mixing.group_merge import Weighed, check_layers, check_weights, merge_styles, without_groups
 from styles.mixing.layer_matching import check_family
 from styles.quantization.column_groups import style_repeats
 from styles.quantization.quantization import QUANTIZATIONS, Quantization
-from styles.storage.atomic import new_folder
+from styles.storage.atomic import disk_errors, new_folder
 from styles.storage.home import Home
-from styles.storage.names import safe_name
+from styles.storage.names import clean_text, safe_name
 from styles.text import Text
 
 if TYPE_CHECKING:
@@ -71,7 +72,7 @@ def merge_base(
     The base is taken in the groups that its styles were trained over, a merged one as it is. `look` is called between
     the parts, and may raise; `config_folder` is as for `open_base`. Raises BadInput for a name that can't be, BlendError
     for weights that can't be, BaseError for a base that can't be opened and for a name that is taken, WrongFamilyError
-    for a style that can't be merged into it, DiskFullError; nothing is left of a merge that fails.
+    for a style that can't be merged into it, OutOfMemory, DiskFullError; nothing is left of a merge that fails.
     """
     name, shelf = safe_name(name, "base"), BaseShelf(home)
     check_weights(styles)
@@ -83,10 +84,10 @@ def merge_base(
     for style, _ in styles:
         check_layers(style)
     way = _way(facts, [style for style, _ in styles])
-    known_by = fingerprint(facts.unet_files, facts.unet_prefix)
-    with quiet_loading():
+    with _said_of(facts), quiet_loading():
+        known_by = fingerprint(facts.unet_files, facts.unet_prefix)
         unet = load_quantized_unet(facts, way, None, home, known_by, look)
-    merged = merge_styles(_UnetAlone(base_name, facts.family, unet), styles)
+        merged = merge_styles(_UnetAlone(base_name, facts.family, unet), styles)
     look()
     card = _card(facts, base_name, known_by, way, styles)
     tensors = {key: tensor.contiguous() for key, tensor in unet.state_dict().items()}
@@ -94,11 +95,34 @@ def merge_base(
     shelf.check_room(int(ROOM * size), Text("The merged base"))
     entries: list[BaseEntry] = []
     with new_folder(home.bases / name, lambda folder: entries.append(shelf.place(folder, name))) as folder:
-        write_other_parts(facts, home, folder, look)
+        with _said_of(facts), disk_errors(home.bases / name):
+            write_other_parts(facts, home, folder, look)
         look()
         _save_unet(tensors, folder / UNET_FILE)
         (folder / CARD).write_text(card.to_json(), encoding="utf-8")
     return BaseMerge(entries[0], _notes(merged.plain, styles))
+
+
+@contextmanager
+def _said_of(facts: BaseFacts) -> Iterator[None]:
+    """Say in our own words what the libraries raise of malformed weights, and where memory is full."""
+    try:
+        yield
+    except AtelierError:
+        raise
+    except Exception as error:
+        if is_out_of_memory(error):
+            raise OutOfMemory(
+                "{file} does not fit into the computer's memory.",
+                "Close other programs, or use a smaller base.",
+                file=facts.path.name,
+            ) from error
+        raise BaseError(
+            "{file} can't be opened as a base ({reason}).",
+            "Fetch it again.",
+            file=facts.path.name,
+            reason=clean_text(str(error) or type(error).__name__, 300),
+        ) from error
 
 
 def _way(facts: BaseFacts, styles: Sequence[Style]) -> Quantization:

@@ -18,7 +18,15 @@ from styles.bases.base_settings import BaseSettings
 from styles.bases.merged_base import CARD, UNET_FILE
 from styles.bases.shelf import BaseShelf, find_source
 from styles.bases.working_memory import weight_bytes
-from styles.errors import BadInput, BaseError, BlendError, Cancelled, DiskFullError, WrongFamilyError
+from styles.errors import (
+    BadInput,
+    BaseError,
+    BlendError,
+    Cancelled,
+    DiskFullError,
+    OutOfMemory,
+    WrongFamilyError,
+)
 from styles.formats.style import Style
 from styles.generation.generate import PictureDone, generate
 from styles.generation.request import CreateRequest
@@ -178,6 +186,14 @@ def test_what_can_not_be_is_refused_and_nothing_is_left(
     ):  # fmt: skip
         with pytest.raises(kind, match=words):
             merge_base(home, source, styles, name)
+
+    def full(*given: object) -> None:
+        raise RuntimeError("[enforce fail at alloc_cpu.cpp] DefaultCPUAllocator: can't allocate memory")
+
+    monkeypatch.setattr("styles.mixing.base_merge.merge_styles", full)
+    with pytest.raises(OutOfMemory, match="does not fit into the computer's memory"):
+        merge_base(home, "Tiny", [(style, 1.0)], "New")
+    monkeypatch.undo()
 
     def stop() -> None:
         raise Cancelled("Stopped.")
