@@ -9,6 +9,7 @@ import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
+from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -297,8 +298,8 @@ class BaseSession:
             ),
         )
         if self._base is None or self._opened_for != opening:
-            with collection_paused():
-                from styles.bases.base import open_base
+            _import_bases()
+            from styles.bases.base import open_base
             from styles.devices.device import device_for, idle_card
             from styles.devices.memory import limit_memory
             from styles.generation.effect_probe import effects_key
@@ -368,6 +369,13 @@ def _picture_of(path: Path | None) -> SourcePicture | None:
 
     # A vast JPEG is decoded at a fraction of its size, and still not smaller than what can be painted.
     return SourcePicture.of(open_artwork(expanded(path), least_px=math.isqrt(MAX_PIXELS)))
+
+
+@cache
+def _import_bases() -> None:
+    """Import what opens a base, once for a process: later on, bases and pictures would be left out of collections."""
+    with collection_paused():
+        import styles.bases.base  # noqa: F401
 
 
 def _what_differs(recipe: Recipe, base: Base) -> list[Text]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import platform
 from pathlib import Path
 from types import SimpleNamespace
@@ -65,11 +66,13 @@ def test_a_base_gives_a_card_to_a_trial_and_takes_it_back(
     with session.opened(str(tiny_base), Settings()):
         assert as_on_a_card == ["trial ends", "limit cuda:0", "open on cuda:0"]
         assert not session.make_room(), "somebody paints"
+    left_out = gc.get_freeze_count()
     with session.opened(str(tiny_base), Settings()):
         assert len(as_on_a_card) == 3, "it is open, so that no trial goes on"
     assert session.make_room() and session._base is None
     session.warm(str(tiny_base), Settings())
     assert as_on_a_card[3] == "trial ends"
+    assert gc.get_freeze_count() <= left_out, "only the first base's libraries are no garbage for ever"
 
 
 def test_painting_ends_a_trial_and_a_trial_puts_the_base_away(
