@@ -18,7 +18,7 @@ FOLDERS = {
     "pictures": unsaid("Your pictures"),
     "jobs": unsaid("Trainings"),
     "bases": unsaid("Base models"),
-    QUANTIZED: unsaid("Base models in four bits, made again when needed"),
+    QUANTIZED: unsaid("Copies of base models in four bits, made again when needed"),
     "trash": unsaid("Trash"),
     "cache": unsaid("Thumbnails and lists, made again when needed"),
     "log": unsaid("Log"),

@@ -131,7 +131,7 @@ def files_section(studio: Studio, tab: gr.Tab) -> None:
             with gr.Row(elem_classes="row-tight"):
                 tidy = gr.Button(say("Clean up finished trainings"), interactive=False)
                 empty = gr.Button(say("Empty the trash"), interactive=False)
-                forget = gr.Button(say("Delete bases in four bits"), interactive=False)
+                forget = gr.Button(say("Delete copies in four bits"), interactive=False)
             gr.Markdown(
                 say(
                     "Cleaning up deletes the copies of artworks and the checkpoints that finished trainings made for "
@@ -164,7 +164,7 @@ def files_section(studio: Studio, tab: gr.Tab) -> None:
             )
         elif what == "quantized":
             text = say(
-                "Delete {size} of bases in four bits? They are made again when they are needed, from the bases themselves, which takes a while.",
+                "Delete {size} of copies in four bits? They are made again when they are needed, from the bases, which all stay; that takes a while.",
                 size=size_words(now.quantized),
             )
         else:
