@@ -26,10 +26,15 @@ def grouped_columns(down: Tensor, group: int) -> Tensor:
 
 
 def columns_repeat(down: Tensor, group: int) -> bool:
-    """Whether the columns of (rank, in) are alike within each group, as the fp16 numbers that a style's file holds."""
+    """Whether the columns of (rank, in) are alike within each group, as precisely as a style's file in fp16 holds them.
+
+    Each row is measured by its own largest number, so that none is too small or too large for fp16.
+    """
     if down.shape[1] % group:
         return False
-    half = down.detach().to(torch.float16).unflatten(1, (-1, group))
+    rows = down.detach().to(torch.float32)
+    largest = rows.abs().amax(1, keepdim=True)
+    half = (rows / torch.where(largest == 0, 1, largest)).to(torch.float16).unflatten(1, (-1, group))
     return bool((half == half[:, :, :1]).all())
 
 

@@ -25,6 +25,7 @@ Weights = dict[str, dict[str, "Tensor"]]
 FOLDER = Path("bases") / "quantized"  # in the home
 BEGINNING = 16  # characters of a fingerprint
 VERSION = re.compile(r"(bitsandbytes-[\w.+]+|\d+)")  # of a `Quantization`
+LAYOUT = "tensors"  # where the file itself says what is in it
 SEPARATOR = "#"  # between a layer's path and the name of its tensor; in no path
 
 
@@ -113,14 +114,26 @@ def _read(file: Path, about: Mapping[str, str]) -> Weights | None:
     weights: Weights = {}
     try:
         with safe_open(file, framework="pt", device="cpu") as tensors:
-            if tensors.metadata() != about:
+            stated = dict(tensors.metadata() or {})
+            layout = stated.pop(LAYOUT, "")
+            if stated != about:
                 return None
             for key in tensors.keys():  # noqa: SIM118 - not a mapping
                 path, _, name = key.partition(SEPARATOR)
                 weights.setdefault(path, {})[name] = tensors.get_tensor(key)
     except (OSError, SafetensorError):
         return None
-    return weights
+    return weights if layout == _layout(weights) else None
+
+
+def _layout(weights: Weights) -> str:
+    """Which tensors there are, with their dtypes and shapes, as text."""
+    tensors = [
+        (path, name, str(tensor.dtype), list(tensor.shape))
+        for path, named in weights.items()
+        for name, tensor in named.items()
+    ]
+    return json.dumps(sorted(tensors))
 
 
 def _write(file: Path, weights: Weights, about: dict[str, str]) -> None:
@@ -133,4 +146,4 @@ def _write(file: Path, weights: Weights, about: dict[str, str]) -> None:
     }
     file.parent.mkdir(parents=True, exist_ok=True)
     with replacing(file) as path:
-        save_file(flat, path, about)
+        save_file(flat, path, {**about, LAYOUT: _layout(weights)})

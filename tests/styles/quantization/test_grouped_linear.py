@@ -16,15 +16,24 @@ def random_layer(outputs: int, inputs: int, group: int, dtype: torch.dtype = tor
     return GroupedLinear(*packed(plain.weight.data, group), plain.bias.data, dtype)
 
 
-@given(some.integers(1, 5), some.integers(1, 4), some.sampled_from([2, 16, 32]), some.integers(0, 2**31))
-def test_no_weight_is_further_off_than_half_a_level(outputs: int, groups: int, group: int, seed: int) -> None:
-    weight = torch.randn(outputs, groups * group, generator=torch.Generator().manual_seed(seed))
+@given(
+    some.integers(1, 5),
+    some.integers(1, 4),
+    some.sampled_from([2, 16, 32]),
+    some.sampled_from([0.0, -3.0, 100.0]),
+    some.integers(0, 2**31),
+)
+def test_no_weight_is_further_off_than_half_a_level(
+    outputs: int, groups: int, group: int, middle: float, seed: int
+) -> None:
+    """Also where a group lies far from zero, so that fp16 rounds much of its offset."""
+    weight = middle + torch.randn(outputs, groups * group, generator=torch.Generator().manual_seed(seed)) / 8
     levels, scale, offset = packed(weight, group)
     assert levels.dtype == torch.uint8 and levels.shape == (outputs, groups * group // 2)
     assert scale.shape == offset.shape == (outputs, groups)
     error = (unpacked(levels, scale, offset) - weight).abs().unflatten(1, (groups, group)).amax(2)
-    # Half a level, and what fp16 rounds of the two numbers; the ends are reached from either side of the middle.
-    limit = scale.float() / 2 + (MIDDLE * scale.float() + offset.float().abs()) * 2**-10
+    # Half a level, what fp16 rounds of a level at the ends, and what fp32 rounds.
+    limit = scale.float() * (0.5 + MIDDLE * 2**-11) + (abs(middle) + 1) * 2**-21
     assert bool((error <= limit).all())
 
 
@@ -45,6 +54,15 @@ def test_it_computes_as_a_linear_layer_of_its_weights_and_gives_gradients(dtype:
     assert torch.equal(layer(ours), plain(theirs))
     torch.testing.assert_close(ours.grad, theirs.grad)
     assert layer.weight.grad is None and layer.bias.grad is None
+
+
+def test_it_stays_as_it_is_where_its_model_is_brought_to_another_precision() -> None:
+    layer = random_layer(4, 64, 16)
+    before = [one.clone() for one in (layer.weight, layer.scale, layer.offset)]
+    model = nn.Sequential(layer, nn.Linear(4, 4)).to(torch.bfloat16)
+    assert model[1].weight.dtype == torch.bfloat16
+    for one, other in zip(before, (layer.weight, layer.scale, layer.offset), strict=True):
+        assert one.dtype == other.dtype and torch.equal(one, other)
 
 
 def test_what_is_kept_for_the_way_back_are_the_packed_weights() -> None:
