@@ -160,6 +160,8 @@ def test_it_is_mixed_with_further_styles_and_merged_further(merged: tuple[Home, 
     assert difference.max() <= 1 and difference.mean() < 0.02 * np.abs(painted(mine) - mixed).mean()
     said = str(done.entry.notes[0])
     assert "Merged of Tiny with ink 0 at 0.8 (“inky”), ink 1 at 0.6" in said
+    told = json.loads((home.bases / "Both" / CARD).read_text(encoding="utf-8"))
+    assert told["base_fingerprint"] == opened("Tiny", home).fingerprint
     # What was trained for the base that it was fits it still.
     assert painted(mine, (first,), (0.5,)).shape == mixed.shape
 

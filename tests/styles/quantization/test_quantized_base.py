@@ -17,7 +17,7 @@ from styles.bases.prediction import predict
 from styles.bases.shelf import BaseShelf
 from styles.bases.working_memory import weight_bytes
 from styles.errors import Cancelled, SettingsError
-from styles.quantization.kept_weights import clear_kept, kept_file, kept_files
+from styles.quantization.kept_weights import clear_kept, kept_file, kept_files, kept_weights
 from styles.quantization.layers import quantizable
 from styles.quantization.quantization import QUANTIZATIONS, Quantization, quantization_of
 from styles.storage.home import Home
@@ -101,6 +101,27 @@ def test_weights_are_quantised_once_and_never_trusted_for_another_base(
         made = 0
         again = open_base(tiny_base, home, device="cpu", quantize=quantize)
         assert made > 0 and torch.equal(expected, _predicted(again.unet))
+
+
+def test_what_is_kept_is_not_believed_of_another_way_version_or_shape(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Whatever its name says: such a file may have been copied or renamed by hand."""
+    file, way, weight = tmp_path / "kept.safetensors", QUANTIZATIONS["qa4-16"], torch.randn(4, 64)
+
+    def made(fingerprint: str = "a", way: Quantization = way, path: str = "one") -> bool:
+        read: list[str] = []
+        kept_weights(
+            file, fingerprint, {path: (4, 64)}, lambda path: read.append(path) or weight, way, lambda: None
+        )
+        return bool(read)
+
+    assert made() and not made()
+    assert made("b") and made() and not made()
+    assert made(way=QUANTIZATIONS["qa4-32"]) and made() and not made()
+    assert made(path="two") and made() and not made()
+    monkeypatch.setattr(Quantization, "version", property(lambda self: "newer"))
+    assert made() and not made()
 
 
 def test_a_layer_that_no_group_divides_stays_as_it_is() -> None:
