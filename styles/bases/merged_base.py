@@ -26,7 +26,7 @@ CARD = "merged.json"
 UNET_FILE = Path("unet") / "merged.safetensors"
 # What an artist is told before.
 GIVEN_UP = Text(
-    "A merged base always paints in its styles: they have no slider there any more, and can't be taken out again. The base and the styles themselves stay as they are, beside it."
+    "A merged base holds its styles as their mix painted them: they have no slider there any more, and can't be taken out again. Their trigger words call them as before. The base and the styles themselves stay as they are, beside it."
 )
 MOST_STYLES = 256
 LONGEST = 200  # characters of a text of the card

@@ -29,6 +29,7 @@ from styles.storage.names import clean_text, folded
 from styles.text import NO_TEXT, Text
 
 STARTER = Path(__file__).parents[1] / "starter"
+STARTER_LICENCE = "CC0-1.0"
 
 
 @dataclass(frozen=True)
@@ -195,6 +196,9 @@ class BaseShelf:
             own = self._own(state)
             if name == "starter" or own.get(name, {"source": where})["source"] != where:
                 raise BaseError("There is already a base “{name}”.", "Give this one another name.", name=name)
+            # Added once more, it is kept as it was.
+            if settings.quantize is None and name in own:
+                settings = replace(settings, quantize=own[name].get("quantize"))
             state["bases"][name] = _stored(where, settings)
             self._write(state)
         return self._entry(name, where, state, settings)
@@ -481,6 +485,8 @@ def _whole(settings: BaseSettings) -> BaseSettings:
 
 def licence_of(name: str) -> str:
     """Return the licence of a base of that name, as far as it is known."""
+    if name == "starter":
+        return STARTER_LICENCE
     return next((base.licence.name for base in RECOMMENDED if base.hub_id == name), "")
 
 
@@ -493,7 +499,7 @@ def find_source(source: str | Path, home: Home) -> tuple[Path, BaseSettings]:
     path = expanded(text)
     shelf = BaseShelf(home)
     if text in ("", "starter"):
-        return shelf.resolve(text)
+        return shelf.resolve("starter")
     if is_here(path):
         return path.resolve(), shelf.settings_of(path.resolve())
     if path.suffix.lower() in PICKLED:

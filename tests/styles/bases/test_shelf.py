@@ -86,6 +86,7 @@ def test_how_a_base_is_kept_stays_with_it_and_is_no_change_of_it(home: Home, tin
     for name in ("starter", "mine"):
         assert shelf.keep_as(name, "qa4-32").quantize == "qa4-32"
     assert shelf.change("mine", UNSET).quantize == "qa4-32"
+    assert shelf.add(tiny_sd1, name="mine").quantize == "qa4-32"
     kept = {entry.name: entry.quantize for entry in BaseShelf(home).list() if entry.installed}
     assert kept == {"starter": "qa4-32", "mine": "qa4-32"}
     for source in ("starter", STARTER, "mine", tiny_sd1):
