@@ -81,7 +81,7 @@ def bases_add(
         settings=BaseSettings(prediction_type, zero_terminal_snr, Path(vae) if vae else None),
     )
     console.step_end()
-    added = say("{style} is added. `bases use {style}` makes it the one in use.", style=entry.name)
+    added = say('{style} is added. `bases use "{style}"` makes it the one in use.', style=entry.name)
     console.answer(base_facts(entry), Text.joined("\n", [added, *entry.notes]))
 
 
@@ -167,7 +167,7 @@ def bases_merge(
         hint = Text("Add --yes to merge it all the same, for yourself.")
         agree(console, forbidden, hint, Text("Merge it all the same?"), Text("Nothing was merged."))
     done = studio.mix_tools.merge(order, base, out)
-    added = say("{style} is added. `bases use {style}` makes it the one in use.", style=done.entry.name)
+    added = say('{style} is added. `bases use "{style}"` makes it the one in use.', style=done.entry.name)
     facts = base_facts(done.entry) | {"notes": [*done.entry.notes, *done.notes]}
     console.answer(facts, Text.joined("\n", [added, *done.entry.notes, *done.notes]))
 

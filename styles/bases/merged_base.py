@@ -25,6 +25,7 @@ FORMAT = 1
 CARD = "merged.json"
 UNET_FILE = Path("unet") / "merged.safetensors"
 # What an artist is told before.
+MERGE_ANEW = Text("Merge it anew.")
 GIVEN_UP = Text(
     "A merged base holds its styles as their mix painted them: they have no slider there any more, and can't be taken out again. Their trigger words call them as before. The base and the styles themselves stay as they are, beside it."
 )
@@ -115,7 +116,7 @@ def read_card(folder: Path) -> MergedCard | None:
     except (OSError, ValueError, KeyError, TypeError, OverflowError) as error:
         raise BaseError(
             "{base} is damaged: its card, {file}, can't be read.",
-            "Merge it anew.",
+            MERGE_ANEW,
             base=folder.name,
             file=CARD,
         ) from error

@@ -16,6 +16,7 @@ if TYPE_CHECKING:
 
 FEWEST_TOKENS = 3  # the marks around one token
 HINT = Text("Fetch it again, or use another base.")
+FETCH_AGAIN = Text("Fetch it again.")
 
 
 def parts_named(parts: Mapping[str, Any], name: str) -> tuple[Any, ...]:
@@ -23,7 +24,7 @@ def parts_named(parts: Mapping[str, Any], name: str) -> tuple[Any, ...]:
     return tuple(parts[part] for part in (name, f"{name}_2") if parts.get(part) is not None)
 
 
-def check_loaded(model: Any, info: Mapping[str, Any], name: str, part: str) -> None:
+def check_loaded(model: Any, info: Mapping[str, Any], name: str, part: str, hint: Text = FETCH_AGAIN) -> None:
     """Raise BaseError where weights were missing or of another shape, which would be made up by chance.
 
     `info` is what `from_pretrained` tells with `output_loading_info`.
@@ -35,7 +36,7 @@ def check_loaded(model: Any, info: Mapping[str, Any], name: str, part: str) -> N
     if missing:
         raise BaseError(
             "{name} lacks {count} tensors of its {part}, such as {missing}.",
-            "Fetch it again.",
+            hint,
             name=name,
             count=len(missing),
             part=part,

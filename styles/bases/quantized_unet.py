@@ -10,12 +10,13 @@ from torch import Tensor, nn
 
 from styles.bases.inspection import BaseFacts
 from styles.bases.loading import unet_tensors
-from styles.bases.merged_base import is_packed
-from styles.bases.parts import check_loaded
+from styles.bases.merged_base import MERGE_ANEW, is_packed
+from styles.bases.parts import FETCH_AGAIN, check_loaded
 from styles.quantization.kept_weights import Weights, kept_file, kept_weights
 from styles.quantization.layers import layer_of, quantizable, replace_layer
 from styles.quantization.quantization import GROUPED_TENSORS, Quantization
 from styles.storage.home import Home
+from styles.text import Text
 
 
 def load_quantized_unet(
@@ -39,10 +40,11 @@ def load_quantized_unet(
     plain = quantizable(unet, quantization)
     tensors = unet_tensors(facts)
     if facts.merged is None:
-        _check_shapes(unet, tensors, _shapes_of(unet), facts.path.name)
+        _check_tensors(unet, tensors, _shapes_of(unet), facts.path.name, FETCH_AGAIN)
         weights = _quantized(facts, plain, tensors, quantization, home, fingerprint, look)
     else:
-        _check_shapes(unet, tensors, _merged_shapes(unet, plain, quantization), facts.path.name)
+        shapes = _merged_shapes(unet, plain, quantization)
+        _check_tensors(unet, tensors, shapes, facts.path.name, MERGE_ANEW)
         weights = {path: {name: tensors[f"{path}.{name}"] for name in GROUPED_TENSORS} for path in plain}
     in_four_bits = {f"{path}.{name}" for path in plain for name in GROUPED_TENSORS}
     rest = {name: tensor for name, tensor in tensors.items() if name not in in_four_bits}
@@ -90,21 +92,23 @@ def _merged_shapes(
     return shapes
 
 
-def _check_shapes(
-    unet: Any, tensors: Mapping[str, Tensor], shapes: Mapping[str, tuple[int, ...]], name: str
+def _check_tensors(
+    unet: Any, tensors: Mapping[str, Tensor], shapes: Mapping[str, tuple[int, ...]], name: str, hint: Text
 ) -> None:
-    """Raise BaseError where a tensor is missing, of another shape, or no number of the kind that it should be."""
+    """Raise BaseError where a tensor is missing, of another shape, or not of the numbers that it should be of."""
     wrong = [
         key
         for key, shape in shapes.items()
         if key not in tensors or tensors[key].shape != shape or not _is_of_kind(key, tensors[key], shapes)
     ]
-    check_loaded(unet, {"missing_keys": [_weight_of(key) for key in wrong]}, name, "unet")
+    check_loaded(unet, {"missing_keys": [_weight_of(key) for key in wrong]}, name, "unet", hint)
 
 
 def _is_of_kind(key: str, tensor: Tensor, shapes: Mapping[str, tuple[int, ...]]) -> bool:
     if is_packed(key, shapes):
         return tensor.dtype == torch.uint8
+    if is_packed(_weight_of(key), shapes) and not tensor.isfinite().all():
+        return False
     return tensor.dtype.is_floating_point
 
 

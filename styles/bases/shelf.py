@@ -205,7 +205,9 @@ class BaseShelf:
 
     def check_free(self, name: str) -> None:
         """Raise BaseError where a base, or something else in the folder of bases, has that name."""
-        names = {folded(one) for one in ("starter", *self._own(self._read()))}
+        here = ("starter", *self._own(self._read()))
+        # One of the Hub goes by the end of its name, too.
+        names = {folded(name) for one in here for name in (one, one.rpartition("/")[2])}
         if folded(name) in names or unused_name(self.home.bases, name, "").name != name:
             raise BaseError("There is already a base “{name}”.", "Give this one another name.", name=name)
 

@@ -142,6 +142,15 @@ def test_a_base_that_vanished_is_listed_with_the_reason(home: Home, tmp_path: Pa
         shelf.use("gone")
 
 
+def test_a_new_base_takes_no_name_by_which_another_is_found(home: Home, tiny_sd1: Path) -> None:
+    shelf = BaseShelf(home)
+    shelf.add(tiny_sd1, name="someone/mine")
+    for name in ("someone/mine", "Mine", "starter"):
+        with pytest.raises(BaseError, match="already a base"):
+            shelf.check_free(name)
+    shelf.check_free("yours")
+
+
 def test_a_base_of_the_hub_is_found_by_the_end_of_its_name(home: Home, tiny_sd1: Path) -> None:
     shelf = BaseShelf(home)
     shelf.add(tiny_sd1, name="owner/tiny-one")

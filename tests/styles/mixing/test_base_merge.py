@@ -269,10 +269,12 @@ def test_a_damaged_one_or_one_of_a_newer_version_says_so(
     assert entry.state == "damaged" and "is cut off" in entry.problem
     tensors = load_file(merged[0].bases / "Mine" / UNET_FILE)
     first = next(name for name in tensors if name.endswith(".offset"))
-    for wrong in (tensors[first][:1], tensors[first].to(torch.uint8)):
+    values = tensors[first]
+    for wrong in (values[:1], values.to(torch.uint8), torch.full_like(values, torch.nan)):
         save_file(tensors | {first: wrong.contiguous()}, unet)
-        with pytest.raises(BaseError, match="lacks 1 tensors of its unet"):
+        with pytest.raises(BaseError, match="lacks 1 tensors of its unet") as refused:
             opened("Mine", home)
+        assert refused.value.hint == "Merge it anew."
     unet.unlink()
     with pytest.raises(BaseError, match=r"can't be read as safetensors"):
         opened("Mine", home)
