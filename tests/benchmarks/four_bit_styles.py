@@ -1,7 +1,7 @@
 """Styles trained over the starter in four bits, and their pictures, kept in a folder; what they are measured by.
 
 Layers in four bits are computed with as the weights that they stand for: a training so comes to the same, to the last
-bit, in half the time (`same_steps`).
+bit, in less time (`same_steps`).
 """
 
 from __future__ import annotations
