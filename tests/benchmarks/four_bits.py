@@ -14,7 +14,7 @@ from __future__ import annotations
 import argparse
 import json
 import statistics
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -25,7 +25,7 @@ from tests.benchmarks.four_bit_styles import HANDS, Measures, Painting, Runs, Tr
 from training.starter.classifier import open_reader
 
 # Of Student's t, two-sided 95 %, by degrees of freedom.
-T95 = {3: 3.182, 7: 2.365, 11: 2.201}
+T95 = {2: 4.303, 3: 3.182, 7: 2.365, 11: 2.201}
 RANKS = (1, 2, 4, 8, 16, 64)
 ALPHAS = (4, 8, 16)
 GROUPED = ("qa4-32", "qa4-64", "qa4-16")
@@ -69,6 +69,7 @@ TABLES = {
     "Rank": ("rank 8", *(f"rank {rank}" for rank in RANKS if rank != 8)),
     "Strength at rank 8": ("alpha 8", "alpha 4", "alpha 16"),
 }  # fmt: skip
+PAINTED_MOST = ("Rank", "Strength at rank 8")
 # The same styles, on two bases.
 PAIRS = (
     ("plain on nf4", "plain"),
@@ -79,6 +80,8 @@ PAIRS = (
 
 def interval(values: Sequence[float], unit: float) -> str:
     """Mean with a 95 % interval of Student's t, over `unit`."""
+    if not values:
+        return "-"
     mean = statistics.fmean(values) / unit
     if len(values) - 1 not in T95:
         return f"{mean:+.3g}"
@@ -86,40 +89,41 @@ def interval(values: Sequence[float], unit: float) -> str:
     return f"{mean:+.3g} ({mean - half:+.3g} to {mean + half:+.3g})"
 
 
-def shares(values: Iterable[float]) -> str:
-    return ", ".join(f"{100 * value:.1f}" for value in values)
+def cell(values: Sequence[float | None], form: str, unit: float = 1) -> str:
+    """The values over `unit`, a stroke for each that there is none of."""
+    return ", ".join("-" if value is None else format(value / unit, form) for value in values)
+
+
+def mean_of(values: Sequence[float | None]) -> float:
+    return statistics.fmean(value for value in values if value is not None)
+
+
+def less(values: Sequence[float | None], others: Sequence[float | None], unit: float) -> str:
+    """The mean of what is paired, with its interval."""
+    pairs = zip(values, others, strict=True)
+    return interval([a - b for a, b in pairs if a is not None and b is not None], unit)
 
 
 def table(measures: Measures, title: str, named: dict[str, list[Painting]]) -> list[str]:
-    """Return one table in markdown; each line that is whole is compared with the first."""
-    whole = {name: line for name, line in named.items() if all(map(measures.has, line))}
+    """Return one table in markdown of what there is; each line is compared with the first."""
     rows = [
         f"{title} ({measures.count} prompts): {', '.join(HANDS)}",
         "| figure | gap closed, % | mean | less the first, points | d | less the first | subjects, % | mean |",
         "|---|---|---|---|---|---|---|---|",
     ]
-    reference = next(iter(whole.values()), [])
-    for name, line in whole.items():
+    first: list[list[float | None]] = []
+    for name, line in named.items():
+        if not any(map(measures.has, line)):
+            continue
         closed, d, right = (
-            [measure(one) for one in line] for measure in (measures.closed, measures.d_of, measures.subjects)
+            [measure(one) if measures.has(one) else None for one in line]
+            for measure in (measures.closed, measures.d_of, measures.subjects)
         )
-        less_closed, less_d = (
-            ("", "")
-            if line is reference
-            else (
-                interval(
-                    [measures.closed(a) - measures.closed(b) for a, b in zip(line, reference, strict=True)],
-                    0.01,
-                ),
-                interval(
-                    [measures.d_of(a) - measures.d_of(b) for a, b in zip(line, reference, strict=True)], 1
-                ),
-            )
-        )
+        less_closed, less_d = (less(closed, first[0], 0.01), less(d, first[1], 1)) if first else ("", "")
+        first = first or [closed, d]
         rows.append(
-            f"| {name} | {shares(closed)} | {shares([statistics.fmean(closed)])} | {less_closed} "
-            f"| {', '.join(f'{value:.3f}' for value in d)} | {less_d} "
-            f"| {shares(right)} | {shares([statistics.fmean(right)])} |"
+            f"| {name} | {cell(closed, '.1f', 0.01)} | {100 * mean_of(closed):.1f} | {less_closed} | {cell(d, '.3f')} "
+            f"| {less_d} | {cell(right, '.0f', 0.01)} | {100 * mean_of(right):.1f} |"
         )
     return [*rows, ""]
 
@@ -133,8 +137,9 @@ def apart(measures: Measures) -> list[str]:
         "|---|---|---|",
     ]
     for one, other in PAIRS:
-        pairs = list(zip(made[one], made[other], strict=True))
-        if all(measures.has(a) and measures.has(b) for a, b in pairs):
+        both = zip(made[one], made[other], strict=True)
+        pairs = [(a, b) for a, b in both if measures.has(a) and measures.has(b)]
+        if pairs:
             between = [measures.between(a, b) for a, b in pairs]
             d, pixels = (
                 ", ".join(f"{value:.4g}" for value in values) for values in zip(*between, strict=True)
@@ -144,7 +149,7 @@ def apart(measures: Measures) -> list[str]:
 
 
 def report(most: Measures, fewer: Measures) -> list[str]:
-    """Return all tables as they stand; `most` has the pictures of the first, `fewer` those of all others."""
+    """Return all tables as they stand; `most` has the pictures of the first and of those in PAINTED_MOST."""
     made = lines()
     seeds = ["", *(f", seed {seed}" for seed in (1, 2) if all(map(most.has, made[f"nf4, seed {seed}"])))]
     rows = table(
@@ -159,7 +164,8 @@ def report(most: Measures, fewer: Measures) -> list[str]:
             rows.append(f"| {way}: {far}, {fewer.runs.error(way):.4f} |")
     rows.append("")
     for title, names in TABLES.items():
-        rows += table(fewer, title, {name: made[name] for name in names})
+        measures = most if title in PAINTED_MOST else fewer
+        rows += table(measures, title, {name: made[name] for name in names})
     return rows + apart(fewer)
 
 
@@ -171,8 +177,11 @@ def main(argv: Sequence[str] | None = None) -> None:
     parser.add_argument("--state", type=Path, required=True, help="folder with the starter's classifier")
     parser.add_argument("--out", type=Path, required=True, help="folder for everything")
     parser.add_argument("--lines", nargs="+", default=list(lines()), choices=list(lines()), metavar="LINE")
+    parser.add_argument("--hands", nargs="+", default=list(HANDS), choices=HANDS)
     parser.add_argument("--pictures", type=int, default=16, help="prompts for each style")
-    parser.add_argument("--most-pictures", type=int, default=32, help="of the report's first table")
+    parser.add_argument(
+        "--most-pictures", type=int, default=32, help="of the seeds, ranks and strengths in the report"
+    )
     parser.add_argument("--first-prompt", type=int, default=0)
     parser.add_argument("--device", default="cpu")
     parser.add_argument("--check", action="store_true", help="only that both ways of computing are the same")
@@ -188,6 +197,8 @@ def main(argv: Sequence[str] | None = None) -> None:
     else:
         for line in options.lines:
             for painting in lines()[line]:
+                if painting.training is None or painting.training.hand not in options.hands:
+                    continue
                 for one in (Painting(PLAIN), Painting(painting.base), painting):
                     runs.pictures(one, options.pictures)
 
