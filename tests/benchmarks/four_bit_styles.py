@@ -22,10 +22,10 @@ from torch import Tensor, nn
 
 from styles.bases.base import Base, open_base
 from styles.formats.reader import read_style
-from styles.formats.style import Style
+from styles.formats.style import Style, StyleLayer
 from styles.quantization.grouped_linear import GroupedLinear
 from styles.quantization.layers import layer_of, quantized, replace_layer
-from styles.quantization.quantization import PLAIN, QUANTIZATIONS, quantization_of
+from styles.quantization.quantization import PLAIN, QUANTIZATIONS, Quantization, quantization_of
 from styles.storage.home import Home
 from tests.benchmarks.learning import TRIGGER
 from tests.benchmarks.style_exam import Bench, Prompts, Reference, artworks_of, train_style
@@ -142,9 +142,17 @@ def merge(base: Base, style: Style) -> None:
         return
     for layer in style.layers:
         before = base.unet.get_submodule(layer.path)
-        changed = weights_of(before) + layer.scale * (layer.up.float() @ layer.down.float())
-        again = layer_of(quantized(changed, quantization), before.bias, before, quantization, torch.float32)
-        replace_layer(base.unet, layer.path, again)
+        replace_layer(base.unet, layer.path, again(before, change_of(layer), quantization))
+
+
+def change_of(layer: StyleLayer) -> Tensor:
+    return layer.scale * (layer.up.float() @ layer.down.float())
+
+
+def again(layer: Any, change: Tensor, quantization: Quantization) -> nn.Module:
+    """A layer in four bits with a change added to its weights, all of them quantised again."""
+    tensors = quantized(weights_of(layer) + change, quantization)
+    return layer_of(tensors, layer.bias, layer, quantization, torch.float32)
 
 
 # --- making ---------------------------------------------------------------------------------------------------
@@ -179,6 +187,19 @@ class Runs:
             off += float((weights_of(layer) - weight).square().sum())
             size += float(weight.square().sum())
         return (off / size) ** 0.5 if size else 0.0
+
+    @torch.no_grad()
+    def rounding(self, way: str, style: Style) -> float:
+        """What quantising again rounds off when a style is merged, root of squares, over that of its change."""
+        quantization = quantization_of(way)
+        assert quantization is not None
+        unet, off, size = opened(way, self.home, self.device).unet, 0.0, 0.0
+        for layer in style.layers:
+            before, change = unet.get_submodule(layer.path), change_of(layer)
+            after = weights_of(again(before, change, quantization))
+            off += float((after - weights_of(before) - change).square().sum())
+            size += float(change.square().sum())
+        return (off / size) ** 0.5
 
     def note(self, row: dict[str, Any]) -> None:
         """Append a line to the journal, and show it."""

@@ -159,10 +159,12 @@ def report(most: Measures, fewer: Measures) -> list[str]:
     )
     rows.append("| bare base: d(0) in each hand, weights' relative error |")
     for way in (PLAIN, *QUANTIZATIONS):
-        if fewer.has(Painting(way)):
-            far = ", ".join(f"{fewer.d(Painting(way), hand):.3f}" for hand in HANDS)
-            rows.append(f"| {way}: {far}, {fewer.runs.error(way):.4f} |")
-    rows.append("")
+        bare = Painting(way)
+        far = ", ".join(f"{fewer.d(bare, hand):.3f}" for hand in HANDS) if fewer.has(bare) else "-"
+        rows.append(f"| {way}: {far}, {fewer.runs.error(way):.4f} |")
+    merged = [one.training for one in made["nf4, merged"] if one.training and fewer.has(one)]
+    lost = ", ".join(f"{fewer.runs.rounding('nf4', fewer.runs.style(one)):.2f}" for one in merged)
+    rows += [f"merged into nf4: what is rounded off, over the change: {lost}", ""]
     for title, names in TABLES.items():
         measures = most if title in PAINTED_MOST else fewer
         rows += table(measures, title, {name: made[name] for name in names})
