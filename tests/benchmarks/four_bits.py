@@ -1,6 +1,7 @@
 """What a base in four bits costs a style, and how much rank a style needs: trainings and pictures on the starter.
 
 python -m tests.benchmarks.four_bits --state STATE --out DIR
+python -m tests.benchmarks.four_bits --state STATE --out DIR --pictures 32 --lines plain nf4
 python -m tests.benchmarks.four_bits --state STATE --out DIR --report
 
 In the four hands of tests/benchmarks/learning.py, and measured as there. Each line of a table is four styles, trained
