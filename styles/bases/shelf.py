@@ -501,7 +501,7 @@ def find_source(source: str | Path, home: Home) -> tuple[Path, BaseSettings]:
     path = expanded(text)
     shelf = BaseShelf(home)
     if text in ("", "starter"):
-        return shelf.resolve("starter")
+        return shelf.resolve(text)
     if is_here(path):
         return path.resolve(), shelf.settings_of(path.resolve())
     if path.suffix.lower() in PICKLED:

@@ -12,6 +12,7 @@ from app.create.form import real
 from app.create.mix_orders import MixOrder, StyleOrder
 from app.drawing import as_markdown
 from app.i18n import say, translated
+from app.window.server.named_paths import base_named
 from styles.bases.merged_base import GIVEN_UP
 from styles.errors import BadInput
 from styles.quantization.quantization import QUANTIZATIONS
@@ -117,6 +118,7 @@ def merge_order(chosen: Any) -> MixOrder:
 
 def merge(studio: Studio, order: MixOrder, base: str, name: str, agreed: bool, progress: gr.Progress) -> str:
     """Merge styles into a base, and say what came of it; raises BadInput and what `merge_base` raises."""
+    base_named(studio, base)
     forbidden = studio.mix_tools.forbidden(order)
     if forbidden and not agreed:
         raise BadInput(
