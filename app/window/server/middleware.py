@@ -17,7 +17,7 @@ from app.window.scripts import head
 from app.window.server.access import Access, KeyAddress
 from app.window.server.origin import OwnOrigin
 from app.window.server.routes import KnownRoutes
-from app.window.server.sessions import OpenPages, keep_few_sessions
+from app.window.server.sessions import EndedStreams, OpenPages, keep_few_sessions
 from app.window.server.uploads import BoundUploads
 
 HERE, EVERYWHERE = "127.0.0.1", "0.0.0.0"
@@ -60,7 +60,7 @@ def around(key: str, password: str, log: Callable[[str], object], folder: Path) 
         # Before the first request, and around all: gradio puts its own CORS, which lets every page of this machine in,
         # outside of what it is given as middleware.
         open_pages = Middleware(OpenPages, sessions=keep_few_sessions(app))
-        for cls, arguments, named in reversed([*outermost_first, open_pages]):
+        for cls, arguments, named in reversed([*outermost_first, open_pages, Middleware(EndedStreams)]):
             app.middleware_stack = cls(app.middleware_stack, *arguments, **named)
         yield
 

@@ -10,6 +10,7 @@ from collections import Counter
 from typing import Any
 
 import gradio as gr
+from fastapi import HTTPException
 from gradio.state_holder import SessionState, StateHolder
 
 from app.window.server.routes import API
@@ -17,6 +18,7 @@ from app.window.server.routes import API
 SESSIONS = 200
 EVENTS = 10  # that gradio reckons with at each event, for a page of its own that is not shown here
 HEARTBEAT = f"{API}/heartbeat/"
+ANSWERS = f"{API}/queue/data"
 
 
 class Sessions(StateHolder):
@@ -78,6 +80,25 @@ def keep_few_sessions(app: Any) -> Sessions:
     app.state_holder = Sessions(app.get_blocks())
     app.get_blocks()._queue.ANALYTICS_MAX_EVENTS = EVENTS
     return app.state_holder
+
+
+class EndedStreams:
+    """ASGI middleware that ends a stream of answers quietly whose page has gone.
+
+    A page that opens a second stream and is closed then takes the session from under the first one, for which gradio
+    raises once its answer has begun: nobody is there to be told, and an error would stand in the terminal.
+    """
+
+    def __init__(self, app: Any) -> None:
+        self.app = app
+
+    async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
+        """Pass the request on."""
+        try:
+            await self.app(scope, receive, send)
+        except RuntimeError as error:
+            if scope.get("path") != ANSWERS or not isinstance(error.__cause__, HTTPException):
+                raise
 
 
 class OpenPages:

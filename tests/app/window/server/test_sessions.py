@@ -2,11 +2,17 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
+import pytest
+from fastapi import HTTPException
+
+from app.window.server.sessions import EndedStreams
 from tests.app.window.server.coming_often import BOUND, KEPT, MANY
 from tests.conftest import REPOSITORY
 
@@ -28,3 +34,22 @@ def test_sessions_are_bounded_and_an_open_page_keeps_its_own(tmp_path: Path) -> 
     assert found["kept"] == [KEPT, KEPT]
     assert found["after it was closed"] == [f"later {number}" for number in range(BOUND)]
     assert found["looks"] <= 2  # who comes is seen at once, so that a window at rest need hardly look
+
+
+def test_a_stream_whose_session_has_gone_ends_without_an_error() -> None:
+    """As starlette raises what is refused of an answer that has begun."""
+
+    def raising(error: Exception, cause: Exception | None) -> Any:
+        async def app(scope: Any, receive: Any, send: Any) -> None:
+            raise error from cause
+
+        return EndedStreams(app)
+
+    gone = RuntimeError("response already started")
+    asyncio.run(raising(gone, HTTPException(404))({"path": "/gradio_api/queue/data"}, None, None))
+    for path, cause in (
+        ("/gradio_api/queue/data", ValueError()),
+        ("/gradio_api/queue/join", HTTPException(404)),
+    ):
+        with pytest.raises(RuntimeError):
+            asyncio.run(raising(gone, cause)({"path": path}, None, None))
