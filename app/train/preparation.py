@@ -11,13 +11,12 @@ from app.settings import Settings
 from app.train.captioning import Captioning
 from app.train.draft import Added, Draft, DraftArtwork, Grid
 from app.train.measuring import Measured, Measuring
-from app.train.trainings import Trainings, suggested_trigger
+from app.train.trainings import Trainings, suggested_trigger, with_kept_way
 from styles.bases.base_settings import BaseSettings
 from styles.bases.inspection import BaseFacts, inspect_base
 from styles.bases.shelf import find_source
 from styles.errors import AtelierError
 from styles.library.library import Library
-from styles.quantization.quantization import PLAIN, check_usable
 from styles.storage.home import Home
 from training.artworks.picture_checks import size_multiple_of
 from training.optimizers import check_optimizer
@@ -101,8 +100,7 @@ class TrainingPreparation:
         check_optimizer(order.settings.optimizer, self._settings().device)
         facts = self._facts_of(source)
         count, numbers = len(order.pictures), sparing(order, self._settings()).settings.chosen()
-        numbers = ({} if facts.quantize == PLAIN else {"quantize": facts.quantize}) | numbers
-        check_usable(numbers.get("quantize"))
+        numbers = with_kept_way(facts.quantize, numbers)
         trigger = order.trigger.strip() or suggested_trigger(order.name)
         plans = {
             preset: plan_for(

@@ -89,6 +89,16 @@ class JobCard:
         }
 
 
+def with_kept_way(quantize: str, numbers: Mapping[str, Any]) -> dict[str, Any]:
+    """Chosen numbers of a plan, completed by how its base is kept; one that is kept as it is leaves that to what fits.
+
+    Raises SettingsError for a way that can't be had here.
+    """
+    given = ({} if quantize == PLAIN else {"quantize": quantize}) | dict(numbers)
+    check_usable(given.get("quantize"))
+    return given
+
+
 class Trainings:
     """All job folders of one home, and the trainers that work on them."""
 
@@ -113,9 +123,7 @@ class Trainings:
         artworks = [expanded(path).absolute() for path in order.pictures]
         count = len(collect(artworks))
         source, family, quantize = base()
-        # A base that is kept as it is leaves it to what fits.
-        given = ({} if quantize == PLAIN else {"quantize": quantize}) | order.settings.chosen()
-        check_usable(given.get("quantize"))
+        given = with_kept_way(quantize, order.settings.chosen())
         words = {"trigger": order.trigger.strip(), "author": order.author, "licence": order.licence}
         words["rights"] = order.rights
         if begun is not None:

@@ -24,8 +24,8 @@ from styles.text import Text
 FORMAT = 1
 CARD = "merged.json"
 UNET_FILE = Path("unet") / "merged.safetensors"
-# What an artist is told before.
 MERGE_ANEW = Text("Merge it anew.")
+# What an artist is told before.
 GIVEN_UP = Text(
     "A merged base holds its styles as their mix painted them: they have no slider there any more, and can't be taken out again. Their trigger words call them as before. The base and the styles themselves stay as they are, beside it."
 )

@@ -77,7 +77,8 @@ def sizes_gb(studio: Studio, entries: Iterable[BaseEntry]) -> dict[str, dict[str
     for entry in entries:
         if entry.state != "here" or entry.merged:
             continue
-        facts = inspect_base(*studio.shelf.resolve(entry.name))
+        path = Path(entry.source)
+        facts = inspect_base(path, studio.shelf.settings_of(path))
         sizes[entry.name] = {way: unet_bytes(facts, way, bytes_each) / GB for way in OFFERED}
     return sizes
 
