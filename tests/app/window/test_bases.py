@@ -206,6 +206,7 @@ def test_installing_nf4_is_told_in_words(monkeypatch: pytest.MonkeyPatch) -> Non
     from app.window.settings import four_bits
 
     monkeypatch.setitem(sys.modules, "bitsandbytes", None)
+    monkeypatch.setattr(four_bits, "is_own_venv", lambda root: False)
     assert "pip install" in four_bits.nf4_to_install(True), "a Python of somebody's own is left as it is"
     monkeypatch.setattr(four_bits, "is_own_venv", lambda root: True)
     assert 'data-do="install"' in four_bits.nf4_to_install(True)

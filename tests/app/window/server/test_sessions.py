@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import json
 import subprocess
 import sys
@@ -14,6 +13,7 @@ from fastapi import HTTPException
 
 from app.window.server.sessions import EndedStreams
 from tests.app.window.server.coming_often import BOUND, KEPT, MANY
+from tests.app.window.server.strangers import run
 from tests.conftest import REPOSITORY
 
 
@@ -46,10 +46,10 @@ def test_a_stream_whose_session_has_gone_ends_without_an_error() -> None:
         return EndedStreams(app)
 
     gone = RuntimeError("response already started")
-    asyncio.run(raising(gone, HTTPException(404))({"path": "/gradio_api/queue/data"}, None, None))
+    run(raising(gone, HTTPException(404))({"path": "/gradio_api/queue/data"}, None, None))
     for path, cause in (
         ("/gradio_api/queue/data", ValueError()),
         ("/gradio_api/queue/join", HTTPException(404)),
     ):
         with pytest.raises(RuntimeError):
-            asyncio.run(raising(gone, cause)({"path": path}, None, None))
+            run(raising(gone, cause)({"path": path}, None, None))
