@@ -13,7 +13,7 @@ from app.create.memory import needed_gb
 from app.i18n import say, translated
 from app.setup.graphics_cards import read_amd_cards, read_nvidia_smi, read_other_cards
 from app.setup.torch_choice import choose_torch
-from styles.bases.shelf import RECOMMENDED
+from styles.bases.recommended import RECOMMENDED
 from styles.errors import OutOfMemory, SettingsError
 from styles.text import NO_TEXT, Text
 

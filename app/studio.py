@@ -25,8 +25,8 @@ from app.train.preparation import TrainingPreparation, sparing
 from app.train.progress import Progress
 from app.train.queue import TrainingQueue
 from app.train.trainings import JobCard, Trainings
+from styles.bases.files.weight_files import is_here
 from styles.bases.shelf import BaseShelf
-from styles.bases.weight_files import is_here
 from styles.errors import AtelierError, Cancelled, JobError
 from styles.formats.style import StyleCard
 from styles.generation.img2img import kept_source, source_path

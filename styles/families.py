@@ -5,7 +5,7 @@ names it in metadata, `bases` opens one, `library`, `training` and the window ne
 and recipes hold the `id`, and `family_of` gives the rest. What a base's own files say (its size in pixels, what it
 predicts, the scale of its latents) is no family's.
 
-To add a family: an instance here, its id in `FAMILIES`, its configs in `styles/bases/configs`, and a row in
+To add a family: an instance here, its id in `FAMILIES`, its configs in `styles/bases/files/configs`, and a row in
 `tests/styles/test_families.py`, which compares its layers with those of the real networks.
 """
 
@@ -78,7 +78,7 @@ class Family:
     )
 
     # Single files: what they don't say.
-    config: str = ""  # folder in styles/bases/configs
+    config: str = ""  # folder in styles/bases/files/configs
     config_of_v: str = ""  # the same for a base that predicts velocity, where it is another
     says_prediction: bool = False  # both kinds are about, so that a file has to say which it is
 

@@ -14,7 +14,7 @@ from styles.text import NO_TEXT, Text
 from training.fitting import UnopenedBase, fit, least_bytes, needed_bytes, no_room
 
 if TYPE_CHECKING:
-    from styles.bases.inspection import BaseFacts
+    from styles.bases.files.inspection import BaseFacts
     from styles.storage.home import Home
     from training.checkpoint import Checkpoint
     from training.placement import Placement
@@ -32,7 +32,7 @@ def how_to_open(
     bits is opened so. Raises OutOfMemory where it fits in no way, or only in one that needs bitsandbytes; BaseError for
     a base that can't be opened.
     """
-    from styles.bases.inspection import inspect_base
+    from styles.bases.files.inspection import inspect_base
     from styles.bases.shelf import find_source
     from styles.devices.memory import free_bytes
 
@@ -85,7 +85,7 @@ def _would_fit(base: UnopenedBase, plan: TrainingPlan, free: int, problem: Setti
 def _unopened(facts: BaseFacts, name: str, place: Placement) -> UnopenedBase:
     from diffusers import UNet2DConditionModel
 
-    from styles.bases.part_configs import vae_factor
+    from styles.bases.files.part_configs import vae_factor
 
     unet = _without_numbers(UNet2DConditionModel, facts.unet_config, place.dtype)
     return UnopenedBase(name, unet, facts.native_size_px, vae_factor(facts.vae_config), place.device)
@@ -105,7 +105,7 @@ def _vae_bytes(facts: BaseFacts, place: Placement) -> int:
 
 
 def _without_numbers(model_class: Any, config: dict[str, Any], dtype: torch.dtype) -> Any:
-    from styles.bases.loading import quiet_loading
+    from styles.bases.files.loading import quiet_loading
 
     with quiet_loading(), torch.device("meta"):
         return model_class.from_config(config).to(dtype)

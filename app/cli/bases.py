@@ -61,7 +61,7 @@ def bases_add(
     """Add a base from this machine or from the Hub."""
     from app.library.cards import base_facts
     from styles.bases.base_settings import BaseSettings
-    from styles.bases.shelf import RECOMMENDED
+    from styles.bases.recommended import RECOMMENDED
 
     console = console_of(context)
     for base in RECOMMENDED:
@@ -157,7 +157,7 @@ def bases_merge(
     from app.cli.mix import agree, style_order
     from app.create.mix_orders import MixOrder
     from app.library.cards import base_facts
-    from styles.bases.merged_base import GIVEN_UP
+    from styles.bases.files.merged_base import GIVEN_UP
 
     console, studio = console_of(context), open_studio(context, home)
     order = MixOrder(styles=tuple(style_order(text) for text in style))

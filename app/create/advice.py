@@ -13,7 +13,7 @@ from app.create.form import SUITING, entries
 from app.create.mix_form import MixForm
 from app.i18n import say, translated
 from styles.bases.few_steps import few_steps_of
-from styles.bases.inspection import inspect_base
+from styles.bases.files.inspection import inspect_base
 from styles.bases.shelf import find_source
 from styles.errors import BaseError
 from styles.generation.settings import PictureSettings

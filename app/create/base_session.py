@@ -418,7 +418,7 @@ def _what_differs(recipe: Recipe, base: Base) -> list[Text]:
 
 def _merged_notes(base: Base, styles: Sequence[Style], prompt: str) -> list[Text]:
     """Say of the styles in a merged base which of them a mix holds as well, and which word calls the others."""
-    from styles.bases.merged_base import read_card
+    from styles.bases.files.merged_base import read_card
 
     card = read_card(base.folder) if base.folder else None
     mixed, notes = {style.id for style in styles}, []
@@ -547,7 +547,7 @@ def base_facts_of(source: str, home: Home, quantize: str | None = None) -> tuple
 
     Raises BaseError, also where it can't be kept in the way that is asked for with `quantize`.
     """
-    from styles.bases.inspection import inspect_base
+    from styles.bases.files.inspection import inspect_base
     from styles.bases.shelf import find_source
 
     path, stored = find_source(source, home)

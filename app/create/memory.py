@@ -46,7 +46,7 @@ def refuse_if_crowded(source: str, home: Home, settings: Settings, training_name
 
 def _needed_bytes(source: str, home: Home, precision: str) -> float:
     """The least that painting takes of a card."""
-    from styles.bases.inspection import inspect_base
+    from styles.bases.files.inspection import inspect_base
     from styles.bases.shelf import find_source
 
     path, settings = find_source(source, home)

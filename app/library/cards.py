@@ -6,7 +6,8 @@ from collections.abc import Iterable, Mapping
 from dataclasses import asdict
 from typing import Any
 
-from styles.bases.shelf import RECOMMENDED, BaseEntry
+from styles.bases.recommended import RECOMMENDED
+from styles.bases.shelf import BaseEntry
 from styles.formats.provenance import provenance
 from styles.formats.style import StyleCard
 from styles.library.export import Exported

@@ -13,7 +13,7 @@ from app.train.draft import Added, Draft, DraftArtwork, Grid
 from app.train.measuring import Measured, Measuring
 from app.train.trainings import Trainings, suggested_trigger, with_kept_way
 from styles.bases.base_settings import BaseSettings
-from styles.bases.inspection import BaseFacts, inspect_base
+from styles.bases.files.inspection import BaseFacts, inspect_base
 from styles.bases.shelf import find_source
 from styles.errors import AtelierError
 from styles.library.library import Library

@@ -14,18 +14,18 @@ import torch
 from styles.bases.base_settings import BaseSettings
 from styles.bases.compiled_blocks import CompiledBlocks
 from styles.bases.few_steps import FewSteps, few_steps_of
+from styles.bases.files.inspection import inspect_base
+from styles.bases.files.loading import load_folder, load_single_file, quiet_loading
+from styles.bases.files.part_configs import vae_factor
+from styles.bases.files.weight_files import fingerprint
 from styles.bases.hub import clip_tokenizer_folder
-from styles.bases.inspection import inspect_base
 from styles.bases.latent_preview import LatentPreview, fit_preview, known_preview
-from styles.bases.loading import load_folder, load_single_file, quiet_loading
 from styles.bases.offload import bring_models, fits_whole, move_if_room
-from styles.bases.part_configs import vae_factor
 from styles.bases.parts import check_fit, check_works, parts_named
 from styles.bases.quantized_unet import load_quantized_unet
 from styles.bases.shelf import STARTER, find_source, plain_name
 from styles.bases.split_attention import split_attention
 from styles.bases.vae import use_tiles
-from styles.bases.weight_files import fingerprint
 from styles.bases.working_memory import decoding_bytes, denoising_bytes
 from styles.devices.device import device_for, make_current
 from styles.devices.precision import dtype_for, vae_dtype

@@ -10,11 +10,11 @@ from typing import Any
 
 import torch
 
+from styles.bases.files.inspection import BaseFacts
+from styles.bases.files.loading import load_single_file, quiet_loading
+from styles.bases.files.vae_files import VaeFiles, load_vae
+from styles.bases.files.weight_files import LDM_UNET, LDM_VAE, PICKLED, read_header, weight_files
 from styles.bases.hub import PARTS, clip_tokenizer_folder
-from styles.bases.inspection import BaseFacts
-from styles.bases.loading import load_single_file, quiet_loading
-from styles.bases.vae_files import VaeFiles, load_vae
-from styles.bases.weight_files import LDM_UNET, LDM_VAE, PICKLED, read_header, weight_files
 from styles.storage.home import Home
 
 PRECISIONS = {"F16": torch.float16, "BF16": torch.bfloat16, "F32": torch.float32}  # of a header

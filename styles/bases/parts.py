@@ -1,82 +1,24 @@
-"""Whether the parts of a base that were loaded are whole and fit each other: the libraries themselves only warn."""
+"""Whether the parts of a base that were loaded fit each other and work."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from styles.bases.part_configs import has_scale, vae_factor
+from styles.bases.files.part_configs import has_scale, vae_factor
 from styles.errors import BaseError
 from styles.text import Text
 
 if TYPE_CHECKING:
     import torch
-    from torch import Tensor
 
 FEWEST_TOKENS = 3  # the marks around one token
 HINT = Text("Fetch it again, or use another base.")
-FETCH_AGAIN = Text("Fetch it again.")
 
 
 def parts_named(parts: Mapping[str, Any], name: str) -> tuple[Any, ...]:
     """Return the text encoders or tokenizers of a base, in their order."""
     return tuple(parts[part] for part in (name, f"{name}_2") if parts.get(part) is not None)
-
-
-def check_loaded(model: Any, info: Mapping[str, Any], name: str, part: str, hint: Text = FETCH_AGAIN) -> None:
-    """Raise BaseError where weights were missing or of another shape, which would be made up by chance.
-
-    `info` is what `from_pretrained` tells with `output_loading_info`.
-    """
-    parameters = {key for key, _ in model.named_parameters()}
-    wrong_keys = [*info.get("missing_keys", ()), *info.get("mismatched_keys", ())]
-    keys = [key if isinstance(key, str) else key[0] for key in wrong_keys]
-    missing = sorted(key for key in keys if key in parameters)
-    if missing:
-        raise BaseError(
-            "{name} lacks {count} tensors of its {part}, such as {missing}.",
-            hint,
-            name=name,
-            count=len(missing),
-            part=part,
-            missing=missing[0],
-        )
-
-
-def load_part(
-    model_class: Any, folder: Path, variant: str | None, name: str, part: str, **precision: torch.dtype
-) -> Any:
-    """Return a model from its folder in diffusers layout; raises BaseError where some of its tensors are missing.
-
-    `precision` is what its library calls the dtype. Raises what the library raises.
-    """
-    model, info = model_class.from_pretrained(
-        folder, use_safetensors=True, variant=variant, local_files_only=True, output_loading_info=True, **precision
-    )  # fmt: skip
-    check_loaded(model, info, name, part)
-    return model
-
-
-def build(
-    model_class: Any,
-    config: Mapping[str, Any],
-    tensors: Mapping[str, Tensor],
-    dtype: torch.dtype,
-    name: str,
-    part: str,
-) -> Any:
-    """Return a diffusers model with these tensors by its own names; raises BaseError where some are missing.
-
-    Raises what torch raises for other shapes.
-    """
-    import torch
-
-    with torch.device("meta"):
-        model = model_class.from_config(config)
-    missing, _ = model.load_state_dict(tensors, strict=False, assign=True)
-    check_loaded(model, {"missing_keys": missing}, name, part)
-    return model.to(dtype)
 
 
 def check_works(

@@ -8,10 +8,10 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from styles.bases.inspection import BaseFacts
-from styles.bases.loading import unet_tensors
-from styles.bases.merged_base import MERGE_ANEW, is_packed
-from styles.bases.parts import FETCH_AGAIN, check_loaded
+from styles.bases.files.inspection import BaseFacts
+from styles.bases.files.loading import unet_tensors
+from styles.bases.files.merged_base import MERGE_ANEW, is_packed
+from styles.bases.files.part_loading import FETCH_AGAIN, check_loaded
 from styles.quantization.kept_weights import Weights, kept_file, kept_weights
 from styles.quantization.layers import layer_of, quantizable, replace_layer
 from styles.quantization.quantization import GROUPED_TENSORS, Quantization

@@ -19,8 +19,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from styles.bases.files.part_configs import latent_scale, vae_factor
 from styles.bases.offload import move_if_room
-from styles.bases.part_configs import latent_scale, vae_factor
 from styles.devices.memory import give_back
 from styles.errors import is_out_of_memory
 from styles.text import Text

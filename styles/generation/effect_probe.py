@@ -18,11 +18,11 @@ from torch import Tensor
 
 from styles.bases.base import Base
 from styles.bases.conditioning import Conditioning
+from styles.bases.files.weight_files import sample
 from styles.bases.offload import bring
 from styles.bases.prediction import predict
 from styles.bases.slices import in_slices
 from styles.bases.stopping import models_of, stopped, stopping
-from styles.bases.weight_files import sample
 from styles.bases.working_memory import denoising_bytes
 from styles.devices.memory import give_back
 from styles.errors import Cancelled, Failure, OutOfMemory, is_out_of_memory

@@ -13,12 +13,13 @@ from safetensors import SafetensorError
 from safetensors.torch import save_file
 
 from styles.bases.base_folder import other_bytes, write_other_parts
-from styles.bases.inspection import BaseFacts, inspect_base
-from styles.bases.loading import quiet_loading
-from styles.bases.merged_base import CARD, UNET_FILE, MergedCard, MergedStyle
+from styles.bases.files.inspection import BaseFacts, inspect_base
+from styles.bases.files.loading import quiet_loading
+from styles.bases.files.merged_base import CARD, UNET_FILE, MergedCard, MergedStyle
+from styles.bases.files.weight_files import fingerprint
 from styles.bases.quantized_unet import load_quantized_unet
-from styles.bases.shelf import BaseEntry, BaseShelf, find_source, licence_of, plain_name
-from styles.bases.weight_files import fingerprint
+from styles.bases.recommended import licence_of
+from styles.bases.shelf import BaseEntry, BaseShelf, find_source, plain_name
 from styles.errors import AtelierError, BaseError, Failure, OutOfMemory, is_out_of_memory
 from styles.formats.provenance import licence_warnings
 from styles.mixing.group_merge import Weighed, check_layers, check_weights, merge_styles, without_groups

@@ -29,7 +29,7 @@ from styles.quantization.quantization import PLAIN, QUANTIZATIONS, Quantization
 from training.adapters import adapted
 from training.plan import TrainingPlan
 
-CONFIGS = Path(__file__).resolve().parents[2] / "styles" / "bases" / "configs"
+CONFIGS = Path(__file__).resolve().parents[2] / "styles" / "bases" / "files" / "configs"
 META = torch.device("meta")
 BLOCK_BYTES = 512
 # What launches no kernel beside the views.

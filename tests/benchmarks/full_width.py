@@ -32,7 +32,7 @@ from training.job import Job
 from training.plan import plan_for
 
 REPOSITORY = Path(__file__).resolve().parents[2]
-CONFIGS = REPOSITORY / "styles" / "bases" / "configs"
+CONFIGS = REPOSITORY / "styles" / "bases" / "files" / "configs"
 CHILD = """
 import resource, runpy, sys
 import styles.devices.precision

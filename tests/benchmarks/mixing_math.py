@@ -23,7 +23,7 @@ from styles.mixing.blend import Blend, BlendPart
 from styles.mixing.conflict import overlap
 from tests.benchmarks.pairs import alone
 
-CONFIG = Path(__file__).resolve().parents[2] / "styles" / "bases" / "configs" / "sd1"
+CONFIG = Path(__file__).resolve().parents[2] / "styles" / "bases" / "files" / "configs" / "sd1"
 CPU = torch.device("cpu")
 
 

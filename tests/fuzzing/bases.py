@@ -12,7 +12,7 @@ from random import Random
 from typing import Any
 
 from styles.bases.base_settings import BaseSettings
-from styles.bases.merged_base import CARD
+from styles.bases.files.merged_base import CARD
 from styles.bases.shelf import BaseShelf, find_source
 from styles.storage.home import Home
 from tests.fuzzing.kinds import Kind, asked, shown

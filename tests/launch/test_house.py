@@ -69,6 +69,18 @@ def test_rooms_of_styles_import_those_below(room: str) -> None:
     assert wrong == []
 
 
+def test_the_files_of_a_base_know_nothing_of_an_open_one() -> None:
+    """`styles/bases` is over its folder `files`, which needs beside itself what was settled and what is told by a name."""
+    allowed = ("styles.bases.files", "styles.bases.base_settings", "styles.bases.few_steps")
+    wrong = [
+        f"{file.relative_to(ROOT)} imports {name}"
+        for file in sorted((ROOT / "styles/bases/files").glob("*.py"))
+        for name in _imports(file)
+        if name.startswith("styles.bases") and not name.startswith(allowed)
+    ]
+    assert wrong == []
+
+
 @pytest.mark.parametrize(
     "file",
     [

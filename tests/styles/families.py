@@ -13,9 +13,9 @@ import styles
 HERE = Path(styles.__file__).parent
 FOLDERS = {
     "starter": HERE / "starter",
-    "sd1": HERE / "bases" / "configs" / "sd1",
-    "sd2": HERE / "bases" / "configs" / "sd2",
-    "sdxl": HERE / "bases" / "configs" / "sdxl",
+    "sd1": HERE / "bases" / "files" / "configs" / "sd1",
+    "sd2": HERE / "bases" / "files" / "configs" / "sd2",
+    "sdxl": HERE / "bases" / "files" / "configs" / "sdxl",
 }
 ENCODERS = {"sdxl": {"te1": "text_encoder", "te2": "text_encoder_2"}}
 

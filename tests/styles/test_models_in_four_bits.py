@@ -10,8 +10,8 @@ from bitsandbytes.nn import Linear4bit
 from safetensors.torch import load_file, save_file
 
 from styles.bases.base import open_base
-from styles.bases.inspection import inspect_base
-from styles.bases.merged_base import UNET_FILE
+from styles.bases.files.inspection import inspect_base
+from styles.bases.files.merged_base import UNET_FILE
 from styles.bases.shelf import BaseShelf
 from styles.errors import BaseError, StyleFileError
 from styles.formats.reader import read_card, read_style

@@ -124,7 +124,7 @@ def test_what_would_fit_is_told_where_bitsandbytes_is_missing_or_does_not_work(
 
 
 def test_a_card_has_no_room_for_the_vae_kept_free(tiny_base: Path) -> None:
-    from styles.bases.inspection import inspect_base
+    from styles.bases.files.inspection import inspect_base
 
     facts = inspect_base(tiny_base)
     card = Placement(torch.device("cuda"), torch.float16)

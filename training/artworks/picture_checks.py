@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     import numpy as np
     from PIL.Image import Image
 
-    from styles.bases.inspection import BaseFacts
+    from styles.bases.files.inspection import BaseFacts
 
 Flaw = Literal["small", "soft", "cut", "twin"]
 

@@ -11,7 +11,8 @@ from app.i18n import say, translated, unsaid
 from app.window.settings.four_bits import keeping_form
 from app.window.settings.merging import Offered, merging_form
 from styles.bases.base_settings import BaseSettings
-from styles.bases.shelf import RECOMMENDED, BaseEntry
+from styles.bases.recommended import RECOMMENDED
+from styles.bases.shelf import BaseEntry
 from styles.families import family_of
 
 # What is worth saying of each recommended base, by its Hub id.

@@ -18,7 +18,7 @@ from app.window.settings.base_cards import PREDICTS, PREDICTS_FIELD, VAE_EXAMPLE
 from app.window.settings.four_bits import install_nf4, kept_words, nf4_to_install, sizes_gb
 from app.window.settings.merging import merge, merge_order, offered_styles
 from styles.bases.base_settings import UNSET, BaseSettings
-from styles.bases.shelf import RECOMMENDED
+from styles.bases.recommended import RECOMMENDED
 from styles.errors import BadInput
 
 

@@ -69,8 +69,8 @@ def sizes_gb(studio: Studio, entries: Iterable[BaseEntry]) -> dict[str, dict[str
 
     Merged bases are left out, which are kept in one way only.
     """
-    from styles.bases.inspection import inspect_base
-    from styles.bases.unet_size import unet_bytes
+    from styles.bases.files.inspection import inspect_base
+    from styles.bases.files.unet_size import unet_bytes
 
     bytes_each = _bytes_each(studio)
     sizes = {}

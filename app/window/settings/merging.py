@@ -13,7 +13,7 @@ from app.create.mix_orders import MixOrder, StyleOrder
 from app.drawing import as_markdown
 from app.i18n import say, translated
 from app.window.server.named_paths import base_named
-from styles.bases.merged_base import GIVEN_UP
+from styles.bases.files.merged_base import GIVEN_UP
 from styles.errors import BadInput
 from styles.quantization.quantization import QUANTIZATIONS
 from styles.text import Text

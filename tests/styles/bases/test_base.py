@@ -12,9 +12,9 @@ from safetensors.torch import load_file, save_file
 
 from styles.bases.base import Base, open_base
 from styles.bases.base_settings import BaseSettings
-from styles.bases.inspection import CONFIGS, inspect_base
+from styles.bases.files.inspection import CONFIGS, inspect_base
+from styles.bases.files.weight_files import fingerprint
 from styles.bases.shelf import STARTER
-from styles.bases.weight_files import fingerprint
 from styles.devices.precision import pick_dtype
 from styles.errors import BaseError, Cancelled, OfflineError, SettingsError
 from styles.storage.home import Home

@@ -9,7 +9,7 @@ from diffusers import UNet2DConditionModel
 
 from styles.bases.base import open_base
 from styles.bases.few_steps import FEW_STEPS, few_steps_of, few_steps_of_style
-from styles.bases.inspection import inspect_base
+from styles.bases.files.inspection import inspect_base
 from styles.generation.request import CreateRequest, fill_in
 from styles.generation.samplers import SAMPLERS
 from styles.generation.settings import PassSettings, PictureSettings

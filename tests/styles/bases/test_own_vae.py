@@ -14,9 +14,9 @@ from safetensors.torch import load_file, save_file
 
 from styles.bases.base import Base, open_base
 from styles.bases.base_settings import UNSET, BaseSettings
+from styles.bases.files.vae_files import inspect_vae, load_vae
 from styles.bases.shelf import BaseShelf
 from styles.bases.vae import decode
-from styles.bases.vae_files import inspect_vae, load_vae
 from styles.devices.precision import vae_dtype
 from styles.errors import BaseError
 from styles.generation.request import CreateRequest

@@ -17,7 +17,8 @@ from safetensors.torch import load_file, save_file
 from styles.bases.base import open_base
 from styles.bases.base_settings import UNSET, BaseSettings
 from styles.bases.hub import CLIP_FILES, CLIP_ID, clip_tokenizer_folder, fetch_base, is_hub_id, wanted_files
-from styles.bases.shelf import RECOMMENDED, STARTER, BaseShelf, find_source
+from styles.bases.recommended import RECOMMENDED
+from styles.bases.shelf import STARTER, BaseShelf, find_source
 from styles.errors import BaseError, Failure, OfflineError, SettingsError
 from styles.storage.home import Home
 from tests.tiny import tiny_base_folder

@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 import torch
 
-from styles.bases.part_configs import has_scale
+from styles.bases.files.part_configs import has_scale
 from styles.bases.vae import decode, encode, in_fp32
 
 ROOT = Path(__file__).resolve().parents[3]
@@ -168,4 +168,4 @@ def test_nothing_else_calls_a_vae_or_a_unet() -> None:
         for file in (ROOT / folder).rglob("*.py")
         if "starter" not in file.parts and call.search(file.read_text(encoding="utf-8"))
     }
-    assert calling == {f"styles/bases/{name}.py" for name in ("vae", "prediction", "part_configs")}
+    assert calling == {f"styles/bases/{name}.py" for name in ("vae", "prediction", "files/part_configs")}

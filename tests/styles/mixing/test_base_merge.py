@@ -15,7 +15,7 @@ from safetensors.torch import load_file, save_file
 
 from styles.bases.base import Base, open_base
 from styles.bases.base_settings import BaseSettings
-from styles.bases.merged_base import CARD, UNET_FILE
+from styles.bases.files.merged_base import CARD, UNET_FILE
 from styles.bases.shelf import BaseShelf, find_source
 from styles.bases.working_memory import weight_bytes
 from styles.errors import (

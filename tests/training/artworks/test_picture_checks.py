@@ -11,7 +11,7 @@ import pytest
 from PIL import Image, ImageDraw, ImageFilter
 
 from styles.bases.base import open_base
-from styles.bases.inspection import inspect_base
+from styles.bases.files.inspection import inspect_base
 from styles.storage.home import Home
 from training.artworks.buckets import bucket_sizes, nearest_bucket
 from training.artworks.picture_checks import (

@@ -8,9 +8,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from styles.bases.part_configs import check_sizes, has_scale, latent_scale, read_config, vae_factor
-from styles.bases.parts import build, load_part
-from styles.bases.weight_files import (
+from styles.bases.files.part_configs import check_sizes, has_scale, latent_scale, read_config, vae_factor
+from styles.bases.files.part_loading import build, load_part
+from styles.bases.files.weight_files import (
     LDM_VAE,
     check_safetensors,
     is_here,

@@ -10,10 +10,10 @@ from typing import Any
 
 import torch
 
-from styles.bases.inspection import BaseFacts
-from styles.bases.parts import build, load_part
-from styles.bases.vae_files import VaeFiles, load_vae
-from styles.bases.weight_files import LDM_UNET, LDM_VAE, tensors_of, weight_files
+from styles.bases.files.inspection import BaseFacts
+from styles.bases.files.part_loading import build, load_part
+from styles.bases.files.vae_files import VaeFiles, load_vae
+from styles.bases.files.weight_files import LDM_UNET, LDM_VAE, tensors_of, weight_files
 from styles.devices.garbage import collection_paused
 from styles.errors import BaseError
 from styles.families import family_of

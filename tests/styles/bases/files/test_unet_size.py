@@ -11,8 +11,8 @@ import pytest
 import torch
 
 from styles.bases.base import open_base
-from styles.bases.inspection import CONFIGS, inspect_base
-from styles.bases.unet_size import unet_bytes
+from styles.bases.files.inspection import CONFIGS, inspect_base
+from styles.bases.files.unet_size import unet_bytes
 from styles.bases.working_memory import weight_bytes
 from styles.quantization.quantization import OFFERED
 from styles.storage.home import Home

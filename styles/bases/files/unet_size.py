@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import math
 
-from styles.bases.inspection import BaseFacts
-from styles.bases.weight_files import read_header
+from styles.bases.files.inspection import BaseFacts
+from styles.bases.files.weight_files import read_header
 from styles.quantization.quantization import quantization_of
 
 

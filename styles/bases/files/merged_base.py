@@ -14,7 +14,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from styles.bases.weight_files import is_here
+from styles.bases.files.weight_files import is_here
 from styles.errors import BaseError
 from styles.quantization.quantization import QUANTIZATIONS, way_words
 from styles.storage.file_reading import read_json

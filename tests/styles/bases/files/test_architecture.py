@@ -13,7 +13,7 @@ import torch
 from safetensors.torch import load_file, save_file
 
 from styles.bases.base_settings import BaseSettings
-from styles.bases.inspection import inspect_base
+from styles.bases.files.inspection import inspect_base
 from styles.errors import BaseError
 from tests.styles.original_layout import save_original_layout
 from tests.tiny import tiny_base_folder

@@ -8,8 +8,8 @@ from typing import Any
 import pytest
 import torch
 
-from styles.bases.inspection import CONFIGS
-from styles.bases.unet_structure import unet_config_of_file
+from styles.bases.files.inspection import CONFIGS
+from styles.bases.files.unet_structure import unet_config_of_file
 from styles.errors import BaseError
 from tests.styles.distilled import DISTILLED
 from tests.styles.original_layout import unet_name

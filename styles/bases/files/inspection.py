@@ -8,16 +8,6 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from styles.bases.architecture import (
-    check_channels,
-    check_file,
-    check_folder,
-    check_precision,
-    check_schedule_of_file,
-    check_schedule_of_folder,
-    family_of_file,
-    family_of_folder,
-)
 from styles.bases.base_settings import (
     UNSET,
     BaseSettings,
@@ -27,17 +17,27 @@ from styles.bases.base_settings import (
     prediction_of_folder,
 )
 from styles.bases.few_steps import FewSteps, few_steps_of
-from styles.bases.merged_base import UNET_FILE, MergedCard, check_way, full_header, read_card
-from styles.bases.part_configs import (
+from styles.bases.files.architecture import (
+    check_channels,
+    check_file,
+    check_folder,
+    check_precision,
+    check_schedule_of_file,
+    check_schedule_of_folder,
+    family_of_file,
+    family_of_folder,
+)
+from styles.bases.files.merged_base import UNET_FILE, MergedCard, check_way, full_header, read_card
+from styles.bases.files.part_configs import (
     check_noise_schedule,
     check_sizes,
     native_size_px,
     read_config,
     vae_factor,
 )
-from styles.bases.unet_structure import unet_config_of_file
-from styles.bases.vae_files import VaeFiles, inspect_vae
-from styles.bases.weight_files import (
+from styles.bases.files.unet_structure import unet_config_of_file
+from styles.bases.files.vae_files import VaeFiles, inspect_vae
+from styles.bases.files.weight_files import (
     LDM_UNET,
     LDM_VAE,
     check_safetensors,
