@@ -19,6 +19,7 @@ from styles.devices.threads import Pace, fastest, is_chosen, use
 from styles.errors import Cancelled, OutOfMemory, TrainingFailed, is_out_of_memory
 from styles.library.library import Library
 from styles.library.missing import card_of
+from styles.quantization.quantization import quantization_words
 from styles.text import NO_TEXT, Text
 from training import checkpoint as checkpoints
 from training.adapters import adapted, check_continued, continue_style
@@ -133,11 +134,11 @@ def _run(
         )
     if start and start.progress.quantize != base.quantize:
         raise TrainingFailed(
-            "This training began on {base} kept as {before}, and it is open as {now}.",
-            "Open it as {before}, or start anew.",
+            "This training began with {base} {before}, and now it is opened {now}.",
+            "Open it {before}, or start anew.",
             base=base.name,
-            before=start.progress.quantize,
-            now=base.quantize,
+            before=quantization_words(start.progress.quantize),
+            now=quantization_words(base.quantize),
         )
     plan, fitted = fit_to(base, replace(plan, quantize=base.quantize), start, opened)
     if fitted is not None:

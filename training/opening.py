@@ -8,7 +8,15 @@ from typing import TYPE_CHECKING, Any
 import torch
 
 from styles.errors import OutOfMemory, SettingsError
-from styles.quantization.quantization import PLAIN, QUANTIZATIONS, Quantization
+from styles.quantization.quantization import (
+    OWN,
+    PLAIN,
+    QUANTIZATIONS,
+    Quantization,
+    is_bitsandbytes_installed,
+    quantization_of,
+    quantization_words,
+)
 from styles.quantization.support import problem_with
 from styles.text import NO_TEXT, Text
 from training.fitting import UnopenedBase, fit, least_bytes, needed_bytes, no_room
@@ -29,19 +37,21 @@ def how_to_open(
     """Return how the base is to be kept (None: as its settings say), and why where the memory decides that.
 
     A training that goes on keeps what it began with; a plan's word counts, "none" too, and a base that is kept in four
-    bits is opened so. Raises OutOfMemory where it fits in no way, or only in one that needs bitsandbytes; BaseError for
-    a base that can't be opened.
+    bits is opened so. Raises SettingsError where what is settled can't be had; OutOfMemory where it fits in no way, or
+    only in one that needs bitsandbytes; BaseError for a base that can't be opened.
     """
     from styles.bases.files.inspection import inspect_base
     from styles.bases.shelf import find_source
     from styles.devices.memory import free_bytes
 
-    if start is not None:
-        return start.progress.quantize, NO_TEXT
+    settled = plan.quantize if start is None else start.progress.quantize
+    if settled is not None:
+        _check_usable(settled, place.device)
+        return settled, NO_TEXT
     path, settings = find_source(plan.base, home)
     free = free_bytes(place.device)
-    if plan.quantize is not None or free is None:
-        return plan.quantize, NO_TEXT
+    if free is None:
+        return None, NO_TEXT
     facts = inspect_base(path, settings)
     if facts.quantize != PLAIN:
         return None, NO_TEXT
@@ -61,12 +71,30 @@ def how_to_open(
     if problem:
         raise _would_fit(base, plan, free, problem)
     return FOUR_BITS, Text(
-        "{free:.1f} GB of memory are free, and training on {base} as it is needs {needed:.1f} GB at the least: it is opened in four bits ({quantize}). What is trained so is about as good, and a step takes longer.",
+        "{free:.1f} GB of memory are free, and training on {base} as it is needs {needed:.1f} GB at the least: it is opened {quantization}. What is trained so is about as good, and a step takes longer.",
         free=free / 1e9,
         base=name,
         needed=least_bytes(base, plan) / 1e9,
-        quantize=FOUR_BITS,
+        quantization=quantization_words(FOUR_BITS),
     )
+
+
+def _check_usable(quantize: str, device: torch.device) -> None:
+    """Raise SettingsError where what a training is settled on can't be had, with what helps that training."""
+    quantization = quantization_of(quantize)
+    problem = problem_with(quantization, device) if quantization else None
+    if problem is None:
+        return
+    if is_bitsandbytes_installed():
+        hint = Text(
+            "Train on another device; or begin a new training over {other}, which runs everywhere.", other=OWN
+        )
+    else:
+        hint = Text(
+            "Install it in Settings, or with `python launch.py setup --nf4`, and this training goes on; or begin a new one over {other}, which needs nothing else.",
+            other=OWN,
+        )
+    raise SettingsError(problem.message, hint)
 
 
 def _would_fit(base: UnopenedBase, plan: TrainingPlan, free: int, problem: SettingsError) -> OutOfMemory:

@@ -5,11 +5,12 @@ To add one: a row in OPTIMIZERS. Its state for a weight has to be tensors and wh
 
 from __future__ import annotations
 
-import importlib.util
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 from styles.errors import SettingsError
+from styles.quantization.quantization import check_bitsandbytes
+from styles.text import Text
 
 if TYPE_CHECKING:
     import torch
@@ -73,12 +74,10 @@ def check_optimizer(name: str | None, device: str | torch.device) -> None:
         return
     from styles.devices.device import device_for
 
-    if importlib.util.find_spec("bitsandbytes") is None:
-        raise SettingsError(
-            "The optimizer {optimizer} needs the package bitsandbytes, which is not installed.",
-            "Install it in Settings, or with `launch.py setup --nf4`; or take adamw, which needs as good as no more memory here.",
-            optimizer=name,
-        )
+    check_bitsandbytes(
+        Text("The optimizer {optimizer}", optimizer=name),
+        Text("take adamw, which needs as good as no more memory here"),
+    )
     chosen = device_for(device)
     # ROCm goes by its name.
     if chosen.type != "cuda":

@@ -9,7 +9,7 @@ import typer
 
 from app.cli.options import HomeOption, JsonOption, command_group, console_of, open_studio
 from app.i18n import say, translated
-from styles.quantization.quantization import PLAIN, QUANTIZE, way_words
+from styles.quantization.quantization import PLAIN, QUANTIZE, quantization_words
 from styles.text import Text
 
 if TYPE_CHECKING:
@@ -185,4 +185,4 @@ def _kept(entry: BaseEntry) -> list[str]:
     """How a base is kept, where that is not as it is."""
     if entry.quantize == PLAIN:
         return []
-    return [say("It is kept {now}.", now=translated(way_words(entry.quantize)))]
+    return [say("It is kept {now}.", now=translated(quantization_words(entry.quantize)))]

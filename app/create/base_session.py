@@ -33,7 +33,7 @@ from styles.library.library import Library
 from styles.library.missing import card_of, current
 from styles.mixing.blend import Blend
 from styles.mixing.strength import Effect, Effects
-from styles.quantization.quantization import way_words
+from styles.quantization.quantization import quantization_words
 from styles.storage.atomic import write_cache
 from styles.storage.file_reading import read_json
 from styles.storage.home import Home, expanded
@@ -401,8 +401,8 @@ def _what_differs(recipe: Recipe, base: Base) -> list[Text]:
         differs.append(
             Text(
                 "This picture was made with the base {made_with}; it is open {now}, so that it will differ.",
-                made_with=way_words(recipe.quantize),
-                now=way_words(base.quantize),
+                made_with=quantization_words(recipe.quantize),
+                now=quantization_words(base.quantize),
             )
         )
     elif recipe.device not in ("", base.device.type):

@@ -24,7 +24,7 @@ from styles.generation.samplers import missing_notes
 from styles.generation.settings import PassSettings, PictureSettings
 from styles.library.missing import missing_style, name_to_show
 from styles.mixing.blend import BlendPart
-from styles.quantization.quantization import PLAIN, way_words
+from styles.quantization.quantization import PLAIN, quantization_words
 from styles.storage.setting import Declared, settings_of
 
 if TYPE_CHECKING:
@@ -250,8 +250,8 @@ def recalled(studio: Studio, recipe: Recipe) -> Recalled:
         notes.append(
             say(
                 "It was made with the base {made_with}, which is kept {now}.",
-                made_with=translated(way_words(recipe.quantize)),
-                now=translated(way_words(now)),
+                made_with=translated(quantization_words(recipe.quantize)),
+                now=translated(quantization_words(now)),
             )
         )
     passes = PassSettings.of(recipe)

@@ -13,7 +13,7 @@ from styles.errors import BadInput, RecipeError
 from styles.generation.png_recipe import read_recipe
 from styles.generation.recipe import Recipe
 from styles.mixing.blend import BlendPart
-from styles.quantization.quantization import QUANTIZATIONS, way_words
+from styles.quantization.quantization import QUANTIZATIONS, quantization_words
 from styles.storage.atomic import disk_errors, unused_name
 from styles.storage.home import Home
 from styles.storage.names import clean_text
@@ -116,7 +116,7 @@ def recipe_words(recipe: Recipe) -> list[str]:
     if recipe.base:
         base = clean_text(Path(recipe.base).name, 80)
         kept = recipe.quantize in QUANTIZATIONS
-        words = translated(way_words(recipe.quantize)) if kept else ""
+        words = translated(quantization_words(recipe.quantize)) if kept else ""
         lines.append(say("On {base}, {way}.", base=base, way=words) if kept else say("On {base}.", base=base))
     return lines
 

@@ -15,7 +15,7 @@ from styles.library.import_card import ImportCard
 from styles.library.notes import Note
 from styles.library.privacy_report import PrivacyEntry
 from styles.library.verify import Verified
-from styles.quantization.quantization import PLAIN, way_words
+from styles.quantization.quantization import PLAIN, quantization_words
 from styles.text import Text
 
 
@@ -205,7 +205,7 @@ def base_line(entry: BaseEntry) -> Text:
             f"{entry.native_size_px} px",
             entry.prediction_type,
             entry.vae and f"VAE {entry.vae}",
-            way_words(entry.quantize) if entry.quantize != PLAIN else "",
+            quantization_words(entry.quantize) if entry.quantize != PLAIN else "",
         )
         if text
     )

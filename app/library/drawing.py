@@ -15,7 +15,7 @@ from styles.formats.style import StyleCard
 from styles.library.import_card import ImportCard
 from styles.library.library import Vanished
 from styles.library.privacy_report import KINDS, PRIVATE, PrivacyEntry
-from styles.quantization.quantization import QUANTIZATIONS, way_words
+from styles.quantization.quantization import QUANTIZATIONS, quantization_words
 
 SHOWN_TAGS = 4  # on a tile
 LAYER_WORDS: dict[str, Callable[[int], str]] = {
@@ -120,7 +120,7 @@ def _training_fact(card: StyleCard, key: str) -> str:
         return str(words_for_seconds(value))
     if key == "quantize" and value in QUANTIZATIONS:
         base = card.base_name or translated(family_of(card.family).name)
-        return say("{base} {way}", base=base, way=translated(way_words(str(value))))
+        return say("{base} {way}", base=base, way=translated(quantization_words(str(value))))
     return str(value)
 
 

@@ -8,7 +8,7 @@ from app.i18n import say, translated, unsaid
 from app.train.measuring import Measured
 from app.train.preparation import Cost
 from app.train.progress import words_for_seconds
-from styles.quantization.quantization import way_words
+from styles.quantization.quantization import quantization_words
 
 PRESETS = (
     ("quick", unsaid("Quick"), unsaid("a first look")),
@@ -61,7 +61,9 @@ def _fitted(measured: Measured) -> str:
         return ""
     words = []
     if trial.quantize:
-        words.append(say("It fits only with the base {way}.", way=translated(way_words(trial.quantize))))
+        words.append(
+            say("It fits only with the base {way}.", way=translated(quantization_words(trial.quantize)))
+        )
     if trial.batch and trial.gradient_checkpointing:
         words.append(
             say(

@@ -55,7 +55,7 @@ class Quantization:
     @property
     def is_installed(self) -> bool:
         """Whether what quantises is here: only ours comes along."""
-        return self.is_grouped or importlib.util.find_spec("bitsandbytes") is not None
+        return self.is_grouped or is_bitsandbytes_installed()
 
     @property
     def version(self) -> str:
@@ -103,14 +103,28 @@ def quantization_of(name: str | None) -> Quantization | None:
     return QUANTIZATIONS[name]
 
 
+def is_bitsandbytes_installed() -> bool:
+    """Whether the package is in this Python; whether it works here, `support` says."""
+    return importlib.util.find_spec("bitsandbytes") is not None
+
+
+def check_bitsandbytes(what: Text, instead: Text) -> None:
+    """Raise SettingsError where bitsandbytes is not installed: what needs it, and what does without."""
+    if not is_bitsandbytes_installed():
+        raise SettingsError(
+            "{what} needs the package bitsandbytes, which is not installed.",
+            "Install it in Settings, or with `python launch.py setup --nf4`; or {instead}.",
+            what=what,
+            instead=instead,
+        )
+
+
 def check_installed(quantization: Quantization) -> None:
     """Raise SettingsError where what quantises is not installed."""
-    if not quantization.is_installed:
-        raise SettingsError(
-            "Keeping a base as {quantize} needs the package bitsandbytes, which is not installed.",
-            "Install it in Settings, or with `launch.py setup --nf4`; or keep the base as {other}, which needs nothing else.",
-            quantize=quantization.name,
-            other=OWN,
+    if not quantization.is_grouped:
+        check_bitsandbytes(
+            Text("Keeping a base as {quantize}", quantize=quantization.name),
+            Text("keep the base as {other}, which needs nothing else", other=OWN),
         )
 
 
@@ -121,8 +135,8 @@ def check_usable(name: str | None) -> None:
         check_installed(quantization)
 
 
-def way_words(name: str) -> Text:
-    """What a way is called in a sentence or a list."""
+def quantization_words(name: str) -> Text:
+    """What it is called in a sentence or a list: a base is opened so, or kept so."""
     quantization = quantization_of(name)
     if quantization is None:
         return Text("as it is")

@@ -15,7 +15,7 @@ from styles.bases.base import open_base
 from styles.bases.base_settings import BaseSettings
 from styles.bases.shelf import BaseShelf
 from styles.bases.working_memory import weight_bytes
-from styles.errors import OutOfMemory, TrainingFailed
+from styles.errors import OutOfMemory, SettingsError, TrainingFailed
 from styles.formats.reader import read_style
 from styles.formats.safetensors_header import open_header
 from styles.quantization import support
@@ -62,15 +62,28 @@ def test_what_fits_in_four_bits_alone_is_trained_so_says_so_and_goes_on_so(
             job.request("pause")
     (said,) = of(MemoryFitted, job.events())
     assert said.quantize == "nf4" and said.needed_bytes <= said.free_bytes
-    assert "in four bits (nf4)" in said.reason
+    assert "in four bits as NF4" in said.reason
     begun = latest(job.folder / "checkpoints")
     assert begun is not None and begun.progress.quantize == "nf4"
     assert begun.progress.environment["base"].startswith("nf4 bitsandbytes-")
 
+    # Without what it needs: what is advised helps this training.
+    with monkeypatch.context() as patch:
+        patch.setattr(importlib.util, "find_spec", lambda name: None)
+        with pytest.raises(SettingsError, match="needs the package bitsandbytes") as missing:
+            list(train(job, device="cpu"))
+    assert "setup --nf4" in missing.value.hint and "this training goes on" in missing.value.hint
+    with monkeypatch.context() as patch:
+        patch.setattr(support, "_failure", lambda name, device: "no kernel image")
+        with pytest.raises(SettingsError, match="no kernel image") as broken:
+            list(train(job, device="cpu"))
+    assert "another device" in broken.value.hint
     # With room again, and with a base whose settings say otherwise.
     monkeypatch.undo()
     opened = open_base(tiny_base, job.home, device="cpu")
-    with pytest.raises(TrainingFailed, match=r"began on .* kept as nf4, and it is open as none"):
+    with pytest.raises(
+        TrainingFailed, match=r"began with .* in four bits as NF4, and now it is opened as it is"
+    ):
         list(train(job, base=opened))
     BaseShelf(job.home).add(tiny_base, settings=BaseSettings(quantize=PLAIN))
     events = list(train(job, device="cpu"))

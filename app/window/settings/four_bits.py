@@ -13,7 +13,7 @@ from app.i18n import say, translated, unsaid
 from app.setup.nf4 import NF4_MB, add_nf4, is_own_venv, pip_command
 from app.setup.pip import SetupProblem
 from styles.errors import AtelierError, SettingsError
-from styles.quantization.quantization import OFFERED, PLAIN, QUANTIZATIONS, way_words
+from styles.quantization.quantization import OFFERED, PLAIN, QUANTIZATIONS, quantization_words
 from styles.text import Text
 
 if TYPE_CHECKING:
@@ -132,7 +132,9 @@ def _gigabytes(size: float) -> str:
 def kept_words(entry: BaseEntry) -> str:
     """What to say once a base is kept in another way."""
     kept = say(
-        "{name} is kept {now} from now on.", name=entry.name, now=translated(way_words(entry.quantize))
+        "{name} is kept {now} from now on.",
+        name=entry.name,
+        now=translated(quantization_words(entry.quantize)),
     )
     if entry.quantize == PLAIN:
         return kept

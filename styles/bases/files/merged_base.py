@@ -16,7 +16,7 @@ from typing import Any
 
 from styles.bases.files.weight_files import is_here
 from styles.errors import BaseError
-from styles.quantization.quantization import QUANTIZATIONS, way_words
+from styles.quantization.quantization import QUANTIZATIONS, quantization_words
 from styles.storage.file_reading import read_json
 from styles.storage.names import clean_text
 from styles.text import Text
@@ -86,7 +86,7 @@ class MergedCard:
             "Merged of {base} with {styles}, {way}: it paints in them without a slider.",
             base=self.base_name,
             styles=Text.joined(", ", [one.words for one in self.styles]),
-            way=way_words(self.quantize),
+            way=quantization_words(self.quantize),
         )
 
     def to_json(self) -> str:
@@ -129,7 +129,7 @@ def check_way(card: MergedCard, asked: str | None, name: str) -> None:
             "{base} is {way}, as it was merged, and can't be kept in another way.",
             "Leave out how it is kept, or use the base that it was merged of.",
             base=name,
-            way=way_words(card.quantize),
+            way=quantization_words(card.quantize),
         )
 
 
