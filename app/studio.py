@@ -39,6 +39,7 @@ from styles.storage.home import Home, expanded
 from styles.storage.setting import taken_over
 from training.job import Job
 from training.optimizers import check_optimizer
+from training.placement import check_precision
 
 if TYPE_CHECKING:
     from styles.mixing.bake import BakePlan
@@ -345,6 +346,7 @@ class Studio:
         return job
 
     def _prepared(self, order: TrainingOrder) -> Job:
+        check_precision(self.settings.device, self.settings.precision)
         check_optimizer(order.settings.optimizer, self.settings.device)
         begun = self.library.open(order.continue_from) if order.continue_from else None
         return self.trainings.prepare(
@@ -357,6 +359,7 @@ class Studio:
     def resume_training(self, job_id: str) -> Job:
         """Go on with a training from its last checkpoint; raises BadInput, JobError."""
         job = self.trainings.resumable(job_id)
+        check_precision(self.settings.device, self.settings.precision)
         self._start(job)
         return job
 

@@ -58,6 +58,13 @@ def placed(device: str, precision: str, start: Checkpoint | None = None) -> Plac
     return Placement(chosen, dtype, notes)
 
 
+def check_precision(device: str, precision: str) -> None:
+    """Raise SettingsError where a training can't have that precision on that device, both by their names."""
+    # All others can be had wherever there is anything to compute on; torch need not be loaded for them.
+    if precision == "fp16":
+        placed(device, precision)
+
+
 def trains(device: torch.device, dtype: torch.dtype) -> bool:
     """Whether gradients can be had: fp16 needs a scaler of the loss, which accelerate has for no processor."""
     return device.type != "cpu" or str(dtype) != "torch.float16"

@@ -51,6 +51,11 @@ class Trial:
     # In four bits, where only that fits; empty where the base is as the plan has it.
     quantize: str = ""
 
+    @property
+    def is_fitted(self) -> bool:
+        """It was made to fit what was free, which may be more another time."""
+        return bool(self.batch or self.quantize)
+
     def seconds(self, plan: TrainingPlan, artworks: int) -> float:
         """How long a training of so many artworks would take that differs from the tried one in its length only."""
         shows = 1 + -(-plan.steps // plan.preview_every) if plan.preview_every else 0

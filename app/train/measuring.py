@@ -1,4 +1,7 @@
-"""What trainings take on this machine: tried once for each base and kind of plan, remembered in the home."""
+"""What trainings take on this machine: tried once for each base and kind of plan, remembered in the home.
+
+A trial that was made to fit the memory that was free is remembered until the window closes.
+"""
 
 from __future__ import annotations
 
@@ -66,13 +69,15 @@ class Measuring:
         self._process: subprocess.Popen[str] | None = None
         self._key = ""  # that the process works on
         self._failed: dict[str, _Failure] = {}  # by key
+        # Known to this process alone: they tell of the memory that was free, too.
+        self._fitted: dict[str, Trial] = {}  # by key
 
     def ask(self, plan: TrainingPlan, device: str, precision: str, busy: bool) -> Measured:
         """Say what is known of a plan; where that is nothing, begin a trial unless the machine is busy."""
         key = _key(plan, device, precision)
         with self._asking:
             self._collect()
-            trial = self._known().get(key)
+            trial = self._known().get(key) or self._fitted.get(key)
             if trial is not None:
                 return Measured("measured", trial)
             failure = self._failed.get(key)
@@ -100,6 +105,7 @@ class Measuring:
         """Measure everything again when it is next asked for: something else kept the machine busy, perhaps."""
         with self._asking:
             self._failed.clear()
+            self._fitted.clear()
             write_cache(self._file, "{}")
 
     def stop(self) -> None:
@@ -129,8 +135,12 @@ class Measuring:
                 self._fail(key, Text.joined(" ", filter(None, words)))
             else:
                 self._failed.pop(key, None)
-                trials = {name: asdict(trial) for name, trial in self._known().items()}
-                write_cache(self._file, json.dumps(trials | {key: asdict(Trial(**answer))}, indent=1))
+                trial = Trial(**answer)
+                if trial.is_fitted:
+                    self._fitted[key] = trial
+                else:
+                    trials = {name: asdict(one) for name, one in self._known().items()}
+                    write_cache(self._file, json.dumps(trials | {key: asdict(trial)}, indent=1))
         except (ValueError, TypeError):
             self._fail(
                 key, Text("The trial ended without a word (exit code {code}).", code=process.returncode)
@@ -150,7 +160,9 @@ class Measuring:
         try:
             stored: dict[str, dict[str, Any]] = read_json(self._file)
             trials = {key: Trial(**trial) for key, trial in stored.items()}
-            return {key: trial for key, trial in trials.items() if has_its_types(trial)}
+            return {
+                key: trial for key, trial in trials.items() if has_its_types(trial) and not trial.is_fitted
+            }
         except (OSError, ValueError, TypeError, AttributeError):
             return {}
 

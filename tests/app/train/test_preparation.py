@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import time
+from dataclasses import asdict
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -18,6 +19,7 @@ from styles.storage.home import Home
 from styles.text import Text, text_to_json
 from training.plan import plan_for
 from training.settings import TrainingSettings
+from training.trial import Trial
 
 
 def order(artworks: Path, base: Path, **wishes: object) -> TrainingOrder:
@@ -114,6 +116,25 @@ def test_a_trial_that_failed_is_made_anew_after_a_while(
     assert state() == "measuring", "the artist asked"
     other = plan_for("balanced", "starter", 3, name="a", base=str(tiny_base), batch=1)
     assert measuring.ask(other, "cpu", "auto", busy=False).state == "measuring", "another plan"
+
+
+@pytest.mark.parametrize("fitted", [{}, {"batch": 1}, {"quantize": "nf4"}])
+def test_what_was_made_to_fit_short_memory_is_not_remembered_for_good(
+    fitted: dict[str, object], tmp_path: Path, tiny_base: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    trial = Trial(5.0, 2.0, 0.5, 2.0, 1.0, 1, True, **fitted)  # type: ignore[arg-type]
+    said = json.dumps(asdict(trial))
+    monkeypatch.setattr("app.train.measuring.answering_process", lambda *given: Ended(said))
+    home, plan = (
+        Home(tmp_path / "home").create(),
+        plan_for("quick", "starter", 3, name="a", base=str(tiny_base)),
+    )
+    first, later = Measuring(home), Measuring(home)
+    assert [first.ask(plan, "cpu", "auto", busy=False).state for _ in range(2)] == ["measuring", "measured"]
+    assert first.ask(plan, "cpu", "auto", busy=False).trial == trial
+    assert later.ask(plan, "cpu", "auto", busy=False).state == ("measuring" if fitted else "measured")
+    first.forget()
+    assert first.ask(plan, "cpu", "auto", busy=False).state == "measuring"
 
 
 def test_a_trial_begins_once_the_card_is_free(

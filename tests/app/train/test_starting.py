@@ -78,6 +78,24 @@ def test_a_training_takes_its_base_as_that_is_kept_unless_it_is_told(
         planned(TrainingSettings(quantize="nf4"))
 
 
+def test_a_precision_that_a_device_can_not_train_in_is_refused_before_a_job_is_made_or_resumed(
+    tmp_path: Path,
+) -> None:
+    studio = Studio(Home(tmp_path / "home"))
+    Image.new("RGB", (80, 80), "teal").save(tmp_path / "one.png")
+    order = TrainingOrder("Rings", (tmp_path / "one.png",))
+    waiting = studio.trainings.prepare(order, lambda: ("starter", "starter", "none"))
+    studio.settings = replace(studio.settings, device="cpu", precision="fp16")
+    for start in (studio.start_training, studio.queue_training):
+        with pytest.raises(SettingsError, match="can't train in fp16"):
+            start(order)
+    with pytest.raises(SettingsError, match="can't train in fp16"):
+        studio.resume_training(waiting.folder.name)
+    assert [job.id for job in studio.jobs()] == [waiting.folder.name]
+    assert studio.jobs()[0].state == "waiting"
+    studio.close()
+
+
 def test_a_style_with_groups_goes_on_over_them_unless_it_is_told(tmp_path: Path) -> None:
     studio = Studio(Home(tmp_path / "home"))
     Image.new("RGB", (80, 80), "teal").save(tmp_path / "one.png")
