@@ -30,7 +30,7 @@ from styles.generation.recipe import Recipe
 from styles.generation.samplers import missing_notes
 from styles.generation.settings import MAX_PIXELS
 from styles.library.library import Library
-from styles.library.missing import card_of, current
+from styles.library.missing import FoundStyle, current, style_of
 from styles.mixing.blend import Blend
 from styles.mixing.strength import Effect, Effects
 from styles.quantization.quantization import quantization_words
@@ -211,6 +211,7 @@ class BaseSession:
     ) -> Iterator[PaintingEvent]:
         """Paint the picture of `recipe` once more, on its base as that was kept then."""
         quantize = self.quantize_of(recipe, source)
+        name_notes = [found.note for found in self._styles_of(recipe) if found.note]
         recipe = replace(recipe, blend=self.blend_again(recipe))
         picture = kept_source(recipe.source, self.home) if recipe.source else None
         styles = self.styles.open([part.style for part in recipe.blend.parts])
@@ -219,23 +220,29 @@ class BaseSession:
 
             base, notes = self._open_if_kept_so(source, settings, cancelled, quantize)
             yield from map(Notice, self._notes_on_device())
-            yield from map(Notice, [*notes, *_what_differs(recipe, base)])
+            yield from map(Notice, [*notes, *name_notes, *_what_differs(recipe, base)])
             use(recipe.threads)
             request = request_again(recipe, picture, agreed)
             yield from painted(base, request, styles, folder, cancelled, self._patcher)
 
     def blend_again(self, recipe: Recipe) -> Blend:
         """The blend of a recipe by the ids that styles have here; raises UnknownStyleError for one that is not here."""
-        # Other programs name a style by the beginning of its id, or by its name.
-        cards = [
-            card_of(self.library, part.style, recipe.names.get(part.style, "")) for part in recipe.blend.parts
+        here = zip(recipe.blend.parts, self._styles_of(recipe), strict=True)
+        return Blend(tuple(replace(part, style=found.card.id) for part, found in here), recipe.blend.mode)
+
+    def _styles_of(self, recipe: Recipe) -> list[FoundStyle]:
+        """Other programs name a style by the beginning of its id, by a hash of their own, or by its name."""
+        return [
+            style_of(self.library, part.style, recipe.names.get(part.style, ""))
+            for part in recipe.blend.parts
         ]
-        parts = [replace(part, style=card.id) for part, card in zip(recipe.blend.parts, cards, strict=True)]
-        return Blend(tuple(parts), recipe.blend.mode)
 
     def words_left_out(self, recipe: Recipe) -> frozenset[str]:
         """The ids of the styles of a recipe whose trigger words were wanted out of its prompt."""
-        here = [(part, current(self.library, part.style)) for part in recipe.blend.parts]
+        here = [
+            (part, current(self.library, part.style, recipe.names.get(part.style, "")))
+            for part in recipe.blend.parts
+        ]
         return frozenset(
             card.id
             for part, card in here

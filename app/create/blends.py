@@ -8,12 +8,12 @@ from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
-from app.create.following import replaced_words
 from app.create.mix_orders import MixOrder
+from app.i18n import translated
 from styles.errors import BadInput, BlendError
 from styles.formats.style import StyleCard
 from styles.library.library import Library, Refused
-from styles.library.missing import namesake
+from styles.library.missing import name_note, namesake
 from styles.mixing.blend import Blend
 from styles.mixing.blend_file import (
     SUFFIX,
@@ -74,7 +74,7 @@ class Blends:
                 replace(part, style=card.id if part.style == gone.id else part.style) for part in blend.parts
             ]
             blend, here = replace(blend, parts=tuple(parts)), here | {gone.id}
-            notes.append(replaced_words(card.name))
+            notes.append(translated(name_note(card.name, gone.id)))
         saved.check_present(here)
         return MixOrder(start=blend, notes=tuple(notes))
 

@@ -7,11 +7,11 @@ from dataclasses import dataclass, replace
 
 from app.create.mix_form import MixForm, MixRow
 from app.create.mix_orders import MixOrder
-from app.i18n import say
+from app.i18n import say, translated
 from styles.formats.style import StyleCard
 from styles.library.library import Library
-from styles.library.missing import current, name_to_show
-from styles.storage.names import SHA256
+from styles.library.missing import find_style, name_to_show
+from styles.text import Text
 
 
 @dataclass(frozen=True)
@@ -21,7 +21,7 @@ class FollowedMix:
     mix: MixForm
     now: Mapping[str, StyleCard]
     missing: tuple[MixRow, ...]
-    replaced: tuple[str, ...]  # names of styles of which another version is here
+    name_notes: tuple[Text, ...]  # of those that were found by their names alone
 
     @property
     def order(self) -> MixOrder:
@@ -36,31 +36,22 @@ class FollowedMix:
         said = [
             say("“{name}” is not in your library: the picture is without it.", name=name) for name in left_out
         ]
-        return (*said, *map(replaced_words, self.replaced))
+        return (*said, *map(translated, self.name_notes))
 
 
 def followed(library: Library, mix: MixForm) -> FollowedMix:
     """Look up the styles of a mix; one that is here under two ids counts once, as it stands first."""
     now: dict[str, StyleCard] = {}
     rows: dict[str, MixRow] = {}
-    missing, replaced = [], []
+    missing, name_notes = [], []
     for row in mix.rows:
-        card = current(library, row.style, row.name)
-        if card is None:
+        found = find_style(library, row.style, row.name)
+        if found is None:
             missing.append(row)
             continue
+        card = found.card
         now[row.style] = card
         rows.setdefault(card.id, replace(row, part=replace(row.part, style=card.id), name=card.name))
-        if is_replaced(row.style, card):
-            replaced.append(card.name)
-    return FollowedMix(replace(mix, rows=tuple(rows.values())), now, tuple(missing), tuple(replaced))
-
-
-def is_replaced(style: str, card: StyleCard) -> bool:
-    """Whether a style that was asked for by its whole id is here only in another version."""
-    return SHA256.fullmatch(style) is not None and style != card.id
-
-
-def replaced_words(name: str) -> str:
-    """What there is to say of a style that was made anew."""
-    return say("“{name}” is here in another version than before: that one is used.", name=name)
+        if found.note:
+            name_notes.append(found.note)
+    return FollowedMix(replace(mix, rows=tuple(rows.values())), now, tuple(missing), tuple(name_notes))

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, get_args
 
 from app.create.base_session import prompt_with_triggers
-from app.create.following import FollowedMix, followed, replaced_words
+from app.create.following import FollowedMix, followed
 from app.create.mix_form import MOST_ROWS, MixForm, MixRow
 from app.create.mix_orders import SheetOrder
 from app.create.style_choices import paintable
@@ -223,10 +223,10 @@ def recalled(studio: Studio, recipe: Recipe) -> Recalled:
         word = not is_left_out(recipe.prompt, card.trigger, whole_form.highest(row.style))
         rows.setdefault(card.id, MixRow(replace(row.part, style=card.id), word, card.name))
     missing = [name_to_show(row.name, row.style) for row in here.missing]
-    notes = [
+    notes: list[str] = [
         *recipe.notes,
         *missing_notes(recipe.sampler, recipe.schedule),
-        *map(replaced_words, here.replaced),
+        *here.name_notes,
     ]
     if len(recipe.blend.parts) > MOST_ROWS:
         notes.append(

@@ -6,10 +6,9 @@ import base64
 from collections.abc import Collection
 from typing import TYPE_CHECKING, Any
 
-from app.create.following import is_replaced, replaced_words
-from app.i18n import say
+from app.i18n import say, translated
 from styles.formats.style import StyleCard
-from styles.library.missing import current, missing_style
+from styles.library.missing import find_style, missing_style
 
 if TYPE_CHECKING:
     from app.studio import Studio
@@ -48,8 +47,8 @@ def choice(studio: Studio, style: str, name: str = "") -> dict[str, Any]:
 
     What is not in the library is told as `missing`, in words, and whether it is in the trash.
     """
-    here = current(studio.library, style, name)
-    if here is None:
+    found = find_style(studio.library, style, name)
+    if found is None:
         gone = missing_style(studio.library, style, name)
         if gone.deleted:
             words = say("This style is in the trash: the picture is without it.")
@@ -58,14 +57,14 @@ def choice(studio: Studio, style: str, name: str = "") -> dict[str, Any]:
                 "This style is not in your library: the picture is without it. Import it to have it back."
             )
         return {"id": style, "name": gone.name, "missing": words, "deleted": gone.deleted}
-    card = studio.library.find(studio.library.handle(here))
+    card = studio.library.find(studio.library.handle(found.card))
     return {
         "id": card.id,
         "name": card.name,
         "trigger": card.trigger,
         "thumb": _data(card.thumbnail),
         "weight": card.suggested_weight,
-        "note": replaced_words(card.name) if is_replaced(style, card) else "",
+        "note": translated(found.note),
     }
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
 
 from styles.errors import AtelierError, UnknownStyleError
@@ -9,7 +10,10 @@ from styles.formats.style import TEXT_LIMITS, StyleCard
 from styles.library.library import Library
 from styles.library.search import SHORT_ID
 from styles.library.trash import Trash
-from styles.storage.names import SHA256, clean_text, folded
+from styles.storage.names import SHA256, clean_text, folded, stands_in_tags_as
+from styles.text import NO_TEXT, Text
+
+HASH = re.compile(r"(?:0x)?[0-9a-f]{8,64}", re.IGNORECASE)
 
 
 @dataclass(frozen=True)
@@ -37,36 +41,73 @@ class MissingStyle:
         )
 
 
-def current(library: Library, style_id: str, name: str = "") -> StyleCard | None:
-    """Return the card of the style with this id, else of the one that has taken its name since; None for neither.
+@dataclass(frozen=True)
+class FoundStyle:
+    """A style that was asked for; `note` says where nothing here has the hash that was given, only its name."""
+
+    card: StyleCard
+    note: Text = NO_TEXT
+
+
+def name_note(name: str, style_id: str) -> Text:
+    """Say that a style was found by its name, since nothing here has the hash `style_id`."""
+    if SHA256.fullmatch(style_id):
+        return Text("“{name}” is here in another version than before: that one is used.", name=name)
+    return Text(
+        "“{name}” was found by its name: no style here has the hash {hash}.", name=name, hash=style_id
+    )
+
+
+def find_style(library: Library, style_id: str, name: str = "") -> FoundStyle | None:
+    """Return the style with this id, else the one that has taken its name since; None for neither.
 
     An id may be shorter, or a name, as other programs write them.
     """
     try:
-        return library.card(style_id)
+        return FoundStyle(library.card(style_id))
     except AtelierError:
-        return namesake(library, name)
+        card = namesake(library, name)
+    if card is None:
+        return None
+    return FoundStyle(card, name_note(card.name, style_id) if HASH.fullmatch(style_id) else NO_TEXT)
+
+
+def current(library: Library, style_id: str, name: str = "") -> StyleCard | None:
+    """Return the card of what `find_style` finds."""
+    found = find_style(library, style_id, name)
+    return found.card if found else None
 
 
 def card_of(library: Library, style_id: str, name: str = "") -> StyleCard:
-    """Return the card of a style that a blend or a recipe names; raises UnknownStyleError with its name, not its hash."""
+    """Return the card of what `style_of` returns."""
+    return style_of(library, style_id, name).card
+
+
+def style_of(library: Library, style_id: str, name: str = "") -> FoundStyle:
+    """Return the style that a blend or a recipe names; raises UnknownStyleError with its name, not its hash.
+
+    Where other programs give the beginning of a hash that nothing here has, the style of that name.
+    """
     try:
-        return library.card(style_id)
+        return FoundStyle(library.card(style_id))
     except UnknownStyleError as error:
-        if not SHA256.fullmatch(style_id):
-            raise
-        raise missing_style(library, style_id, name).error from error
+        if SHA256.fullmatch(style_id):
+            raise missing_style(library, style_id, name).error from error
+        if found := find_style(library, style_id, name):
+            return found
+        raise
 
 
 def namesake(library: Library, name: str) -> StyleCard | None:
-    """Return the card of the one style of exactly this name, in any case; None where there is none or several."""
+    """Return the card of the one style of exactly this name, in any case or as it stands in tags; None for none or several."""
     if not name.strip():
         return None
     try:
         card = library.card(name)
     except AtelierError:
         return None
-    return card if folded(card.name) == folded(name.strip()) else None
+    exact = folded(card.name) == folded(name.strip())
+    return card if exact or stands_in_tags_as(card.name, name.strip()) else None
 
 
 def missing_style(library: Library, style_id: str, name: str = "") -> MissingStyle:

@@ -12,7 +12,7 @@ from styles.library.folder import SUFFIX
 from styles.library.index import MARKS, is_in
 from styles.library.listing import Entry
 from styles.library.notes import Note
-from styles.storage.names import SHA256, clean_text, folded
+from styles.storage.names import SHA256, clean_text, folded, stands_in_tags_as
 from styles.text import Text, either, quoted
 
 SHORTEST_ID = 8  # digits
@@ -68,6 +68,8 @@ def _matches(entry: Entry, mark: Note | None, words: Iterable[tuple[str, str]]) 
 def named(query: str, entries: Sequence[Entry]) -> Entry | None:
     """Return the style of that place or name, in any case where none has it exactly; None where none has it.
 
+    The name that an export has, and a picture's tag, counts as well: `ochre_dabs` is “ochre dabs”.
+
     Of several the one outside of subfolders counts, the artist's own before bundled ones. Raises UnknownStyleError
     where that does not tell which is meant.
     """
@@ -76,6 +78,7 @@ def named(query: str, entries: Sequence[Entry]) -> Entry | None:
         [entry for entry in entries if "/" in query and entry.place.where == query + SUFFIX],
         [entry for entry in entries if entry.name == query],
         [entry for entry in entries if folded(entry.name) == folded(query)],
+        [entry for entry in entries if stands_in_tags_as(entry.name, query)],
     ):
         if not alike:
             continue
@@ -98,10 +101,12 @@ def named(query: str, entries: Sequence[Entry]) -> Entry | None:
 def with_id(query: str, entries: Sequence[Entry], catalogue: Catalogue, thorough: bool) -> Entry | None:
     """Return the style whose id begins so; None where there is none, or too few digits to tell.
 
-    Where none is known, files without an id are hashed: those that claim this one, and if `thorough` all others. Raises
-    UnknownStyleError where several begin so.
+    Where none is known, files without an id are hashed: those that claim this one, and if `thorough` all others. A1111
+    names a style by what its file claims, with the `0x` of some: such a short hash means the file that claims it, where
+    no id begins so. Raises UnknownStyleError where several begin so.
     """
-    query = query.casefold()
+    written = query.casefold()
+    query = written.removeprefix("0x")
     if len(query) < SHORTEST_ID or not HEX.issuperset(query):
         return None
     by_id = {entry.id: entry for entry in reversed(entries) if entry.id.startswith(query)}
@@ -115,7 +120,10 @@ def with_id(query: str, entries: Sequence[Entry], catalogue: Catalogue, thorough
     unknown.sort(key=lambda entry: not entry.row.claimed.startswith(query))
     if not thorough:
         unknown = [entry for entry in unknown if entry.row.claimed.startswith(query)]
-    return next((entry for entry in catalogue.identifying(unknown) if entry.id.startswith(query)), None)
+    if match := next((entry for entry in catalogue.identifying(unknown) if entry.id.startswith(query)), None):
+        return match
+    claiming = [entry for entry in entries if entry.row.claimed.startswith(query)]
+    return claiming[0] if len(claiming) == 1 and not SHA256.fullmatch(written) else None
 
 
 def not_found(query: str, names: Sequence[str], *, deleted: bool = False) -> UnknownStyleError:

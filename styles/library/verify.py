@@ -1,6 +1,8 @@
 """Whether a style file is whole: its header, its layers, its numbers, and the hash that it was written with.
 
-Looks at everything that can be wrong, where reading stops at the first thing.
+Looks at everything that can be wrong, where reading stops at the first thing. A hash proves damage only where we
+wrote it: LyCORIS names another one in every file, and kohya's merge scripts that of the numbers before rounding
+(sd-scripts 0.9, networks/merge_lora.py; LyCORIS 3, kohya/utils.py).
 """
 
 from __future__ import annotations
@@ -14,6 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from styles.errors import StyleFileError
+from styles.formats.metadata import CARD_KEY
 from styles.formats.peft import open_adapters
 from styles.formats.reader import read_style
 from styles.formats.safetensors_header import Header, open_header, open_style_file, read_tensors
@@ -100,7 +103,7 @@ def verify(path: Path) -> Verified:
         checks.append(_refused("layers", error))
     else:
         checks += [_layers(style), *(FileCheck("card", "note", words) for words in style.card.problems)]
-    checks += [*_finite(numbers), _hash(files, numbers.sha256)]
+    checks += [*_finite(numbers, opened=style is not None), _hash(files, numbers.sha256)]
     return Verified(path, numbers.sha256, style.card if style else None, tuple(checks), openings)
 
 
@@ -160,8 +163,17 @@ def _numbers(files: list[tuple[Path, Header]]) -> Numbers:
     return Numbers(digest.hexdigest(), tuple(not_finite), tuple(beyond))
 
 
-def _finite(numbers: Numbers) -> Iterator[FileCheck]:
-    if numbers.not_finite:
+def _finite(numbers: Numbers, opened: bool) -> Iterator[FileCheck]:
+    if numbers.not_finite and opened:  # reading refuses such values wherever they count
+        yield FileCheck(
+            "numbers",
+            "note",
+            Text(
+                "{names}: there are values that are no numbers (NaN or infinite), and that its change doesn't depend on.",
+                names=_named(numbers.not_finite),
+            ),
+        )
+    elif numbers.not_finite:
         yield FileCheck(
             "numbers",
             "bad",
@@ -190,7 +202,8 @@ def _hash(files: list[tuple[Path, Header]], sha256: str) -> FileCheck:
     claimed = {key: metadata[key].lower().removeprefix("0x") for key in CLAIMS if key in metadata}
     claims = {key: claim for key, claim in claimed.items() if SHA256.fullmatch(claim)}
     wrong = [key for key, claim in claims.items() if claim != sha256]
-    if wrong:
+    right = [key for key in claims if key not in wrong]
+    if wrong and CARD_KEY in metadata:
         return FileCheck(
             "hash",
             "bad",
@@ -204,14 +217,25 @@ def _hash(files: list[tuple[Path, Header]], sha256: str) -> FileCheck:
                 "They were changed or damaged after the file was written; get it again from whoever made it."
             ),
         )
-    if not claims:
+    if right:
         return FileCheck(
-            "hash", "note", Text("It names no hash of its tensors, so that a changed value can't be noticed.")
+            "hash",
+            "good",
+            Text("The tensors are those that {keys} was made of.", keys=both(right)),
+        )
+    if wrong:
+        return FileCheck(
+            "hash",
+            "note",
+            Text(
+                "{keys} names the hash {claim}…, the tensors have {hash}…. Other programs make this hash in other ways (LyCORIS) or before they round (kohya's merges), so it tells nothing about damage.",
+                keys=both(wrong),
+                hash=sha256[:12],
+                claim=claims[wrong[0]][:12],
+            ),
         )
     return FileCheck(
-        "hash",
-        "good",
-        Text("The tensors are those that {keys} was made of.", keys=both(claims)),
+        "hash", "note", Text("It names no hash of its tensors, so that a changed value can't be noticed.")
     )
 
 

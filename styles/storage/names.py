@@ -76,6 +76,19 @@ def tag_name(text: str, otherwise: str = "style") -> str:
     return plain.rstrip("_.-") or otherwise
 
 
+def export_name(text: str, otherwise: str = "style") -> str:
+    """Return the name of an export: letters and digits of any script, `_`, `.` and `-`; else as `tag_name`."""
+    if text.isascii():
+        return tag_name(text, otherwise)
+    kept = "".join(sign if sign in "_.-" or unicodedata.category(sign)[0] in "LNM" else "_" for sign in text)
+    return re.sub(r"_{2,}", "_", suggested_name(kept)).strip("_.-") or otherwise
+
+
+def stands_in_tags_as(name: str, tag: str) -> bool:
+    """Whether a style of that name is called `tag` in prompts and by its exports."""
+    return folded(tag) in {folded(tag_name(name, "")), folded(export_name(name, ""))} - {""}
+
+
 def safe_name(text: str, kind: str = "style") -> str:
     """Return `text` as a name that is a file name everywhere; raises BadInput with a suggestion.
 

@@ -16,6 +16,7 @@ from app.create.style_choices import choice
 from app.orders import PictureOrder
 from app.studio import Studio
 from styles.errors import UnknownStyleError
+from styles.formats.safetensors_header import header_bytes, split_file
 from styles.formats.style import StyleCard
 from styles.generation.recipe import Recipe
 from styles.mixing.blend import Blend, BlendPart
@@ -168,3 +169,40 @@ def test_words_of_styles_that_come_to_a_recipe_on_the_command_line(studio: Studi
     order = studio.order_like(quiet, PictureOrder("", mix=MixOrder(solo=("Oil",))))
     assert worded(order) == {oil.style}, "what was silent comes with its word, what was left out without"
     assert studio.order_like(replace(quiet, prompt="ink, a boat"), PictureOrder("")).left_out == frozenset()
+
+
+def test_a_picture_finds_a_style_by_the_hash_that_its_file_claims_else_by_its_name_and_says_so(
+    studio: Studio,
+) -> None:
+    """A1111 names a style by the beginning of what its file claims: LyCORIS' claims begin with 0x, and are no hash of it."""
+    path = studio.library.find("Ink").path
+    assert path is not None
+    header, section = split_file(path.read_bytes())
+    metadata = {"sshs_model_hash": "0x" + "ab12" * 16}
+    foreign = path.with_name("Wet Łódź.safetensors")
+    data = section[:-1] + bytes([section[-1] ^ 1])
+    header.pop("__metadata__")
+    foreign.write_bytes(header_bytes(header, metadata) + data)
+    card = studio.library.find("Wet Łódź")
+    for style, name, by_name in (
+        ("0xab12ab12ab", "x", False),
+        ("ab12ab12ab12", "x", False),
+        ("0x" + card.id[:10], "x", False),
+        ("0x" + "cd34" * 16, "Wet_Lodz", True),
+        ("cd34cd34cd34", "Wet_Łódź", True),
+        ("cd34cd34", "wet łódź", True),
+        ("Wet_Lodz", "", False),
+    ):
+        recipe = Recipe("cat", blend=Blend((BlendPart(style, 0.5),)), style_names=((style, name),))
+        done = recalled(studio, recipe)
+        assert not done.missing and [row.style for row in done.form.mix.rows] == [card.id], style
+        notes = [note for note in done.notes if "found by its name" in note]
+        assert bool(notes) is by_name and all(style in note for note in notes)
+        again = studio.base_session.blend_again(recipe)
+        assert [part.style for part in again.parts] == [card.id]
+        assert bool(choice(studio, style, name)["note"]) is by_name
+    # A whole hash without a sign before it is an id, of which only the very same style is the picture's.
+    recipe = Recipe("cat", blend=Blend((BlendPart("ab12" * 16, 0.5),)))
+    assert recalled(studio, recipe).missing
+    with pytest.raises(UnknownStyleError):
+        studio.base_session.blend_again(recipe)
