@@ -1,9 +1,12 @@
-"""Style files in the names of diffusers: what its own training scripts write, now and at first.
+"""Style files whose names are the paths of modules, with dots: those of diffusers, PEFT, ComfyUI and OneTrainer.
 
-`[unet.]<path>.lora_A.weight`, `[unet.]<path>.lora.down.weight` and, the oldest,
+diffusers writes `[unet.]<path>.lora_A.weight`, `[unet.]<path>.lora.down.weight` and, the oldest,
 `[unet.]<path>.attn2.processor.to_k_lora.down.weight`; of text encoders also `lora_linear_layer` and
-`self_attn.to_q_lora` (https://huggingface.co/docs/diffusers/api/loaders/lora). PEFT's own names,
-`base_model.model.<path>.lora_A.weight`, belong here as well. Read only; Atelier writes kohya's names.
+`self_attn.to_q_lora` (https://huggingface.co/docs/diffusers/api/loaders/lora). PEFT's own names are
+`base_model.model.<path>.lora_A.weight`. ComfyUI's generic ones are the original (SGM) blocks behind `diffusion_model.`
+and CLIP behind `text_encoders.clip_l.transformer.` (`comfy/lora.py`, its node LoraSave); OneTrainer writes these, or
+the blocks without anything before them (`modules/modelSaver/mixin/LoRASaverMixin.py`). Read only; Atelier writes
+kohya's names.
 """
 
 from __future__ import annotations
@@ -11,20 +14,35 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Iterable, Mapping
-from dataclasses import replace
+from dataclasses import dataclass, replace
 
 from styles.errors import StyleFileError
-from styles.formats.layer_keys import LOHA, LOKR, LayerKeys, grouped, unknown
+from styles.formats.kohya import sgm_path
+from styles.formats.layer_keys import LayerKeys, split
 from styles.formats.layer_tables import is_layer
 from styles.formats.patterns import Work
 from styles.formats.peft import PEFT_ROOT, PeftSettings
 
-NOW = re.compile(
-    r"(unet|text_encoder|text_encoder_2|base_model\.model)\.([\w.]{1,200}?)\."
-    r"(?:(?:lora_([AB])|lora\.(down|up)|lora_linear_layer\.(down|up))\.weight|(alpha)"
-    rf"|({'|'.join(sorted(LOHA | LOKR, reverse=True))})(?:\.weight)?)"
+# What stands before the path of a module, and whose it is; `te1` where it is one of several text encoders.
+ROOTS = {
+    "unet": "unet",
+    "diffusion_model": "unet",
+    "model.diffusion_model": "unet",
+    "text_encoder": "te",
+    "text_encoder_1": "te",
+    "text_encoder_2": "te2",
+    "text_encoders.clip_l.transformer": "te",
+    "text_encoders.clip_g.transformer": "te2",
+    "text_encoders.clip_h.transformer": "te",
+    "clip_l.transformer": "te",
+    "clip_g.transformer": "te2",
+    "clip_h.transformer": "te",
+    PEFT_ROOT: "",
+}
+ROOTED = re.compile(
+    rf"({'|'.join(map(re.escape, sorted(ROOTS, key=len, reverse=True)))})\.(?:{re.escape(PEFT_ROOT)}\.)?(.+)"
 )
-BARE = re.compile(r"([\w.]{1,200}?)\.(?:lora_([AB])|lora\.(down|up))\.weight")  # of `save_lora_adapter`
+SGM = ("input_blocks.", "middle_block.", "output_blocks.", "time_embed.", "label_emb.", "out.")
 OLDEST = re.compile(r"(?:unet\.)?([\w.]{1,200})\.processor\.(to_q|to_k|to_v|to_out)_lora\.(down|up)\.weight")
 OLDEST_TEXT = re.compile(
     r"(text_encoder|text_encoder_2)\.([\w.]{1,200}\.self_attn)\.to_(q|k|v|out)_lora\.(down|up)\.weight"
@@ -33,69 +51,79 @@ SETTINGS = "lora_adapter_metadata"
 LONGEST_SETTINGS = 4 << 20  # characters; what they are read into takes twenty times that
 
 
-def is_diffusers(keys: Iterable[str]) -> bool:
-    """Whether the file's names are diffusers' or PEFT's own."""
-    forms = (NOW, BARE, OLDEST, OLDEST_TEXT)
-    return any(form.fullmatch(key) for key in keys if not key.startswith("lora_") for form in forms)
+@dataclass(frozen=True)
+class ModuleName:
+    """What the name of a tensor says: `root` stands before the path, `written` is the path as it is written."""
+
+    root: str
+    network: str
+    path: str
+    part: str
+    written: str
 
 
-def layer_keys(
-    keys: Iterable[str], metadata: Mapping[str, str], settings: Mapping[str, PeftSettings] | None = None
+def module_names(keys: Iterable[str]) -> dict[str, ModuleName]:
+    """Return what the names of tensors say that are paths of modules; others are not in it."""
+    keys = list(keys)
+    several = any(key.startswith(("text_encoder_2.", "text_encoders.clip_g.", "clip_g.")) for key in keys)
+    read = {key: _read(key, several) for key in keys}
+    return {key: name for key, name in read.items() if name is not None}
+
+
+def with_settings(
+    layers: Iterable[LayerKeys],
+    names: Mapping[str, ModuleName],
+    metadata: Mapping[str, str],
+    settings: Mapping[str, PeftSettings] | None,
 ) -> list[LayerKeys]:
-    """Group a file's tensor names into layers, sorted; raises StyleFileError unless all are understood.
+    """Return the layers with the strengths that PEFT's settings tell; raises StyleFileError.
 
     `settings` are those beside PEFT's files, by what their names begin with; else a file's own are in its metadata.
     """
-    keys = sorted(keys)
-    several = any(key.startswith("text_encoder_2.") for key in keys)
-    read = {key: _read(key, several) for key in keys}
-    layers = grouped((network, path, part, key) for key, (_, network, path, part, _) in read.items())
-    roots = {root for root, *_ in read.values()}
+    roots = {name.root for name in names.values()}
     work = Work()
     settings_of = {root: settings.get(root) if settings else _told(metadata, root, work) for root in roots}
-    places = []
+    told = []
     for layer in layers:
-        root, _, _, _, written = read[next(iter(layer.parts.values()))]
-        if of := settings_of[root]:
-            alpha, rank = of.at(written)
+        name = names.get(next(iter(layer.parts.values())))
+        if name and (of := settings_of[name.root]):
+            alpha, rank = of.at(name.written)
             layer = replace(layer, told_alpha=alpha, told_rank=rank, by_root=of.by_root)
-        places.append(layer)
-    return places
+        told.append(layer)
+    return told
 
 
-def _read(key: str, several: bool) -> tuple[str, str, str, str, str]:
-    """Return (root, network, path, part, path as it is written) of a tensor's name."""
-    root = "unet"
+def _read(key: str, several: bool) -> ModuleName | None:
     if match := OLDEST_TEXT.fullmatch(key):
-        root, part = match[1], match[4]
-        written = f"{match[2]}.{match[3]}_proj"
+        root, part, written = match[1], match[4], f"{match[2]}.{match[3]}_proj"
     elif match := OLDEST.fullmatch(key):
         module = "to_out.0" if match[2] == "to_out" else match[2]
-        written, part = f"{match[1]}.{module}", match[3]
-    elif match := NOW.fullmatch(key):
-        root, written = match[1], match[2]
-        part = {"A": "down", "B": "up"}.get(match[3], "") or match[4] or match[5] or match[6] or match[7]
-    elif match := BARE.fullmatch(key):
-        root, written = "", match[1]
-        part = {"A": "down", "B": "up"}.get(match[2], "") or match[3]
+        root, part, written = "unet", match[3], f"{match[1]}.{module}"
+    elif both := split(key):
+        name, part = both
+        match = ROOTED.fullmatch(name)
+        root, written = (match[1], match[2]) if match else ("", name)
     else:
-        raise unknown(key)
+        return None
     for network, path in _candidates(root, written, several):
         if is_layer(network, path):
-            return root, network, path, part, written
-    raise unknown(key)
+            return ModuleName(root, network, path, part, written)
+    return None
 
 
 def _candidates(root: str, written: str, several: bool) -> list[tuple[str, str]]:
     """Return the (network, path) that a path may mean; a PEFT file doesn't say whose it is."""
     path = written.replace(".processor.", ".")
+    if path.startswith(SGM):
+        path = sgm_path(path.replace(".", "_"))
     whole = path.startswith(("text_model.", "text_projection"))
     text = path if whole else f"text_model.{path}"
-    if root in ("unet", ""):
+    network = ROOTS.get(root, "unet")
+    if network == "unet":
         return [("unet", path)]
-    if root == PEFT_ROOT:
+    if not network:
         return [("unet", path), ("te", text)]
-    return [("te2" if root == "text_encoder_2" else "te1" if several else "te", text)]
+    return [("te1" if network == "te" and several else network, text)]
 
 
 def _told(metadata: Mapping[str, str], root: str, work: Work) -> PeftSettings | None:

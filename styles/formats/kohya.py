@@ -13,11 +13,19 @@ from collections.abc import Iterable, Sequence
 from functools import lru_cache
 
 from styles.families import Family
-from styles.formats.layer_keys import LYCORIS_PART, LayerKeys, grouped, unknown
+from styles.formats.layer_keys import split
 from styles.formats.layer_tables import is_layer
 
 PREFIXES = {"unet": "lora_unet_", "te": "lora_te_", "te1": "lora_te1_", "te2": "lora_te2_"}
 DOWN, UP, ALPHA = ".lora_down.weight", ".lora_up.weight", ".alpha"
+# Others that stand before the same names: those of LyCORIS by itself, with which SimpleTuner trains, and of OneTrainer.
+ALIKE = (
+    ("lycoris_unet_", "unet"),
+    ("lycoris_te_", "te"),
+    ("lycoris_", "unet"),
+    ("lycoris_", "te"),
+    ("lora_", "unet"),
+)
 
 # The module names of diffusers' UNet and of CLIP that hold a `_`, so that it can be told from a `.`.
 WITH_UNDERSCORE = [
@@ -68,10 +76,8 @@ PLAIN = [
 ]
 MODULE = re.compile(rf"({'|'.join(WITH_UNDERSCORE + PLAIN)}|\d{{1,3}})(?:_|$)")
 
-LONGEST_NAME = 200  # characters
 # diffusers takes both layers of the first for one, A1111 looks for the second in a place where SDXL has another.
 ONLY_AS_ORIGINAL = ("add_embedding.", "up_blocks.0.upsamplers.")
-PARTS = {DOWN: "down", UP: "up", ".lora_mid.weight": "mid", ALPHA: "alpha"}
 
 
 def kohya_name(network: str, path: str) -> str:
@@ -90,7 +96,7 @@ def written_names(layers: Sequence[tuple[str, str]], family: Family) -> list[str
     of_unet = [path for network, path in layers if network == "unet"]
     if not family.original_block_names or not any(path.startswith(ONLY_AS_ORIGINAL) for path in of_unet):
         return ours
-    sgm = {path: name for path in of_unet if _sgm_path(name := _sgm_name(path)) == path}
+    sgm = {path: name for path in of_unet if sgm_path(name := _sgm_name(path)) == path}
     if len(sgm) < len(of_unet):  # a base of other blocks
         return ours
     return [
@@ -100,31 +106,25 @@ def written_names(layers: Sequence[tuple[str, str]], family: Family) -> list[str
 
 
 @lru_cache(maxsize=8192)  # the same few thousand names are in every file
-def module_path(name: str) -> tuple[str, str]:
-    """Return (network, diffusers module path) of a kohya name; raises StyleFileError for an unknown one."""
-    for network, prefix in PREFIXES.items():
-        if name.startswith(prefix) and len(name) <= LONGEST_NAME:
+def module_path(name: str) -> tuple[str, str] | None:
+    """Return (network, diffusers module path) of a kohya name, None for one that no layer has."""
+    for network, prefix in (*PREFIXES.items(), *((network, prefix) for prefix, network in ALIKE)):
+        if name.startswith(prefix):
             rest = name.removeprefix(prefix)
-            path = (network == "unet" and _sgm_path(rest)) or _dotted(rest)
+            path = (network == "unet" and sgm_path(rest)) or _dotted(rest)
             if is_layer(network, path):
                 return network, path
-    raise unknown(name)
+    return None
 
 
-def layer_keys(keys: Iterable[str]) -> list[LayerKeys]:
-    """Group a file's tensor names into layers, sorted; raises StyleFileError unless all are understood."""
-    return grouped((*module_path(name), part, key) for key in sorted(keys) for name, part in [_split(key)])
-
-
-def _split(key: str) -> tuple[str, str]:
-    """Return (name of the layer, part) of a tensor's name; a kohya name has no dots."""
-    name, _, ending = key.partition(".")
-    if part := PARTS.get(f".{ending}"):
-        return name, part
-    match = LYCORIS_PART.fullmatch(ending)
-    if not match:
-        raise unknown(key)
-    return name, match[1]
+def layer_names(keys: Iterable[str]) -> dict[str, tuple[str, str, str]]:
+    """Return (network, path, part) of the tensors whose names are kohya's; others are not in it."""
+    names = {}
+    for key in keys:
+        both = split(key)
+        if both and (place := module_path(both[0])):
+            names[key] = (*place, both[1])
+    return names
 
 
 def _dotted(name: str) -> str:
@@ -156,7 +156,7 @@ SGM_RESNET = {
 }
 
 
-def _sgm_path(name: str) -> str:
+def sgm_path(name: str) -> str:
     """Return the diffusers path of a name with SGM blocks (two layers in each block); empty for others."""
     if name in SGM_WHOLE:
         return SGM_WHOLE[name]
@@ -187,7 +187,7 @@ PLACE = re.compile(
 
 
 def _sgm_name(path: str) -> str:
-    """Return the name of a UNet's layer with SGM blocks, as SDXL has them; the reverse of `_sgm_path`, empty for others."""
+    """Return the name of a UNet's layer with SGM blocks, as SDXL has them; the reverse of `sgm_path`, empty for others."""
     if path in SGM_OF_WHOLE:
         return SGM_OF_WHOLE[path]
     match = PLACE.fullmatch(path)

@@ -12,15 +12,16 @@ from dataclasses import dataclass, field, replace
 from typing import TypeVar
 
 from styles.errors import StyleFileError
-from styles.families import FAMILIES, Family, family_of
+from styles.families import FAMILIES, SDXL, Family, family_of
 from styles.formats import cloneofsimo, diffusers_keys, kohya
-from styles.formats.layer_keys import LayerKeys
+from styles.formats.foreign.left_out import left_out, refuse_claimed
+from styles.formats.layer_keys import LayerKeys, grouped, split
 from styles.formats.layer_tables import CrossAttention, LayerSize, encoder_by_size, families_with
 from styles.formats.lycoris import MOST_WORK, ROOM, Written, room_for, work_of, written
-from styles.formats.metadata import claimed_family
+from styles.formats.metadata import claimed_family, network_strength
 from styles.formats.peft import PeftSettings
-from styles.formats.safetensors_header import Header, TensorEntry
-from styles.formats.textual_inversion import Tokens, family_of_tokens, token_keys
+from styles.formats.safetensors_header import ALPHAS, NUMBERS, Header, TensorEntry
+from styles.formats.textual_inversion import Tokens, family_of_tokens, lone_part, token_keys
 from styles.storage.names import clean_text
 from styles.text import Text, either
 
@@ -39,10 +40,11 @@ class Judged:
     rank: int  # that most layers have, once they are opened
     most_ranks: int  # that a layer is opened with
     tokens: Tokens = field(default_factory=dict)  # its words, and their tensors
+    left_out: tuple[Text, ...] = ()  # what else it holds, in sentences
 
     @property
     def kind(self) -> str:
-        """How the file writes its change: LoRA, LoCon (a LoRA of convolutions, too), LoHa, LoKr, or several."""
+        """How the file writes its change: LoRA, LoCon (a LoRA of convolutions, too), LoHa, LoKr, full, or several."""
         kinds = {of.kind for of in self.written} or {"words alone"}
         if any(of.kind == "LoRA" and of.kernel != (1, 1) for of in self.written):
             kinds = kinds - {"LoRA"} | {"LoCon"}
@@ -70,23 +72,28 @@ def judge(header: Header, name: str, settings: Mapping[str, PeftSettings] | None
 def _judged(header: Header, name: str, settings: Mapping[str, PeftSettings] | None) -> Judged:
     tokens = token_keys(header, name)
     of_words = {key for of in tokens.values() for key in of.values()}
+    _check_numbers({key: header.tensors[key] for key in of_words})
     tensors = {key: entry for key, entry in header.tensors.items() if key not in of_words}
     if not tensors:
         return Judged((), (), family_of_tokens(header, tokens), frozenset(), 0, 0, tokens)
-    by_module_path = diffusers_keys.is_diffusers(tensors)
-    if by_module_path:
-        layers = diffusers_keys.layer_keys(tensors, header.metadata, settings)
-    elif cloneofsimo.is_numbered(tensors):
-        layers = cloneofsimo.layer_keys(tensors, header.metadata)
-    else:
-        layers = kohya.layer_keys(tensors)
+    layers, beside, encoders_told = _layers(tensors, header.metadata, settings)
+    if not layers:
+        return Judged(
+            (), (), family_of_tokens(header, tokens), frozenset(), 0, 0, tokens, left_out=tuple(beside)
+        )
+    _check_numbers({key: tensors[key] for layer in layers for key in layer.parts.values()})
     ways = [_way(layer, header.tensors) for layer in layers]
     _check_ranks(ways)
+    layers = [
+        _with_network_strength(layer, way, header.metadata) for layer, way in zip(layers, ways, strict=True)
+    ]
     family, families = _family(layers, ways, header.metadata), frozenset[str]()
     if not family:
-        families = frozenset(_families(layers, ways, header.tensors, encoders_told=not by_module_path))
+        families = frozenset(_families(layers, ways, header.tensors, encoders_told=encoders_told))
         family = next(iter(families)) if len(families) == 1 else ""
-    family = _with_words(family, families, family_of_tokens(header, tokens))
+        if not any(layer.network == "unet" for layer in layers):
+            refuse_claimed(header.metadata)  # other models have the same text encoders
+    family = _with_words(family, families, family_of_tokens(header, tokens), tokens)
     if len(family_of(family).text_encoders) > 1:
         layers = _with_told_encoders(layers, ways, family_of(family))
     most = room_for(ways)
@@ -102,13 +109,69 @@ def _judged(header: Header, name: str, settings: Mapping[str, PeftSettings] | No
             "Ask for it as a plain LoRA; the tool that made it can extract one.",
         )
     ranks = Counter(of.rank if of.plain else min(of.rank, most) for of in ways)
-    return Judged(tuple(layers), tuple(ways), family, families, commonest(ranks, 0), most, tokens)
+    return Judged(
+        tuple(layers), tuple(ways), family, families, commonest(ranks, 0), most, tokens, tuple(beside)
+    )
 
 
-def _with_words(family: str, families: frozenset[str], words: str) -> str:
+def _layers(
+    tensors: Mapping[str, TensorEntry],
+    metadata: Mapping[str, str],
+    settings: Mapping[str, PeftSettings] | None,
+) -> tuple[list[LayerKeys], list[Text], bool]:
+    """Return (layers, what is left out in sentences, whether it is told which of several text encoders is meant).
+
+    Raises StyleFileError.
+    """
+    if cloneofsimo.is_numbered(tensors):
+        return cloneofsimo.layer_keys(tensors, metadata), [], True
+    # A norm or a bias, whose difference is no matrix.
+    keys = [key for key, entry in tensors.items() if not key.endswith(".diff") or len(entry.shape) > 1]
+    of_kohya = kohya.layer_names(keys)
+    by_path = diffusers_keys.module_names(key for key in keys if key not in of_kohya)
+    understood = of_kohya | {key: (one.network, one.path, one.part) for key, one in by_path.items()}
+    others = {key: entry.shape for key, entry in tensors.items() if key not in understood}
+    beside: list[Text] = []
+    if others:
+        shapes = {key: entry.shape for key, entry in tensors.items()}
+        names = {both[0] if (both := split(key)) else key for key in understood}
+        beside = left_out(others, names, shapes, metadata)
+    layers = grouped((*understood[key], key) for key in sorted(understood))
+    return diffusers_keys.with_settings(layers, by_path, metadata, settings), beside, not by_path
+
+
+def _check_numbers(tensors: Mapping[str, TensorEntry]) -> None:
+    """Raise StyleFileError for factors or words that are of another kind of number than they can be."""
+    for key, entry in tensors.items():
+        kinds = ALPHAS if key.endswith(".alpha") and entry.shape in ((), (1,)) else NUMBERS
+        if entry.dtype not in kinds:
+            raise StyleFileError(
+                "at {layer} it holds {kind}, a style holds {kinds}.",
+                DAMAGED,
+                layer=clean_text(key, 80),
+                kind=entry.dtype,
+                kinds=", ".join(NUMBERS),
+            )
+
+
+def _with_network_strength(layer: LayerKeys, way: Written, metadata: Mapping[str, str]) -> LayerKeys:
+    """Return a LoKr of two whole factors with the strength that the file was trained with, where it says so."""
+    if way.kind != "LoKr" or way.dim or layer.told_alpha:
+        return layer
+    alpha, rank = network_strength(metadata, convolution=way.kernel != (1, 1))
+    return replace(layer, told_alpha=alpha, told_rank=rank) if alpha and rank else layer
+
+
+def _with_words(family: str, families: frozenset[str], words: str, tokens: Tokens) -> str:
     """Return the family that layers and words prove together; `words` is the one that the words are for, if any."""
     possible = {family} if family else families
     if words and possible and words not in possible:
+        if lone_part(tokens) and possible == {SDXL.id}:
+            raise StyleFileError(
+                "its words have rows for one text encoder only; those of {family} are two.",
+                "Get the file again, or ask for one with both.",
+                family=SDXL.name,
+            )
         names = either(family_of(one).name for one in sorted(possible))
         raise StyleFileError(
             "its words are for {family}, its layers for {families}.",

@@ -12,44 +12,26 @@ from dataclasses import dataclass
 
 from styles.errors import StyleFileError
 from styles.storage.names import clean_text
-from styles.text import Text
 
 LORA = frozenset(["down", "up", "mid"])
 LOHA = frozenset(["hada_w1_a", "hada_w1_b", "hada_w2_a", "hada_w2_b", "hada_t1", "hada_t2"])
 LOKR = frozenset(["lokr_w1", "lokr_w1_a", "lokr_w1_b", "lokr_w2", "lokr_w2_a", "lokr_w2_b", "lokr_t2"])
-LYCORIS_PART = re.compile(rf"({'|'.join(sorted(LOHA | LOKR, reverse=True))})(?:\.weight)?")
 
-# What can't be laid beside a base as ranks, or isn't one of the ways above.
-OTHER_KINDS = {
-    r"\.(dora_scale|lora_magnitude_vector(\.weight)?)$": (
-        Text("a DoRA: besides its ranks it sets the length of the base's own weights, which no ranks can do")
-    ),
-    r"\.(oft|boft)_": Text("an OFT: it turns the base's own weights, which no ranks can do"),
-    r"\.(diff|diff_b|w_norm|b_norm)$": Text("made of full weights (“diff”), not of ranks"),
-    r"\.[ab][12]\.weight$": Text("a GLoRA"),
-    r"\.on_input$": Text("an (IA)³"),
-    r"lora_embedding_[AB]$": Text("made for the table of words, not only for layers"),
-}
-OTHER_MODELS = {
-    r"(double|single)_blocks|single_transformer_blocks": "FLUX",
-    r"joint_blocks|^transformer\.": Text("Stable Diffusion 3 or FLUX"),
-    r"^lora_prior_": "Stable Cascade",
-    r"^lllite_|^control_model\.": Text("a control model"),
-}
-# What bitsandbytes writes beside a weight in four bits; Forge's NF4 checkpoints have the same.
-BITSANDBYTES = re.compile(r"\.(nested_)?(absmax|quant_map)$|\.quant_state\.bitsandbytes__\w+$")
-GGUF = b"GGUF"  # how such a file begins, https://github.com/ggml-org/ggml/blob/master/docs/gguf.md
-# What to do with a model that another program has brought to few bits.
-AS_IT_WAS = Text(
-    "Get the same checkpoint as .safetensors in fp16 or fp32, and add it as a base: Atelier brings it to four bits itself."
+FULL = frozenset(["diff"])
+# What a tensor's name ends with, and the part that it is.
+ENDING = re.compile(
+    r"(.+)\.(?:lora_(down|up|mid|A|B)(?:\.default)?\.weight|(?:lora|lora_linear_layer)\.(down|up)\.weight|"
+    rf"(alpha|diff)|({'|'.join(sorted(LOHA | LOKR, reverse=True))})(?:\.weight)?)"
 )
+OF_PEFT = {"A": "down", "B": "up"}
+LONGEST_NAME = 200  # characters of a layer's name
 
 
 @dataclass(frozen=True)
 class LayerKeys:
     """The tensor names of one layer by their parts, and what is told of its strength elsewhere than in a tensor.
 
-    The parts are `down`, `up` and perhaps `mid`, those of LOHA or of LOKR, and perhaps `alpha`.
+    The parts are `down`, `up` and perhaps `mid`, those of LOHA or of LOKR, or `diff`, and perhaps `alpha`.
     """
 
     network: str
@@ -61,9 +43,11 @@ class LayerKeys:
 
     @property
     def kind(self) -> str:
-        """How the change is written: LoRA, LoHa or LoKr."""
+        """How the change is written: LoRA, LoHa, LoKr or in full."""
         if self.parts.keys() & LOHA:
             return "LoHa"
+        if self.parts.keys() & FULL:
+            return "full"
         return "LoKr" if self.parts.keys() & LOKR else "LoRA"
 
     @property
@@ -74,11 +58,13 @@ class LayerKeys:
     def alpha_for(self, alpha: float, rank: int) -> float:
         """Return the alpha that is divided by the rank, given the one that the tensor holds (else 0).
 
-        None, or 0, means alpha = rank. A LoKr of two whole factors has no rank, given as 0: its alpha says nothing
-        and counts as 1, unless PEFT's settings tell it with a rank.
+        None, or 0, means alpha = rank. A LoKr of two whole factors has no rank, given as 0: LyCORIS gives it the
+        strength 1, whatever its alpha, which is then the number of ranks that was asked for. Where the settings tell
+        that number (`told_rank`) and another alpha, which the tensor has as well, the strength is theirs.
         """
         if rank == 0:
-            return self.told_alpha / self.told_rank if self.told_alpha and self.told_rank else 1.0
+            told = self.told_alpha and self.told_rank and (not alpha or alpha == self.told_alpha)
+            return self.told_alpha / self.told_rank if told and self.told_alpha and self.told_rank else 1.0
         if alpha or not self.told_alpha:
             return alpha or float(rank)
         return self.told_alpha * rank**0.5 if self.by_root else self.told_alpha
@@ -115,48 +101,13 @@ def grouped(split_keys: Iterable[tuple[str, str, str, str]]) -> list[LayerKeys]:
     return [LayerKeys(network, path, layers[network, path]) for network, path in sorted(layers)]
 
 
-def check_precision(keys: Iterable[str], name: str) -> None:
-    """Raise StyleFileError, saying what it is, for a file whose weights are in four bits; no style's are."""
-    keys = set(keys)
-    if any(BITSANDBYTES.search(key) for key in keys):
-        raise StyleFileError(
-            "“{name}” is a model in four bits, as bitsandbytes and Forge save them (NF4, FP4), and no style.",
-            AS_IT_WAS,
-            name=name,
-        )
-    if any(key.endswith(".offset") and f"{key.removesuffix('.offset')}.scale" in keys for key in keys):
-        raise StyleFileError(
-            "“{name}” is the UNet of a base that styles were merged into, and no style.",
-            "Add the folder that it lies in as a base.",
-            name=name,
-        )
-
-
-def unknown(key: str) -> StyleFileError:
-    """Return the refusal of a tensor that belongs to no layer of a style, saying what it is known to be instead."""
-    for mark, kind in OTHER_KINDS.items():
-        if re.search(mark, key):
-            return StyleFileError(
-                "It is {kind}; it holds {key}.",
-                "Ask for it as a plain LoRA; the tool that made it can extract one.",
-                kind=kind,
-                key=_shown(key),
-            )
-    for mark, model in OTHER_MODELS.items():
-        if re.search(mark, key):
-            return StyleFileError(
-                "It is for {model}; it holds {key}.",
-                "Atelier opens styles for Stable Diffusion 1, 2 and XL.",
-                model=model,
-                key=_shown(key),
-            )
-    if key.startswith(("model.diffusion_model.", "first_stage_model.")):
-        return StyleFileError("It is a whole checkpoint, not a style.", "Add it as a base instead.")
-    return StyleFileError(
-        "It holds something that belongs to no style layer: {key}.",
-        "It may be for another kind of model, or in a way of writing that can't be read.",
-        key=_shown(key),
-    )
+def split(key: str) -> tuple[str, str] | None:
+    """Return (name of the layer, part) of a tensor's name, None where it is no part of a layer."""
+    match = ENDING.fullmatch(key)
+    if match is None or len(match[1]) > LONGEST_NAME:
+        return None
+    part = match[2] or match[3] or match[4] or match[5]
+    return match[1], OF_PEFT.get(part, part)
 
 
 def _complete(parts: set[str]) -> bool:
@@ -172,7 +123,7 @@ def _complete(parts: set[str]) -> bool:
             {"lokr_w2_a", "lokr_w2_b"},
             {"lokr_w2_a", "lokr_w2_b", "lokr_t2"},
         )
-    return parts in (LORA, LORA - {"mid"})
+    return parts in (LORA, LORA - {"mid"}, FULL)
 
 
 def _shown(key: str) -> str:

@@ -3,7 +3,7 @@
 LoRA (arXiv 2106.09685), LoCon with a middle factor, LoHa and LoKr (LyCORIS, arXiv 2309.14859). With `W` the change,
 `.` the Hadamard and `x` the Kronecker product:
 LoCon: W = up mid down; LoHa: W = (a1 b1) . (a2 b2), a LoRA of rank r1 r2; LoKr: W = w1 x w2, of the product of
-the factors' ranks. All three are exact; a change that needs more ranks than there is room for is cut to the
+the factors' ranks; in full (`diff`): W itself, of as many ranks as it has rows. All are exact; a change that needs more ranks than there is room for is cut to the
 nearest of fewer (Eckart-Young), and how much that loses is told.
 """
 
@@ -32,7 +32,7 @@ Shape = tuple[int, ...]
 class Written:
     """How one layer's change is written, as the shapes prove it."""
 
-    kind: str  # LoRA, LoHa or LoKr
+    kind: str  # LoRA, LoHa, LoKr or full
     outputs: int
     inputs: int
     kernel: tuple[int, int]  # (1, 1) where there is none
@@ -59,6 +59,8 @@ def written(path: str, shapes: Mapping[str, Shape]) -> Written | None:
         form = _lora(shapes)
     elif "hada_w1_a" in shapes:
         form = _loha(path, shapes)
+    elif "diff" in shapes:
+        form = _full(shapes["diff"])
     else:
         form = _lokr(path, shapes)
     if form is None or max(form.flat, form.outputs) > WIDEST:
@@ -154,6 +156,13 @@ def _lokr(path: str, shapes: Mapping[str, Shape]) -> Written | None:
     return _of_rank("LoKr", a * second[0], inputs, kernel, ranks[0] * ranks[1], dim2 or dim1)
 
 
+def _full(shape: Shape) -> Written | None:
+    if len(shape) not in (2, 4):
+        return None
+    kernel = shape[2:] or (1, 1)
+    return _of_rank("full", shape[0], shape[1], kernel, min(shape[0], math.prod(shape[1:])), 0)
+
+
 def _product(
     whole: Shape | None, left: Shape | None, right: Shape | None
 ) -> tuple[tuple[int, int], int] | None:
@@ -195,6 +204,8 @@ def change(of: Written, parts: Mapping[str, Tensor], most: int, measured: bool =
         up, down = _of_lora(of, parts)
     elif of.kind == "LoHa":
         up, down = _of_loha(of, parts)
+    elif of.kind == "full":
+        up, down = _trivial(parts["diff"].flatten(1))
     elif of.rank > most:
         return _shaped(of, *_cut_kron(*_kron_parts(parts), most))
     else:

@@ -65,6 +65,8 @@ LONGEST_PATH = 4000  # characters
 # Characters of JSON inside the metadata, which can take twenty times that when it is read: our own card is shorter
 # than a header that we write, counts of tags have a line for each caption.
 LONGEST_CARD, LONGEST_COUNTS = 1 << 20, 4 << 20
+LONGEST_ARGUMENTS = 10_000
+STRENGTH = ("ss_network_dim", "ss_network_alpha", "ss_network_args")  # what `network_strength` reads
 FROM_KOHYA = {  # our name: (theirs, how to read it)
     "steps": ("ss_max_train_steps", int),
     "learning_rate": ("ss_unet_lr", float),
@@ -199,6 +201,23 @@ def claimed_family(metadata: Mapping[str, str]) -> str:
     """Return the family that the metadata names, or empty; shapes are the better witness."""
     family = named_family(*(metadata.get(key, "") for key in NAMING_FAMILY))
     return "" if family is UNKNOWN else family.id
+
+
+def network_strength(metadata: Mapping[str, str], *, convolution: bool) -> tuple[float, int]:
+    """Return the (alpha, rank) that kohya's metadata says a network was trained with; (0, 0) where it doesn't.
+
+    LyCORIS may be told others for convolutions of a kernel, in `ss_network_args`.
+    """
+    told = {"dim": metadata.get("ss_network_dim"), "alpha": metadata.get("ss_network_alpha")}
+    text = metadata.get("ss_network_args", "")
+    try:
+        arguments = json.loads(text) if convolution and len(text) <= LONGEST_ARGUMENTS else {}
+        for name in told:
+            told[name] = arguments.get(f"conv_{name}", told[name])
+        rank, alpha = int(str(told["dim"])), float(str(told["alpha"]))
+    except (ValueError, AttributeError, RecursionError):
+        return 0.0, 0
+    return (alpha, rank) if 0 < alpha < 1e6 and 0 < rank < 1e6 else (0.0, 0)
 
 
 def _own_card(metadata: dict[str, str]) -> dict[str, Any]:

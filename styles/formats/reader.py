@@ -142,18 +142,40 @@ def style_of_bytes(data: bytes, path: Path) -> Style:
     )
 
 
-def _strength(header: Header, judged: Judged, file: BinaryIO | None) -> float:
-    """Return the alpha / rank that most layers have, by a look at some of them."""
-    strengths = []
+@dataclass(frozen=True)
+class Strength:
+    """The alpha / rank that most layers have, and what there is to say of it."""
+
+    value: float
+    problems: tuple[Text, ...] = ()
+
+
+def _strength(header: Header, judged: Judged, file: BinaryIO | None) -> Strength:
+    """Return the strength that most layers have, by a look at some of them."""
+    strengths, zero, told = [], False, False
     for layer, of in _asked(judged):
         alpha = 0.0
         if layer.alpha and file:
             entry = header.tensors[layer.alpha]
             file.seek(header.data_start + entry.begin)
             alpha = number_in(file.read(entry.end - entry.begin), entry.dtype) or 0.0
+            zero = zero or (alpha == 0 and of.dim > 0 and not layer.told_alpha)
         strengths.append(layer.alpha_for(alpha, of.dim) / (of.dim or 1))
+        told = told or (layer.alpha is not None and of.dim == 0 and strengths[-1] != 1)
     strength = commonest(Counter(strengths), 1.0)
-    return strength if math.isfinite(strength) else 0.0
+    problems = []
+    if zero:
+        problems.append(
+            Text("Its alpha is 0, which some programs take for no effect at all; it is used in full.")
+        )
+    if told:
+        problems.append(
+            Text(
+                "Its strength is that of its metadata, {strength:.3g}; some programs use it in full, which is too much.",
+                strength=strength,
+            )
+        )
+    return Strength(strength if math.isfinite(strength) else 0.0, tuple(problems))
 
 
 def _asked(judged: Judged) -> list[tuple[LayerKeys, Written]]:
@@ -167,10 +189,10 @@ def _header_card(source: Source, judged: Judged, sha256: str) -> StyleCard:
         return _card(source, judged, _strength(source.header, judged, file), sha256)
 
 
-def _card(source: Source, judged: Judged, strength: float, sha256: str) -> StyleCard:
+def _card(source: Source, judged: Judged, strength: Strength, sha256: str) -> StyleCard:
     metadata = source.header.metadata
     claimed = claimed_family(metadata)
-    problems = []
+    problems = [*judged.left_out, *strength.problems]
     possible = {judged.family} if judged.family else judged.families
     family = (
         judged.family or (claimed if claimed and (not possible or claimed in possible) else "") or UNKNOWN.id
@@ -213,23 +235,27 @@ def _card(source: Source, judged: Judged, strength: float, sha256: str) -> Style
         layers=dict(sorted(Counter(layer.network for layer in judged.layers).items())),
         problems=tuple(problems),
         kind=judged.kind,
-        strength=strength,
+        strength=strength.value,
         tokens=tuple(judged.tokens),
         path=source.path,
     )
 
 
 def _style(
-    source: Source, judged: Judged, strength: float, read: Iterable[tuple[str, Tensor, bytearray]]
+    source: Source, judged: Judged, strength: Strength, read: Iterable[tuple[str, Tensor, bytearray]]
 ) -> Style:
     import torch
 
     digest = hashlib.sha256()
     tensors: dict[str, Tensor] = {}
+    # The alpha of whole factors says nothing, and may be beyond half precision.
+    any_number = {layer.alpha for layer, of in zip(judged.layers, judged.written, strict=True) if of.dim == 0}
     for name, tensor, data in read:
         digest.update(data)
         # What fp64 holds may be infinite in fp32, in which everything is reckoned.
-        if not bool(torch.isfinite(tensor.float() if tensor.dtype == torch.float64 else tensor).all()):
+        if name not in any_number and not bool(
+            torch.isfinite(tensor.float() if tensor.dtype == torch.float64 else tensor).all()
+        ):
             raise _no_numbers(source, name)
         tensors[name] = tensor
     layers, square, lost = [], 0.0, 0.0

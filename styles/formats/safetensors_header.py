@@ -22,7 +22,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, BinaryIO
 
 from styles.errors import StyleFileError
-from styles.formats.layer_keys import AS_IT_WAS, GGUF, check_precision
+from styles.formats.foreign.files import LOOK, check_precision, refusal, refuse_beginning
 from styles.storage.file_reading import open_file
 from styles.storage.names import clean_text
 from styles.text import Text
@@ -36,18 +36,18 @@ LARGEST_HEADER = 32 << 20  # bytes; files of other tools can hold every caption 
 MOST_TENSORS = 20_000
 LONGEST_KEY = 400  # characters; the longest of Stable Diffusion has about 120
 LARGEST_SIDE = 1 << 17  # of a tensor; the widest layer of SDXL has 10240, a vocabulary 49408
-BYTES = {"F16": 2, "BF16": 2, "F32": 4, "F64": 8}
-ALPHA_BYTES = BYTES | {"I32": 4, "I64": 8}  # LyCORIS wrote whole numbers, too
+BYTES = {
+    "F16": 2, "BF16": 2, "F32": 4, "F64": 8, "F8_E4M3": 1, "F8_E5M2": 1, "BOOL": 1, "U8": 1, "I8": 1,
+    "I16": 2, "U16": 2, "I32": 4, "U32": 4, "I64": 8, "U64": 8,
+}  # fmt: skip
+CALCULABLE = ("F16", "BF16", "F32", "F64")
+NUMBERS = (*CALCULABLE, "F8_E4M3", "F8_E5M2")  # of a style's factors and words
+ALPHAS = (*NUMBERS, "I32", "I64")  # LyCORIS wrote whole numbers, too
 CODES = {"F16": "<e", "F32": "<f", "F64": "<d", "I32": "<i", "I64": "<q"}
+EXPONENT_BITS = {"F8_E4M3": 4, "F8_E5M2": 5}
 WHOLE = frozenset([int])
 OUTLINE = b"{}[],:0123456789 \t\r\n"
 NOT_BRACKETS = bytes(set(range(256)) - set(b"{}[]"))
-PICKLE = (b"PK\x03\x04", b"\x80\x02", b"\x80\x03", b"\x80\x04", b"\x80\x05")
-
-CONVERTING = (  # OLD.pt has to be a plain table of tensors, as nearly all are
-    'python -c "import sys, torch, safetensors.torch as s; s.save_file({k: v.contiguous() for k, v in '
-    'torch.load(sys.argv[1], weights_only=True).items()}, sys.argv[2])" OLD.pt NEW.safetensors'
-)
 
 
 @dataclass(frozen=True)
@@ -76,34 +76,11 @@ class Header:
 def read_header(file: BinaryIO, size: int, name: str) -> Header:
     """Read and judge the header of an open file of `size` bytes; raises StyleFileError with the reason."""
     name = clean_text(name, 120)
-    if size > LARGEST_FILE:
-        raise _refused(
-            name,
-            Text(
-                "it has {size:.1f} GiB, a style at most {largest_file}",
-                size=size / 2**30,
-                largest_file=LARGEST_FILE >> 30,
-            ),
-        )
     start = file.read(8)
     length = int.from_bytes(start, "little")
     if len(start) < 8 or length < 2 or length > size - 8:
         # Not earlier: a header of 640 bytes begins as a pickle does.
-        if name.lower().endswith(".zip"):
-            raise StyleFileError(
-                "“{name}” is an archive.", "Unpack it, and import the folder that comes out.", name=name
-            )
-        if start.startswith(GGUF):
-            raise StyleFileError(
-                "“{name}” is a GGUF file, a model in few bits, and no style.", AS_IT_WAS, name=name
-            )
-        if start.startswith(PICKLE):
-            raise StyleFileError(
-                "“{name}” is a pickle file (.pt, .ckpt, .bin), which could run code when it is opened.",
-                "Ask for it as .safetensors, or make that of it on a computer that you can spare: {converting}",
-                name=name,
-                converting=CONVERTING,
-            )
+        refuse_beginning(start + file.read(LOOK - len(start)), name)
         raise _refused(name, Text("it is no safetensors file, or only part of one"))
     if length > LARGEST_HEADER:
         raise _refused(
@@ -132,22 +109,61 @@ def read_header(file: BinaryIO, size: int, name: str) -> Header:
             ),
         )
     check_precision(values, name)
+    try:
+        return Header(metadata, _entries(values, size - 8 - length, name), 8 + length)
+    except StyleFileError as error:
+        raise _other_file(values, metadata, name) or error from error
+
+
+def _entries(values: dict[str, Any], section: int, name: str) -> dict[str, TensorEntry]:
+    """Return the entries of a header with `section` bytes behind it; raises StyleFileError."""
+    if section > LARGEST_FILE:
+        raise _refused(
+            name,
+            Text(
+                "it has {size:.1f} GiB, a style at most {largest_file}",
+                size=section / 2**30,
+                largest_file=LARGEST_FILE >> 30,
+            ),
+        )
     tensors = {key: _entry(key, value, name) for key, value in values.items()}
     position = 0
     for entry in sorted(tensors.values(), key=lambda entry: entry.begin):
         if entry.begin != position:
             raise _refused(name, Text("its tensors overlap or leave gaps"))
         position = entry.end
-    if position != size - 8 - length:
+    if position > section:
+        raise _refused(
+            name,
+            Text(
+                "only a part of it is there, {size} of {expected} bytes: a download ended early",
+                expected=position,
+                size=section,
+            ),
+        )
+    if position != section:
         raise _refused(
             name,
             Text(
                 "its tensors should take {expected} bytes, but {size} are there",
                 expected=position,
-                size=size - 8 - length,
+                size=section,
             ),
         )
-    return Header(metadata, tensors, 8 + length)
+    return tensors
+
+
+def _other_file(values: dict[str, Any], metadata: dict[str, str], name: str) -> StyleFileError | None:
+    """Return what a file is by the names in its header, where that is no style; None where they don't tell."""
+    shapes = {
+        key: tuple(value["shape"])
+        for key, value in values.items()
+        if isinstance(value, dict) and _whole_numbers(value.get("shape"))
+    }
+    error = refusal(shapes, metadata)
+    if error is None:
+        return None
+    return StyleFileError("“{name}” can't be opened: {reason}", error.hint, name=name, reason=error.message)
 
 
 def open_header(path: Path) -> Header:
@@ -218,14 +234,16 @@ def split_file(data: bytes) -> tuple[dict[str, Any], bytes]:
 def read_tensors(file: BufferedIOBase, header: Header, name: str) -> Iterator[tuple[str, Tensor, bytearray]]:
     """Yield (key, tensor, its bytes) in the file's order, reading each when it is asked for.
 
-    The tensor shares the bytes' memory. All bytes together are the tensor section, so that one pass reads and
+    The tensor shares the bytes' memory, but for numbers of a byte (fp8), which come as fp16, and whole ones, as fp64. All bytes together are the tensor section, so that one pass reads and
     hashes it. Raises StyleFileError where the file became shorter since its header was judged, or memory is short.
     """
     import torch
 
     dtypes = {
         "F16": torch.float16, "BF16": torch.bfloat16, "F32": torch.float32, "F64": torch.float64,
-        "I32": torch.int32, "I64": torch.int64,
+        "F8_E4M3": torch.float8_e4m3fn, "F8_E5M2": torch.float8_e5m2, "BOOL": torch.bool, "U8": torch.uint8,
+        "I8": torch.int8, "I16": torch.int16, "U16": torch.uint16, "I32": torch.int32, "U32": torch.uint32,
+        "I64": torch.int64, "U64": torch.uint64,
     }  # fmt: skip
     file.seek(header.data_start)
     for key, entry in sorted(header.tensors.items(), key=lambda item: item[1].begin):
@@ -239,17 +257,35 @@ def read_tensors(file: BufferedIOBase, header: Header, name: str) -> Iterator[tu
             raise _refused(clean_text(name, 120), reason) from error
         if file.readinto(data) != len(data):
             raise _refused(clean_text(name, 120), Text("it became shorter while it was read"))
-        yield key, torch.frombuffer(data, dtype=dtypes[entry.dtype]).reshape(entry.shape), data
+        tensor = torch.frombuffer(data, dtype=dtypes[entry.dtype]).reshape(entry.shape)
+        # Little can be done with numbers of a byte, each of which half precision holds, or with whole ones.
+        if entry.dtype not in CALCULABLE:
+            tensor = tensor.to(torch.float16 if entry.dtype in EXPONENT_BITS else torch.float64)
+        yield key, tensor, data
 
 
 def number_in(data: bytes, dtype: str) -> float | None:
     """Return the one number that a tensor's bytes hold; None where they are too few."""
+    if dtype in EXPONENT_BITS:
+        return _number_of_byte(data[0], EXPONENT_BITS[dtype]) if data else None
     if dtype == "BF16":  # the upper half of a float32
         data, dtype = b"\0\0" + data, "F32"
     try:
         return float(struct.unpack(CODES[dtype], data)[0])
     except struct.error:  # the file became shorter
         return None
+
+
+def _number_of_byte(code: int, exponent_bits: int) -> float:
+    """Return the number of one byte of a sign, an exponent and a mantissa (arXiv 2209.05433)."""
+    bits = 7 - exponent_bits
+    exponent, mantissa = code >> bits & (1 << exponent_bits) - 1, code & (1 << bits) - 1
+    bias, top = (1 << exponent_bits - 1) - 1, (1 << exponent_bits) - 1
+    if exponent == top and (exponent_bits == 5 or mantissa == (1 << bits) - 1):
+        return math.inf if mantissa == 0 else math.nan
+    fraction = mantissa / (1 << bits)
+    size = math.ldexp(fraction, 1 - bias) if exponent == 0 else math.ldexp(1 + fraction, exponent - bias)
+    return -size if code >> 7 else size
 
 
 def _values(data: bytes, name: str) -> dict[str, Any]:
@@ -297,11 +333,10 @@ def _problem(key: str, value: Any) -> Text:
     dtype, shape, offsets = value["dtype"], value["shape"], value["data_offsets"]
     if not _whole_numbers(shape) or not _whole_numbers(offsets) or len(offsets) != 2:
         return Text("its header is damaged")
-    sizes = ALPHA_BYTES if key.endswith(".alpha") and shape in ([], [1]) else BYTES
-    if not isinstance(dtype, str) or dtype not in sizes:
+    if not isinstance(dtype, str) or dtype not in BYTES:
         kind = clean_text(dtype, 20) if isinstance(dtype, str) else Text("something else")
-        return Text("it holds {kind}, a style holds {kinds}", kind=kind, kinds=", ".join(BYTES))
-    if len(shape) > 4 or math.prod(shape) * sizes[dtype] != offsets[1] - offsets[0]:
+        return Text("it holds {kind}, a style holds {kinds}", kind=kind, kinds=", ".join(NUMBERS))
+    if len(shape) > 4 or math.prod(shape) * BYTES[dtype] != offsets[1] - offsets[0]:
         return Text("the shape {shape} doesn't fit its bytes", shape=shape[:6])
     if shape and (min(shape) < 1 or max(shape) > LARGEST_SIDE):
         return Text("the shape {shape} is none that a style has", shape=shape)

@@ -2,10 +2,12 @@
 
 A word is a few rows for the table of words of each text encoder, where a prompt names it. Such rows come
 - beside the layers of a style: flagged `<embed>` in the metadata, as the first LoRA for Stable Diffusion wrote them
-  (https://github.com/cloneofsimo/lora), or named `bundle_emb.<word>.string_to_param.*` (OneTrainer; A1111 reads them);
-- alone: one tensor under the word itself (diffusers), or `emb_params`, where the file's name is the word (A1111).
+  (https://github.com/cloneofsimo/lora), or named `bundle_emb.<word>.string_to_param.*` (A1111 reads them);
+- alone: one tensor under the word itself (diffusers), or `emb_params`, where the file's name is the word (A1111;
+  OneTrainer calls it `emp_params`).
 For the two text encoders of Stable Diffusion XL there are two tensors, `clip_l` and `clip_g`, in a file whose name is
-the word, or behind `bundle_emb.<word>.`; here both are one row, side by side, as the encoders' states are.
+the word, or behind `bundle_emb.<word>.`; here both are one row, side by side, as the encoders' states are. For
+Stable Diffusion 1 and 2 OneTrainer names the only one `clip_l`, too (StableDiffusionLoRASaver).
 
 `prompt_words.py` makes them words of a prompt.
 """
@@ -29,7 +31,8 @@ if TYPE_CHECKING:
 
 FLAG = "<embed>"
 WORD_KEY = "atelier_word"  # metadata of a file of one word for two text encoders, whose tensors don't name it
-ALONE = "emb_params"
+ALONE = ("emb_params", "emp_params")
+FIRST = "clip_l"  # one of two text encoders, or in OneTrainer's files the only one
 ONLY = "string_to_param.*"  # a family's only text encoder, in A1111's words
 # The names of the text encoders of each family with the widths of their tables; no two families have the same.
 TABLES = {
@@ -53,23 +56,28 @@ def token_keys(header: Header, name: str) -> dict[str, dict[str, str]]:
     Raises StyleFileError for words that can't be used: for one of two text encoders, of another shape than a text
     encoder's rows, or with a name that can't be typed or is there twice.
     """
-    keys, metadata = set(header.tensors), header.metadata
+    metadata = header.metadata
+    # Of OneTrainer: what is added to the states that a text encoder makes of the word.
+    keys = {key for key in header.tensors if not key.endswith("_out") or key in metadata}
     rows: list[tuple[str, str, str]] = []
     for key in sorted(keys):
         if bundled := BUNDLED.fullmatch(key):
             rows.append((bundled[1], bundled[2], key))
         elif metadata.get(key) == FLAG:
             rows.append((key, ONLY, key))
-    if not rows and keys and keys <= {ALONE, *NAMED}:
+    if not rows and keys and keys <= {*ALONE, *NAMED}:
         word = metadata.get(WORD_KEY) or clean_text(PurePath(name).stem, LONGEST_TAG)
-        rows = [(word, ONLY if key == ALONE else key, key) for key in keys]
-    elif not rows and all(_is_word_alone(key, header) for key in keys):
+        rows = [(word, ONLY if key in ALONE else key, key) for key in keys]
+    elif not rows and keys and all(_is_word_alone(key, header) for key in keys):
         rows = [(key, ONLY, key) for key in keys]
     tokens: dict[str, dict[str, str]] = {}
     for word, encoder, key in sorted(rows):
         if encoder in tokens.setdefault(word, {}):
             raise _the_same([word])
         tokens[word][encoder] = key
+    for word, of in tokens.items():
+        if set(of) == {FIRST} and BUNDLED.fullmatch(of[FIRST]) and _width(header, of[FIRST]) in WIDTHS:
+            tokens[word] = {ONLY: of[FIRST]}
     _check_names(list(tokens))
     families = {_family_of(header, word, of) for word, of in tokens.items()}
     if len(families) > 1:
@@ -219,6 +227,15 @@ def _family_of(header: Header, word: str, tensors: Mapping[str, str]) -> str:
         most_vectors=MOST_VECTORS,
         widths=either([", ".join(most), last]),
     )
+
+
+def lone_part(tokens: Tokens) -> bool:
+    """Whether any word has rows for one text encoder, which may be the first of two."""
+    return any(key.endswith(f".{FIRST}") for of in tokens.values() for key in of.values() if len(of) == 1)
+
+
+def _width(header: Header, key: str) -> int:
+    return header.tensors[key].shape[-1] if header.tensors[key].shape else 0
 
 
 def _is_word_alone(key: str, header: Header) -> bool:

@@ -16,7 +16,7 @@ from dataclasses import fields
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from styles.formats.metadata import CARD_KEY, NAMING_FAMILY, card_texts
+from styles.formats.metadata import CARD_KEY, NAMING_FAMILY, STRENGTH, card_texts
 from styles.formats.reader import read_card_and_alphas
 from styles.formats.safetensors_header import LARGEST_HEADER
 from styles.formats.style import StyleCard
@@ -32,6 +32,7 @@ MOST_LAYOUTS = 2000
 LARGEST_ALIKE = 4 << 20  # bytes of a header; of larger ones there are few
 # Begin what only `card_texts` reads, which is done for every file.
 TEXTS = ("modelspec.", "ss_", "sshs_", CARD_KEY)
+WHOLE_LOKR = '.lokr_w2"'
 Places = tuple[tuple[int, int], ...]  # (begin, end) in bytes
 
 
@@ -147,15 +148,21 @@ def _split(header: bytes, section: int) -> _Split | None:
         return None
     rest = f"{bool(end)} {section} {text[end:].rstrip(' ')}".encode()
     layout = hashlib.blake2b(rest, digest_size=16).digest()
-    return _Split((layout, *_meaning(metadata)), 8 + len(header), metadata)
+    return _Split((layout, *_meaning(metadata, WHOLE_LOKR in text)), 8 + len(header), metadata)
 
 
-def _meaning(metadata: dict[str, str]) -> list[tuple[str, str]]:
-    """Return the metadata that may change what the tensors are taken for; a word may have any name."""
+def _meaning(metadata: dict[str, str], strength: bool) -> list[tuple[str, str]]:
+    """Return the metadata that may change what the tensors are taken for; a word may have any name.
+
+    `strength` is whether their strength may be told there.
+    """
     return [
         (key, value)
         for key, value in sorted(metadata.items())
-        if not key.startswith(TEXTS) or key in NAMING_FAMILY or value == FLAG
+        if not key.startswith(TEXTS)
+        or key in NAMING_FAMILY
+        or value == FLAG
+        or (strength and key in STRENGTH)
     ]
 
 

@@ -49,6 +49,19 @@ SDXL_SGM_BLOCKS = [
     *(Block(f"output_blocks.{number}.1", 1280, 10) for number in (0, 1, 2)),
     *(Block(f"output_blocks.{number}.1", 640, 2) for number in (3, 4, 5)),
 ]
+# SD1's and SD2's in the original names, in the order of SD_BLOCKS.
+SD_SGM_BLOCKS = [
+    *(
+        Block(f"input_blocks.{number}.1", width, 1)
+        for number, width in ((1, 320), (2, 320), (4, 640), (5, 640))
+    ),
+    *(Block(f"input_blocks.{number}.1", 1280, 1) for number in (7, 8)),
+    *(Block(f"output_blocks.{number}.1", 1280, 1) for number in (3, 4, 5)),
+    *(Block(f"output_blocks.{number}.1", 640, 1) for number in (6, 7, 8)),
+    *(Block(f"output_blocks.{number}.1", 320, 1) for number in (9, 10, 11)),
+    Block("middle_block.1", 1280, 1),
+]
+ORIGINAL_BLOCKS = {"sd1": SD_SGM_BLOCKS, "sd2": SD_SGM_BLOCKS, "sdxl": SDXL_SGM_BLOCKS}
 BLOCKS = {"sd1": SD_BLOCKS, "sd2": SD_BLOCKS, "sdxl": SDXL_BLOCKS}
 WORDS = {"sd1": 768, "sd2": 1024, "sdxl": 2048}
 # (width, width of the MLP, layers)

@@ -9,7 +9,8 @@ from typing import Any, NoReturn
 
 from styles.errors import BaseError
 from styles.families import Family, family_of_words, own_family
-from styles.formats.layer_keys import AS_IT_WAS, BITSANDBYTES, OTHER_MODELS
+from styles.formats.foreign.files import AS_IT_WAS, BITSANDBYTES, OTHER_PARTS
+from styles.formats.foreign.models import model_of
 from styles.storage.file_reading import read_json
 from styles.storage.names import clean_text
 from styles.text import Text
@@ -26,7 +27,6 @@ REFINER_WORDS = 1280  # width of what the refiner of Stable Diffusion XL reads
 # Other noise schedules than Stable Diffusion's: by what scheduler classes are called, and by tensors in single files.
 SCHEDULES = {"EDM": Text("EDM, as Playground 2.5 and CosXL have it"), "FlowMatch": Text("flow matching")}
 EDM_MARKS = {"edm_mean", "edm_std", "edm_vpred.sigma_max", "edm_vpred.sigma_min"}
-CONTROL = r"^control_model\.|controlnet_cond_embedding|input_hint_block"
 KEYS = ".attn2.to_k.weight"
 HINT = Text("Bases are Stable Diffusion 1, 2 and XL, and others that are built alike.")
 
@@ -50,16 +50,14 @@ def check_folder(folder: Path) -> None:
         )
 
 
-def check_file(names: Iterable[str], file: str) -> NoReturn:
+def check_file(header: Mapping[str, Any], metadata: Mapping[str, str], file: str) -> NoReturn:
     """Raise BaseError for a file without a Stable Diffusion UNet, saying what it is as far as its tensors tell."""
-    names = list(names)
-    if any(name.startswith("lora_") or ".lora" in name for name in names):
+    if any(name.startswith("lora_") or ".lora" in name for name in header):
         raise BaseError("{file} is a style, not a base.", "Import it in the library.", file=file)
-    for mark, kind in {CONTROL: Text("a ControlNet"), **OTHER_MODELS}.items():
-        if any(re.search(mark, name) for name in names):
-            raise BaseError(
-                "{file} holds no Stable Diffusion UNet: it is {kind}.", HINT, file=file, kind=kind
-            )
+    parts = (part for mark, part in OTHER_PARTS.items() if any(re.search(mark, name) for name in header))
+    shapes = {name: tuple(entry["shape"]) for name, entry in header.items()}
+    if kind := next(parts, "") or model_of(shapes, metadata):
+        raise BaseError("{file} holds no Stable Diffusion UNet: it is {kind}.", HINT, file=file, kind=kind)
     raise BaseError(
         "{file} holds no Stable Diffusion UNet in the original layout.",
         "Supported are checkpoints of Stable Diffusion 1, 2 and XL with UNet, VAE and text encoders in one file.",

@@ -171,7 +171,7 @@ def _inspect_single_file(path: Path, settings: BaseSettings, config_folder: Path
         None,
     )  # fmt: skip
     if width is None:
-        check_file(header, path.name)
+        check_file(header, metadata, path.name)
     family = family_of_file(width, path.name)
     check_schedule_of_file(header, path.name)
     _check_file_parts(header, family, path.name, settings)

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from styles.errors import BaseError
-from styles.formats.layer_keys import AS_IT_WAS, GGUF
+from styles.formats.foreign.files import AS_IT_WAS, GGUF
 from styles.storage.file_reading import json_of, open_file
 from styles.text import Text
 

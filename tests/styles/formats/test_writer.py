@@ -259,7 +259,8 @@ def test_reads_what_other_tools_write(tmp_path: Path) -> None:
 @pytest.mark.parametrize("alpha", [None, torch.tensor(0.0)])
 def test_a_missing_alpha_or_0_is_the_rank(tmp_path: Path, alpha: Any) -> None:
     style = read_style(kohya_file(tmp_path / "a.safetensors", alpha=alpha))
-    assert style.layers[0].scale == 1.0 and bool(style.card.problems) == (alpha is None)
+    assert style.layers[0].scale == 1.0
+    assert ("how strong" if alpha is None else "alpha is 0") in style.card.problems[0]
 
 
 @pytest.mark.parametrize(
@@ -355,8 +356,7 @@ def test_reads_the_names_of_diffusers(tmp_path: Path, style: Style, form: str) -
         with pytest.raises(StyleFileError, match="strength"):
             read_card(path)
     save_file(tensors | {"unet.conv_in.weight": torch.ones(2)}, path)
-    with pytest.raises(StyleFileError, match=r"belongs to no style layer: unet\.conv_in"):
-        read_card(path)
+    assert "also holds unet.conv_in, which" in read_card(path).problems[0]
 
 
 @pytest.mark.parametrize(
@@ -463,7 +463,8 @@ def test_files_that_are_broken_are_refused_by_their_header(good: bytes, tmp_path
         return joined(header | {key: header[key] | changes}, section)
 
     begin, end = header[key]["data_offsets"]
-    assert "no safetensors" in refused(b"", tmp_path)
+    assert "is empty" in refused(b"", tmp_path)
+    assert "is empty" in refused(bytes(2000), tmp_path)
     assert "no safetensors" in refused(b"hello, I am a picture", tmp_path)
     assert "pickle" in refused(b"PK\x03\x04" + bytes(100), tmp_path)
     assert "pickle" in refused(b"\x80\x02}q" + bytes(100), tmp_path)
@@ -473,7 +474,7 @@ def test_files_that_are_broken_are_refused_by_their_header(good: bytes, tmp_path
         read_style(archive)
     assert "no safetensors" in refused(struct.pack("<Q", 1 << 62) + b"{}", tmp_path)
     assert "no safetensors" in refused(good[:200], tmp_path)
-    assert "should take" in refused(good[:-2], tmp_path)
+    assert "only a part of it is there" in refused(good[:-2], tmp_path)
     assert "should take" in refused(good + b"\0\0", tmp_path)
     assert "can't be read" in refused(joined(b"{nonsense", section), tmp_path)
     assert "can't be read" in refused(joined(b"[" * 200_000, section), tmp_path)
@@ -486,7 +487,7 @@ def test_files_that_are_broken_are_refused_by_their_header(good: bytes, tmp_path
     assert "damaged" in refused(changed(shape=[10**30, 768]), tmp_path)
     assert "damaged" in refused(changed(data_offsets=[begin]), tmp_path)
     assert "overlap" in refused(changed(data_offsets=[begin + 2, end + 2]), tmp_path)
-    assert "F8_E4M3" in refused(changed(dtype="F8_E4M3"), tmp_path)
+    assert "F8_E8M0" in refused(changed(dtype="F8_E8M0"), tmp_path)
     many = {f"t{i}": {"dtype": "F16", "shape": [0], "data_offsets": [0, 0]} for i in range(20_001)}
     assert "20001 tensors" in refused(joined(many, b""), tmp_path)
 

@@ -226,7 +226,7 @@ def test_what_no_file_says_is_taken_from_the_artist_and_never_against_proof(
             (8, 8),
             "no Stable Diffusion UNet: it is FLUX",
         ),
-        ("model.diffusion_model.joint_blocks.0.x.weight", (8, 8), "it is Stable Diffusion 3 or FLUX"),
+        ("model.diffusion_model.joint_blocks.0.x.weight", (8, 8), "it is Stable Diffusion 3"),
         ("control_model.input_hint_block.0.weight", (8, 8), "it is a ControlNet"),
         ("lora_unet_x.lora_down.weight", (8, 8), "is a style, not a base"),
         ("something.weight", (8, 8), "no Stable Diffusion UNet in the original layout"),
