@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import shlex
+from dataclasses import replace
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -74,9 +75,11 @@ def styles_show(
 ) -> None:
     """Show all that is known about one style."""
     from app.library.cards import card_facts, card_words, mark_facts
+    from app.library.missing_base import families_here, with_missing_base
 
-    library = open_studio(context, home).library
-    card = library.find(name)
+    studio = open_studio(context, home)
+    library = studio.library
+    card = with_missing_base(library.find(name), families_here(studio.shelf.list()))
     mark = library.marks().get(card.id)
     console_of(context).answer(card_facts(card) | mark_facts(mark), card_words(card, mark))
 
@@ -91,12 +94,17 @@ def styles_import(
 ) -> None:  # fmt: skip
     """Bring styles into the library; what can't be used is refused with the reason."""
     from app.library.cards import card_facts, card_line, import_facts, import_words
+    from app.library.missing_base import families_here, with_missing_base
     from styles.library.import_card import import_cards
 
-    library = open_studio(context, home).library
+    studio = open_studio(context, home)
+    library, families = studio.library, families_here(studio.shelf.list())
     files = [expanded(file) for file in files]
     if dry_run:
-        cards = list(import_cards(files, library))
+        cards = [
+            replace(one, card=one.card and with_missing_base(one.card, families))
+            for one in import_cards(files, library)
+        ]
         good, bad = [one for one in cards if not one.reason], [one for one in cards if one.reason]
         facts = {"styles": [import_facts(one) for one in good], "refused": [import_facts(one) for one in bad]}
         console_of(context).answer(facts, Text.joined("\n\n", map(import_words, cards)))
@@ -105,10 +113,11 @@ def styles_import(
         return
     report = library.import_files(files)
     refused = [{"file": str(one.file), "reason": str(one.reason)} for one in report.refused]
-    words = [card_line(card) for card in report.styles]
+    styles = [with_missing_base(card, families) for card in report.styles]
+    words = [card_line(card) for card in styles]
     words += [Text("Refused {file}: {reason}", file=one.file, reason=one.reason) for one in report.refused]
     console_of(context).answer(
-        {"styles": [card_facts(card) for card in report.styles], "refused": refused}, Text.joined("\n", words)
+        {"styles": [card_facts(card) for card in styles], "refused": refused}, Text.joined("\n", words)
     )
     if refused:
         raise typer.Exit(BadInput.exit_code)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from html import escape
 from pathlib import Path
 from typing import Any
@@ -13,6 +14,7 @@ from app.drawing import as_markdown
 from app.i18n import say, say_count, translated
 from app.library.arrivals import Arrivals
 from app.library.drawing import import_card
+from app.library.missing_base import families_here, with_missing_base
 from app.studio import Studio
 from app.window.scripts import mount
 from app.window.server.answers import answering, in_turn, warn
@@ -48,7 +50,15 @@ def arrivals_door(
     def now() -> list[Any]:
         cards = arrivals.all()
         good = sum(not one.reason for one in cards)
-        drawn = "".join(import_card(one.number, one.card, translated(one.reason)) for one in cards)
+        families = families_here(studio.shelf.list()) if cards else set()
+        shown_cards = [
+            replace(one.card, card=one.card.card and with_missing_base(one.card.card, families))
+            for one in cards
+        ]
+        drawn = "".join(
+            import_card(one.number, card, translated(one.reason))
+            for one, card in zip(cards, shown_cards, strict=True)
+        )
         title = say_count(good, "1 style can be imported", "{count} styles can be imported")
         return [
             gr.update(visible=bool(cards)), f"### {title}", f'<ul class="offers">{drawn}</ul>',

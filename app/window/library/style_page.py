@@ -13,6 +13,7 @@ from app.drawing import as_markdown
 from app.i18n import say
 from app.library.cards import verified_words
 from app.library.drawing import style_facts, style_head
+from app.library.missing_base import families_here, with_missing_base
 from app.studio import Studio
 from app.window.library.export_tab import export_tab
 from app.window.library.open_style import OpenStyle, closed, opened
@@ -107,7 +108,13 @@ def style_page(studio: Studio, open_style: OpenStyle) -> None:
     def around_texts(card: StyleCard) -> list[Any]:
         own = not library.handle(card).startswith(BUNDLED)
         favourite = library.marks().get(card.id, Note()).favourite
-        return [style_head(card), favourite, gr.update(visible=own and not card.thumbnail), style_facts(card)]
+        head_card = with_missing_base(card, families_here(studio.shelf.list()))
+        return [
+            style_head(head_card),
+            favourite,
+            gr.update(visible=own and not card.thumbnail),
+            style_facts(card),
+        ]
 
     @answered
     def turn_to(handle: str, before: str) -> list[Any]:

@@ -8,6 +8,7 @@ import gradio as gr
 
 from app.i18n import say
 from app.library.cards import card_facts, export_facts, mark_facts, verified_facts
+from app.library.missing_base import families_here, with_missing_base
 from app.orders import TrainingOrder
 from app.signatures import spread, typed
 from app.studio import Studio
@@ -111,7 +112,9 @@ def add_endpoints(studio: Studio) -> None:
         """Bring a style file or a folder of them into the library."""
         report = studio.library.import_files([file_named(path)])
         refused = [{"file": str(one.file), "reason": one.reason} for one in report.refused]
-        return {"styles": [card_facts(card) for card in report.styles], "refused": refused}
+        families = families_here(studio.shelf.list())
+        cards = [with_missing_base(card, families) for card in report.styles]
+        return {"styles": [card_facts(card) for card in cards], "refused": refused}
 
     @answered
     @typed
