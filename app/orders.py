@@ -85,6 +85,7 @@ class TrainingOrder:
     licence: str = ""
     rights: str = ""  # a statement of the right to the artworks
     continue_from: str = ""  # name or id of a finished style to go on from; empty: from nothing
+    caption_ending: str = ""  # of the captions' files, where it is neither .txt nor .caption
 
     def __post_init__(self) -> None:
         if not self.pictures:

@@ -353,7 +353,7 @@ class Studio:
             sparing(order, self.settings),
             lambda: base_facts_of(self.base_source(order.base), self.home, order.settings.quantize),
             begun,
-            self.preparation.draft.sizes(),
+            self.preparation.draft.known(),
         )
 
     def resume_training(self, job_id: str) -> Job:

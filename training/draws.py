@@ -11,7 +11,7 @@ if TYPE_CHECKING:
     from torch import Tensor
 
     from styles.bases.conditioning import Conditioning
-    from training.encode import Prepared
+    from training.encode import Bucket, Prepared
     from training.plan import TrainingPlan
 
 
@@ -24,6 +24,7 @@ class Draw:
     offset: Tensor  # (B, C, 1, 1) fp32, standard normal
     timesteps: Tensor  # (B,) int64
     conditioning: Conditioning
+    mask: Tensor | None = None  # (B, 1, h, w) fp32, see Bucket
 
 
 def derived_seed(seed: int, *purpose: object) -> int:
@@ -44,18 +45,20 @@ def draw(prepared: Prepared, plan: TrainingPlan, step: int, part: int, train_tim
 
     A step's pictures, with their noise and captions, are drawn together, so that they are the same however they are
     split into batches. Nothing here waits for the device. Artworks repeat inside a step only when it is larger than
-    their bucket; timesteps are stratified over the step, which leaves each one uniform but their mean much steadier.
+    their bucket, or where they are to be shown more often than others; timesteps are stratified over the step, which leaves each one uniform but their mean much steadier.
     """
     import torch
 
     from styles.devices.device import sent_to
 
     generator = cpu_generator(plan.seed, "step", step, 0)
-    counts = torch.tensor([len(bucket.mean) for bucket in prepared.buckets], dtype=torch.float32)
+    counts = torch.tensor([_shown(bucket) for bucket in prepared.buckets], dtype=torch.float32)
     bucket = prepared.buckets[int(torch.multinomial(counts, 1, generator=generator))]
-    count, pictures = len(bucket.mean), plan.batch * plan.gradient_accumulation
+    count, pictures = _shown(bucket), plan.batch * plan.gradient_accumulation
     orders = [torch.randperm(count, generator=generator) for _ in range(-(-pictures // count))]
     rows = torch.cat(orders)[:pictures]
+    if bucket.rows is not None:
+        rows = bucket.rows[rows]
     strata = torch.randperm(pictures, generator=generator) + torch.rand(pictures, generator=generator)
     timesteps = (strata * (train_timesteps / pictures)).long().clamp_(max=train_timesteps - 1)
     captioned = (torch.rand(pictures, generator=generator) >= plan.caption_dropout).long()
@@ -73,4 +76,10 @@ def draw(prepared: Prepared, plan: TrainingPlan, step: int, part: int, train_tim
     captions, companions = bucket.captions[rows], len(prepared.captions) - prepared.companions
     captions = torch.where(captions < 0, companions + beside, captions) * captioned
     conditioning = prepared.captions[captions].sized(bucket.time_ids[rows])
-    return Draw(latents, fresh[1], offset, timesteps, conditioning)
+    mask = None if bucket.masks is None else bucket.masks[rows]
+    return Draw(latents, fresh[1], offset, timesteps, conditioning, mask)
+
+
+def _shown(bucket: Bucket) -> int:
+    """Count the pictures of a bucket, each as often as it is shown."""
+    return len(bucket.mean) if bucket.rows is None else len(bucket.rows)

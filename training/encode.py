@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import math
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -50,6 +51,10 @@ class Bucket:
     captions: Tensor
     # (N, 6) fp32, see `styles.bases.conditioning`
     time_ids: Tensor
+    # (M,) int64, the rows above as often as they are shown; None: each once.
+    rows: Tensor | None = None
+    # (N, 1, h, w) fp32 in 0..1, how much each place of the latents counts; None: all of them alike.
+    masks: Tensor | None = None
 
 
 @dataclass(frozen=True)
@@ -64,12 +69,17 @@ class Prepared:
 
 @dataclass(frozen=True)
 class _Row:
-    """One artwork in a bucket: mean and std of its latents (1 or 2, C, h, w), its caption's row, (1 or 2, 6) time ids."""
+    """One artwork in a bucket: mean and std of its latents (1 or 2, C, h, w), its caption's row, (1 or 2, 6) time ids.
+
+    Its mask is (1 or 2, 1, h, w).
+    """
 
     mean: Tensor
     std: Tensor
     caption: int
     time_ids: Tensor
+    repeats: int
+    mask: Tensor | None
 
 
 def prepare(
@@ -113,7 +123,9 @@ def prepare(
                 yield Warned(note, Text("Close other programs."))
         row = -1 if _has_companions(artwork.caption, plan) else number + 1
         time_ids = _time_ids(artwork, bucket, plan.flip)
-        buckets.setdefault(bucket, []).append(_Row(mean, std, row, time_ids))
+        mask = _mask(artwork, mean, plan) if artwork.mask is not None else None
+        rows = buckets.setdefault(bucket, [])
+        rows.append(_Row(mean, std, row, time_ids, artwork.repeats, mask))
         yield PhaseStarted("latents", number + 1, len(artworks))
     _collect(buckets, tensors)
     _write(path, tensors, key)
@@ -128,7 +140,10 @@ def load(job: Job) -> Prepared:
     tensors = load_file(job.folder / "prepared.safetensors")
     count = sum(name.endswith(".mean") for name in tensors)
     buckets = tuple(
-        Bucket(*(tensors[f"{n}.{part}"] for part in ("mean", "std", "captions", "time_ids")))
+        Bucket(
+            *(tensors[f"{n}.{part}"] for part in ("mean", "std", "captions", "time_ids")),
+            *(tensors.get(f"{n}.{part}") for part in ("rows", "masks")),
+        )
         for n in range(count)
     )
     captions, previews = (
@@ -240,6 +255,20 @@ def _encode_image(base: Base, image: Image, flip: bool, notes: list[Text]) -> tu
     return mean.cpu(), std.cpu()
 
 
+def _mask(artwork: Artwork, latents: Tensor, plan: TrainingPlan) -> Tensor:
+    """Return how much each place of an artwork's latents counts, (1 or 2, 1, h, w) fp32: the mask, averaged over areas.
+
+    Nothing counts less than the plan's `unmasked_weight`, as OneTrainer's setting of that name has it.
+    """
+    import numpy as np
+    import torch
+
+    height, width = latents.shape[2:]
+    grey = np.asarray(artwork.load_mask((width, height)), dtype=np.float32) / 255
+    mask = torch.from_numpy(grey)[None, None].clamp(min=plan.unmasked_weight)
+    return torch.cat([mask, mask.flip(3)]) if plan.flip else mask
+
+
 def _time_ids(artwork: Artwork, bucket: tuple[int, int], flip: bool) -> Tensor:
     """Return (1 or 2, 6) fp32, see `picture_time_ids`: the artwork's own size, and the part of it that is learnt."""
     from styles.bases.conditioning import picture_time_ids
@@ -255,12 +284,23 @@ def _time_ids(artwork: Artwork, bucket: tuple[int, int], flip: bool) -> Tensor:
 def _collect(buckets: dict[tuple[int, int], list[_Row]], tensors: dict[str, Tensor]) -> None:
     import torch
 
+    # Only how often one is shown beside another counts; where all are alike, none is.
+    shared = math.gcd(*(row.repeats for rows in buckets.values() for row in rows))
     for number, rows in enumerate(buckets[size] for size in sorted(buckets)):
         captions = torch.tensor([row.caption for row in rows for _ in range(len(row.mean))])
         tensors[f"{number}.mean"] = torch.cat([row.mean for row in rows])
         tensors[f"{number}.std"] = torch.cat([row.std for row in rows])
         tensors[f"{number}.captions"] = captions
         tensors[f"{number}.time_ids"] = torch.cat([row.time_ids for row in rows])
+        times = torch.tensor([row.repeats // shared for row in rows for _ in range(len(row.mean))])
+        if bool((times > 1).any()):
+            tensors[f"{number}.rows"] = torch.arange(len(times)).repeat_interleave(times)
+        if any(row.mask is not None for row in rows):
+            whole = torch.ones(1, 1, *rows[0].mean.shape[2:])
+            masks = [
+                whole.expand(len(row.mean), -1, -1, -1) if row.mask is None else row.mask for row in rows
+            ]
+            tensors[f"{number}.masks"] = torch.cat(masks)
 
 
 def _key(
@@ -281,10 +321,15 @@ def _key(
         numbers["vae"] = base.vae_fingerprint
     if unchanged:
         numbers["untrained"] = unchanged
+    artworks = job.artworks()
+    if any(artwork.repeats > 1 for artwork in artworks):
+        numbers["repeats"] = [artwork.repeats for artwork in artworks]
+    if masked := [number for number, artwork in enumerate(artworks) if artwork.mask]:
+        numbers["masks"] = (masked, plan.unmasked_weight)
     digest.update(json.dumps(numbers).encode())
-    for artwork in job.artworks():
+    for path in [path for artwork in artworks for path in (artwork.path, artwork.mask) if path]:
         try:
-            data = artwork.path.read_bytes()
+            data = path.read_bytes()
         except OSError as error:
             raise JobError(
                 "{training} has lost its artworks.", "Start the training anew.", training=job.folder.name

@@ -1,7 +1,7 @@
 """A training run on disk: one folder that the trainer fills and everybody else reads.
 
 plan.json            the TrainingPlan
-artworks/            copies of the pictures and their captions; artworks.json lists them in order
+artworks/            copies of the pictures, their captions and masks; artworks.json lists them in order
 prepared.safetensors latents and embeddings, made once
 untrained.safetensors what is left as it is of the style that the training goes on from, if anything
 events.jsonl         the journal
@@ -33,7 +33,8 @@ from styles.storage.locks import is_held
 from styles.storage.names import LONGEST_NAME, clean_text, safe_name, suggested_name
 from styles.text import Text
 from training.artworks.captions import caption_of, full_caption
-from training.artworks.dataset import Artwork, inspect
+from training.artworks.dataset import Artwork, KnownPicture, inspect
+from training.artworks.folders import MASK, MOST_REPEATS
 from training.events import Failed, Finished, Paused, TrainingEvent, Warned, from_json_line, to_json_line
 from training.plan import TrainingPlan
 
@@ -59,16 +60,17 @@ class Job:
         jobs: Path,
         plan: TrainingPlan,
         pictures: Iterable[Path | str],
-        sizes: Mapping[Path, tuple[int, int]] = MappingProxyType({}),
+        known: Mapping[Path, KnownPicture] = MappingProxyType({}),
+        caption_ending: str = "",
     ) -> Job:
         """Make a new job folder in `jobs` with copies of the pictures (files or folders) and their captions.
 
-        Pictures whose upright (width, height) in px stands in `sizes` were opened before, and are not once more.
+        Pictures in `known` were opened before, and are not once more.
         Raises PictureError for what can't be read, BadInput for an unusable name, DiskFullError; nothing half-made
         stays behind.
         """
         safe_name(plan.name)
-        dataset = inspect(pictures, plan.trigger, sizes)
+        dataset = inspect(pictures, plan.trigger, known, caption_ending)
         with disk_errors(jobs):
             jobs.mkdir(parents=True, exist_ok=True)
             stem = f"{time.strftime('%Y%m%d-%H%M%S')} {suggested_name(plan.name)}"
@@ -93,16 +95,20 @@ class Job:
         for number, artwork in enumerate(artworks):
             target = self.folder / "artworks" / f"{number:03d}{artwork.path.suffix.lower()}"
             shutil.copyfile(artwork.path, target)
-            caption = caption_of(artwork.path)
-            if caption is not None:
-                target.with_suffix(".txt").write_text(caption, encoding="utf-8")
-            rows.append(
-                {
-                    "file": target.name,
-                    "name": clean_text(artwork.path.name, LONGEST_FILE_NAME),
-                    "size_px": artwork.size_px,
-                }
-            )
+            if artwork.own_caption is not None:
+                target.with_suffix(".txt").write_text(artwork.own_caption, encoding="utf-8")
+            row: dict[str, Any] = {
+                "file": target.name,
+                "name": clean_text(artwork.path.name, LONGEST_FILE_NAME),
+                "size_px": artwork.size_px,
+            }
+            if artwork.repeats > 1:
+                row["repeats"] = artwork.repeats
+            if artwork.mask is not None:
+                mask = target.with_name(f"{target.stem}{MASK}{artwork.mask.suffix.lower()}")
+                shutil.copyfile(artwork.mask, mask)
+                row["mask"] = mask.name
+            rows.append(row)
         write_text(self.folder / "artworks.json", json.dumps(rows, indent=2, ensure_ascii=False))
 
     @classmethod
@@ -165,14 +171,20 @@ class Job:
             rows = read_json(self.folder / "artworks.json")
             paths = [self.folder / "artworks" / Path(row["file"]).name for row in rows]
             sizes = [_size(row["size_px"]) for row in rows]
+            masks = [self._mask(row.get("mask")) for row in rows]
+            repeats = [_repeats(row.get("repeats", 1)) for row in rows]
         except (OSError, ValueError, KeyError, TypeError) as error:
             raise JobError(
                 "{training} has lost its artworks.", "Start the training anew.", training=self.folder.name
             ) from error
+        captions = [caption_of(path) for path in paths]
         return tuple(
-            Artwork(path, full_caption(caption_of(path), trigger), size)
-            for path, size in zip(paths, sizes, strict=True)
+            Artwork(path, full_caption(caption, trigger), size, mask, times, caption)
+            for path, caption, size, mask, times in zip(paths, captions, sizes, masks, repeats, strict=True)
         )
+
+    def _mask(self, name: Any) -> Path | None:
+        return None if name is None else self.folder / "artworks" / Path(name).name
 
     # The journal
 
@@ -283,6 +295,13 @@ def _size(value: Any) -> tuple[int, int]:
     if not all(type(side) is int and 0 < side < 1 << 20 for side in (width, height)):
         raise ValueError("no size")
     return width, height
+
+
+def _repeats(value: Any) -> int:
+    """Return how often a picture is shown; raises ValueError for what is no such number."""
+    if type(value) is not int or not 1 <= value <= MOST_REPEATS:
+        raise ValueError("no number of repeats")
+    return value
 
 
 @contextmanager

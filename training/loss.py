@@ -42,9 +42,18 @@ class Objective:
         target = noise if self.prediction_type == "epsilon" else signal * noise - sigma * drawn.latents
         return noisy, target
 
-    def loss(self, predicted: Tensor, target: Tensor, timesteps: Tensor) -> Tensor:
-        """Return the weighted mean square error, a scalar on the device."""
-        errors = (predicted.float() - target).square().mean(dim=(1, 2, 3))  # (B,)
+    def loss(
+        self, predicted: Tensor, target: Tensor, timesteps: Tensor, mask: Tensor | None = None
+    ) -> Tensor:
+        """Return the weighted mean square error, a scalar on the device.
+
+        `mask` (B, 1, h, w) says how much each place counts; the mean is over all places, as in OneTrainer and
+        sd-scripts, so that a small mask is a small error.
+        """
+        squares = (predicted.float() - target).square()  # (B, C, h, w)
+        if mask is not None:
+            squares = squares * mask
+        errors = squares.mean(dim=(1, 2, 3))  # (B,)
         return (errors * self.weights[timesteps]).mean()
 
 

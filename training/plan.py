@@ -41,6 +41,7 @@ from training.settings import (
     Resolution,
     Seed,
     Steps,
+    UnmaskedWeight,
     WarmupFraction,
     WeightDecay,
 )
@@ -95,6 +96,8 @@ class TrainingPlan:
     # Then a cosine down to `final_rate_fraction` of `learning_rate`.
     warmup_fraction: WarmupFraction = 0.05
     final_rate_fraction: FinalRateFraction = 0.0
+    # The least that any place of an artwork with a mask counts.
+    unmasked_weight: UnmaskedWeight = 0.1
     optimizer: OptimizerName = "adamw"
     weight_decay: WeightDecay = 0.01
     # Largest norm of all gradients together.

@@ -127,8 +127,9 @@ def style_of(job: Job, last: Checkpoint) -> Style:
     plan, progress = job.plan, last.progress
     unchanged = untrained(job)
     layers = style_layers(last.weights, plan.alpha) + (unchanged.layers if unchanged else ())
+    artworks = job.artworks()
     training: dict[str, str | int | float] = {
-        "artworks": len(job.artworks()),
+        "artworks": len(artworks),
         "preset": plan.preset,
         "steps": progress.step,
         "batch": plan.batch * plan.gradient_accumulation,
@@ -151,6 +152,8 @@ def style_of(job: Job, last: Checkpoint) -> Style:
         training["opposite_every"] = plan.opposite_every
     if plan.clip_skip != 1:
         training["clip_skip"] = plan.clip_skip
+    if masked := sum(artwork.mask is not None for artwork in artworks):
+        training |= {"masked": masked, "unmasked_weight": plan.unmasked_weight}
     if plan.continue_from:
         training["continued_from"] = plan.continue_from
     card = StyleCard(

@@ -159,6 +159,14 @@ FinalRateFraction = Annotated[
         own=False, group=FINER,
     ),
 ]  # fmt: skip
+UnmaskedWeight = Annotated[
+    float,
+    Setting(
+        "Weight beside the masks, 0 to 1",
+        "How much counts what a mask leaves out; only for artworks with a mask.", low=0, high=1,
+        own=False, group=FINER,
+    ),
+]  # fmt: skip
 OptimizerName = Annotated[
     str,
     Setting(
@@ -245,6 +253,7 @@ class TrainingSettings:
     min_snr_gamma: Annotated[float, Setting(own=False)] | None = None
     warmup_fraction: WarmupFraction | None = None
     final_rate_fraction: FinalRateFraction | None = None
+    unmasked_weight: UnmaskedWeight | None = None
     optimizer: OptimizerName | None = None
     weight_decay: WeightDecay | None = None
     grad_clip: GradClip | None = None

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from dataclasses import dataclass, fields, replace
+from dataclasses import dataclass, replace
 from typing import Any
 
 import torch
@@ -82,7 +82,7 @@ class Trainer:
                 noisy, target = self.objective.noisy(drawn)
                 if opposite:
                     target = self._opposite(noisy, drawn, target)
-                loss = self.objective.loss(self._predict(noisy, drawn), target, drawn.timesteps)
+                loss = self.objective.loss(self._predict(noisy, drawn), target, drawn.timesteps, drawn.mask)
                 self.accelerator.backward(loss)
                 if self.accelerator.sync_gradients:
                     self.accelerator.clip_grad_norm_(self.weights.values(), plan.grad_clip)
@@ -98,7 +98,7 @@ class Trainer:
         """Compute the next step's gradients and forget them, to see how long that takes; nothing is learnt."""
         drawn = draw(self.prepared, self.plan, self.progress.step, 0, self.objective.train_timesteps)
         noisy, target = self.objective.noisy(drawn)
-        loss = self.objective.loss(self._predict(noisy, drawn), target, drawn.timesteps)
+        loss = self.objective.loss(self._predict(noisy, drawn), target, drawn.timesteps, drawn.mask)
         torch.autograd.grad(loss, list(self.weights.values()), allow_unused=True)
 
     def split(self, plan: TrainingPlan) -> None:
@@ -232,11 +232,16 @@ def _checkpoint_gradients(unet: Any, plan: TrainingPlan) -> None:
         unet.disable_gradient_checkpointing()
 
 
+def _bucket_on(bucket: Bucket, device: torch.device) -> Bucket:
+    # `rows` stays on the CPU, as all that is drawn from.
+    moved = {
+        name: value.to(device) for name, value in vars(bucket).items() if value is not None and name != "rows"
+    }
+    return replace(bucket, **moved)
+
+
 def _on_device(prepared: Prepared, device: torch.device, dtype: torch.dtype) -> Prepared:
     """Bring everything to the device once, so that no step waits for a transfer."""
-    buckets = tuple(
-        Bucket(*(getattr(bucket, field.name).to(device) for field in fields(Bucket)))
-        for bucket in prepared.buckets
-    )
+    buckets = tuple(_bucket_on(bucket, device) for bucket in prepared.buckets)
     captions, previews = prepared.captions.to(device, dtype), prepared.previews.to(device, dtype)
     return Prepared(buckets, captions, prepared.companions, previews)

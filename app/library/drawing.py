@@ -35,6 +35,8 @@ NETWORK_WORDS = {
 }  # fmt: skip
 TRAINING_WORDS = {
     "artworks": unsaid("Artworks"),
+    "masked": unsaid("Artworks with a mask"),
+    "unmasked_weight": unsaid("Weight beside the masks"),
     "preset": unsaid("Preset"),
     "steps": unsaid("Training steps"),
     "batch": unsaid("Pictures per step"),

@@ -8,7 +8,8 @@ from html import escape
 
 from app.i18n import say, say_count, translated
 from app.train.draft import Added, DraftArtwork
-from training.artworks.dataset import SUFFIXES
+from training.artworks.captions import CAPTION_ENDINGS
+from training.artworks.folders import PICTURE_ENDINGS
 from training.artworks.picture_checks import Remark
 
 FEW = 5  # artworks; below that a word about it is due
@@ -18,12 +19,12 @@ UNCROPPED = 0.004  # share lost that nobody would see
 
 def artworks_door() -> str:
     """Where artworks are dropped, pasted or chosen."""
-    accepted = escape(",".join(["image/*", ".txt", *sorted(SUFFIXES)]))
+    accepted = escape(",".join(["image/*", *CAPTION_ENDINGS, *sorted(PICTURE_ENDINGS)]))
     said = {
         "sending": say("Bringing in {} of {}…"),
         "nothing": say("There are no pictures among these files."),
         "lost": say("Some files could not be read from where they lie."),
-        "endings": " ".join([".txt", *sorted(SUFFIXES)]),
+        "endings": " ".join([*CAPTION_ENDINGS, *sorted(PICTURE_ENDINGS)]),
     }
     data = " ".join(f'data-{name}="{escape(words)}"' for name, words in said.items())
     return (
@@ -42,11 +43,13 @@ def artworks_door() -> str:
 def artworks_said(artworks: Sequence[DraftArtwork]) -> str:
     """How many there are, in a sentence or two."""
     if not artworks:
-        return say("5 to 30 pictures in one style are usual. A .txt file beside a picture is its caption.")
+        return say(
+            "5 to 30 pictures in one style are usual. A .txt or .caption file beside a picture is its caption."
+        )
     captions = sum(bool(artwork.caption) for artwork in artworks)
     words = say_count(len(artworks), "1 artwork", "{count} artworks")
-    if captions:
-        words += ", " + say_count(captions, "1 caption", "{count} captions")
+    words += ", "
+    words += say_count(captions, "1 caption", "{count} captions") if captions else say("no caption")
     words += "."
     if len(artworks) == 1:
         words += " " + say("One picture is enough to try; a style wants 5 to 30.")
@@ -66,6 +69,7 @@ def added_said(added: Added) -> str:
         parts.append(say("Left out: {reason}", reason=translated(refusal)))
     if len(added.refused) > SHOWN_REFUSALS:
         parts.append(say("{count} more were left out.", count=len(added.refused) - SHOWN_REFUSALS))
+    parts += [translated(note) for note in dict.fromkeys(added.notes)]
     return "".join(f"<p>{escape(part)}</p>" for part in parts)
 
 
@@ -90,11 +94,21 @@ def _card(artwork: DraftArtwork, names: Sequence[str], trigger: str) -> str:
     if artwork.framing.lost > UNCROPPED:
         inset = f"--left: {left}; --top: {top}; --right: {right}; --bottom: {bottom}"
         crop = f'<span class="crop" style="{inset}"></span>'
+    mask = ""
+    if artwork.mask:
+        mask = (
+            f'<img class="mask" alt="{escape(say("Mask: white is learnt"))}" '
+            f'src="data:image/png;base64,{base64.b64encode(artwork.mask).decode("ascii")}">'
+        )
+        said += f'<p class="remark">{escape(say("With a mask: what is dark in it hardly counts."))}</p>'
+    if artwork.repeats > 1:
+        times = say("Shown {count} times as often as others.", count=artwork.repeats)
+        said += f'<p class="remark">{escape(times)}</p>'
     caption = escape(artwork.caption)
     hint = say("what it shows; else “{trigger}”", trigger=trigger) if trigger else say("what it shows")
     return (
         f'<li class="artwork" data-name="{name}"><div class="frame"><div class="whole">'
-        f'<img alt="" src="data:image/jpeg;base64,{data}">{crop}</div></div>'
+        f'<img alt="" src="data:image/jpeg;base64,{data}">{crop}{mask}</div></div>'
         f'<div class="about"><div class="top"><span class="name" title="{name}">{name}</span>'
         f'<span class="size">{width} × {height}</span>'
         f'<button type="button" class="leave" title="{escape(say("Take out"))}" '

@@ -1,6 +1,7 @@
 """The training that is being prepared: artworks, captions and choices, kept in the home until they are cleared.
 
-draft/artworks/       copies of the pictures, each with its caption in a `.txt` beside it
+draft/artworks/       copies of the pictures, each with its caption in a `.txt` and its mask beside it
+draft/repeats.json    how often some pictures are shown beside the others
 draft/looks/          what was seen of each picture, and a small JPEG of it; made again where it is missing
 draft/undo/           what the last change of many captions, or the last removal, took away
 draft/form.json       name, trigger, preset and the numbers
@@ -21,17 +22,25 @@ import time
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import asdict, dataclass, replace
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING, Any
 
 from styles.errors import BadInput, PictureError
 from styles.storage.atomic import disk_errors, replacing, unused_name, write_bytes, write_text
-from styles.storage.file_reading import open_file, read_bytes, read_json, read_text
+from styles.storage.file_reading import read_bytes, read_json, read_text
 from styles.storage.home import Home
 from styles.storage.names import clean_text, folded, suggested_name
 from styles.text import Text
-from training.artworks.captions import LONGEST_CAPTION, caption_of
-from training.artworks.dataset import MOST_ARTWORKS, SUFFIXES, in_natural_order
+from training.artworks.captions import LONGEST_CAPTION, caption_of, read_captions
+from training.artworks.dataset import MOST_ARTWORKS, KnownPicture, captions_of, in_natural_order
+from training.artworks.folders import (
+    MASK,
+    MOST_REPEATS,
+    PICTURE_ENDINGS,
+    FoundPicture,
+    GivenFile,
+    sort_out,
+)
 from training.artworks.opening import full_size, open_artwork
 from training.artworks.picture_checks import Framing, PictureCheck, Remark, framing, look_at, remarks
 
@@ -60,6 +69,8 @@ class DraftArtwork:
     framing: Framing
     remarks: tuple[Remark, ...]
     thumb: bytes  # a JPEG of the whole picture
+    mask: bytes = b""  # a small PNG of the whole mask: white is learnt
+    repeats: int = 1
 
 
 @dataclass(frozen=True)
@@ -70,6 +81,7 @@ class Added:
     captions: int = 0
     known: int = 0  # pictures that are in the draft already
     refused: tuple[Text, ...] = ()  # why, in sentences
+    notes: tuple[Text, ...] = ()  # what else is to be known of them
 
     def __add__(self, other: Added) -> Added:
         return Added(
@@ -77,6 +89,7 @@ class Added:
             self.captions + other.captions,
             self.known + other.known,
             self.refused + other.refused,
+            self.notes + other.notes,
         )
 
 
@@ -107,54 +120,63 @@ class Draft:
         """The pictures in natural order."""
         if not self.artworks_folder.is_dir():
             return []
-        files = (path for path in self.artworks_folder.iterdir() if path.suffix != ".txt")
-        return in_natural_order(path for path in files if path.name[0] != "." and os.path.isfile(path))
+        files = [path for path in self.artworks_folder.iterdir() if path.suffix != ".txt"]
+        stems = {path.stem for path in files}
+        pictures = (path for path in files if not _is_mask(path, stems))
+        return in_natural_order(path for path in pictures if path.name[0] != "." and os.path.isfile(path))
 
-    def add(self, files: Iterable[Path], grid: Grid) -> Iterator[Added]:
-        """Copy a folder's pictures and captions in, telling after each how far it is; what can't be read is refused."""
-        given = list(files)
-        done = Added()
-        stems: dict[str, str] = {}  # the name and the stem that a file came with, and the stem that it got
-        captioned = {path.stem for path in self.paths() if caption_of(path)}
-        for path in [path for path in given if path.suffix.lower() != ".txt"]:
-            done = self._add_picture(path, grid, stems, done)
+    def add(self, files: Iterable[Path | GivenFile], grid: Grid) -> Iterator[Added]:
+        """Copy pictures, captions and masks in, telling after each how far it is; what can't be read is refused.
+
+        A path stands for a file that was given by itself.
+        """
+        given = [file if isinstance(file, GivenFile) else named_file(file) for file in files]
+        found = sort_out(given)
+        captions, said = captions_of(found.pictures)
+        done = Added(notes=(*found.notes, *said))
+        captioned = {path.name for path in self.paths() if caption_of(path)}
+        for picture, caption in zip(found.pictures, captions, strict=True):
+            name, done = self._add_picture(picture, grid, done)
+            # What was here with a caption may have been written since.
+            if name and caption and name not in captioned:
+                with self._change():
+                    self._write_caption(self.artworks_folder / name, caption)
+                done = replace(done, captions=done.captions + 1)
             yield done
-        with self._change():
-            texts = [path for path in given if path.suffix.lower() == ".txt"]
-            # Of picture.txt and picture.jpg.txt the first counts, as in a training.
-            for path in sorted(texts, key=lambda path: Path(path.stem).suffix.lower() not in SUFFIXES):
-                of = Path(path.stem)
-                stem = stems.get(of.name, of.stem if of.suffix.lower() in SUFFIXES else of.name)
-                if stem in captioned and of.name in stems:
-                    continue  # of a picture that was here with a caption, which may have been written since
-                with open_file(path) as file:
-                    text = file.read(4 * LONGEST_CAPTION).decode("utf-8-sig", errors="replace")
-                self._write_caption(self.artworks_folder / f"{stem}.txt", text)
+        paths = [file.path for file in found.captions]
+        for file, text in zip(found.captions, read_captions(paths), strict=True):
+            if text is not None:
+                with self._change():
+                    # Of a picture that came before, or is still to come.
+                    of = PurePosixPath(file.shown.stem)
+                    stem = of.stem if of.suffix.lower() in PICTURE_ENDINGS else of.name
+                    self._write_caption(self.artworks_folder / f"{stem}.txt", text.text)
                 done = replace(done, captions=done.captions + 1)
         yield done
 
-    def _add_picture(self, path: Path, grid: Grid, stems: dict[str, str], done: Added) -> Added:
-        here = self.paths()
+    def _add_picture(self, picture: FoundPicture, grid: Grid, done: Added) -> tuple[str, Added]:
+        """Copy one picture in; its name in the draft, empty where it was refused, and what became of all so far."""
+        path, here = picture.file.path, self.paths()
         twin = next((artwork for artwork in here if _same(artwork, path)), None)
         if twin is not None:
-            stems |= dict.fromkeys((path.name, path.stem), twin.stem)
-            return replace(done, known=done.known + 1)
+            self._note_beside(twin, picture)
+            return twin.name, replace(done, known=done.known + 1)
         if len(here) >= MOST_ARTWORKS:
             said = Text(
                 "{file}: there are {count} pictures already.",
                 file=path.name,
                 count=MOST_ARTWORKS,
             )
-            return replace(done, refused=(*done.refused, said))
+            return "", replace(done, refused=(*done.refused, said))
         try:
             look, thumb = _looked_at(path, grid)
         except PictureError as error:
-            return replace(done, refused=(*done.refused, error.text))
+            return "", replace(done, refused=(*done.refused, error.text))
         with self._change():
             self.artworks_folder.mkdir(parents=True, exist_ok=True)
             # A caption belongs to a stem, so two pictures may not share one.
             used_names = {folded(artwork.stem) for artwork in here}
-            stem, number = suggested_name(path.stem), 1
+            stem, number = suggested_name(PurePosixPath(picture.file.shown.name).stem), 1
             while folded(stem if number == 1 else f"{stem} {number}") in used_names:
                 number += 1
             stem = stem if number == 1 else f"{stem} {number}"
@@ -162,8 +184,39 @@ class Draft:
             with replacing(target) as copy:
                 shutil.copyfile(path, copy)
             self._keep_look(target.name, grid, look, thumb)
-            stems |= dict.fromkeys((path.name, path.stem), target.stem)
-        return replace(done, pictures=done.pictures + 1)
+            self._note_beside(target, picture)
+        return target.name, replace(done, pictures=done.pictures + 1)
+
+    def _note_beside(self, target: Path, picture: FoundPicture) -> None:
+        """Keep the mask and the repeats of a picture."""
+        with self._change():
+            if picture.mask is not None:
+                for mask in self._masks(target):
+                    mask.unlink()
+                mask = target.with_name(f"{target.stem}{MASK}{picture.mask.path.suffix.lower()}")
+                with replacing(mask) as copy:
+                    shutil.copyfile(picture.mask.path, copy)
+            repeats = {name: count for name, count in self._repeats().items() if name != target.name}
+            if picture.repeats > 1:
+                repeats[target.name] = picture.repeats
+            if repeats != self._repeats():
+                write_text(self.folder / "repeats.json", json.dumps(repeats))
+
+    def _masks(self, picture: Path) -> list[Path]:
+        """List the masks of a picture, of which there is one at most unless somebody put more there."""
+        if not self.artworks_folder.is_dir():
+            return []
+        stem = f"{picture.stem}{MASK}"
+        return sorted(path for path in self.artworks_folder.iterdir() if path.stem == stem)
+
+    def _repeats(self) -> dict[str, int]:
+        """How often pictures are shown beside the others, by name, where it is more than once."""
+        try:
+            stored = read_json(self.folder / "repeats.json")
+        except (OSError, ValueError):
+            return {}
+        usable = stored.items() if isinstance(stored, dict) else ()
+        return {name: count for name, count in usable if type(count) is int and 1 < count <= MOST_REPEATS}
 
     def artworks(self, grid: Grid) -> list[DraftArtwork]:
         """All pictures as a training on this grid will see them; one that has become unreadable is left out."""
@@ -172,6 +225,7 @@ class Draft:
             with suppress(PictureError):
                 seen.append((path, *self._look_of(path, grid)))
         remarks_of = remarks([look for _, look, _ in seen], grid.resolution_px, grid.multiple_px)
+        repeats = self._repeats()
         return [
             DraftArtwork(
                 path.name,
@@ -180,6 +234,8 @@ class Draft:
                 framing(look.size_px, grid.resolution_px, grid.multiple_px),
                 said,
                 thumb,
+                self._mask_of(path),
+                repeats.get(path.name, 1),
             )
             for (path, look, thumb), said in zip(seen, remarks_of, strict=True)
         ]
@@ -202,6 +258,8 @@ class Draft:
 
     def _take_out(self, paths: Iterable[Path]) -> None:
         for path in paths:
+            for mask in self._masks(path):
+                mask.replace(self._undo / mask.name)
             path.replace(self._undo / path.name)
             self._write_caption(path, "")
 
@@ -309,16 +367,28 @@ class Draft:
             )
         return match
 
-    def sizes(self) -> dict[Path, tuple[int, int]]:
-        """The upright (width, height) in px of the pictures that are as they were when they were opened here."""
-        sizes = {}
+    def known(self) -> dict[Path, KnownPicture]:
+        """What is known of the pictures that are as they were when they were opened here."""
+        known, repeats = {}, self._repeats()
         for path in self.paths():
             with suppress(OSError, ValueError, KeyError, TypeError):
                 stored = read_json(self._looks / f"{path.name}.json")
                 if stored["key"][:2] == _file_key(path):
                     width, height = stored["size_px"]
-                    sizes[path.absolute()] = int(width), int(height)
-        return sizes
+                    known[path.absolute()] = KnownPicture(
+                        (int(width), int(height)), repeats.get(path.name, 1)
+                    )
+        return known
+
+    def _mask_of(self, path: Path) -> bytes:
+        """A small PNG of a picture's mask; empty without one, or where it can't be read."""
+        for mask in self._masks(path):
+            with suppress(PictureError):
+                image, out = open_artwork(mask).convert("L"), io.BytesIO()
+                image.thumbnail((THUMB_PX, THUMB_PX))
+                image.save(out, "PNG")
+                return out.getvalue()
+        return b""
 
     def _look_of(self, path: Path, grid: Grid) -> tuple[PictureCheck, bytes]:
         try:
@@ -342,6 +412,15 @@ class Draft:
         }
         write_bytes(self._looks / f"{name}.jpg", thumb)
         write_text(self._looks / f"{name}.json", json.dumps(stored))
+
+
+def named_file(path: Path) -> GivenFile:
+    """A file that was given by itself."""
+    return GivenFile(path, PurePosixPath(path.name), is_named=True)
+
+
+def _is_mask(path: Path, stems: set[str]) -> bool:
+    return path.stem.endswith(MASK) and path.stem.removesuffix(MASK) in stems
 
 
 def _key(path: Path, grid: Grid) -> list[int]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -18,6 +18,7 @@ from styles.bases.shelf import find_source
 from styles.errors import AtelierError
 from styles.library.library import Library
 from styles.storage.home import Home
+from training.artworks.folders import GivenFile
 from training.artworks.picture_checks import size_multiple_of
 from training.optimizers import check_optimizer
 from training.plan import TrainingPlan, plan_for
@@ -75,8 +76,10 @@ class TrainingPreparation:
         except AtelierError:
             return Grid(resolution_px or USUAL_GRID.resolution_px, USUAL_GRID.multiple_px)
 
-    def add(self, files: list[Path], base: str = "", resolution_px: int | None = None) -> Iterator[Added]:
-        """Take the files of one folder into the draft, telling how far it is."""
+    def add(
+        self, files: Iterable[Path | GivenFile], base: str = "", resolution_px: int | None = None
+    ) -> Iterator[Added]:
+        """Take files into the draft, telling how far it is."""
         yield from self.draft.add(files, self.grid(base, resolution_px))
 
     def artworks(self, base: str = "", resolution_px: int | None = None) -> list[DraftArtwork]:

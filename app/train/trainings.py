@@ -21,7 +21,7 @@ from styles.storage.home import Home, expanded
 from styles.storage.names import clean_text, safe_name
 from styles.text import Text, quoted
 from training.adapters import check_continued, highest_rank
-from training.artworks.dataset import collect
+from training.artworks.dataset import KnownPicture, collect
 from training.checkpoint import strays
 from training.events import Failed, Finished
 from training.job import HELD_BY_ANOTHER, LONGEST_FILE_NAME, Job, State, jobs_in
@@ -111,17 +111,17 @@ class Trainings:
         order: TrainingOrder,
         base: Callable[[], tuple[str, str, str]],
         begun: Style | None = None,
-        sizes: Mapping[Path, tuple[int, int]] = MappingProxyType({}),
+        known: Mapping[Path, KnownPicture] = MappingProxyType({}),
     ) -> Job:
         """Write the job folder of `order`; `base` names the base, its family and how it is kept, once the cheaper checks are done.
 
-        `begun` is the style to go on from: it lends what the order leaves open. Pictures whose size is known
-        are not opened once more. Raises BadInput, JobError.
+        `begun` is the style to go on from: it lends what the order leaves open. Pictures in `known` are not opened
+        once more. Raises BadInput, JobError.
         """
         name = safe_name(order.name)
         # The job is given these as they are: a broken picture is refused when it was named, left out of a folder.
         artworks = [expanded(path).absolute() for path in order.pictures]
-        count = len(collect(artworks))
+        count = len(collect(artworks, order.caption_ending).pictures)
         source, family, quantize = base()
         given = with_kept_way(quantize, order.settings.chosen())
         words = {"trigger": order.trigger.strip(), "author": order.author, "licence": order.licence}
@@ -143,7 +143,7 @@ class Trainings:
         plan = plan_for(order.preset, family, count, name=name, base=source, **words, **given)
         if begun is not None:
             check_continued(begun, plan)
-        return Job.create(self.home.jobs, plan, artworks, sizes)
+        return Job.create(self.home.jobs, plan, artworks, known, order.caption_ending)
 
     def start(self, job: Job, device: str, precision: str) -> None:
         """Start a trainer on a job that waits or has been paused."""

@@ -45,9 +45,6 @@ const joined = (parts) => ({
 export const filesOfInput = (input) =>
   [...input.files].map((file) => ({ file, path: file.webkitRelativePath || file.name }));
 
-// The folder of a path, with a slash at its end, or "".
-export const folderOf = (path) => path.slice(0, path.lastIndexOf("/") + 1);
-
 // Send files one after the other. Answers with those that were, each with its path on the server in `stored`, and with
 // those that failed; what there is no room for is in neither, since the page has said so.
 export async function sendAll(files, upload, onStart) {

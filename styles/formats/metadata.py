@@ -49,6 +49,8 @@ TOLD = frozenset(
         "gradient_accumulation",
         "weight_decay",
         "artworks",
+        "masked",
+        "unmasked_weight",
         "seconds",
         "epochs",
         "prediction_type",

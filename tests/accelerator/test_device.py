@@ -106,7 +106,7 @@ def gradients(base: Base, job: Job, drawn: Draw) -> dict[str, Tensor]:
     moved = {
         field.name: getattr(drawn, field.name).to(base.device)
         for field in fields(Draw)
-        if field.name != "conditioning"
+        if field.name not in ("conditioning", "mask")
     }
     moved["conditioning"] = drawn.conditioning.to(base.device, base.dtype)
     there = Draw(**moved)

@@ -2,9 +2,9 @@
 
 import assert from "node:assert/strict";
 import { mock, test } from "node:test";
-import { filesOfDrop, folderOf, sendAll, walk } from "../../app/window/dropped_files.js";
+import { filesOfDrop, sendAll, walk } from "../../app/window/dropped_files.js";
 import { filesOfStyles } from "../../app/window/library/door.js";
-import { byFolder, isArtwork } from "../../app/window/train/door.js";
+import { isArtwork, toldFiles } from "../../app/window/train/door.js";
 
 const nameOf = (path) => path.split("/").at(-1);
 const fileEntry = (path) => ({
@@ -74,12 +74,14 @@ test("of a folder only what belongs to styles is sent, and what was dropped by i
   assert.deepEqual(pathsOf(filesOfStyles(files)), wanted);
 });
 
-test("an artwork is known by its ending or by its kind, and goes with those of its folder", () => {
+test("an artwork is known by its ending or by its kind, and told with the path that it had", () => {
   const endings = new Set([".png", ".txt"]);
   assert.ok(isArtwork({ name: "A.PNG", type: "" }, endings));
   assert.ok(isArtwork({ name: "a", type: "image/heic" }, endings));
   assert.ok(!isArtwork({ name: "png", type: "" }, endings));
-  const sent = ["a/1.png", "b/1.png", "a/1.txt", "2.png"].map((path) => ({ path, stored: `@${path}` }));
-  assert.deepEqual(byFolder(sent), [["@a/1.png", "@a/1.txt"], ["@b/1.png"], ["@2.png"]]);
-  assert.equal(folderOf("2.png"), "");
+  const sent = ["10_a/1.png", "2.png"].map((path) => ({ path, stored: `@${path}`, file: {} }));
+  assert.deepEqual(toldFiles(sent), [
+    { path: "10_a/1.png", stored: "@10_a/1.png" },
+    { path: "2.png", stored: "@2.png" },
+  ]);
 });

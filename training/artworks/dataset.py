@@ -5,9 +5,10 @@ from __future__ import annotations
 import os
 import re
 import stat
-from collections.abc import Iterable, Mapping
+from collections import defaultdict
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from types import MappingProxyType
 from typing import TYPE_CHECKING
 
@@ -15,34 +16,25 @@ from styles.errors import PictureError, PromptError
 from styles.generation.prompt_syntax import parse_prompt
 from styles.text import Text
 from training.artworks.buckets import crop_box
-from training.artworks.captions import caption_of, full_caption
+from training.artworks.captions import LONGEST_CAPTION, Caption, full_caption, read_captions
+from training.artworks.folders import (
+    MASK,
+    NAMED,
+    Found,
+    FoundPicture,
+    GivenFile,
+    caption_endings,
+    sort_out,
+)
 from training.artworks.opening import full_size, open_artwork
 
 if TYPE_CHECKING:
     from PIL.Image import Image
 
-SUFFIXES = frozenset(
-    [
-        ".jpg",
-        ".jpeg",
-        ".jpe",
-        ".jfif",
-        ".png",
-        ".webp",
-        ".tif",
-        ".tiff",
-        ".bmp",
-        ".heic",
-        ".heif",
-        ".hif",
-        ".avif",
-        ".psd",
-        ".gif",
-    ]
-)
 MOST_ARTWORKS = 1000
 CHECKED_PX = 1024  # artworks are looked at with no side below this, if they have it
 SMALLEST_PX = 64  # a side below this is warned about
+MASK_SHAPE = 0.03  # by which the aspect ratio of a mask may differ from its picture's
 
 
 @dataclass(frozen=True)
@@ -53,6 +45,12 @@ class Artwork:
     caption: str
     # (width, height)
     size_px: tuple[int, int]
+    # Where the picture counts: white is learnt, black is not; None: all of it.
+    mask: Path | None = None
+    # How often it is shown, beside pictures of 1.
+    repeats: int = 1
+    # As the artist wrote it; None where the caption is the trigger alone.
+    own_caption: str | None = None
 
     def load(self, bucket: tuple[int, int]) -> Image:
         """Open the picture, cropped around its centre to the bucket's shape and scaled to its (width, height)."""
@@ -61,6 +59,27 @@ class Artwork:
         image = open_artwork(self.path, least_px=2 * max(bucket))
         box = crop_box(image.width, image.height, bucket)
         return image.resize(bucket, Resampling.LANCZOS, box=box)
+
+    def load_mask(self, size: tuple[int, int]) -> Image:
+        """Return the mask of the part that `load` shows, as greys of a (width, height); averaged over areas.
+
+        Raises PictureError.
+        """
+        from PIL.Image import Resampling
+
+        assert self.mask is not None
+        image = open_artwork(self.mask).convert("L")
+        box = crop_box(image.width, image.height, size)
+        return image.resize(size, Resampling.BOX, box=box)
+
+
+@dataclass(frozen=True)
+class KnownPicture:
+    """What is known of a picture before it is opened."""
+
+    # Upright (width, height).
+    size_px: tuple[int, int]
+    repeats: int = 1
 
 
 @dataclass(frozen=True)
@@ -71,13 +90,14 @@ class Dataset:
     warnings: tuple[Text, ...] = ()
 
 
-def collect(paths: Iterable[Path | str]) -> list[Path]:
-    """List the picture files among files and folders (with their sub-folders), in natural order, each once.
+def collect(paths: Iterable[Path | str], caption_ending: str = "") -> Found:
+    """List what is trained on among files and folders (with their sub-folders), in natural order, each once.
 
     A file named directly is kept whatever its ending. Raises PictureError where nothing is found or a folder can't
     be read.
     """
-    files: dict[Path, None] = {}
+    files: dict[Path, GivenFile] = {}
+    named: list[Path] = []
     for path in map(Path, paths):
         try:
             kind = path.stat().st_mode
@@ -92,29 +112,39 @@ def collect(paths: Iterable[Path | str]) -> list[Path]:
                 reason=reason,
             ) from error
         if stat.S_ISDIR(kind):
-            files.update(dict.fromkeys(_pictures_in(path)))
+            for file in _files_in(path):
+                files.setdefault(file.path, file)
         elif stat.S_ISREG(kind):
-            files[path] = None
+            files[path] = GivenFile(path, _shown(path), is_named=True)
+            named.append(path)
         else:
             raise PictureError(
                 "{path} is not there.", "Check the path; it may be mistyped or on another disk.", path=path
             )
-    if not files:
+    for file in _beside(named, caption_ending):
+        files.setdefault(file.path, file)
+    found = sort_out(files.values(), caption_ending)
+    if not found.pictures:
         raise PictureError(
             "There are no pictures to learn from.",
             "Give one or more picture files (JPEG, PNG, WebP, TIFF, BMP, HEIC, PSD), or a folder that holds some.",
         )
-    if len(files) > MOST_ARTWORKS:
+    if len(found.pictures) > MOST_ARTWORKS:
         raise PictureError(
             "There are {count} pictures.",
             "At most {most_artworks}; 5 to 30 are usual.",
-            count=len(files),
+            count=len(found.pictures),
             most_artworks=MOST_ARTWORKS,
         )
-    return list(files)
+    return found
 
 
-def _pictures_in(folder: Path) -> list[Path]:
+def _shown(path: Path) -> PurePosixPath:
+    # Two folders of one name, in different places, are two.
+    return PurePosixPath(path.absolute().as_posix())
+
+
+def _files_in(folder: Path) -> Iterator[GivenFile]:
     def refuse(error: OSError) -> None:
         raise PictureError(
             "{file} can't be read: {reason}.",
@@ -123,15 +153,31 @@ def _pictures_in(folder: Path) -> list[Path]:
             reason=error.strerror,
         ) from error
 
-    files = []
+    root = folder.absolute().parent
     for where, folders, names in os.walk(folder, onerror=refuse):
-        folders[:] = sorted((name for name in folders if not name.startswith(".")), key=_natural)
-        pictures = (
-            name for name in names if Path(name).suffix.lower() in SUFFIXES and not name.startswith(".")
-        )
-        paths = (Path(where) / name for name in sorted(pictures, key=_natural))
-        files += [path for path in paths if path.is_file()]  # a pipe of that name would never end
-    return files
+        folders.sort(key=_natural)
+        for name in sorted(names, key=_natural):
+            path = Path(where) / name
+            if path.is_file():  # a pipe of that name would never end
+                yield GivenFile(path, PurePosixPath(path.absolute().relative_to(root).as_posix()))
+
+
+def _beside(named: Iterable[Path], caption_ending: str) -> Iterator[GivenFile]:
+    """List the captions and masks that may belong to pictures that were named by themselves."""
+    stems: dict[Path, set[str]] = defaultdict(set)
+    for path in named:
+        stems[path.parent] |= {path.stem.casefold(), path.name.casefold(), f"{path.stem}{MASK}".casefold()}
+    for folder, wanted in stems.items():
+        try:
+            entries = sorted(os.listdir(folder), key=_natural)
+        except OSError:  # the pictures in it can be read all the same
+            continue
+        for name in entries:
+            path = folder / name
+            stem, ending = path.stem.casefold(), path.suffix.lower()
+            belongs = ending in caption_endings(caption_ending) or stem.endswith(MASK)
+            if belongs and stem in wanted and path.is_file():
+                yield GivenFile(path, _shown(path), is_named=True)
 
 
 def in_natural_order(paths: Iterable[Path]) -> list[Path]:
@@ -160,23 +206,26 @@ def _checked(caption: str, path: Path) -> str:
 def inspect(
     paths: Iterable[Path | str],
     trigger: str = "",
-    sizes: Mapping[Path, tuple[int, int]] = MappingProxyType({}),
+    known: Mapping[Path, KnownPicture] = MappingProxyType({}),
+    caption_ending: str = "",
 ) -> Dataset:
     """Open every artwork once to see that it can be read; the Dataset's warnings say what was left out and why.
 
-    Those whose (width, height) in px stands in `sizes` were opened before. A broken file inside a folder is left out. Raises PictureError for a broken file that was named directly, where no
-    picture remains, and as `collect`.
+    What stands in `known` was opened before. A broken file inside a folder is left out. Raises PictureError for a
+    broken file that was named directly, where no picture remains, and as `collect`.
     """
-    given = [Path(path) for path in paths]
-    named = {path for path in given if path.is_file()}
+    found = collect(paths, caption_ending)
+    captions, said = captions_of(found.pictures)
     artworks: list[Artwork] = []
-    notes: list[Text] = []
+    notes: list[Text] = [*found.notes, *said]
     refused: list[Text] = []
-    for path in collect(given):
+    for picture, caption in zip(found.pictures, captions, strict=True):
+        path = picture.file.path
+        here = known.get(path)
         try:
-            size = sizes.get(path) or full_size(path, open_artwork(path, least_px=CHECKED_PX))
+            size = here.size_px if here else full_size(path, open_artwork(path, least_px=CHECKED_PX))
         except PictureError as error:
-            (refused if path in named else notes).append(error.message)
+            (refused if picture.file.is_named else notes).append(error.message)
             last = error
             continue
         if min(size) < SMALLEST_PX:
@@ -188,7 +237,10 @@ def inspect(
                     height_px=size[1],
                 )
             )
-        artworks.append(Artwork(path, _checked(full_caption(caption_of(path), trigger), path), size))
+        mask = _usable_mask(picture, size, notes)
+        text = _checked(full_caption(caption, trigger), path)
+        repeats = here.repeats if here else picture.repeats
+        artworks.append(Artwork(path, text, size, mask, repeats, caption))
     if refused:
         raise PictureError(Text.joined(" ", refused), last.hint)
     if not artworks:
@@ -202,3 +254,80 @@ def inspect(
             )
         )
     return Dataset(tuple(artworks), tuple(notes))
+
+
+def captions_of(pictures: Sequence[FoundPicture]) -> tuple[list[str | None], list[Text]]:
+    """Return the caption of each picture, None without one, and what is to be said of how they were read."""
+    folders: dict[PurePosixPath, list[GivenFile]] = defaultdict(list)
+    for picture in pictures:
+        if picture.captions:
+            folders[picture.file.folder] += picture.captions
+    read: dict[Path, Caption | None] = {}
+    for files in folders.values():
+        paths = list(dict.fromkeys(file.path for file in files))
+        read |= zip(paths, read_captions(paths), strict=True)
+    names = {file.path: file.shown.name for files in folders.values() for file in files}
+    notes = _reading_said(names, read)
+    texts: list[str | None] = []
+    for picture in pictures:
+        captions = [read[file.path] for file in picture.captions]
+        first = next((caption for caption in captions if caption is not None), None)
+        texts.append(None if first is None else first.text)
+        if len({caption.text for caption in captions if caption is not None}) > 1:
+            notes.append(
+                Text(
+                    "{picture} has more than one caption; that of {file} counts.",
+                    picture=picture.file.shown.name,
+                    file=picture.captions[captions.index(first)].shown.name,
+                )
+            )
+    return texts, notes
+
+
+def _reading_said(names: Mapping[Path, str], read: Mapping[Path, Caption | None]) -> list[Text]:
+    notes = []
+    by_guess: dict[str, list[str]] = defaultdict(list)
+    for path, caption in read.items():
+        if caption is not None and caption.guess:
+            by_guess[caption.guess].append(names[path])
+    for guess, files in by_guess.items():
+        notes.append(
+            Text(
+                "{file} is not in UTF-8; it was read as {encoding}. Look whether its words are right.",
+                "{count} captions are not in UTF-8 ({file}); they were read as {encoding}. Look whether their words "
+                "are right.",
+                count=len(files),
+                file=", ".join(files[:NAMED]) + (" …" if len(files) > NAMED else ""),
+                encoding=guess,
+            )
+        )
+    for path, caption in read.items():
+        if caption is None:
+            notes.append(
+                Text("{file} can't be read, or is too long for a caption; it is left out.", file=names[path])
+            )
+        elif caption.is_cut:
+            notes.append(
+                Text(
+                    "The caption in {file} is longer than {most} characters; the rest is left out.",
+                    file=names[path],
+                    most=LONGEST_CAPTION,
+                )
+            )
+    return notes
+
+
+def _usable_mask(picture: FoundPicture, size_px: tuple[int, int], notes: list[Text]) -> Path | None:
+    """Return the mask of a picture, None where it can't be used; why is added to the notes."""
+    if picture.mask is None:
+        return None
+    name = picture.mask.shown.name
+    try:
+        width, height = open_artwork(picture.mask.path).size
+    except PictureError as error:
+        notes.append(error.message)
+        return None
+    if abs(width * size_px[1] - height * size_px[0]) > MASK_SHAPE * height * size_px[0]:
+        notes.append(Text("The mask {file} has another shape than its picture; it is left out.", file=name))
+        return None
+    return picture.mask.path

@@ -268,7 +268,7 @@ def own_pictures(base: Base, folder: Path) -> dict[str, dict[str, float]]:
     from training.artworks.opening import open_artwork
 
     result = {}
-    for path in collect([folder]):
+    for path in [picture.file.path for picture in collect([folder]).pictures]:
         image = open_artwork(path)
         share = 256 / min(image.size)
         width, height = (max(256, round(side * share) // 8 * 8) for side in image.size)

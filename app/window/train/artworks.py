@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from html import escape
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from typing import Any
 
 import gradio as gr
@@ -20,6 +20,7 @@ from app.window.scripts import mount
 from app.window.server.answers import QUIET, answering, in_turn
 from app.window.server.news import News, listener
 from app.window.server.uploads import uploaded
+from training.artworks.folders import GivenFile
 
 # What changes the draft and what starts from it come in turn: a training is given all that was done before.
 DRAFT = "draft"
@@ -80,16 +81,13 @@ def artworks_section(studio: Studio, page: gr.Blocks, tab: gr.Tab, news: News) -
 
     @answered
     def arrive(event: gr.EventData) -> Iterator[list[Any]]:
-        folders = [[uploaded(path) for path in folder] for folder in event.folders]
-        given, done, form = [path for folder in folders for path in folder], Added(), form_of(draft.form())
-        for folder in folders:
-            before = done
-            for added in studio.preparation.add(folder, form["base"], resolution_of(form)):
-                done = before + added
-                words = say("Looking at picture {count} of {total}…", count=done.pictures, total=len(given))
-                yield ["", gr.skip(), words, *[gr.skip()] * (len(drawn) - 2)]
-        for path in given:
-            path.unlink(missing_ok=True)
+        given = [_given(file) for file in event.files]
+        done, form = Added(), form_of(draft.form())
+        for done in studio.preparation.add(given, form["base"], resolution_of(form)):
+            words = say("Looking at picture {count} of {total}…", count=done.pictures, total=len(given))
+            yield ["", gr.skip(), words, *[gr.skip()] * (len(drawn) - 2)]
+        for file in given:
+            file.path.unlink(missing_ok=True)
         yield [added_said(done), *draw()]
 
     @answered
@@ -121,6 +119,12 @@ def artworks_section(studio: Studio, page: gr.Blocks, tab: gr.Tab, news: News) -
     describe.click(changing(captioning.start), None, drawn, **asked)
     stop.click(changing(captioning.stop), None, drawn, concurrency_limit=None, **QUIET)
     return Artworks(changing(draft.clear), drawn)
+
+
+def _given(file: Any) -> GivenFile:
+    """A file as the page tells of it; one that was in no folder was dropped by itself."""
+    shown = PurePosixPath(str(file["path"]))
+    return GivenFile(uploaded(file["stored"]), shown, is_named=len(shown.parts) == 1)
 
 
 def _drawn(studio: Studio) -> list[Any]:

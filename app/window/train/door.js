@@ -1,6 +1,6 @@
 // The door for artworks: files and folders that are dropped anywhere in the room, pasted or chosen.
 
-import { connectInputs, filesOfDrop, folderOf, sendAll } from "../dropped_files.js";
+import { connectInputs, filesOfDrop, sendAll } from "../dropped_files.js";
 import { filledInTurn } from "../words.js";
 
 // Whether a file may be an artwork or its caption, by the ending of its name or by what the browser takes it for.
@@ -8,15 +8,8 @@ export function isArtwork({ name, type }, endings) {
   return endings.has((name.match(/\.[^.]*$/) ?? [""])[0].toLowerCase()) || type.startsWith("image/");
 }
 
-// The paths on the server, together where they lay in one folder: a caption belongs to the picture beside it.
-export function byFolder(sent) {
-  const folders = new Map();
-  for (const { path, stored } of sent) {
-    const folder = folderOf(path);
-    folders.set(folder, [...(folders.get(folder) ?? []), stored]);
-  }
-  return [...folders.values()];
-}
+// Each file as the server is told of it: the path that it had, which says what it is, and where it is stored.
+export const toldFiles = (sent) => sent.map(({ path, stored }) => ({ path, stored }));
 
 const hasFiles = (transfer) => [...(transfer?.types ?? [])].includes("Files");
 
@@ -35,7 +28,7 @@ export function mount({ element, trigger, upload }) {
     });
     const isLost = unread.length > 0 || sent.length < chosen.length;
     status.textContent = isLost ? words.lost : chosen.length ? "" : words.nothing;
-    if (sent.length) trigger("arrived", { folders: byFolder(sent) });
+    if (sent.length) trigger("arrived", { files: toldFiles(sent) });
   }
 
   const shown = new AbortController();
@@ -59,7 +52,7 @@ export function mount({ element, trigger, upload }) {
   listen("drop", async (event) => {
     zone.classList.remove("over");
     if (!isHere() || !hasFiles(event.dataTransfer)) return;
-    await send(await filesOfDrop(event.dataTransfer, (entry) => !entry.name.startsWith(".")));
+    await send(await filesOfDrop(event.dataTransfer));
   });
   listen("paste", (event) => {
     const files = [...(event.clipboardData?.files ?? [])];

@@ -225,8 +225,8 @@ def test_a_picture_of_the_draft_is_not_opened_again_for_its_training(
 
     monkeypatch.setattr(dataset, "open_artwork", noted)
     plan = plan_for("quick", "starter", 3, name="x")
-    job = Job.create(tmp_path / "jobs", plan, draft.paths(), draft.sizes())
+    job = Job.create(tmp_path / "jobs", plan, draft.paths(), draft.known())
     assert opened == [] and [one.size_px for one in job.artworks()] == [(90, 80), (90, 80), (600, 80)]
     Image.new("RGB", (70, 80)).save(draft.artworks_folder / "10.png")  # by hand
-    job = Job.create(tmp_path / "jobs", plan, draft.paths(), draft.sizes())
+    job = Job.create(tmp_path / "jobs", plan, draft.paths(), draft.known())
     assert opened == ["10.png"] and job.artworks()[1].size_px == (70, 80)
