@@ -18,9 +18,9 @@ LOHA = frozenset(["hada_w1_a", "hada_w1_b", "hada_w2_a", "hada_w2_b", "hada_t1",
 LOKR = frozenset(["lokr_w1", "lokr_w1_a", "lokr_w1_b", "lokr_w2", "lokr_w2_a", "lokr_w2_b", "lokr_t2"])
 
 FULL = frozenset(["diff"])
-# What a tensor's name ends with, and the part that it is.
+# What a tensor's name ends with, and the part that it is; an open PEFT model puts the adapter's name into it.
 ENDING = re.compile(
-    r"(.+)\.(?:lora_(down|up|mid|A|B)(?:\.default)?\.weight|(?:lora|lora_linear_layer)\.(down|up)\.weight|"
+    r"(.+)\.(?:lora_(down|up|mid|A|B)(?:\.[\w-]{1,64})?\.weight|(?:lora|lora_linear_layer)\.(down|up)\.weight|"
     rf"(alpha|diff)|({'|'.join(sorted(LOHA | LOKR, reverse=True))})(?:\.weight)?)"
 )
 OF_PEFT = {"A": "down", "B": "up"}

@@ -213,7 +213,7 @@ def _card(source: Source, judged: Judged, strength: Strength, sha256: str) -> St
     elif family == UNKNOWN.id:
         problems.append(Text("It doesn't say which base it is for; its layers will tell when it is used."))
     if any(
-        layer.alpha is None and layer.told_alpha is None and of.dim
+        layer.alpha is None and layer.told_alpha is None and (of.dim or of.kind == "LoKr")
         for layer, of in zip(judged.layers, judged.written, strict=True)
     ):
         problems.append(

@@ -22,10 +22,20 @@ def test_every_file_that_the_map_names_is_there() -> None:
 
 
 def test_every_path_that_the_documents_name_is_there() -> None:
-    for document in ("README.md", ".github/CONTRIBUTING.md", ".github/CHANGELOG.md", ".github/SECURITY.md"):
+    documents = ("CONTRIBUTING", "CHANGELOG", "SECURITY", "MIXING", "STYLES_OF_OTHERS")
+    for document in ("README.md", *(f".github/{name}.md" for name in documents)):
         text = (REPOSITORY / document).read_text(encoding="utf-8")
         for path in re.findall(r"`((?:app|training|styles|tests)/[\w./-]+)`", text):
             real = path.replace("/CODE/", "/es/")  # stands for any language
             assert (REPOSITORY / real).exists(), f"{document}: {path}"
         for path in re.findall(r"\]\((?!https?:)([^)#]+)\)", text):
             assert (REPOSITORY / document).parent.joinpath(path).exists(), f"{document}: {path}"
+
+
+def test_the_reports_that_were_tried_are_those_of_the_document() -> None:
+    from tests.styles.formats.test_public_reports import OPENED, REFUSED
+
+    text = (REPOSITORY / ".github" / "STYLES_OF_OTHERS.md").read_text(encoding="utf-8")
+    named = re.findall(r"\[([\w./-]+#\d+)\]\(https://github\.com/([\w./-]+)/issues/(\d+)\)", text)
+    assert [report for report, *_ in named] == [*OPENED, *REFUSED]
+    assert all(report == f"{place}#{number}" for report, place, number in named)

@@ -45,7 +45,7 @@ def left_out(others: Shapes, names: Iterable[str], shapes: Shapes, metadata: Map
         if error := refusal(shapes, metadata, rest):
             raise error
         for key in rest:
-            if any(key.startswith(f"{name}.") for name in _beginnings(key) if name in names):
+            if not names.isdisjoint(_beginnings(key)):
                 raise StyleFileError(
                     "It holds {key}, which changes a layer in a way that is not known.",
                     AS_LORA,
@@ -56,7 +56,7 @@ def left_out(others: Shapes, names: Iterable[str], shapes: Shapes, metadata: Map
             raise unknown(min(rest), len(strays))
     if not names and not outputs:
         if norms or biases:
-            raise refusal(shapes, metadata) or StyleFileError(
+            raise StyleFileError(
                 "It changes only norms and biases ({count}), which are no ranks.",
                 "Ask for a style with ranks.",
                 count=len(norms) + len(biases),

@@ -21,7 +21,7 @@ UNET = re.compile(
 )
 # The tensors whose second side is what goes into a layer.
 TAKES_IN = re.compile(
-    r".+(?:lora_down|lora_A|lora\.down|lora_linear_layer\.down)(?:\.default)?(?:\.weight)?|.+\.(?:hada_w1_b|diff)"
+    r".+(?:lora_down|lora_A|lora\.down|lora_linear_layer\.down)(?:\.[\w-]{1,64}){0,2}|.+\.(?:hada_w1_b|diff)"
 )
 
 

@@ -122,7 +122,7 @@ WHOLE = {
         (WHOLE, "It is a whole checkpoint, not a style. Add it as a base"),
         ({"double_blocks.0.img_mlp.0.weight": (12288, 3072)}, "It is FLUX itself, a whole model"),
         ({"decoder.conv_in.weight": (512, 4, 3, 3), "encoder.down.0.block.0.conv1.weight": (128, 128, 3, 3)}, "a VAE, no style"),
-        ({"first_stage_model.encoder.conv_in.bias": (128,), "first_stage_model.decoder.up.0.x.bias": (1,)}, "a VAE, no style"),
+        ({"first_stage_model.encoder.conv_in.weight": (128, 3, 3, 3), "first_stage_model.decoder.up.0.x.bias": (1,)}, "a VAE, no style"),
         ({"down_blocks.0.attentions.0.proj_in.weight": (320, 320), "conv_in.bias": (320,)}, "the UNet of a base alone"),
         ({"text_model.encoder.layers.0.mlp.fc1.weight": (3072, 768)}, "a text encoder alone"),
         ({"encoder.block.0.layer.0.SelfAttention.k.weight": (4096, 4096)}, "a text encoder alone"),
