@@ -15,6 +15,7 @@ from app.setup.graphics_cards import read_amd_cards, read_nvidia_smi, read_other
 from app.setup.torch_choice import choose_torch
 from styles.bases.recommended import RECOMMENDED
 from styles.errors import OutOfMemory, SettingsError
+from styles.quantization.quantization import NF4
 from styles.text import NO_TEXT, Text
 
 if TYPE_CHECKING:
@@ -105,11 +106,11 @@ class Machine:
                 base=family.name,
                 needed=_short(least),
             )
-        whole_nf4, least_nf4 = needed_gb(family, self.precision, "nf4")
+        whole_nf4, least_nf4 = needed_gb(family, self.precision, NF4)
         smallest = least_nf4 if self.card_memory else whole_nf4
         if self.room_bytes >= smallest * GB:
             return say(
-                "{base} fits in four bits, a little slower: as nf4 it needs about {needed} GB at least.",
+                "{base} fits in four bits, a little slower: as NF4 it needs about {needed} GB at least.",
                 base=family.name,
                 needed=_short(smallest),
             )
@@ -141,7 +142,7 @@ def look_at(studio: Studio) -> Machine:
     import psutil
     import torch
 
-    from styles.bases.offload import OWN_MEMORY
+    from styles.bases.offload import IN_SYSTEM_MEMORY
     from styles.devices.cards import card_of, cards
     from styles.devices.memory import free_bytes
     from styles.devices.precision import dtype_name, pick_dtype
@@ -155,7 +156,7 @@ def look_at(studio: Studio) -> Machine:
         except OutOfMemory as error:
             problem = error.text
     memory = psutil.virtual_memory()
-    card_memory = card.memory_bytes if card and device.type not in OWN_MEMORY else 0
+    card_memory = card.memory_bytes if card and device.type not in IN_SYSTEM_MEMORY else 0
     runtime = torch.version.hip or torch.version.cuda
     return Machine(
         device=str(device),

@@ -132,9 +132,9 @@ def check_continued(style: Style, plan: TrainingPlan) -> None:
         )
     from styles.quantization.column_groups import style_repeats
 
-    way = quantization_of(plan.quantize)
-    if way is not None and way.is_grouped and not style_repeats(style, way.group):
-        raise _without_groups(style, way.group)
+    quantization = quantization_of(plan.quantize)
+    if quantization and quantization.is_grouped and not style_repeats(style, quantization.group):
+        raise _without_groups(style, quantization.group)
 
 
 def _without_groups(style: Style, group: int) -> PlanError:

@@ -44,8 +44,8 @@ class UnopenedBase:
     device: torch.device
 
 
-def ways(plan: TrainingPlan) -> Iterator[TrainingPlan]:
-    """The plan and those that take less memory, in the order in which they are tried."""
+def splits(plan: TrainingPlan) -> Iterator[TrainingPlan]:
+    """The plan and those whose steps are split to take less memory, in the order in which they are tried."""
     pictures = plan.batch * plan.gradient_accumulation
     batches = [batch for batch in range(plan.batch, 0, -1) if pictures % batch == 0]
     for checkpointing in (False, True)[plan.gradient_checkpointing :]:
@@ -59,15 +59,15 @@ def ways(plan: TrainingPlan) -> Iterator[TrainingPlan]:
 
 
 def fit(plan: TrainingPlan, needed: Callable[[TrainingPlan], int], free: int) -> TrainingPlan | None:
-    """Return the first of the ways that needs no more bytes than are free; None where none does."""
-    return next((way for way in ways(plan) if needed(way) <= free), None)
+    """Return the first of the splits that needs no more bytes than are free; None where none does."""
+    return next((split for split in splits(plan) if needed(split) <= free), None)
 
 
 def less(plan: TrainingPlan) -> TrainingPlan | None:
     """Return the plan for after a step that ran out of memory: half the batch, then checkpointing; None at the end."""
     if plan.batch == 1:
         return None if plan.gradient_checkpointing else replace(plan, gradient_checkpointing=True)
-    return next(way for way in ways(plan) if way.batch <= plan.batch // 2)
+    return next(split for split in splits(plan) if split.batch <= plan.batch // 2)
 
 
 def needed_bytes(
@@ -98,7 +98,7 @@ def fit_to(
     A training that goes on keeps the batch that it has if that fits. `opened` says why memory has the base opened in
     another way. Raises OutOfMemory with what was needed.
     """
-    from styles.bases.offload import OWN_MEMORY, lies_on
+    from styles.bases.offload import IN_SYSTEM_MEMORY, lies_on
     from styles.devices.memory import free_bytes
 
     begun = start.progress.split if start else None
@@ -112,11 +112,11 @@ def fit_to(
     if free is None:
         return before, _said(base, before, 0, 0, opened) if opened else None
     # The step has the memory that these lie in now: of a card's only the UNet stays, of the computer's the VAE, too.
-    there = [base.unet, *base.text_encoders, *([] if base.device.type in OWN_MEMORY else [base.vae])]
+    there = [base.unet, *base.text_encoders, *([] if base.device.type in IN_SYSTEM_MEMORY else [base.vae])]
     free += weight_bytes(*(model for model in there if lies_on(model, base.device)))
 
-    def needed(way: TrainingPlan) -> int:
-        return needed_bytes(base, way)
+    def needed(split: TrainingPlan) -> int:
+        return needed_bytes(base, split)
 
     chosen = before if needed(before) <= free else fit(plan, needed, free)
     if chosen is None:
@@ -142,7 +142,7 @@ def _said(base: Base, plan: TrainingPlan, needed: int, free: int, reason: Text) 
 
 
 def fitted_again(base: Base, plan: TrainingPlan, step: int) -> MemoryFitted:
-    """What to say where a step has run out of memory, and is taken once more in this way."""
+    """What to say where a step has run out of memory, and is taken once more, split so."""
     from styles.devices.memory import free_bytes
 
     full = Text("The device's memory was full after step {step}; nothing is lost.", step=step)
@@ -179,15 +179,15 @@ def words_for(plan: TrainingPlan) -> Text:
 def least_bytes(
     base: Base | UnopenedBase, plan: TrainingPlan, quantization: Quantization | None = None
 ) -> int:
-    """Return what the way of a plan needs that takes the least memory."""
-    *_, least = ways(plan)
+    """Return what the split of a plan needs that takes the least memory."""
+    *_, least = splits(plan)
     return needed_bytes(base, least, quantization)
 
 
 def no_room(
     base: Base | UnopenedBase, plan: TrainingPlan, free: int, quantization: Quantization | None = None
 ) -> OutOfMemory:
-    """What to raise before a training whose every way needs more than is free."""
+    """What to raise before a training whose every split needs more than is free."""
     side = plan.resolution_px or base.native_size_px
     # As buckets are.
     lower = (round(side * part / 64) * 64 for part in LOWER)

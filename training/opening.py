@@ -9,7 +9,8 @@ import torch
 
 from styles.errors import OutOfMemory, SettingsError
 from styles.quantization.quantization import (
-    OWN,
+    FALLBACK,
+    NF4,
     PLAIN,
     QUANTIZATIONS,
     Quantization,
@@ -27,8 +28,6 @@ if TYPE_CHECKING:
     from training.checkpoint import Checkpoint
     from training.placement import Placement
     from training.plan import TrainingPlan
-
-FOUR_BITS = "nf4"
 
 
 def how_to_open(
@@ -60,22 +59,22 @@ def how_to_open(
     base = _unopened(facts, name, place)
 
     def fits(quantization: Quantization | None = None) -> bool:
-        return fit(plan, lambda way: needed_bytes(base, way, quantization), free) is not None
+        return fit(plan, lambda split: needed_bytes(base, split, quantization), free) is not None
 
     if fits():
         return None, NO_TEXT
-    four_bits = QUANTIZATIONS[FOUR_BITS]
+    four_bits = QUANTIZATIONS[NF4]
     problem = problem_with(four_bits, place.device)
     if not fits(four_bits):
         raise no_room(base, plan, free, None if problem else four_bits)
     if problem:
         raise _would_fit(base, plan, free, problem)
-    return FOUR_BITS, Text(
+    return NF4, Text(
         "{free:.1f} GB of memory are free, and training on {base} as it is needs {needed:.1f} GB at the least: it is opened {quantization}. What is trained so is about as good, and a step takes longer.",
         free=free / 1e9,
         base=name,
         needed=least_bytes(base, plan) / 1e9,
-        quantization=quantization_words(FOUR_BITS),
+        quantization=quantization_words(NF4),
     )
 
 
@@ -87,12 +86,13 @@ def _check_usable(quantize: str, device: torch.device) -> None:
         return
     if is_bitsandbytes_installed():
         hint = Text(
-            "Train on another device; or begin a new training over {other}, which runs everywhere.", other=OWN
+            "Train on another device; or begin a new training over {other}, which runs everywhere.",
+            other=FALLBACK,
         )
     else:
         hint = Text(
             "Install it in Settings, or with `python launch.py setup --nf4`, and this training goes on; or begin a new one over {other}, which needs nothing else.",
-            other=OWN,
+            other=FALLBACK,
         )
     raise SettingsError(problem.message, hint)
 
@@ -105,7 +105,7 @@ def _would_fit(base: UnopenedBase, plan: TrainingPlan, free: int, problem: Setti
         base=base.name,
         needed=least_bytes(base, plan) / 1e9,
         free=free / 1e9,
-        smaller=least_bytes(base, plan, QUANTIZATIONS[FOUR_BITS]) / 1e9,
+        smaller=least_bytes(base, plan, QUANTIZATIONS[NF4]) / 1e9,
         problem=problem.message,
     )
 
@@ -123,10 +123,10 @@ def _vae_bytes(facts: BaseFacts, place: Placement) -> int:
     """What the VAE keeps of the memory: on a card it is not there during a step."""
     from diffusers import AutoencoderKL
 
-    from styles.bases.offload import OWN_MEMORY
+    from styles.bases.offload import IN_SYSTEM_MEMORY
     from styles.bases.working_memory import weight_bytes
 
-    if place.device.type not in OWN_MEMORY:
+    if place.device.type not in IN_SYSTEM_MEMORY:
         return 0
     # In which it is encoded.
     return weight_bytes(_without_numbers(AutoencoderKL, facts.vae_config, torch.float32))

@@ -37,7 +37,7 @@ from app.setup.nf4 import pip_command
 from app.signatures import spread
 from styles.devices.garbage import collection_paused
 from styles.errors import AtelierError, BadInput, Cancelled, Failure, SettingsError
-from styles.quantization.quantization import QUANTIZATIONS
+from styles.quantization.quantization import is_bitsandbytes_installed
 from styles.storage.atomic import check_folder
 from styles.storage.home import Home, expanded
 from styles.text import Text
@@ -172,7 +172,7 @@ def setup(
     as_json: JsonOption = False,
 ) -> None:
     """Only set up: launch.py has installed what is needed by the time that this runs."""
-    if nf4 and not QUANTIZATIONS["nf4"].is_installed:  # this Python is not the one that launch.py looks after
+    if nf4 and not is_bitsandbytes_installed():  # this Python is not the one that launch.py looks after
         raise SettingsError(
             "What NF4 needs is not installed in the Python that runs this.",
             "Install it there: {command}",

@@ -277,7 +277,7 @@ class BaseSession:
     def _open_if_kept_so(
         self, source: str, settings: Settings, cancelled: Callable[[], bool], quantize: str | None
     ) -> tuple[Base, list[Text]]:
-        """The base kept in a way; where that can't be had, as it is kept here, and why."""
+        """The base in a quantization; where that can't be had, as it is kept here, and why."""
         try:
             return self._open(source, settings, cancelled, quantize), []
         except (SettingsError, OutOfMemory) as error:
@@ -552,7 +552,7 @@ def prompt_with_triggers(prompt: str, parts: Iterable[tuple[StyleCard, float]]) 
 def base_facts_of(source: str, home: Home, quantize: str | None = None) -> tuple[str, str, str]:
     """(source, family, how it is kept) of a base, read from its files without opening it.
 
-    Raises BaseError, also where it can't be kept in the way that is asked for with `quantize`.
+    Raises BaseError, also where it can't be had in the `quantize` that is asked for.
     """
     from styles.bases.files.inspection import inspect_base
     from styles.bases.shelf import find_source

@@ -11,7 +11,7 @@ from app.settings import Settings
 from app.train.captioning import Captioning
 from app.train.draft import Added, Draft, DraftArtwork, Grid
 from app.train.measuring import Measured, Measuring
-from app.train.trainings import Trainings, suggested_trigger, with_kept_way
+from app.train.trainings import Trainings, suggested_trigger, with_quantization
 from styles.bases.base_settings import BaseSettings
 from styles.bases.files.inspection import BaseFacts, inspect_base
 from styles.bases.shelf import find_source
@@ -103,7 +103,7 @@ class TrainingPreparation:
         check_optimizer(order.settings.optimizer, self._settings().device)
         facts = self._facts_of(source)
         count, numbers = len(order.pictures), sparing(order, self._settings()).settings.chosen()
-        numbers = with_kept_way(facts.quantize, numbers)
+        numbers = with_quantization(facts.quantize, numbers)
         trigger = order.trigger.strip() or suggested_trigger(order.name)
         plans = {
             preset: plan_for(

@@ -62,7 +62,10 @@ def _fitted(measured: Measured) -> str:
     words = []
     if trial.quantize:
         words.append(
-            say("It fits only with the base {way}.", way=translated(quantization_words(trial.quantize)))
+            say(
+                "It fits only with the base {quantization}.",
+                quantization=translated(quantization_words(trial.quantize)),
+            )
         )
     if trial.batch and trial.gradient_checkpointing:
         words.append(

@@ -89,10 +89,10 @@ class JobCard:
         }
 
 
-def with_kept_way(quantize: str, numbers: Mapping[str, Any]) -> dict[str, Any]:
+def with_quantization(quantize: str, numbers: Mapping[str, Any]) -> dict[str, Any]:
     """Chosen numbers of a plan, completed by how its base is kept; one that is kept as it is leaves that to what fits.
 
-    Raises SettingsError for a way that can't be had here.
+    Raises SettingsError for four bits that can't be had here.
     """
     given = ({} if quantize == PLAIN else {"quantize": quantize}) | dict(numbers)
     check_usable(given.get("quantize"))
@@ -123,7 +123,7 @@ class Trainings:
         artworks = [expanded(path).absolute() for path in order.pictures]
         count = len(collect(artworks, order.caption_ending).pictures)
         source, family, quantize = base()
-        given = with_kept_way(quantize, order.settings.chosen())
+        given = with_quantization(quantize, order.settings.chosen())
         words = {"trigger": order.trigger.strip(), "author": order.author, "licence": order.licence}
         words["rights"] = order.rights
         if begun is not None:
@@ -312,10 +312,10 @@ def groups_of(style: Style) -> dict[str, str]:
     """How a base is kept to go on with a style that was trained over groups, so that it can still be merged."""
     from styles.quantization.column_groups import style_repeats
 
-    way = QUANTIZATIONS.get(str(style.card.training.get("quantize")))
-    if way is None or not way.is_grouped or not style_repeats(style, way.group):
+    quantization = QUANTIZATIONS.get(str(style.card.training.get("quantize")))
+    if quantization is None or not quantization.is_grouped or not style_repeats(style, quantization.group):
         return {}
-    return {"quantize": way.name}
+    return {"quantize": quantization.name}
 
 
 def suggested_trigger(name: str) -> str:

@@ -128,7 +128,7 @@ def open_base(
     `config_folder` replaces the shipped configs of a single file. Its parts lie on the device where there is room for
     all, else those at work (see `offload`); with `spare_memory` always so, and its VAE works in tiles. Its UNet is
     `compiled` when it is first painted with. Raises BaseError for what can't be opened or is not here, OfflineError
-    where a single file's vocabulary has to be fetched, SettingsError for a device, a precision or a way in four bits
+    where a single file's vocabulary has to be fetched, SettingsError for a device, a precision or four bits
     that can't be had, OutOfMemory. `cancelled` is asked between the parts, and makes it raise Cancelled; a single file
     is loaded in one.
     """

@@ -23,7 +23,8 @@ if TYPE_CHECKING:
     from styles.bases.base import Base
 
 CPU = torch.device("cpu")
-OWN_MEMORY = ("cpu", "mps")
+# Devices that compute in the computer's memory, by torch's names.
+IN_SYSTEM_MEMORY = ("cpu", "mps")
 
 
 def bring(base: Base, *models: nn.Module, work_bytes: float = 0) -> None:
@@ -44,7 +45,7 @@ def bring_models(
 ) -> None:
     """Do the same for the models of a base that is not open yet; the last of the others leaves first."""
     away = [model for model in models if not lies_on(model, device)]
-    if device.type in OWN_MEMORY:
+    if device.type in IN_SYSTEM_MEMORY:
         for model in away:
             model.to(device)
         return
@@ -89,7 +90,7 @@ def move_if_room(models: Sequence[nn.Module], device: torch.device) -> Exception
 
 def send_away(models: Sequence[nn.Module], device: torch.device) -> None:
     """Bring models that lie on a device into the computer's memory, unless the device has no other."""
-    if device.type in OWN_MEMORY:
+    if device.type in IN_SYSTEM_MEMORY:
         return
     there = [model for model in models if lies_on(model, device)]
     for model in there:
@@ -100,7 +101,7 @@ def send_away(models: Sequence[nn.Module], device: torch.device) -> None:
 
 def fits_whole(models: Sequence[nn.Module], device: torch.device, work_bytes: float) -> bool:
     """Whether all models of a base have room on a device at once, beside their work; so where it doesn't tell."""
-    if device.type in OWN_MEMORY:
+    if device.type in IN_SYSTEM_MEMORY:
         return True
     free = free_bytes(device)
     away = [model for model in models if not lies_on(model, device)]
@@ -110,7 +111,7 @@ def fits_whole(models: Sequence[nn.Module], device: torch.device, work_bytes: fl
 def room_for(base: Base, model: nn.Module) -> int | None:
     """Return what a part of a base could take for its work, once all others have left; None where nothing tells."""
     device, free = base.device, free_bytes(base.device)
-    if free is None or device.type in OWN_MEMORY:
+    if free is None or device.type in IN_SYSTEM_MEMORY:
         return free
     others = [one for one in models_of(base) if one is not model and lies_on(one, device)]
     return max(0, free + weight_bytes(*others) - (0 if lies_on(model, device) else weight_bytes(model)))

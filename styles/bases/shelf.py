@@ -13,7 +13,7 @@ from filelock import FileLock, Timeout
 
 from styles.bases.base_settings import UNSET, BaseSettings
 from styles.bases.files.inspection import inspect_base
-from styles.bases.files.merged_base import check_way, read_card
+from styles.bases.files.merged_base import check_quantization, read_card
 from styles.bases.files.weight_files import PICKLED, fingerprint, is_here
 from styles.bases.hub import Progress, fetch_base, hub_folder, is_hub_id
 from styles.bases.recommended import RECOMMENDED, licence_of
@@ -214,7 +214,7 @@ class BaseShelf:
             entry = self._find(name, state)
             settings = replace(self._all(state)[entry.name].settings, quantize=quantize)
             if (card := read_card(Path(entry.source))) is not None:
-                check_way(card, quantize, entry.name)
+                check_quantization(card, quantize, entry.name)
             if entry.name == "starter":
                 state.starter = settings
             else:

@@ -22,7 +22,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, BinaryIO
 
 from styles.errors import StyleFileError
-from styles.formats.foreign.files import LOOK, check_precision, refusal, refuse_beginning
+from styles.formats.foreign.files import LOOK, check_is_no_model, refusal, refuse_beginning
 from styles.storage.file_reading import open_file
 from styles.storage.names import clean_text
 from styles.text import Text
@@ -108,7 +108,7 @@ def read_header(file: BinaryIO, size: int, name: str) -> Header:
                 most_tensors=MOST_TENSORS,
             ),
         )
-    check_precision(values, name)
+    check_is_no_model(values, name)
     try:
         return Header(metadata, _entries(values, size - 8 - length, name), 8 + length)
     except StyleFileError as error:

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from styles.quantization.grouped_linear import GroupedLinear, packed
-from styles.quantization.quantization import GROUPED_TENSORS, Quantization
+from styles.quantization.quantization import GROUPED_TENSORS, Quantization, stored_bytes
 
 
 def quantizable(unet: nn.Module, quantization: Quantization) -> dict[str, nn.Linear]:
@@ -70,5 +70,7 @@ def statistics(model: nn.Module) -> Iterator[Tensor]:
 
 def saved_bytes(model: nn.Module, quantization: Quantization) -> int:
     """Return how many bytes less the weights of a model that is kept as it is take in four bits."""
-    layers = quantizable(model, quantization).values()
-    return sum(layer.weight.nbytes - int(layer.weight.numel() * quantization.bits / 8) for layer in layers)
+    weights = dict(model.named_parameters())
+    shapes = {name: weight.shape for name, weight in weights.items()}
+    bytes_each = next(iter(weights.values())).itemsize
+    return stored_bytes(shapes, None, bytes_each) - stored_bytes(shapes, quantization, bytes_each)

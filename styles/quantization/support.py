@@ -1,4 +1,4 @@
-"""Whether a way of keeping weights in four bits can be used here: by trying it, not by a device's name."""
+"""Whether a quantization can be used here: by trying it, not by a device's name."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from torch import nn
 
 from styles.errors import SettingsError
 from styles.quantization.layers import layer_of, quantized
-from styles.quantization.quantization import OWN, QUANTIZATIONS, Quantization, check_installed
+from styles.quantization.quantization import FALLBACK, QUANTIZATIONS, Quantization, check_installed
 from styles.storage.names import clean_text
 
 
@@ -28,7 +28,7 @@ def problem_with(quantization: Quantization, device: torch.device) -> SettingsEr
         quantize=quantization.name,
         device=device,
         reason=reason,
-        other=OWN,
+        other=FALLBACK,
     )
 
 

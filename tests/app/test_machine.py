@@ -44,7 +44,7 @@ def test_several_cards_are_named_and_offered(studio: Studio, monkeypatch: pytest
     assert f"cuda:0 ({RTX.name}, 12 GB), cuda:1 ({GTX.name}, 4 GB)" in words
     assert "Stable Diffusion 1 fits: it needs about 3.8 GB." in words
     assert "Stable Diffusion 2 fits, a little slower: its parts take turns" in words
-    assert "Stable Diffusion XL fits in four bits, a little slower: as nf4 it needs about 3.0 GB" in words
+    assert "Stable Diffusion XL fits in four bits, a little slower: as NF4 it needs about 3.0 GB" in words
     assert ("CUDA", "13.0") in machine.rows()
     assert _devices(machine, "cuda:1") == [
         ("auto", "auto"),

@@ -15,10 +15,9 @@ import torch
 from styles.bases.working_memory import weight_bytes
 from styles.families import FAMILIES, family_of
 from styles.quantization.layers import saved_bytes
-from styles.quantization.quantization import PLAIN, quantization_of
+from styles.quantization.quantization import NF4, PLAIN, quantization_of
 from tests.accelerator.counting import META, count_training_step, meta_unet, quantize_meta, unet_config
 from training.fitting import fit, needed_bytes
-from training.opening import FOUR_BITS
 from training.plan import TrainingPlan, plan_for
 from training.step_memory import step_bytes
 
@@ -63,7 +62,7 @@ def words(plan: TrainingPlan | None) -> str:
 
 def fits(base: OnCard, family: str, card_gb: int) -> tuple[str, str]:
     """The fits of a card, in words: with the base as it is, and as NF4."""
-    return words(fitted(base, family, card_gb)), words(fitted(base, family, card_gb, FOUR_BITS))
+    return words(fitted(base, family, card_gb)), words(fitted(base, family, card_gb, NF4))
 
 
 def main() -> None:
@@ -72,7 +71,7 @@ def main() -> None:
     bases = {family: on_card(family) for family in NATIVE_PX}
     for family, base in bases.items():
         plan, side = plan_for("balanced", family, 8, name="count"), base.native_size_px
-        for quantize in (PLAIN, FOUR_BITS):
+        for quantize in (PLAIN, NF4):
             unet = base.unet if quantize == PLAIN else quantize_meta(on_card(family).unet, quantize)
             in_four_bits = "" if quantize == PLAIN else f" {quantize}"
             name = f"{family_of(family).name}{in_four_bits}"
@@ -91,7 +90,7 @@ def main() -> None:
                 print(
                     f"| {name}, {side} px, batch {batch}{kind} | within 4 % | {counted / 1e9:.2f} GB | {formula / 1e9:.2f} GB ({formula / counted - 1:+.1%}) |"
                 )
-    names = " | ".join(f"{FAMILIES[family].name} | as {FOUR_BITS}" for family in bases)
+    names = " | ".join(f"{FAMILIES[family].name} | as {NF4}" for family in bases)
     print(f"\n| figure | {names} |\n|---|---|---|---|---|---|---|")
     for card_gb in CARDS_GB:
         cells = (cell for family, base in bases.items() for cell in fits(base, family, card_gb))

@@ -26,7 +26,7 @@ from training.adapters import adapted
 from training.checkpoint import latest
 from training.encode import prepare
 from training.events import CheckpointSaved, Finished, MemoryFitted, StepDone, TrainingEvent, Warned
-from training.fitting import fit, has_room, less, needed_bytes, ways
+from training.fitting import fit, has_room, less, needed_bytes, splits
 from training.job import Job
 from training.loop import train
 from training.plan import TrainingPlan, plan_for
@@ -112,14 +112,14 @@ def test_each_family_fits_each_card(cards: dict[str, OnCard]) -> None:
 
 def test_the_pictures_of_a_step_stay_and_the_largest_batch_is_taken(cards: dict[str, OnCard]) -> None:
     plan = a_plan("sd1", batch=6, gradient_accumulation=2)
-    tried = [(way.batch, way.gradient_accumulation, way.gradient_checkpointing) for way in ways(plan)]
-    splits = [(6, 2), (4, 3), (3, 4), (2, 6), (1, 12)]
-    assert tried == [(*one, checkpointing) for checkpointing in (False, True) for one in splits]
-    needed = [needed_bytes(cards["sd1"], way) for way in ways(plan)]  # type: ignore[arg-type]
+    tried = [(way.batch, way.gradient_accumulation, way.gradient_checkpointing) for way in splits(plan)]
+    expected = [(6, 2), (4, 3), (3, 4), (2, 6), (1, 12)]
+    assert tried == [(*one, checkpointing) for checkpointing in (False, True) for one in expected]
+    needed = [needed_bytes(cards["sd1"], way) for way in splits(plan)]  # type: ignore[arg-type]
     assert needed[:5] == sorted(needed[:5], reverse=True) and needed[5:] == sorted(needed[5:], reverse=True)
-    for way, size in zip(ways(plan), needed, strict=True):
+    for way, size in zip(splits(plan), needed, strict=True):
         assert fit(plan, lambda one: needed_bytes(cards["sd1"], one), size - 1) != way  # type: ignore[arg-type]
-    assert all(way.gradient_checkpointing for way in ways(replace(plan, gradient_checkpointing=True)))
+    assert all(way.gradient_checkpointing for way in splits(replace(plan, gradient_checkpointing=True)))
 
 
 def test_attention_that_keeps_its_scores_takes_as_many_bytes_as_there_are(cards: dict[str, OnCard]) -> None:

@@ -72,7 +72,7 @@ def base_list(
 ) -> str:
     """All bases as cards with buttons; one whose name is in `settings` has a form to change them.
 
-    By name, `sizes` has the GB that its UNet takes in each way that it can be kept, and `styles` what can be merged into
+    By name, `sizes` has the GB that its UNet takes as it is and in four bits, and `styles` what can be merged into
     it. `to_install` is what to say of NF4 where that is not installed, as HTML.
     """
     cards = "".join(

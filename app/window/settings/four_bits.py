@@ -1,4 +1,4 @@
-"""How a base is kept: as it is, or in four bits; what each way is worth and costs, and what NF4 needs."""
+"""How a base is kept: as it is, or in four bits; what each is worth and costs, and what NF4 needs."""
 
 from __future__ import annotations
 
@@ -9,11 +9,18 @@ from html import escape
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from app.i18n import say, translated, unsaid
+from app.i18n import say, translated
 from app.setup.nf4 import NF4_MB, add_nf4, is_own_venv, pip_command
 from app.setup.pip import SetupProblem
 from styles.errors import AtelierError, SettingsError
-from styles.quantization.quantization import OFFERED, PLAIN, QUANTIZATIONS, quantization_words
+from styles.quantization.quantization import (
+    NF4,
+    OFFERED,
+    PLAIN,
+    is_bitsandbytes_installed,
+    quantization_title,
+    quantization_words,
+)
 from styles.text import Text
 
 if TYPE_CHECKING:
@@ -24,23 +31,6 @@ if TYPE_CHECKING:
 
 ROOT = Path(__file__).resolve().parents[3]
 GB = 1e9
-# What each way is called, and for whom it is the better choice.
-WAYS = {
-    PLAIN: (
-        unsaid("As it is"),
-        unsaid("Where the memory is enough: the quickest, and nothing of it is rounded."),
-    ),
-    "nf4": ("NF4", unsaid("Where the graphics card is small, and styles are to be mixed.")),
-    "qa4-16": (
-        unsaid("Groups of 16"),
-        unsaid(
-            "For one finished look: a style that is trained so merges into the base, which stays in four bits, and has "
-            "no slider any more then. Groups of 16 are nearest to the base."
-        ),
-    ),
-    "qa4-32": (unsaid("Groups of 32"), unsaid("The same, in between.")),
-    "qa4-64": (unsaid("Groups of 64"), unsaid("The same; these take the least.")),
-}
 # By the kind of a problem, see SetupProblem.
 PROBLEMS = {
     "disk": (Text("There is no room on the disk for it."), Text("Make room, then press Install again.")),
@@ -65,9 +55,9 @@ OTHER_PROBLEM = (Text("Installing it failed."), Text("Press Install again."))
 
 
 def sizes_gb(studio: Studio, entries: Iterable[BaseEntry]) -> dict[str, dict[str, float]]:
-    """By the name of each base that is here, the GB that its UNet takes in each way, in the precision used here.
+    """By the name of each base that is here, the GB that its UNet takes as it is and in four bits, in the precision used here.
 
-    Merged bases are left out, which are kept in one way only.
+    Merged bases are left out, which stay in the four bits that they are in.
     """
     from styles.bases.files.inspection import inspect_base
     from styles.bases.files.unet_size import unet_bytes
@@ -79,7 +69,7 @@ def sizes_gb(studio: Studio, entries: Iterable[BaseEntry]) -> dict[str, dict[str
             continue
         path = Path(entry.source)
         facts = inspect_base(path, studio.shelf.settings_of(path))
-        sizes[entry.name] = {way: unet_bytes(facts, way, bytes_each) / GB for way in OFFERED}
+        sizes[entry.name] = {name: unet_bytes(facts, name, bytes_each) / GB for name in OFFERED}
     return sizes
 
 
@@ -95,16 +85,16 @@ def _bytes_each(studio: Studio) -> int:
 
 
 def keeping_form(now: str, sizes: Mapping[str, float], to_install: str, number: int) -> str:
-    """The ways that a base can be kept, with what it takes in each."""
+    """How a base can be kept, with what it takes so, and when that is the better choice."""
     choices = []
-    for way, (name, about) in WAYS.items():
-        about_id = f"base-{number}-{way}"
-        checked = " checked" if way == now else ""
-        more = to_install if way == "nf4" else ""
+    for name, about in OFFERED.items():
+        title, about_id = translated(quantization_title(name)), f"base-{number}-{name}"
+        checked = " checked" if name == now else ""
+        more = to_install if name == NF4 else ""
         choices.append(
-            f'<label><input type="radio" name="quantize" value="{way}"{checked} aria-describedby="{about_id}">'
-            f"<span>{escape(say(name))}</span> <span>{_gigabytes(sizes[way])}</span></label>"
-            f'<p id="{about_id}">{escape(say(about))}</p>{more}'
+            f'<label><input type="radio" name="quantize" value="{name}"{checked} aria-describedby="{about_id}">'
+            f"<span>{escape(title)}</span> <span>{_gigabytes(sizes[name])}</span></label>"
+            f'<p id="{about_id}">{escape(translated(about))}</p>{more}'
         )
     title = say("In four bits: {now}", now=_in_four_bits(now))
     label = escape(say("How it is kept"))
@@ -120,9 +110,7 @@ def keeping_form(now: str, sizes: Mapping[str, float], to_install: str, number: 
 
 
 def _in_four_bits(now: str) -> str:
-    if now == PLAIN:
-        return say("no")
-    return say(WAYS[now][0]) if now in WAYS else now
+    return say("no") if now == PLAIN else translated(quantization_title(now))
 
 
 def _gigabytes(size: float) -> str:
@@ -130,7 +118,7 @@ def _gigabytes(size: float) -> str:
 
 
 def kept_words(entry: BaseEntry) -> str:
-    """What to say once a base is kept in another way."""
+    """What to say once it is changed how a base is kept."""
     kept = say(
         "{name} is kept {now} from now on.",
         name=entry.name,
@@ -144,7 +132,7 @@ def kept_words(entry: BaseEntry) -> str:
 
 def nf4_to_install(can_install: bool) -> str:
     """What to say of NF4 where it is not installed, as HTML; empty where it is."""
-    if QUANTIZATIONS["nf4"].is_installed:
+    if is_bitsandbytes_installed():
         return ""
     lacks = say("It needs the package bitsandbytes, which is not installed.")
     if not can_install:
@@ -188,6 +176,6 @@ def install_nf4(progress: gr.Progress) -> str:
         ) from problem
     # So that this process finds what was not there when it began.
     importlib.invalidate_caches()
-    if not QUANTIZATIONS["nf4"].is_installed:
+    if not is_bitsandbytes_installed():
         return say("NF4 is installed. Close Atelier and start it again, then it can be chosen.")
     return say("NF4 is installed: choose it now.")

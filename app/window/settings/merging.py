@@ -31,7 +31,7 @@ class Offered:
 
     handle: str
     name: str
-    way: str
+    quantize: str
     weight: float
     forbidden: tuple[Text, ...] = ()
 
@@ -40,9 +40,9 @@ def offered_styles(studio: Studio, entries: Iterable[BaseEntry]) -> dict[str, li
     """By the name of each base that is here, the styles that were trained over groups of such bases."""
     offered: dict[str, list[Offered]] = {}
     styles = [
-        (card, _offer(studio, studio.library.handle(card), card.name, way, card.suggested_weight))
+        (card, _offer(studio, studio.library.handle(card), card.name, quantize, card.suggested_weight))
         for card in studio.library.cards()
-        if (way := str(card.training.get("quantize", ""))) in QUANTIZATIONS and _group(way)
+        if _group(quantize := str(card.training.get("quantize", "")))
     ]
     for entry in entries:
         if entry.state != "here":
@@ -52,20 +52,20 @@ def offered_styles(studio: Studio, entries: Iterable[BaseEntry]) -> dict[str, li
         offered[entry.name] = [
             offer
             for card, offer in styles
-            if card.may_fit(entry.family) and not (merged_group and _group(offer.way) % merged_group)
+            if card.may_fit(entry.family) and not (merged_group and _group(offer.quantize) % merged_group)
         ]
     return offered
 
 
-def _group(way: str) -> int:
-    """The size of a way's groups, 0 for one that merges nothing exactly."""
-    quantization = QUANTIZATIONS.get(way)
+def _group(quantize: str) -> int:
+    """The size of a quantization's groups, 0 for one that merges nothing exactly."""
+    quantization = QUANTIZATIONS.get(quantize)
     return quantization.group if quantization and quantization.is_grouped else 0
 
 
-def _offer(studio: Studio, handle: str, name: str, way: str, weight: float) -> Offered:
+def _offer(studio: Studio, handle: str, name: str, quantize: str, weight: float) -> Offered:
     order = MixOrder(styles=(StyleOrder(handle, weight),))
-    return Offered(handle, name, way, weight, studio.mix_tools.forbidden(order))
+    return Offered(handle, name, quantize, weight, studio.mix_tools.forbidden(order))
 
 
 def merging_form(title: str, styles: Sequence[Offered], number: int) -> str:

@@ -8,7 +8,7 @@ from typing import Any
 
 import gradio as gr
 
-from app.i18n import say, say_error, unsaid
+from app.i18n import say, say_error, translated
 from app.studio import Studio
 from app.train.form import FRESH, GROUPS, NUMBERS, form_of, kind_of, order_of, shown_of, trigger_of
 from app.train.preset_cards import costs_said, preset_choices
@@ -19,7 +19,9 @@ from app.window.server.news import News, listener
 from app.window.train.artworks import DRAFT, Artworks
 from styles.errors import AtelierError, BadInput
 from styles.families import family_of
+from styles.quantization.quantization import OFFERED, quantization_title
 from styles.storage.setting import Declared
+from styles.text import Text
 from training.plan import TrainingPlan
 
 TYPING_SECONDS = 1.0  # after the last change of the form, what it would take is asked for
@@ -27,17 +29,14 @@ KEEPING_SECONDS = 0.2  # after the last change of the form, it is kept
 FORM = "form"  # what is kept of it is written in turn
 # One list instead of a field each: gradio tells every field that a handler reads of each later step of every handler.
 TOGETHER = "(...values) => [values]"
-WAYS = {
-    "cross": unsaid("Cross-attention"),
-    "cross+self": unsaid("Cross- and self-attention"),
-    "transformer": unsaid("Whole transformer blocks"),
-    "none": unsaid("As it is"),
-    "nf4": "NF4",
-    "qa4-16": unsaid("Groups of 16"),
-    "qa4-32": unsaid("Groups of 32"),
-    "qa4-64": unsaid("Groups of 64"),
-    "adamw8bit": unsaid("AdamW in 8 bits"),
-    "paged_adamw": unsaid("Paged AdamW"),
+# The choices of the numbers, by their values; those without a title are not offered.
+TITLES = {
+    "cross": Text("Cross-attention"),
+    "cross+self": Text("Cross- and self-attention"),
+    "transformer": Text("Whole transformer blocks"),
+    "adamw8bit": Text("AdamW in 8 bits"),
+    "paged_adamw": Text("Paged AdamW"),
+    **{name: quantization_title(name) for name in OFFERED},
 }
 # A change of these is a change of what the artworks' cards show.
 SHOWN_ON_CARDS = ("name", "trigger", "base", "resolution_px")
@@ -202,8 +201,7 @@ def _field(number: Declared) -> Any:
     if kind == "yes or no":
         return gr.Radio(_answers(say("the preset's")), value="", **about)
     if kind == "choice":
-        # Ways that are there to be compared with have no words.
-        choices = [(say(WAYS[way]), way) for way in setting.choices if way in WAYS]
+        choices = [(translated(TITLES[one]), one) for one in setting.choices if one in TITLES]
         if setting.unset and FRESH[number.field] == "":
             choices.insert(0, (say(setting.unset), ""))
         return gr.Radio(choices, value=FRESH[number.field], **about)

@@ -9,7 +9,7 @@ from typing import Any, NoReturn
 
 from styles.errors import BaseError
 from styles.families import Family, family_of_words, own_family
-from styles.formats.foreign.files import AS_IT_WAS, BITSANDBYTES, OTHER_PARTS
+from styles.formats.foreign.files import AS_IT_WAS, OTHER_PARTS, is_quantized
 from styles.formats.foreign.models import model_of
 from styles.storage.file_reading import read_json
 from styles.storage.names import clean_text
@@ -65,9 +65,9 @@ def check_file(header: Mapping[str, Any], metadata: Mapping[str, str], file: str
     )
 
 
-def check_precision(names: Iterable[str], name: str) -> None:
+def check_not_quantized(names: Iterable[str], name: str) -> None:
     """Raise BaseError, saying so, for weights that another program has brought to four bits."""
-    if any(BITSANDBYTES.search(one) for one in names):
+    if is_quantized(names):
         raise BaseError(
             "{name} is in four bits already, as bitsandbytes and Forge save them (NF4, FP4), which can't be opened.",
             AS_IT_WAS,

@@ -21,13 +21,13 @@ from styles.bases.files.architecture import (
     check_channels,
     check_file,
     check_folder,
-    check_precision,
+    check_not_quantized,
     check_schedule_of_file,
     check_schedule_of_folder,
     family_of_file,
     family_of_folder,
 )
-from styles.bases.files.merged_base import UNET_FILE, MergedCard, check_way, full_header, read_card
+from styles.bases.files.merged_base import UNET_FILE, MergedCard, check_quantization, full_header, read_card
 from styles.bases.files.part_configs import (
     check_noise_schedule,
     check_sizes,
@@ -131,9 +131,9 @@ def _inspect_folder(folder: Path, settings: BaseSettings) -> BaseFacts:
         files, _ = weight_files(folder, "unet")
         headers = [read_header(file)[0] for file in files]
         for header in headers:
-            check_precision(header, folder.name)
+            check_not_quantized(header, folder.name)
     else:
-        check_way(merged, settings.quantize, folder.name)
+        check_quantization(merged, settings.quantize, folder.name)
         files = (folder / UNET_FILE,)
         headers = [full_header(read_header(files[0])[0])]
     family = family_of_folder(unet, headers, folder.name)
@@ -164,7 +164,7 @@ def _check_text_parts(folder: Path, family: Family) -> None:
 
 def _inspect_single_file(path: Path, settings: BaseSettings, config_folder: Path | None) -> BaseFacts:
     header, metadata = read_header(path)
-    check_precision(header, path.name)
+    check_not_quantized(header, path.name)
     width = next(
         (entry["shape"][-1] for name, entry in header.items()
          if name.startswith(LDM_UNET) and name.endswith("attn2.to_k.weight") and entry["shape"]),

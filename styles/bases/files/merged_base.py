@@ -122,8 +122,8 @@ def read_card(folder: Path) -> MergedCard | None:
         ) from error
 
 
-def check_way(card: MergedCard, asked: str | None, name: str) -> None:
-    """Raise BaseError where a merged base is to be kept in another way than it is."""
+def check_quantization(card: MergedCard, asked: str | None, name: str) -> None:
+    """Raise BaseError where a merged base is to be opened in another quantization than it is in."""
     if asked not in (None, card.quantize):
         raise BaseError(
             "{base} is {way}, as it was merged, and can't be kept in another way.",
@@ -151,13 +151,13 @@ def full_header(header: Mapping[str, Any]) -> dict[str, Any]:
 
 def _card(values: Mapping[str, Any]) -> MergedCard:
     styles = values["styles"]
-    way = QUANTIZATIONS[values["quantize"]]
+    quantization = QUANTIZATIONS[values["quantize"]]
     sound = values["format"] == FORMAT and isinstance(styles, list) and 1 <= len(styles) <= MOST_STYLES
-    if not sound or not way.is_grouped:
+    if not sound or not quantization.is_grouped:
         raise ValueError("it is no card")
     texts = {name: values[name] for name in ("base_name", "base_fingerprint", "base_licence")}
     return MergedCard(
-        way.name,
+        quantization.name,
         **{name: str(text) for name, text in texts.items()},
         styles=tuple(_style(one) for one in styles),
     )

@@ -139,10 +139,15 @@ def refuse_beginning(start: bytes, name: str) -> None:
         raise StyleFileError("“{name}” is an archive.", "Unpack it, and import what comes out.", name=name)
 
 
-def check_precision(keys: Iterable[str], name: str) -> None:
+def is_quantized(keys: Iterable[str]) -> bool:
+    """Whether the weights of a file with these keys are in four bits, as bitsandbytes and Forge save them."""
+    return any(BITSANDBYTES.search(key) for key in keys)
+
+
+def check_is_no_model(keys: Iterable[str], name: str) -> None:
     """Raise StyleFileError, saying what it is, for a file whose weights are in four bits; no style's are."""
     keys = set(keys)
-    if any(BITSANDBYTES.search(key) for key in keys):
+    if is_quantized(keys):
         raise StyleFileError(
             "“{name}” is a model in four bits, as bitsandbytes and Forge save them (NF4, FP4), and no style.",
             AS_IT_WAS,

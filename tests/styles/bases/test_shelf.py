@@ -96,7 +96,7 @@ def test_how_a_base_is_kept_stays_with_it_and_is_no_change_of_it(home: Home, tin
     assert open_base("mine", home, device="cpu", quantize="none").quantize == "none"
     shelf.keep_as("starter", "none")
     assert shelf.resolve("starter")[1] == UNSET
-    with pytest.raises(SettingsError, match="no way to keep"):
+    with pytest.raises(SettingsError, match="can't be kept as"):
         shelf.keep_as("mine", "int8")
 
 

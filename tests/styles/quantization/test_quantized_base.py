@@ -130,7 +130,7 @@ def test_a_layer_that_no_group_divides_stays_as_it_is() -> None:
 
 
 def test_a_way_that_there_is_not_is_refused() -> None:
-    with pytest.raises(SettingsError, match="no way to keep a base in four bits"):
+    with pytest.raises(SettingsError, match="can't be kept as “int4”"):
         quantization_of("int4")
     assert quantization_of("none") is None
 
