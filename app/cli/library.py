@@ -128,18 +128,20 @@ def styles_export(
     context: typer.Context,
     name: Names,
     folder: Path,
-    form: Annotated[str, typer.Option("--form", help="file: one that opens everywhere; peft: a PEFT folder.")] = "file",
+    form: Annotated[str, typer.Option("--form", help="file: one that opens everywhere; hub: a folder for the Hugging Face Hub, with a page.")] = "file",
     side_files: Annotated[bool, typer.Option("--side-files", help="NAME.json and NAME.png beside it, for A1111 and InvokeAI.")] = False,
     file_name: Annotated[str, typer.Option("--name", help="Another name for the file.", show_default="the style's")] = "",
     captions: Annotated[bool, typer.Option("--with-captions", help="Let others see the words that the artworks were described with.")] = False,
     names: Annotated[bool, typer.Option("--with-names", help="Let others see names of files and folders.")] = False,
     dates: Annotated[bool, typer.Option("--with-dates", help="Let others see when it was made.")] = False,
     words_apart: Annotated[bool, typer.Option("--words-apart", help="The words that it brings for prompts in NAME-words, for diffusers and ComfyUI.")] = False,
+    picture: Annotated[list[Path] | None, typer.Option("--picture", help="A picture for its page on the Hub; again for more. Its prompt is shown.")] = None,
     only_show: Annotated[bool, typer.Option("--only-show", help="Write nothing: list what others would see.")] = False,
     home: HomeOption = None,
     as_json: JsonOption = False,
 ) -> None:  # fmt: skip
     """Write a style for others into a folder, read it back, and say where it opens and what others will see."""
+    from app.library.card_pictures import example_picture
     from app.library.cards import export_facts, export_words, seen_facts, seen_words
     from app.train.captions import captions_of
     from styles.library.export import ExportOrder, Sharing, export_style, what_others_will_see
@@ -147,7 +149,10 @@ def styles_export(
     library = open_studio(context, home).library
     style = library.open(name)
     described = captions_of(library.home, style.id) if captions else {}
-    order = ExportOrder(form, side_files, Sharing(captions, names, dates), file_name, described, words_apart)
+    examples = tuple(example_picture(expanded(path)) for path in picture or ())
+    order = ExportOrder(
+        form, side_files, Sharing(captions, names, dates), file_name, described, words_apart, examples
+    )
     console = console_of(context)
     if only_show:
         seen = what_others_will_see(style, order)

@@ -1,18 +1,21 @@
-"""Pictures for the cards of styles that came without one, each painted with the style itself."""
+"""Pictures for the cards of styles that came without one, each painted with the style itself, and for their pages."""
 
 from __future__ import annotations
 
 import time
 from collections.abc import Callable
+from pathlib import Path
 from typing import TYPE_CHECKING
 
-from styles.errors import Cancelled, Failure, WrongFamilyError
+from styles.errors import BadInput, Cancelled, Failure, RecipeError, WrongFamilyError
 from styles.families import family_of
 from styles.formats.triggers import with_trigger
 from styles.library.folder import locked, name_of
-from styles.library.side_files import has_picture
+from styles.library.model_card import ExamplePicture
+from styles.library.side_files import LARGEST_PICTURE, has_picture, thumbnail_of
 from styles.mixing.blend import Blend, BlendPart
 from styles.storage import atomic
+from styles.storage.file_reading import open_file
 
 if TYPE_CHECKING:
     from styles.bases.base import Base
@@ -74,3 +77,25 @@ def keep_card_picture(library: Library, card: StyleCard, picture: bytes) -> bool
             return False
         atomic.write_bytes(card.path.with_name(f"{name_of(card.path)}.jpg"), picture)
         return True
+
+
+def example_picture(path: Path) -> ExamplePicture:
+    """Read a picture for a style's page on the Hub, with the prompt that its recipe holds; raises BadInput."""
+    from styles.generation.png_recipe import read_recipe
+
+    try:
+        with open_file(path) as file:
+            data = file.read(LARGEST_PICTURE + 1)
+    except OSError as error:
+        raise BadInput(
+            "{path} can't be read: {reason}.", "Check the path.", path=path, reason=error.strerror
+        ) from error
+    if len(data) > LARGEST_PICTURE or thumbnail_of(path) is None:
+        raise BadInput(
+            "{path} is no picture that can be shown.", "Choose a PNG, JPEG or WebP up to 64 MB.", path=path
+        )
+    try:
+        prompt = read_recipe(path).prompt
+    except RecipeError:
+        prompt = ""
+    return ExamplePicture(prompt, data)

@@ -10,6 +10,7 @@ from styles.bases.recommended import RECOMMENDED
 from styles.bases.shelf import BaseEntry
 from styles.formats.provenance import provenance
 from styles.formats.style import StyleCard
+from styles.library.compatibility import sources_words
 from styles.library.export import Exported
 from styles.library.import_card import ImportCard
 from styles.library.notes import Note
@@ -149,6 +150,7 @@ def export_words(done: Exported) -> Text:
     private = sum(one.private for one in done.shown)
     lines = [
         *(one.words for one in done.opens),
+        sources_words(),
         Text("In a prompt of other programs: {tag}", tag=done.tag),
         *done.notes,
         Text(
@@ -177,6 +179,7 @@ def verified_words(report: Verified) -> Text:
         words = Text.joined(" ", filter(None, (one.words, one.hint)))
         lines.append(Text("  {mark} {name}: {words}", mark=marks[one.state], name=one.name, words=words))
     lines += [Text("  {words}", words=one.words) for one in report.openings]
+    lines += [Text("  {words}", words=sources_words())] if report.openings else []
     return Text.joined("\n", lines)
 
 

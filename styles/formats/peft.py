@@ -1,4 +1,4 @@
-"""A style as a folder of PEFT's: `adapter_config.json` beside `adapter_model.safetensors`, read and written.
+"""A style as a folder of PEFT's: `adapter_config.json` beside `adapter_model.safetensors`.
 
 One network's adapter stands in the folder itself, others in `unet/`, `text_encoder/` and `text_encoder_2/` below it
 (https://huggingface.co/docs/peft/developer_guides/checkpoint). How strong it is at a layer is in its settings: PEFT
@@ -9,26 +9,19 @@ scales a layer's change by alpha / r, or by alpha / sqrt(r) with `use_rslora` (a
 
 from __future__ import annotations
 
-import hashlib
 import json
 import math
 import os
-from collections import Counter
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from styles.errors import StyleFileError
-from styles.formats.half_precision import fit_for_fp16, fp16
 from styles.formats.patterns import Patterns, Work
-from styles.formats.safetensors_header import Header, open_header, open_style_file, split_file
-from styles.formats.style import Style, StyleLayer
+from styles.formats.safetensors_header import Header, open_header, open_style_file
 from styles.storage.names import clean_text
 from styles.text import Text
-
-if TYPE_CHECKING:
-    from torch import Tensor
 
 KINDS = ("LORA", "LOHA", "LOKR")
 USUAL = 8  # PEFT's own default of alpha
@@ -230,71 +223,3 @@ def _values(file: Path) -> dict[str, Any]:
             file=clean_text(str(file), 300),
         )
     return values
-
-
-FOLDERS = {"unet": "", "te": "text_encoder/", "te1": "text_encoder/", "te2": "text_encoder_2/"}
-
-
-def peft_files(style: Style, metadata_for: Callable[[str], dict[str, str]]) -> dict[str, bytes]:
-    """Return the files of a style's PEFT folder, by their path in it.
-
-    `metadata_for` gives what each file of tensors says of the style, from the sha256 of its tensor section. Raises
-    StyleFileError for a style that can't be written.
-    """
-    files: dict[str, bytes] = {}
-    for network, folder in FOLDERS.items():
-        layers = [fit_for_fp16(layer) for layer in style.layers if layer.network == network]
-        if not layers:
-            continue
-        config = _config(layers, style.card.base_name)
-        tensors = {}
-        for layer in layers:
-            name = f"{PEFT_ROOT}.{_module_path(layer)}"
-            tensors[f"{name}.lora_A.weight"] = fp16(layer.down, layer)
-            tensors[f"{name}.lora_B.weight"] = fp16(layer.up, layer)
-        files[folder + WEIGHTS] = _weights(tensors, config, metadata_for)
-        files[folder + CONFIG] = (json.dumps(config, indent=2, sort_keys=True) + "\n").encode("utf-8")
-    if not files:
-        raise StyleFileError("A style without layers can't be written.")
-    return files
-
-
-def _config(layers: Sequence[StyleLayer], base_name: str) -> dict[str, Any]:
-    rank = Counter(layer.rank for layer in layers).most_common(1)[0][0]
-    alpha = Counter(layer.alpha for layer in layers).most_common(1)[0][0]
-    paths = {_module_path(layer): layer for layer in layers}
-    return {
-        "peft_type": "LORA",
-        "task_type": None,
-        "base_model_name_or_path": base_name or None,
-        "r": rank,
-        "lora_alpha": alpha,
-        "rank_pattern": {path: layer.rank for path, layer in paths.items() if layer.rank != rank},
-        "alpha_pattern": {path: layer.alpha for path, layer in paths.items() if layer.alpha != alpha},
-        "target_modules": sorted(paths),
-        "lora_dropout": 0.0,
-        "bias": "none",
-        "fan_in_fan_out": False,
-        "use_rslora": False,
-        "use_dora": False,
-        "init_lora_weights": True,
-        "inference_mode": True,
-    }
-
-
-def _weights(
-    tensors: dict[str, Tensor], config: dict[str, Any], metadata_for: Callable[[str], dict[str, str]]
-) -> bytes:
-    from safetensors.torch import save
-
-    sha256 = hashlib.sha256(split_file(save(tensors))[1]).hexdigest()
-    adapter = {
-        f"{PEFT_ROOT}.{key}": value for key, value in config.items() if key != "base_model_name_or_path"
-    }
-    metadata = {"format": "pt", "lora_adapter_metadata": json.dumps(adapter, sort_keys=True)}
-    return save(tensors, metadata | metadata_for(sha256))
-
-
-def _module_path(layer: StyleLayer) -> str:
-    # transformers >= 5.6 has CLIPTextModel without this level, CLIPTextModelWithProjection (te2) with it.
-    return layer.path if layer.network in ("unet", "te2") else layer.path.removeprefix("text_model.")

@@ -87,7 +87,7 @@ def token_keys(header: Header, name: str) -> dict[str, dict[str, str]]:
 
 def words_among(keys: Iterable[str], metadata: Mapping[str, str]) -> list[str]:
     """Return the words that tensors of a file of ours are named after, or its metadata where it is one word alone."""
-    others = [key for key in keys if not key.startswith(("lora_", "base_model."))]
+    others = [key for key in keys if not key.startswith(("lora_", "unet.", "text_encoder."))]
     names = [match[1] if (match := BUNDLED.fullmatch(key)) else key for key in others]
     return list(dict.fromkeys(metadata.get(WORD_KEY, name) if name in NAMED else name for name in names))
 

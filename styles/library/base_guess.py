@@ -33,17 +33,10 @@ def forge_family(metadata: Mapping[str, str]) -> str:
 
 
 def invoke_family(layers: Mapping[str, Mapping[str, TensorEntry]]) -> str:
-    """The base that InvokeAI finds: by the first width that it comes upon, else by how deep the blocks are."""
+    """The base that InvokeAI 6 finds: by the first width that it comes upon, else by how deep the blocks are."""
     first = second = 0
     for name, parts in layers.items():
-        width = next(
-            (
-                parts[part].shape[1]
-                for part in ("lora_down.weight", "hada_w1_b")
-                if len(parts.get(part, NO_TENSOR).shape) > 1
-            ),
-            0,
-        )
+        width = _width(parts)
         guessed = 0
         if name.startswith("lora_unet_"):
             if name.endswith(("_attn2_to_k", "_attn2_to_v")) or (
@@ -62,3 +55,14 @@ def invoke_family(layers: Mapping[str, Mapping[str, TensorEntry]]) -> str:
             return {768: SD1.id, 1024: SD2.id, 1280: SDXL.id, 2048: SDXL.id}.get(guessed, "")
     deep = re.compile(r"lora_unet_.+_transformer_blocks_(\d+)_")
     return SDXL.id if any((at := deep.match(name)) and int(at[1]) >= 2 for name in layers) else ""
+
+
+def _width(parts: Mapping[str, TensorEntry]) -> int:
+    """The input width that a layer's parts show it; of a LoKr only where both of its factors are whole."""
+
+    def second(part: str) -> int:
+        shape = parts.get(part, NO_TENSOR).shape
+        return shape[1] if len(shape) > 1 else 0
+
+    of_ranks = (second(part) for part in ("lora_down.weight", "hada_w1_b", "hada_w2_b", "diff"))
+    return next(filter(None, of_ranks), second("lokr_w1") * second("lokr_w2"))

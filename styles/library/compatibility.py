@@ -1,9 +1,10 @@
 """Where a style opens: the rules by which other programs take or leave a file, kept here as checks with a reason.
 
-Each rule was read in the program's own source: A1111 1.10 (extensions-builtin/Lora), Forge (sd_forge_lora,
-backend/patcher/lora.py), ComfyUI (comfy/lora.py, comfy/sd1_clip.py, server.py), InvokeAI 6
-(model_manager/configs/lora.py, model_manager/load/model_loaders/lora.py, backend/patches),
-diffusers 0.42 (loaders/lora_pipeline.py, utils/peft_utils.py), PEFT 0.21. Only the header is read, and the alphas.
+Each rule was read in the program's own source, at the versions that `SOURCES` names: A1111 (extensions-builtin/Lora),
+Forge (sd_forge_lora, packages_3rdparty/comfyui_lora_collection), ComfyUI (comfy/lora.py, comfy/weight_adapter,
+comfy/sd1_clip.py, server.py), InvokeAI (model_manager/configs/lora.py, model_manager/util/model_util.py,
+model_manager/load/model_loaders/lora.py, backend/patches), diffusers (loaders/lora_pipeline.py,
+loaders/lora_conversion_utils.py, utils/state_dict_utils.py, utils/peft_utils.py). Only the header is read, and the alphas.
 """
 
 from __future__ import annotations
@@ -20,7 +21,7 @@ from styles.formats.metadata import claimed_family
 from styles.formats.peft import open_adapters
 from styles.formats.safetensors_header import Header, TensorEntry, number_in, open_header, open_style_file
 from styles.formats.textual_inversion import BUNDLED
-from styles.library.compatibility_rules import TOOLS, CompatibilityCheck, File
+from styles.library.compatibility_rules import SOURCES, TOOLS, CompatibilityCheck, File
 from styles.text import Text
 
 YES, PARTLY, NO, UNKNOWN = "yes", "partly", "no", "unknown"
@@ -68,6 +69,19 @@ def _opening(tool: str, checks: list[CompatibilityCheck]) -> Compatibility:
     return Compatibility(tool, YES, tuple(checks))
 
 
+def sources_words() -> Text:
+    """Say which versions of the programs the rules are of, and when they were read there."""
+    named = [
+        f"{tool} {source.version}" + (f" ({source.of})" if source.of else "")
+        for tool, source in SOURCES.items()
+    ]
+    return Text(
+        "By the programs' own rules, as of {versions}; read on {date}.",
+        versions=", ".join(named),
+        date=min(source.read for source in SOURCES.values()),
+    )
+
+
 def _folder_opens(path: Path) -> tuple[Compatibility, ...]:
     adapters = open_adapters(path)
     here = CompatibilityCheck(
@@ -81,18 +95,19 @@ def _folder_opens(path: Path) -> tuple[Compatibility, ...]:
         all(key.startswith("base_model.model.") for adapter in adapters for key in adapter.header.tensors),
         Text("Its layers have other names."),
     )
-    check = CompatibilityCheck(
-        "alpha",
-        all("lora_adapter_metadata" in adapter.header.metadata for adapter in adapters),
-        Text("Its file doesn't tell its strength, which diffusers then takes to be 1."),
-        "part",
+    by_pipeline = CompatibilityCheck(
+        "pipeline",
+        False,
+        Text(
+            "Its `load_lora_weights` finds nothing in a PEFT folder: export the style as a folder for the Hub."
+        ),
     )
     other = CompatibilityCheck(
         "form", False, Text("It reads files in the kohya form, not PEFT folders: export the style as a file.")
     )
     return (
         _opening("PEFT", [here, named]),
-        _opening("diffusers", [here, named, check]),
+        _opening("diffusers", [by_pipeline]),
         *(_opening(tool, [other]) for tool in TOOLS if tool != "diffusers"),
     )
 

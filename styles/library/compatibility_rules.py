@@ -13,7 +13,14 @@ from dataclasses import dataclass
 from styles.families import UNKNOWN, Family, family_of
 from styles.formats.safetensors_header import TensorEntry
 from styles.library.base_guess import a1111_family, forge_family, invoke_family
-from styles.storage.names import clean_text
+from styles.library.compatibility_names import (
+    COMFYUI_LAYER,
+    FORGE_LAYER,
+    has_other_strength,
+    is_known_scheme,
+    layers_of,
+)
+from styles.storage.names import clean_text, export_name
 from styles.text import Text, few
 
 DOWN, UP, MID, ALPHA = "lora_down.weight", "lora_up.weight", "lora_mid.weight", "alpha"
@@ -30,6 +37,8 @@ DIFFUSERS_UNET = (
 )
 ORIGINAL_UNET = r"lora_unet_(?:input_blocks|middle_block|output_blocks|time_embed|label_emb|out)_\d.*"
 ENCODER = r"text_model_encoder_layers_\d+_(?:mlp_fc[12]|self_attn_(?:q|k|v|out)_proj)"
+# diffusers takes the first two for one text encoder.
+ENCODER_PREFIXES = (("lora_te_", "lora_te1_"), ("lora_te2_",))
 ATTENTION = re.compile(r"(.+_self_attn)_(q|k|v|out)_proj")
 
 
@@ -63,6 +72,24 @@ class File:
     def having(self, *marks: str) -> list[str]:
         """The layers with a part whose name begins with one of the marks."""
         return [name for name, parts in self.layers.items() if any(part.startswith(marks) for part in parts)]
+
+
+@dataclass(frozen=True)
+class Source:
+    """What a program's rules were read in: the version or commit, and the days of that and of the reading."""
+
+    version: str
+    of: str  # ISO date, empty where it is not known
+    read: str  # ISO date
+
+
+SOURCES: Mapping[str, Source] = {
+    "A1111": Source("1.10.1", "2025-02-09", "2026-12-01"),
+    "Forge": Source("dfdcbab", "2025-06-26", "2026-12-01"),
+    "ComfyUI": Source("0.8.1", "", "2026-12-01"),
+    "InvokeAI": Source("6.14.0-alpha", "2026-08-19", "2026-12-01"),
+    "diffusers": Source("0.42.1", "", "2026-12-01"),
+}
 
 
 def a1111(file: File) -> list[CompatibilityCheck]:
@@ -111,9 +138,12 @@ def forge(file: File) -> list[CompatibilityCheck]:
     """Forge: ComfyUI's names; more than 12 tensors that match none, and the whole file is left."""
     missed = [name for name in file.layers if not _comfy_names(file).fullmatch(name)]
     of_words = len(file.words) * max(1, len(file.family.text_encoders))
-    tensors = sum(len(file.layers[name]) for name in missed) + len(file.odd) + of_words
+    odd = [
+        key for name, keys in layers_of(file.odd).items() for key in keys if not FORGE_LAYER.fullmatch(name)
+    ]
+    tensors = sum(len(file.layers[name]) for name in missed) + len(odd) + of_words
     return [
-        *_in_kohya_form(file, "Forge"),
+        *_in_kohya_form(file, "Forge", FORGE_LAYER),
         _base(file, "Forge"),
         CompatibilityCheck(
             "matched",
@@ -135,7 +165,7 @@ def forge(file: File) -> list[CompatibilityCheck]:
 def comfyui(file: File) -> list[CompatibilityCheck]:
     """ComfyUI: names by a table of the open base's layers; what is not in it is left out with a warning."""
     return [
-        *_in_kohya_form(file, "ComfyUI"),
+        *_in_kohya_form(file, "ComfyUI", COMFYUI_LAYER),
         _base(file, "ComfyUI"),
         CompatibilityCheck(
             "words",
@@ -172,7 +202,9 @@ def invokeai(file: File) -> list[CompatibilityCheck]:
         *_in_kohya_form(file, "InvokeAI"),
         _base(file, "InvokeAI"),
         CompatibilityCheck(
-            "base", bool(guess), Text("InvokeAI can't tell which base it is for, and refuses it.")
+            "base",
+            bool(guess) or not file.layers,
+            Text("InvokeAI can't tell which base it is for, and refuses it."),
         ),
         CompatibilityCheck(
             "same base",
@@ -231,6 +263,8 @@ def diffusers(file: File) -> list[CompatibilityCheck]:
     original = [name for name in file.layers if re.match(ORIGINAL_UNET, name)]
     ours = [name for name in file.layers if re.match(DIFFUSERS_UNET, name)]
     lost = [name for name in file.layers if name.startswith("lora_unet_add_embedding_")]
+    of_unet = [name for name in file.layers if name.startswith("lora_unet_")]
+    torn = _without_out(file)
     uneven = _uneven_alphas(file)
     return [
         CompatibilityCheck(
@@ -278,7 +312,16 @@ def diffusers(file: File) -> list[CompatibilityCheck]:
             "names",
             not lost,
             Text("diffusers leaves out {lost}, which it takes for others.", lost=_some(lost)),
-            "part",
+            "all" if lost == of_unet else "part",
+        ),
+        CompatibilityCheck(
+            "text encoder",
+            not torn,
+            Text(
+                "diffusers finds a text encoder's attention only where one of its layers is `out`: {torn}.",
+                torn=_some(name for names in torn.values() for name in names),
+            ),
+            "part" if all(_has_mlp(file, encoder) for encoder in torn) else "all",
         ),
         CompatibilityCheck(
             "DoRA", not file.having("dora_scale"), Text("diffusers leaves out what makes it a DoRA."), "part"
@@ -305,8 +348,13 @@ TOOLS: Mapping[str, Callable[[File], list[CompatibilityCheck]]] = {
 }
 
 
-def _in_kohya_form(file: File, tool: str) -> list[CompatibilityCheck]:
+def _in_kohya_form(
+    file: File, tool: str, other_names: re.Pattern[str] | None = None
+) -> list[CompatibilityCheck]:
+    """Whether the names are kohya's; `other_names` are those of layers that the program finds beside them."""
     kohya = bool(file.layers)
+    if not kohya and is_known_scheme(file.odd):
+        return _by_other_names(file, tool, other_names)
     return [
         CompatibilityCheck(
             "form",
@@ -321,6 +369,31 @@ def _in_kohya_form(file: File, tool: str) -> list[CompatibilityCheck]:
             "only layers",
             not kohya or not file.odd,
             Text("{tool} leaves out what is no layer: {odd}.", tool=tool, odd=_some(file.odd)),
+            "part",
+        ),
+    ]
+
+
+def _by_other_names(file: File, tool: str, names: re.Pattern[str] | None) -> list[CompatibilityCheck]:
+    layers = layers_of(file.odd)
+    missed = [name for name in layers if names is None or not names.fullmatch(name)]
+    return [
+        CompatibilityCheck(
+            "names",
+            not missed,
+            Text(
+                "{tool} leaves out {count} of {layers} layers, whose names it doesn't know: {missed}.",
+                tool=tool,
+                count=len(missed),
+                layers=len(layers),
+                missed=_some(missed),
+            ),
+            "all" if len(missed) == len(layers) else "part",
+        ),
+        CompatibilityCheck(
+            "strength",
+            not has_other_strength(file.metadata),
+            Text("{tool} doesn't read the strength that it tells, and takes it to be 1.", tool=tool),
             "part",
         ),
     ]
@@ -379,7 +452,7 @@ def _tag(file: File, tool: str) -> CompatibilityCheck:
         "Its file name may not stand in {tool}'s prompts as <lora:NAME:1>: an export has a name that does.",
         tool=tool,
     )
-    return CompatibilityCheck("tag", bool(TAG.fullmatch(file.name)), says, "note")
+    return CompatibilityCheck("tag", export_name(file.name, "") == file.name, says, "note")
 
 
 def _listed(file: File, tool: str, family: str) -> CompatibilityCheck:
@@ -418,6 +491,20 @@ def _uneven_alphas(file: File) -> list[str]:
             if alpha != common and not (by_name and name in file.alphas):
                 uneven.append(name)
     return uneven
+
+
+def _without_out(file: File) -> dict[tuple[str, ...], list[str]]:
+    """The attention layers of each text encoder of which no layer tells diffusers how they are named."""
+    torn: dict[tuple[str, ...], list[str]] = {}
+    for encoder in ENCODER_PREFIXES:
+        attention = [name for name in file.layers if name.startswith(encoder) and ATTENTION.fullmatch(name)]
+        if attention and not any(name.endswith("_out_proj") for name in attention):
+            torn[encoder] = attention
+    return torn
+
+
+def _has_mlp(file: File, encoder: tuple[str, ...]) -> bool:
+    return any(name.startswith(encoder) and "_mlp_" in name for name in file.layers)
 
 
 def _torn_attention(file: File) -> list[str]:

@@ -1,4 +1,4 @@
-"""A style on its way to others: one file that opens everywhere, or a PEFT folder, read back after it was written.
+"""A style on its way to others: one file that opens everywhere, or a folder for the Hub, read back after it was written.
 
 Nothing private leaves unless the artist says so, nothing is written over, and a failed export leaves nothing.
 """
@@ -16,10 +16,11 @@ from pathlib import Path
 from styles.bases.hub import HUB_ID
 from styles.errors import BadInput, Failure, StyleFileError
 from styles.families import family_of
+from styles.formats.hub import HUB_WEIGHTS, hub_bytes
 from styles.formats.kohya import kohya_name
 from styles.formats.licences import spdx_name
 from styles.formats.metadata import shown_metadata, written_card
-from styles.formats.peft import WEIGHTS, peft_files
+from styles.formats.peft import WEIGHTS
 from styles.formats.reader import read_style
 from styles.formats.safetensors_header import Header, open_header
 from styles.formats.style import Style, StyleCard, StyleLayer
@@ -27,6 +28,8 @@ from styles.formats.textual_inversion import word_files
 from styles.formats.thumbnail import public_thumbnail, thumbnail_png
 from styles.formats.writer import style_bytes
 from styles.library.compatibility import Compatibility, opens_in
+from styles.library.compatibility_rules import TAG
+from styles.library.model_card import ExamplePicture, model_card
 from styles.library.privacy_report import (
     BOTH_KEYS,
     CAPTION_KEYS,
@@ -36,10 +39,10 @@ from styles.library.privacy_report import (
     shown_files,
 )
 from styles.storage import atomic
-from styles.storage.names import folded, tag_name
+from styles.storage.names import export_name, folded
 from styles.text import Text
 
-FORMS = ("file", "peft")
+FORMS = ("file", "hub")
 SUFFIX = ".safetensors"
 WORDS = "-words"  # ends the name of the folder in which a style's words are, where they are apart
 ROUNDING = 2.0**-10  # relative; fp16 rounds each of two factors by 2^-11 at most
@@ -67,8 +70,10 @@ class ExportOrder:
     sharing: Sharing = Sharing()
     name: str = ""
     captions: Mapping[str, int] = field(default_factory=dict)
-    # The words that it brings along in NAME-words; a PEFT folder can't hold them anyway.
+    # The words that it brings along in NAME-words; diffusers' own file can't hold them anyway.
     words_apart: bool = False
+    # For its page on the Hub; without any, its thumbnail is there.
+    pictures: tuple[ExamplePicture, ...] = ()
 
     def __post_init__(self) -> None:
         if self.form not in FORMS:
@@ -89,7 +94,7 @@ class ExportOrder:
 class Exported:
     """What an export wrote: the file or folder first, then side files; `tag` puts the style into a prompt.
 
-    `difference` is |written - style| / |style| over all layers, what fp16 rounds; `id` is empty for a folder.
+    `difference` is |written - style| / |style| over all layers, what fp16 rounds.
     """
 
     paths: tuple[Path, ...]
@@ -103,7 +108,7 @@ class Exported:
 
 def what_others_will_see(style: Style, order: ExportOrder) -> tuple[PrivacyEntry, ...]:
     """List all that an export would tell, from the very bytes that it would write; nothing is written."""
-    name = tag_name(order.name or style.name, f"style_{style.id[:8]}" if style.id else "style")
+    name = _name_of(style, order)
     return shown_files(_files(style, order, name))
 
 
@@ -113,7 +118,7 @@ def export_style(style: Style, folder: Path, order: ExportOrder = ExportOrder())
     `style` is as `read_style` or `Library.open` gives it. A name that is taken gets a number. Raises BadInput,
     StyleFileError, DiskFullError, and Failure where the file doesn't read back as it was written.
     """
-    name = tag_name(order.name or style.name, f"style_{style.id[:8]}" if style.id else "style")
+    name = _name_of(style, order)
     with _in_reach(folder):
         if folder.exists() and not folder.is_dir():
             raise BadInput("{folder} is not a folder.", "Choose a folder to put the style in.", folder=folder)
@@ -125,7 +130,7 @@ def export_style(style: Style, folder: Path, order: ExportOrder = ExportOrder())
             waiting.mkdir(parents=True)
         for path, data in files.items():
             atomic.write_bytes(waiting / path, data)
-        main = waiting / (name if order.form == "peft" else name + SUFFIX)
+        main = waiting / _weights(name, order)
         back = read_style(main)
         for path in files:
             if path.startswith(name + WORDS):
@@ -135,16 +140,19 @@ def export_style(style: Style, folder: Path, order: ExportOrder = ExportOrder())
         paths = _arrive(waiting, folder, files)
     finally:
         atomic.discard(waiting)
-    written = folder / main.name
     return Exported(
-        paths=(written, *(path for path in paths if path != written)),
-        id="" if order.form == "peft" else read_style(written).id,
+        paths=tuple(sorted(paths, key=lambda path: path.name not in (name, name + SUFFIX))),
+        id=back.id,
         tag=f"<lora:{name}:{style.card.suggested_weight:g}>",
         difference=difference,
         opens=opens,
         shown=shown_files(files),
         notes=_notes(style, order, name, difference),
     )
+
+
+def _name_of(style: Style, order: ExportOrder) -> str:
+    return export_name(order.name or style.name, f"style_{style.id[:8]}" if style.id else "style")
 
 
 @contextmanager
@@ -212,8 +220,9 @@ def _files(style: Style, order: ExportOrder, name: str) -> dict[str, bytes]:
         files[name + SUFFIX] = style_bytes(style, with_date=order.sharing.dates, extra=extra)
     else:
         shared = written_card(card, order.sharing.dates)
-        peft = peft_files(style, lambda sha256: shown_metadata(shared, sha256) | extra)
-        files |= {f"{name}/{path}": data for path, data in peft.items()}
+        files[_weights(name, order)] = hub_bytes(style, lambda sha256: shown_metadata(shared, sha256) | extra)
+        pictures = order.pictures or _thumbnail_of(card)
+        files |= {f"{name}/{path}": data for path, data in model_card(shared, name, pictures).items()}
     files |= {f"{name}{WORDS}/{path}": data for path, data in word_files(words).items()}
     if order.side_files:
         files[f"{name}.json"] = side_text(card)
@@ -221,6 +230,16 @@ def _files(style: Style, order: ExportOrder, name: str) -> dict[str, bytes]:
         if thumbnail:
             files[f"{name}.png"] = thumbnail_png(thumbnail)
     return files
+
+
+def _weights(name: str, order: ExportOrder) -> str:
+    """The path of the style's own file in the export's folder."""
+    return name + SUFFIX if order.form == "file" else f"{name}/{HUB_WEIGHTS}"
+
+
+def _thumbnail_of(card: StyleCard) -> tuple[ExamplePicture, ...]:
+    thumbnail = public_thumbnail(card.thumbnail)
+    return (ExamplePicture("", thumbnail),) if thumbnail else ()
 
 
 def side_text(card: StyleCard) -> bytes:
@@ -315,6 +334,12 @@ def _notes(style: Style, order: ExportOrder, name: str, difference: float) -> tu
         )
     if card.bake:
         notes.extend(card.bake.warnings)
+    if not TAG.fullmatch(name):
+        notes.append(
+            Text(
+                "Programs whose tags hold English letters alone, such as tag loaders of ComfyUI, can't say its name in a prompt: export it under another one for them."
+            )
+        )
     if style.embeddings:
         words = ", ".join(style.embeddings)
         notes.append(

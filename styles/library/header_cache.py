@@ -26,7 +26,8 @@ from styles.storage.file_reading import open_file
 
 SAMPLE_BYTES = 16 << 10
 CLAIM_KEY = b'"sshs_model_hash"'
-CLAIM = re.compile(CLAIM_KEY + rb'\s*:\s*"(?:0x)?([0-9a-f]{64})"')
+CLAIM = re.compile(CLAIM_KEY + rb'\s*:\s*"(?:0x)?([0-9a-f]{64})"', re.IGNORECASE)
+NOTHING = hashlib.sha256(b"").hexdigest()  # what some trainers claim in every file
 START = '{"__metadata__":'
 MOST_LAYOUTS = 2000
 LARGEST_ALIKE = 4 << 20  # bytes of a header; of larger ones there are few
@@ -76,7 +77,8 @@ def likeness_of(path: Path) -> tuple[int, str]:
 def _claim(header: bytes) -> str:
     place = header.find(CLAIM_KEY)
     match = CLAIM.match(header, place) if place >= 0 else None
-    return match[1].decode() if match else ""
+    claim = match[1].decode().lower() if match else ""
+    return "" if claim == NOTHING else claim
 
 
 class _Split(NamedTuple):

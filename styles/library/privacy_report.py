@@ -109,6 +109,8 @@ def shown_files(files: Mapping[str, bytes]) -> tuple[PrivacyEntry, ...]:
             rows.extend(
                 _row(path, key, text, "names" if names_files(text) else kind) for key, text in texts.items()
             )
+        elif path.endswith(".md"):
+            rows.append(_row(path, "page", data.decode("utf-8"), "card"))
         else:
             rows.append(_row(path, "picture", Text("{count} bytes, pixels only", count=len(data)), "picture"))
     return tuple(rows)

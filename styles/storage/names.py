@@ -78,8 +78,8 @@ def tag_name(text: str, otherwise: str = "style") -> str:
 
 def export_name(text: str, otherwise: str = "style") -> str:
     """Return the name of an export: letters and digits of any script, `_`, `.` and `-`; else as `tag_name`."""
-    if text.isascii():
-        return tag_name(text, otherwise)
+    if text.isascii():  # two of them begin a wildcard for some programs
+        return re.sub(r"_{2,}", "_", tag_name(text, otherwise))
     kept = "".join(sign if sign in "_.-" or unicodedata.category(sign)[0] in "LNM" else "_" for sign in text)
     return re.sub(r"_{2,}", "_", suggested_name(kept)).strip("_.-") or otherwise
 

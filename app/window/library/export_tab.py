@@ -16,6 +16,7 @@ from app.temporary import new_export
 from app.train.captions import captions_of
 from app.window.library.open_style import OpenStyle
 from app.window.server.answers import QUIET, answering, in_turn
+from styles.library.compatibility import sources_words
 from styles.library.export import Exported, ExportOrder, Sharing, export_style, what_others_will_see
 
 DOWNLOAD = "() => document.querySelector('#exported-file')?.click()"
@@ -31,7 +32,7 @@ def export_tab(studio: Studio, open_style: OpenStyle, export: gr.Button, exporte
     with gr.Tab(say("Share")) as tab:
         with gr.Row():
             form = gr.Radio(
-                [(say("One file that opens everywhere"), "file"), (say("A PEFT folder, as a .zip"), "peft")],
+                [(say("One file that opens everywhere"), "file"), (say("A folder for the Hub, as a .zip"), "hub")],
                 value="file", label=say("Form"),
             )  # fmt: skip
             share = gr.CheckboxGroup(
@@ -70,7 +71,8 @@ def export_tab(studio: Studio, open_style: OpenStyle, export: gr.Button, exporte
         style = library.open(handle)
         done = export_style(style, new_export(), order_of(style.id, *values))
         lines = [
-            f"- {as_markdown(translated(line))}" for line in (*(one.words for one in done.opens), *done.notes)
+            f"- {as_markdown(translated(line))}"
+            for line in (*(one.words for one in done.opens), sources_words(), *done.notes)
         ]
         return [str(_one_file(done)), "\n".join(lines)]
 

@@ -123,8 +123,8 @@ def in_the_room() -> None:
     assert "ochre dabs" in str(handlers["turn_to"]("//bundled/ochre dabs.safetensors", ""))
     *_, apart = handlers["look"]("style 1.safetensors", "file", [], False, False)
     assert apart["visible"] is False, "it brings no words"
-    file, told = handlers["hand_out"]("style 1.safetensors", "peft", ["captions"], True, True)
-    assert file.endswith(".zip") and "PEFT: yes" in told
+    file, told = handlers["hand_out"]("style 1.safetensors", "hub", ["captions"], True, True)
+    assert file.endswith(".zip") and "diffusers: yes" in told
     assert looks == []
     put(home / "styles" / "style 1.safetensors", 77, {"modelspec.author": "Another"})
     assert "Another" in str(handlers["turn_to"]("style 1.safetensors", "")) and len(looks) == 1

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable
 from dataclasses import replace
+from datetime import date
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +17,8 @@ from styles.errors import StyleFileError
 from styles.formats.kohya import kohya_name
 from styles.formats.style import Style, StyleCard, StyleLayer
 from styles.formats.writer import write_style
-from styles.library.compatibility import Compatibility, opens_in
+from styles.library.compatibility import Compatibility, opens_in, sources_words
+from styles.library.compatibility_rules import SOURCES, TOOLS
 from tests.styles.making import random_layer
 
 WIDTHS = {"sd1": 768, "sd2": 1024, "sdxl": 2048, "starter": 256}
@@ -118,6 +121,21 @@ def as_loha(tensors: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]:
 
 def as_diffusers(tensors: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]:
     return {f"unet.{BLOCK}.attn2.to_k.lora_{side}.weight": torch.randn(4, 4) for side in "AB"}
+
+
+def as_oldest(tensors: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]:
+    """As diffusers wrote them in 2023."""
+    return {
+        f"unet.{BLOCK}.attn2.processor.to_v_lora.{side}.weight": torch.randn(4, 4) for side in ("up", "down")
+    }
+
+
+def as_whole_lokr(tensors: dict[str, torch.Tensor], first: str = "lokr_w1") -> dict[str, torch.Tensor]:
+    """A LoKr whose two factors are matrices, and not products of ranks; with another name the first one is."""
+    one = {f"{NAME}.{first}": torch.ones(16, 24), f"{NAME}.lokr_w2": torch.ones(20, 32)}
+    if first != "lokr_w1":
+        one |= {f"{NAME}.{first}": torch.ones(16, 4), f"{NAME}.lokr_w1_b": torch.ones(4, 24)}
+    return one | {f"{NAME}.alpha": torch.tensor(1.0)}
 
 
 @pytest.mark.parametrize(
@@ -223,7 +241,98 @@ def as_diffusers(tensors: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]:
             {"A1111": "partly"},
             "up_blocks_0_upsamplers",
         ),
-        ("sd1", as_diffusers, dict.fromkeys(ALL[:4], "unknown"), "export it for the kohya form"),
+        ("sd1", as_diffusers, dict.fromkeys(ALL[:4], "no"), "names it doesn't know: unet.down_blocks"),
+        ("sd1", as_oldest, {"A1111": "no", "InvokeAI": "no"}, "names it doesn't know: unet.down_blocks"),
+        (
+            "sd1",
+            lambda tensors: as_oldest(tensors) | as_diffusers(tensors),
+            {"A1111": "no", "InvokeAI": "no", "Forge": "partly", "ComfyUI": "partly"},
+            "leaves out 1 of 2 layers",
+        ),
+        (
+            "sd1",
+            lambda tensors: {f"unet.{BLOCK}.ff.net.2.lora_{side}.weight": torch.ones(4, 4) for side in "AB"},
+            {"A1111": "no", "InvokeAI": "no"},
+            "",
+        ),
+        (
+            "sd1",
+            lambda tensors: (
+                {
+                    f"unet.{BLOCK}.attn{number}.to_{side}.lora_{factor}.weight": torch.ones(4, 4)
+                    for number in (1, 2)
+                    for side in "qkv"
+                    for factor in "AB"
+                }
+                | as_oldest(tensors)
+            ),
+            {"A1111": "no", "InvokeAI": "no", "Forge": "partly", "ComfyUI": "partly"},
+            "",
+        ),
+        (
+            "sd1",
+            lambda tensors: (
+                {
+                    f"unet.{BLOCK}.attn{number}.{layer}.lora_{factor}.weight": torch.ones(4, 4)
+                    for number in (1, 2)
+                    for layer in ("to_q", "to_k", "to_v", "to_out.0")
+                    for factor in "AB"
+                }
+                | as_oldest(tensors)
+            ),
+            {"A1111": "no", "InvokeAI": "no", "Forge": "no", "ComfyUI": "partly"},
+            "Forge leaves a file with more than 12 tensors that it has no layer for; here are 16",
+        ),
+        (
+            "sd1",
+            lambda tensors: {
+                k.replace("lora_unet_", "lycoris_"): v for k, v in without("lora_te")(tensors).items()
+            },
+            {"A1111": "no", "InvokeAI": "no", "diffusers": "no"},
+            "lycoris_",
+        ),
+        (
+            "sd1",
+            lambda tensors: {
+                f"diffusion_model.input_blocks.4.1.proj_in.{part}": torch.ones(4, 4)
+                for part in ("lora_up.weight", "lora_down.weight")
+            },
+            {"A1111": "no", "InvokeAI": "no", "diffusers": "no"},
+            "diffusion_model.",
+        ),
+        (
+            "sd1",
+            lambda tensors: {"unet:0:up": torch.ones(4, 4), "unet:0:down": torch.ones(4, 4)},
+            dict.fromkeys(ALL[:4], "unknown") | {"diffusers": "no"},
+            "is not known",
+        ),
+        (
+            "sd1",
+            lambda tensors: without("lora_te_text_model_encoder_layers_0_self_attn_out")(tensors),
+            {"A1111": "yes", "diffusers": "no"},
+            "only where one of its layers is `out`",
+        ),
+        (
+            "sd1",
+            lambda tensors: tensors_of(
+                Style(StyleCard("x", "sd1", 4), (layer(f"{ENCODER}.q_proj", 768, "te"),))
+            ),
+            {"diffusers": "no"},
+            "only where one of its layers is `out`",
+        ),
+        (
+            "sdxl",
+            lambda tensors: tensors_of(Style(StyleCard("x", "sdxl", 4), (layer("add_embedding.linear_1"),))),
+            {"A1111": "no", "InvokeAI": "no", "diffusers": "no"},
+            "which it takes for others",
+        ),
+        ("sd1", as_whole_lokr, {"diffusers": "no"}, "plain LoRA only"),
+        (
+            "sd1",
+            lambda tensors: as_whole_lokr(tensors, "lokr_w1_a"),
+            {"InvokeAI": "no", "diffusers": "no"},
+            "",
+        ),
     ],
 )
 def test_each_rule_on_a_file_that_breaks_it(
@@ -253,6 +362,28 @@ def test_what_is_only_worth_knowing_is_told_and_opens(tmp_path: Path) -> None:
     assert any("<lora:NAME:1>" in reason for reason in found["A1111"].reasons)
     assert any("lists it under Stable Diffusion 1" in reason for reason in found["A1111"].reasons)
     assert any("lists it under a base that it does not name" in reason for reason in found["Forge"].reasons)
+
+
+def test_a_strength_that_stands_in_the_header_alone_is_not_read_by_others(tmp_path: Path) -> None:
+    path = tmp_path / "Ink.safetensors"
+    for alpha, opens in ((4, "yes"), (2, "partly")):
+        settings = {"unet.r": 4, "unet.lora_alpha": alpha}
+        save_file(as_oldest({}), path, {"lora_adapter_metadata": json.dumps(settings)})
+        found = opened(path)
+        assert found["ComfyUI"].opens == found["Forge"].opens == opens and found["diffusers"].opens == "yes"
+        assert any("strength" in reason for reason in found["ComfyUI"].reasons) is (opens == "partly")
+
+
+def test_each_programs_rules_name_what_they_were_read_in_and_when() -> None:
+    words = sources_words()
+    for tool, source in SOURCES.items():
+        assert f"{tool} {source.version}" in words
+        assert date.fromisoformat(source.read) >= date.fromisoformat(source.of or "2022-08-22")
+    assert SOURCES.keys() == TOOLS.keys() and min(one.read for one in SOURCES.values()) in words
+    import diffusers
+
+    # Read its rules again when it is raised.
+    assert diffusers.__version__.rpartition(".")[0] == SOURCES["diffusers"].version.rpartition(".")[0]
 
 
 def test_a_folder_that_is_none_is_refused(tmp_path: Path) -> None:
@@ -356,3 +487,53 @@ def test_alphas_of_every_dtype_are_read(tmp_path: Path, tiny_sd1: Path) -> None:
         assert "1 layers" in opened(path)["diffusers"].words
         save_file(tensors_of(style) | {f"{NAME}.alpha": torch.tensor(2.0, dtype=dtype)}, path)
         assert opened(path)["diffusers"].opens == "yes"
+
+
+@pytest.mark.parametrize(
+    ("family", "marks", "opens"),
+    [
+        ("sd1", ("q_proj", "k_proj", "v_proj", "out_proj"), "yes"),
+        ("sd1", ("fc1",), "yes"),
+        ("sd1", ("q_proj",), "no"),
+        ("sd1", ("q_proj", "fc1"), "partly"),
+        ("sdxl", ("add_embedding",), "no"),
+        ("sdxl", ("add_embedding", "time_embedding"), "partly"),
+    ],
+)
+@pytest.mark.filterwarnings("ignore")  # what is tested here
+def test_diffusers_finds_of_a_text_encoder_and_of_sdxls_sizes_what_we_say(
+    tiny_sd1: Path, tiny_sdxl: Path, tmp_path: Path, family: str, marks: tuple[str, ...], opens: str
+) -> None:
+    from diffusers import StableDiffusionPipeline, StableDiffusionXLPipeline
+    from peft.tuners.lora import LoraLayer
+
+    pipe = {
+        "sd1": lambda: StableDiffusionPipeline.from_pretrained(tiny_sd1),
+        "sdxl": lambda: StableDiffusionXLPipeline.from_pretrained(tiny_sdxl),
+    }[family]()
+    model, network = (pipe.unet, "unet") if family == "sdxl" else (pipe.text_encoder, "te")
+    layers = [
+        random_layer(
+            path if network == "unet" else f"text_model.{path.removeprefix('text_model.')}",
+            module,
+            4,
+            2.0,
+            network,
+        )
+        for path, module in model.named_modules()
+        if isinstance(module, torch.nn.Linear) and any(mark in path for mark in marks)
+    ]
+    path = tmp_path / "Ink.safetensors"
+    save_file(
+        tensors_of(Style(StyleCard("Ink", family, 4), tuple(layers))),
+        path,
+        {"ss_base_model_version": {"sd1": "sd_v1", "sdxl": "sdxl_base_v1-0"}[family]},
+    )
+    assert opened(path)["diffusers"].opens == opens
+    if opens == "no":
+        with pytest.raises(ValueError):
+            pipe.load_lora_weights(tmp_path, weight_name=path.name, use_safetensors=True)
+        return
+    pipe.load_lora_weights(tmp_path, weight_name=path.name, use_safetensors=True)
+    loaded = sum(isinstance(module, LoraLayer) for module in model.modules())
+    assert loaded == len(layers) if opens == "yes" else 0 < loaded < len(layers)

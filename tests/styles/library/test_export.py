@@ -7,6 +7,7 @@ import io
 import json
 import os
 import re
+from collections import Counter
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import replace
@@ -15,7 +16,8 @@ from typing import Any
 
 import pytest
 import torch
-from PIL import Image
+from PIL import Image, ImageColor
+from PIL.PngImagePlugin import PngInfo
 from safetensors import safe_open
 from safetensors.torch import load_file, save_file
 
@@ -28,7 +30,11 @@ from styles.formats.textual_inversion import word_file
 from styles.formats.thumbnail import thumbnail_jpeg
 from styles.formats.writer import write_style
 from styles.library.export import ExportOrder, Sharing, compare, export_style, what_others_will_see
+from styles.library.library import Library
+from styles.library.model_card import ExamplePicture, model_card
 from styles.mixing.model_patcher import blended
+from styles.storage.home import Home
+from styles.storage.names import tag_name
 from tests.styles.making import PlainBase, random_layer
 
 SECRETS = {
@@ -142,7 +148,7 @@ def test_a_file_opens_in_diffusers_layer_by_layer_with_the_same_picture(
 ) -> None:
     done = export_style(style, tmp_path)
     (path,) = done.paths
-    assert path.name == "Ink_Lodz.safetensors" and done.tag == "<lora:Ink_Lodz:0.8>"
+    assert path.name == "Ink_Łódź_墨.safetensors" and done.tag == "<lora:Ink_Łódź_墨:0.8>"
     assert {opening.tool: opening.opens for opening in done.opens} == dict.fromkeys(
         ("A1111", "Forge", "ComfyUI", "InvokeAI", "diffusers"), "yes"
     )
@@ -163,36 +169,121 @@ def test_a_file_opens_in_diffusers_layer_by_layer_with_the_same_picture(
     assert torch.equal(picture(pipe), plain)
 
 
-@pytest.mark.filterwarnings(
-    "ignore:`is_gradient_checkpointing` is deprecated:FutureWarning"
-)  # PEFT asks for it
-def test_a_peft_folder_opens_in_peft_and_in_diffusers(
-    pipe: Any, style: Style, tiny_sd1: Path, tmp_path: Path
+@pytest.mark.parametrize("family", ["sd1", "sdxl"])
+def test_a_folder_for_the_hub_is_loaded_whole_by_the_pipelines_own_call(
+    pipe: Any, style: Style, tiny_sdxl: Path, tmp_path: Path, family: str, caplog: pytest.LogCaptureFixture
 ) -> None:
-    from diffusers import UNet2DConditionModel
-    from peft import PeftModel
-    from transformers import CLIPTextModel
+    from diffusers import StableDiffusionXLPipeline
 
-    done = export_style(style, tmp_path, ExportOrder("peft"))
+    if family == "sdxl":
+        pipe = StableDiffusionXLPipeline.from_pretrained(tiny_sdxl)
+        pipe.set_progress_bar_config(disable=True)
+        style = xl_style(pipe)
+    encoders = [pipe.text_encoder, getattr(pipe, "text_encoder_2", None)][: 1 + (family == "sdxl")]
+    done = export_style(style, tmp_path, ExportOrder("hub"))
     (folder,) = done.paths
-    assert folder.name == "Ink_Lodz" and sorted(p.name for p in folder.iterdir()) == [
-        "adapter_config.json",
-        "adapter_model.safetensors",
-        "text_encoder",
-    ]
-    assert [opening.tool for opening in done.opens if opening.opens == "yes"] == ["PEFT", "diffusers"]
-    unet = UNet2DConditionModel.from_pretrained(tiny_sd1, subfolder="unet")
-    encoder = CLIPTextModel.from_pretrained(tiny_sd1, subfolder="text_encoder")
-    theirs = PeftModel.from_pretrained(unet, folder).base_model.model
-    words = PeftModel.from_pretrained(encoder, folder / "text_encoder").base_model.model
-    deltas_agree(style, theirs, words)
-    pipe.unet.load_lora_adapter(
-        folder, prefix="base_model.model", weight_name="adapter_model.safetensors", use_safetensors=True
-    )
+    assert {opening.tool: opening.opens for opening in done.opens}["diffusers"] == "yes"
+    read = read_style(folder / "pytorch_lora_weights.safetensors")
+    assert read.id == done.id and read.card.trigger == style.card.trigger
+    mine, theirs = ({layer.name: delta(layer) for layer in one.layers} for one in (style, read))
+    assert mine.keys() == theirs.keys()
+    assert all((mine[name] - theirs[name]).norm() < 2e-3 * mine[name].norm() for name in mine)
+    plain = picture(pipe)
+    with blended(PlainBase(pipe.unet, family, text_encoders=tuple(encoders)), [style]) as mix:
+        mix.set_gains([1.0])
+        ours = picture(pipe)
+    pipe.load_lora_weights(folder)  # as the page says
     try:
-        deltas_agree(style, pipe.unet, None)
+        counts = {"unet": layers_in(pipe.unet)}
+        for network, encoder in zip(("te1", "te2") if family == "sdxl" else ("te",), encoders, strict=True):
+            counts[network] = layers_in(encoder)
+            deltas_agree(of_network(style, network), encoder, encoder)
+        deltas_agree(of_network(style, "unet"), pipe.unet, None)
+        assert counts == Counter(layer.network for layer in style.layers)
+        loaded = picture(pipe)
     finally:
         pipe.unload_lora_weights()
+    assert (loaded - plain).abs().max() > 0.02 and (loaded - ours).abs().max() < 5e-3
+    assert torch.equal(picture(pipe), plain)
+
+
+def layers_in(model: Any) -> int:
+    from peft.tuners.lora import LoraLayer
+
+    return sum(isinstance(module, LoraLayer) for module in model.modules())
+
+
+def of_network(style: Style, network: str) -> Style:
+    """The layers of one network, as those of the one text encoder that a base may have."""
+    return replace(style, layers=tuple(layer for layer in style.layers if layer.network == network))
+
+
+def xl_style(pipe: Any) -> Style:
+    """Layers of all kinds, with those that diffusers loses of a file with kohya's names, ranks and alphas mixed."""
+    layers = []
+    for network, tree, marks in (
+        ("unet", pipe.unet, ("attn2", "add_embedding", "time_embedding", "conv_in", "conv_shortcut")),
+        ("te1", pipe.text_encoder, ("q_proj",)),  # attention alone
+        ("te2", pipe.text_encoder_2, ("v_proj", "fc1")),
+    ):
+        for path, module in tree.named_modules():
+            if isinstance(module, torch.nn.Linear | torch.nn.Conv2d) and any(mark in path for mark in marks):
+                rank, alpha = (4, 2.0) if len(layers) % 3 else (6, 5.0)
+                full = path if network == "unet" else f"text_model.{path.removeprefix('text_model.')}"
+                layers.append(random_layer(full, module, rank, alpha, network))
+    return Style(StyleCard("Ink", "sdxl", 4, trigger="inkwash"), tuple(layers))
+
+
+def test_the_page_of_a_folder_for_the_hub_is_what_the_hub_reads(style: Style, tmp_path: Path) -> None:
+    from huggingface_hub import ModelCard
+
+    colours = (("a red house, inkwash", "red"), ("", "blue"))
+    painted = tuple(ExamplePicture(prompt, png(colour)) for prompt, colour in colours)
+    card = replace(style.card, tags=("ink", "wash: wet"), description="Wet <script>&[ink](x)")
+    done = export_style(replace(style, card=card), tmp_path, ExportOrder("hub", pictures=painted))
+    (folder,) = done.paths
+    page = ModelCard.load(folder / "README.md")
+    said = page.data.to_dict()
+    assert {"ink", "wash: wet", "text-to-image", "lora"} <= set(said.pop("tags"))
+    assert said.pop("widget") == [
+        {"text": "a red house, inkwash", "output": {"url": "images/1.png"}},
+        {"text": "inkwash, wet", "output": {"url": "images/2.png"}},
+    ]
+    assert said == {
+        "base_model": "stable-diffusion-v1-5/stable-diffusion-v1-5",
+        "base_model_relation": "adapter",
+        "instance_prompt": "inkwash, wet",
+        "library_name": "diffusers",
+        "license": "cc-by-4.0",
+        "pipeline_tag": "text-to-image",
+    }
+    assert "<script" not in page.text.replace("\\<", "") and "Wet" in page.text and "SECRET" not in page.text
+    for number, (_, colour) in enumerate(colours, 1):
+        with Image.open(folder / "images" / f"{number}.png") as image:
+            assert (
+                image.format == "PNG"
+                and not image.info
+                and image.getpixel((9, 9)) == ImageColor.getrgb(colour)
+            )
+    # Without pictures its thumbnail stands there; without a thumbnail, a trigger or a base there is less to say.
+    bare = replace(card, thumbnail=None, trigger="", licence="for friends: ask", family="starter")
+    data = model_card(bare, "Ink", ())
+    assert list(data) == ["README.md"]
+    (tmp_path / "README.md").write_bytes(data["README.md"])
+    said = ModelCard.load(tmp_path / "README.md").data.to_dict()
+    assert (said["license"], said["license_name"]) == ("other", "for-friends-ask")
+    assert not said.keys() & {"widget", "instance_prompt", "base_model"}
+    alone = export_style(style, tmp_path / "alone", ExportOrder("hub")).paths[0]
+    assert (alone / "images" / "1.png").is_file()
+
+
+def png(colour: str) -> bytes:
+    """A picture that tells more than its pixels."""
+    info = PngInfo()
+    info.add_text("parameters", "SECRET")
+    out = io.BytesIO()
+    Image.new("RGB", (64, 48), colour).save(out, "PNG", pnginfo=info)
+    return out.getvalue()
 
 
 def test_nothing_private_leaves_unless_the_artist_says_so(style: Style, tmp_path: Path) -> None:
@@ -210,7 +301,7 @@ def test_nothing_private_leaves_unless_the_artist_says_so(style: Style, tmp_path
         assert secret <= {row.key for row in done.shown if row.private}
         return b"".join(one.read_bytes() for one in files), metadata
 
-    for form in ("file", "peft"):
+    for form in ("file", "hub"):
         data, metadata = told(f"nothing {form}", Sharing(), form)
         assert b"SECRET" not in data and b"1700000000" not in data
         assert "modelspec.date" not in metadata and json.loads(metadata["atelier_card"])["base_fingerprint"]
@@ -223,14 +314,15 @@ def test_nothing_private_leaves_unless_the_artist_says_so(style: Style, tmp_path
     assert "SECRET-photo" in metadata["ss_sd_model_name"]
     own = ExportOrder(sharing=Sharing(captions=True), captions={"a wet cat": 2})
     row = next(row for row in what_others_will_see(style, own) if row.key == "ss_tag_frequency")
-    assert json.loads(row.value) == {"Ink_Lodz": {"a wet cat": 2}} and row.private
+    assert json.loads(row.value) == {"Ink_Łódź_墨": {"a wet cat": 2}} and row.private
     shy = replace(own, sharing=Sharing())
     assert "wet cat" not in str(what_others_will_see(style, shy))
 
 
 def test_side_files_say_what_a1111_and_invokeai_read(style: Style, tmp_path: Path) -> None:
     done = export_style(style, tmp_path, ExportOrder(side_files=True))
-    assert [path.name for path in done.paths] == ["Ink_Lodz.safetensors", "Ink_Lodz.json", "Ink_Lodz.png"]
+    endings = (".safetensors", ".json", ".png")
+    assert [path.name for path in done.paths] == [f"Ink_Łódź_墨{ending}" for ending in endings]
     side = json.loads(done.paths[1].read_text("utf-8"))
     assert side == {
         "description": "Wet ink.",
@@ -245,17 +337,14 @@ def test_side_files_say_what_a1111_and_invokeai_read(style: Style, tmp_path: Pat
 
 
 def test_nothing_is_written_over(style: Style, tmp_path: Path) -> None:
-    (tmp_path / "INK_lodz.png").write_bytes(b"mine")
+    (tmp_path / "INK_łódź_墨.png").write_bytes(b"mine")
     done = export_style(style, tmp_path, ExportOrder(side_files=True))
-    assert {path.stem for path in done.paths} == {"Ink_Lodz-2"} and done.tag == "<lora:Ink_Lodz-2:0.8>"
-    assert export_style(style, tmp_path).paths[0].name == "Ink_Lodz.safetensors"
-    assert export_style(style, tmp_path).paths[0].name == "Ink_Lodz-3.safetensors"
-    assert (tmp_path / "INK_lodz.png").read_bytes() == b"mine"
+    assert {path.stem for path in done.paths} == {"Ink_Łódź_墨-2"} and done.tag == "<lora:Ink_Łódź_墨-2:0.8>"
+    assert export_style(style, tmp_path).paths[0].name == "Ink_Łódź_墨.safetensors"
+    assert export_style(style, tmp_path).paths[0].name == "Ink_Łódź_墨-3.safetensors"
+    assert (tmp_path / "INK_łódź_墨.png").read_bytes() == b"mine"
     with safe_open(done.paths[0], "pt") as file:
-        assert file.metadata()["ss_output_name"] == "Ink_Lodz-2"
-    nameless = export_style(replace(style, card=replace(style.card, name="墨")), tmp_path)
-    assert nameless.paths[0].stem == f"style_{style.id[:8]}"
-    assert all(re.fullmatch(r"[A-Za-z0-9_.-]+", path.name) for path in done.paths)
+        assert file.metadata()["ss_output_name"] == "Ink_Łódź_墨-2"
     with pytest.raises(BadInput, match="is not a folder"):
         export_style(style, done.paths[0])
     with pytest.raises(BadInput, match="no form"):
@@ -286,7 +375,7 @@ def test_a_failed_export_leaves_nothing(
 
     monkeypatch.setattr(os, "fsync", full)
     with pytest.raises(DiskFullError):
-        export_style(style, tmp_path / "new", ExportOrder("peft", side_files=True))
+        export_style(style, tmp_path / "new", ExportOrder("hub", side_files=True))
     assert not list((tmp_path / "new").iterdir())
 
 
@@ -312,7 +401,7 @@ def test_what_the_artist_should_know_is_told(style: Style, tmp_path: Path) -> No
     [
         (ExportOrder(), []),
         (ExportOrder(words_apart=True, side_files=True), ["s1.safetensors", "v1.5_ink.safetensors"]),
-        (ExportOrder("peft"), ["s1.safetensors", "v1.5_ink.safetensors"]),
+        (ExportOrder("hub"), ["s1.safetensors", "v1.5_ink.safetensors"]),
     ],
 )
 def test_words_leave_in_the_file_or_beside_it(
@@ -321,7 +410,10 @@ def test_words_leave_in_the_file_or_beside_it(
     words = {"<s1>": torch.randn(3, 768), "v1.5 ink": torch.randn(768).half().float()[None]}
     style = replace(style, embeddings=words)
     done = export_style(style, tmp_path, replace(order, name="Ink"))
-    back = dict(read_style(done.paths[0]).embeddings)
+    hub = order.form == "hub"
+    back = dict(
+        read_style(done.paths[0] / "pytorch_lora_weights.safetensors" if hub else done.paths[0]).embeddings
+    )
     assert bool(back) is not bool(words_in)
     apart = tmp_path / "Ink-words"
     assert sorted(path.name for path in apart.glob("*")) == words_in
@@ -379,7 +471,7 @@ def test_words_for_two_text_encoders_leave_with_their_names(
 def test_words_without_layers_are_handed_on_as_they_are(style: Style, tmp_path: Path) -> None:
     path = tmp_path / "s1.safetensors"
     path.write_bytes(word_file("<s1>", torch.randn(2, 768)))
-    for form in ("file", "peft"):
+    for form in ("file", "hub"):
         with pytest.raises(StyleFileError, match="words for prompts alone") as refused:
             export_style(read_style(path), tmp_path / "out", ExportOrder(form))
         assert str(path) in refused.value.hint and not list((tmp_path / "out").glob("*"))
@@ -427,11 +519,11 @@ def test_a_layer_that_was_hardly_trained_is_exported(tmp_path: Path, style: Styl
     hardly = replace(
         style, layers=(replace(first, down=first.down.float(), up=first.up.float() * 3e-7), *rest)
     )
-    for form in ("file", "peft"):
+    for form in ("file", "hub"):
         done = export_style(hardly, tmp_path / form, ExportOrder(form))
         assert done.difference < 2.0**-10 and not any("alphas" in note for note in done.notes)
     odd = replace(style, layers=(replace(first, alpha=first.alpha * 2), *rest))
-    told = {form: export_style(odd, tmp_path / form, ExportOrder(form)).notes for form in ("file", "peft")}
+    told = {form: export_style(odd, tmp_path / form, ExportOrder(form)).notes for form in ("file", "hub")}
     assert [any("alphas" in note for note in notes) for notes in told.values()] == [True, False]
 
 
@@ -445,3 +537,26 @@ def test_a_picture_is_turned_as_its_camera_said(tmp_path: Path) -> None:
     with Image.open(out) as image, Image.open(io.BytesIO(thumbnail_jpeg(image))) as small:
         red, _, blue = small.getpixel((128, 20))
         assert blue > 200 and red < 60 and not small.getexif()
+
+
+@pytest.mark.parametrize(
+    ("name", "file", "said_elsewhere"),
+    [
+        ("ochre dabs", "ochre_dabs", True),
+        ("a__b (2)", "a_b_2", True),
+        ("墨 と Łódź", "墨_と_Łódź", False),
+        ("Été", "Été", False),
+        ("none", "my_none", True),
+    ],
+)
+def test_an_export_keeps_its_name_and_is_found_by_it(
+    style: Style, tmp_path: Path, name: str, file: str, said_elsewhere: bool
+) -> None:
+    named = replace(style, card=replace(style.card, name=name))
+    done = export_style(named, tmp_path)
+    assert done.paths[0].stem == file and done.tag == f"<lora:{file}:0.8>"
+    assert any("can't say its name" in note for note in done.notes) is not said_elsewhere
+    assert any("<lora:NAME:1>" in reason for one in done.opens for reason in one.reasons) is False
+    library = Library(Home(tmp_path / "home").create())
+    library.add(named)
+    assert library.find(file).name == library.find(tag_name(name, name)).name == name
