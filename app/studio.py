@@ -153,7 +153,12 @@ class Studio:
         cancelled: Callable[[], bool] = lambda: False,
     ) -> Iterator[PaintingEvent]:
         """Paint the picture of a PNG once more, from the recipe inside it; raises RecipeError."""
-        recipe = read_recipe(picture)
+        recipe = self.base_session.without_missing(read_recipe(picture))
+        if recipe.unsaid:  # another program's picture, of which not all is known
+            wish = PictureOrder("", PictureSettings(base=base), agreed=agreed)
+            order = self.order_like(recipe, wish, given=frozenset({"base"} if base else ()))
+            yield from self.create(order, folder, cancelled=cancelled)
+            return
         source = self.base_source(base) if base else self.source_for(recipe)
         target = folder or self.home.pictures
         yield from self._beside_training(
@@ -174,9 +179,10 @@ class Studio:
 
         Raises BadInput.
         """
-        mix = wish.mix
+        mix, recipe = wish.mix, self.base_session.without_missing(recipe)
         if not mix.start.parts:  # what is asked for changes and completes the picture's own blend
-            mix = replace(mix, start=self.base_session.blend_again(recipe))
+            notes = self.base_session.name_notes(recipe)
+            mix = replace(mix, start=self.base_session.blend_again(recipe), notes=(*mix.notes, *notes))
         recipe = recipe.with_signs()
         source = self.source_for(recipe)
         painted_on = self.base_source(wish.settings.base) if "base" in given else source

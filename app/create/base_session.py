@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any
 from app.create.memory import give_back_memory
 from app.create.mixing import Mix, effects_of, mix_of, sheet_of, sheet_title, weighed, within_budget
 from app.create.painting import Notice, PaintingEvent, painted, sheet_painted
+from app.create.prompt_tags import with_prompt_styles
 from app.create.style_cache import StyleCache
 from app.create.threads import PaintingThreads
 from app.orders import PictureOrder
@@ -30,7 +31,7 @@ from styles.generation.recipe import Recipe
 from styles.generation.samplers import missing_notes
 from styles.generation.settings import MAX_PIXELS
 from styles.library.library import Library
-from styles.library.missing import FoundStyle, current, style_of
+from styles.library.missing import FoundStyle, current, name_to_show, style_of
 from styles.mixing.blend import Blend
 from styles.mixing.strength import Effect, Effects
 from styles.quantization.quantization import quantization_words
@@ -166,6 +167,7 @@ class BaseSession:
         With a sheet, its pictures and then the page that shows them.
         """
         # Names and files are checked before anything heavy loads.
+        order = with_prompt_styles(order, self.library)
         mix = mix_of(order.whole_mix, self.library, order.sheet)
         picture = _picture_of(order.image)
         styles = self.styles.open(mix.ids)
@@ -211,7 +213,7 @@ class BaseSession:
     ) -> Iterator[PaintingEvent]:
         """Paint the picture of `recipe` once more, on its base as that was kept then."""
         quantize = self.quantize_of(recipe, source)
-        name_notes = [found.note for found in self._styles_of(recipe) if found.note]
+        name_notes = self.name_notes(recipe)
         recipe = replace(recipe, blend=self.blend_again(recipe))
         picture = kept_source(recipe.source, self.home) if recipe.source else None
         styles = self.styles.open([part.style for part in recipe.blend.parts])
@@ -230,12 +232,34 @@ class BaseSession:
         here = zip(recipe.blend.parts, self._styles_of(recipe), strict=True)
         return Blend(tuple(replace(part, style=found.card.id) for part, found in here), recipe.blend.mode)
 
+    def name_notes(self, recipe: Recipe) -> list[Text]:
+        """Say which styles of a recipe are found by their names alone; raises UnknownStyleError as `blend_again`."""
+        return [found.note for found in self._styles_of(recipe) if found.note]
+
     def _styles_of(self, recipe: Recipe) -> list[FoundStyle]:
         """Other programs name a style by the beginning of its id, by a hash of their own, or by its name."""
         return [
             style_of(self.library, part.style, recipe.names.get(part.style, ""))
             for part in recipe.blend.parts
         ]
+
+    def without_missing(self, recipe: Recipe) -> Recipe:
+        """Return a recipe of another program without the styles that are not here, which its notes name; ours as it is."""
+        if recipe.base_fingerprint or recipe.versions:
+            return recipe
+        parts, notes = [], list(recipe.notes)
+        for part in recipe.blend.parts:
+            name = recipe.names.get(part.style, "")
+            if current(self.library, part.style, name) is not None:
+                parts.append(part)
+                continue
+            notes.append(
+                Text(
+                    "“{name}” is not in your library: the picture is without it.",
+                    name=name_to_show(name, part.style),
+                )
+            )
+        return replace(recipe, blend=Blend(tuple(parts), recipe.blend.mode), notes=tuple(notes))
 
     def words_left_out(self, recipe: Recipe) -> frozenset[str]:
         """The ids of the styles of a recipe whose trigger words were wanted out of its prompt."""

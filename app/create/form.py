@@ -12,6 +12,7 @@ from app.create.base_session import prompt_with_triggers
 from app.create.following import FollowedMix, followed
 from app.create.mix_form import MOST_ROWS, MixForm, MixRow
 from app.create.mix_orders import SheetOrder
+from app.create.prompt_tags import mix_with, styles_named_in
 from app.create.style_choices import paintable
 from app.i18n import say, translated
 from app.orders import PictureOrder
@@ -26,6 +27,7 @@ from styles.library.missing import missing_style, name_to_show
 from styles.mixing.blend import BlendPart
 from styles.quantization.quantization import PLAIN, quantization_words
 from styles.storage.setting import Declared, settings_of
+from styles.text import Text
 
 if TYPE_CHECKING:
     from app.studio import Studio
@@ -135,9 +137,24 @@ class CreateForm:
 
     def order(self, studio: Studio) -> PictureOrder:
         """What to paint with the styles that are here; raises BadInput for a number that is none."""
-        return self._order(studio, followed(studio.library, self.mix))
+        form, notes = self.without_tags(studio)
+        return form._order(studio, followed(studio.library, form.mix), notes=notes)
 
-    def _order(self, studio: Studio, here: FollowedMix, sheet: SheetOrder | None = None) -> PictureOrder:
+    def without_tags(self, studio: Studio) -> tuple[CreateForm, tuple[Text, ...]]:
+        """The form with the styles that its prompt names in its mix, and what there is to say of them."""
+        named = styles_named_in(self.prompt, studio.library)
+        if named.prompt == self.prompt:
+            return self, ()
+        mix, notes = mix_with(self.mix, named, studio.library)
+        return replace(self, prompt=named.prompt, mix=mix), tuple(notes)
+
+    def _order(
+        self,
+        studio: Studio,
+        here: FollowedMix,
+        sheet: SheetOrder | None = None,
+        notes: tuple[Text, ...] = (),
+    ) -> PictureOrder:
         width, height = self.paper.size_px(*native_side(studio, self.settings.base))
         settings = replace(
             self.settings,
@@ -151,21 +168,22 @@ class CreateForm:
             settings,
             self.passes.acting(bool(self.image)),
             Path(self.image) if self.image else None,
-            mix=here.order,
+            mix=replace(here.order, notes=(*here.notes, *notes)),
             sheet=sheet,
             add_triggers=False,
         )
 
     def sheet(self, studio: Studio, kind: str, style: str = "") -> PictureOrder:
         """A sheet of the mix: a strength strip of one style, a map of all that are not muted, each left out in turn."""
-        here = followed(studio.library, self.mix)
+        form, notes = self.without_tags(studio)
+        here = followed(studio.library, form.mix)
         if kind == "strength strip" and style not in here.now:
-            raise missing_style(studio.library, style, self.mix.name_of(style)).error
+            raise missing_style(studio.library, style, form.mix.name_of(style)).error
         styles = {
             "strength strip": (here.now[style].id if style in here.now else "",),
             "blend map": tuple(row.style for row in here.mix.rows if not row.part.muted),
         }.get(kind, ())
-        return self._order(studio, here, SheetOrder(kind, styles))
+        return form._order(studio, here, SheetOrder(kind, styles), notes)
 
     def whole_prompt(self, here: FollowedMix, sheet: SheetOrder | None = None) -> str:
         """The prompt behind the trigger words that the chips of its mix show."""
@@ -207,10 +225,15 @@ class Recalled:
     form: CreateForm
     missing: tuple[str, ...]  # names of styles that are not in the library
     notes: tuple[str, ...]
+    only_prompt: bool = False  # no more than that was found
 
 
-def recalled(studio: Studio, recipe: Recipe) -> Recalled:
-    """The form that makes a recipe's picture, as far as its styles and its source are here."""
+def recalled(studio: Studio, recipe: Recipe, before: CreateForm | None = None) -> Recalled:
+    """The form that makes a recipe's picture, as far as its styles and its source are here.
+
+    What the recipe says nothing of stays as it is in the form of `before`.
+    """
+    before = before or CreateForm()
     recipe = recipe.with_signs()
     whole_form = MixForm.of_blend(recipe.blend, recipe.names)
     here = followed(studio.library, whole_form)
@@ -258,12 +281,27 @@ def recalled(studio: Studio, recipe: Recipe) -> Recalled:
     form = CreateForm(
         recipe.prompt,
         MixForm(tuple(rows.values()), whole_form.mode),
-        _paper_of(recipe, *native_side(studio, base)),
+        _paper_of(recipe, *native_side(studio, base), before.paper),
         image,
-        PictureSettings.of(recipe, base),
+        _settings_of(recipe, base, before.settings),
         passes if image else passes.acting(False),
     )
-    return Recalled(_behind_chips(studio, form), tuple(missing), tuple(notes))
+    if "blend" in recipe.unsaid:
+        form = replace(form, mix=before.mix)
+    if only_prompt := {"seed", "width_px", "steps"} <= set(recipe.unsaid):
+        form = replace(before, prompt=form.prompt, mix=form.mix, settings=form.settings)
+    return Recalled(_behind_chips(studio, form), tuple(missing), tuple(notes), only_prompt)
+
+
+def _settings_of(recipe: Recipe, base: str, before: PictureSettings) -> PictureSettings:
+    """A recipe's settings, with those that it says nothing of as they were before."""
+    said = PictureSettings.of(recipe, base)
+    names = set(recipe.unsaid) & {"steps", "guidance", "sampler", "negative"}
+    if "sampler" in names:
+        names.add("schedule")
+    if "seed" in recipe.unsaid and "width_px" in recipe.unsaid:
+        names |= {"base", "quantize", "clip_skip"}
+    return replace(said, **{name: getattr(before, name) for name in names})
 
 
 def _behind_chips(studio: Studio, form: CreateForm) -> CreateForm:
@@ -281,7 +319,11 @@ def _behind_chips(studio: Studio, form: CreateForm) -> CreateForm:
 
 def recalled_words(done: Recalled) -> str:
     """What the room says once the form is filled."""
-    words = [say("The settings of the picture are set.")]
+    words = [
+        say("The prompt of the picture is set.")
+        if done.only_prompt
+        else say("The settings of the picture are set.")
+    ]
     if done.missing:
         names = ", ".join(f"“{name}”" for name in done.missing)
         words.append(say("These styles of it are not in your library: {names}.", names=names))
@@ -289,10 +331,14 @@ def recalled_words(done: Recalled) -> str:
     return " ".join([*words, *map(translated, done.notes)])
 
 
-def _paper_of(recipe: Recipe, native_px: int, step_px: int) -> Paper:
-    """Size and seed of a recipe; the seed stays until the artist rolls another."""
+def _paper_of(recipe: Recipe, native_px: int, step_px: int, before: Paper) -> Paper:
+    """Size and seed of a recipe, as before where it has none; its seed stays until the artist rolls another."""
     size = (recipe.width_px, recipe.height_px)
     paper = Paper(width=str(size[0]), height=str(size[1]), seed=str(recipe.seed), locked=True)
+    if "seed" in recipe.unsaid:
+        paper = replace(paper, seed=before.seed, locked=before.locked)
+    if "width_px" in recipe.unsaid:
+        return replace(before, seed=paper.seed, locked=paper.locked, count=1)
     for shape in ("portrait", "landscape"):
         if replace(paper, shape=shape).size_px(native_px, step_px) == size:
             return replace(paper, shape=shape, width="", height="")

@@ -102,15 +102,17 @@ def recipe_words(recipe: Recipe) -> list[str]:
         share = round(100 * recipe.source_strength)
         lines.append(say("Painted from another picture, {share} % away from it.", share=share))
     sampler = ", ".join(filter(None, (recipe.sampler, recipe.schedule)))
-    numbers = [
-        say("{width} × {height} pixels", width=recipe.width_px, height=recipe.height_px),
-        say_count(recipe.steps, "1 step", "{count} steps") + f" ({clean_text(sampler, 60)})",
-        say("guidance {number}", number=f"{recipe.guidance:g}"),
-        say("seed {seed}", seed=recipe.seed),
-    ]
+    said = {
+        "width_px": say("{width} × {height} pixels", width=recipe.width_px, height=recipe.height_px),
+        "steps": say_count(recipe.steps, "1 step", "{count} steps") + f" ({clean_text(sampler, 60)})",
+        "guidance": say("guidance {number}", number=f"{recipe.guidance:g}"),
+        "seed": say("seed {seed}", seed=recipe.seed),
+    }
+    numbers = [words for name, words in said.items() if name not in recipe.unsaid]
     if recipe.second_scale:
         numbers.append(say("a second pass at {scale} times the size", scale=f"{recipe.second_scale:g}"))
-    lines.append(", ".join(numbers) + ".")
+    if numbers:
+        lines.append(", ".join(numbers) + ".")
     if recipe.negative:
         lines.append(say("Kept out: {words}", words=clean_text(recipe.negative, LONGEST_TITLE)))
     if recipe.base:

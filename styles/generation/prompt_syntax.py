@@ -1,13 +1,14 @@
 r"""A prompt as A1111 reads it: weights, escapes and BREAK.
 
     (word)  [word]  (word:1.2)    times 1.1, divided by 1.1, times 1.2; brackets within brackets multiply
+    (word:1,2)                    times 1.2 as well
     \(  \)  \[  \]  \\            the sign itself
     BREAK                         what follows begins a new chunk of tokens
 
 A bracket that is never closed acts up to the end, one that was never opened is the sign itself. Two things differ from
 A1111: BREAK within brackets breaks as well (there it becomes a word), and a weight that is no number or far out of
 range is an error. What changes on the way, `[a:b:0.5]` and `[a|b]`, is settled before, see `prompt_changes`; what is
-left of such signs, and AND, is read as words and named.
+left of such signs, AND, and what only other programs read as signs is read as words and named.
 
 Our own code, since compel has a syntax of its own, and sd_embed's weights don't keep the mean of the states.
 """
@@ -25,9 +26,22 @@ from styles.text import Text
 LONGEST = 20_000  # characters of a prompt; far beyond what any text encoder reads
 STRONGER, WEAKER = 1.1, 1 / 1.1
 LARGEST_WEIGHT = 10.0  # on both sides of 0; nobody paints with more, and half precision ends soon after
-SIGN = re.compile(r"\\[\\()\[\]]?|[()\[\]]|:\s*([+-]?[.\d]+(?:[eE][+-]?\d+)?)\s*\)")
+SIGN = re.compile(r"\\[\\()\[\]]?|[()\[\]]|:\s*([+-]?(?:\d*,\d+|[.\d]+(?:[eE][+-]?\d+)?))\s*\)")
 BREAK = re.compile(r"\bBREAK\b")
 AND = re.compile(r"\bAND\b")
+# What other programs read as a sign, and no program here: each stands for a word or a weight there.
+OTHERS_SIGNS = re.compile(
+    # Wildcards and choices of Dynamic Prompts; strengthening brackets of NovelAI, and its numbers.
+    r"__[\w/*.~-]{1,80}?__|\{[^{}]{1,200}\}|-?\d{1,2}(?:\.\d{1,3})?::[^:\n]{1,200}::"
+    # SwarmUI's and others' tags; textual inversions as ComfyUI names them.
+    r"|<(?:wildcard|random|alternate|fromto|repeat|segment|object|region|preset|embed|embedding|ti|setvar|var|comment|break|lora|lyco|hypernet)\b[^<>\n]{0,200}>"
+    r"|\bembedding:[^\s,()]{1,80}"
+    # InvokeAI's weights and conjunctions.
+    r"|(?<=[\w)])\+{1,8}(?=[\s,.)]|$)|(?<=[\w)])-{2,8}(?=[\s,.)]|$)|(?<=\))\d?\.\d{1,3}(?=[\s,.)]|$)|\)\.(?:and|blend|swap)\("
+    # Midjourney's options; Regional Prompter's parts.
+    r"|(?<!\S)--(?:ar|v|niji|stylize|chaos|no|seed|style|iw|weird|tile|quality)\b(?: [\d:.]{1,12})?"
+    r"|\bADD(?:COL|ROW|COMM|BASE)\b"
+)
 NUMBER = re.compile(r"[+-]?(?:\d+\.?\d*|\.\d+)")
 SHOWN = 40  # characters of what is quoted
 
@@ -109,6 +123,7 @@ def parse_prompt(prompt: str) -> ParsedPrompt:
     phrases = [prompt[start:end] for start, end in not_read]
     if AND.search(prompt):
         phrases.append("AND")
+    phrases += [match[0] for match in OTHERS_SIGNS.finditer(prompt)]
     return ParsedPrompt(tuple(_sections(runs, weights)), tuple(dict.fromkeys(phrases)))
 
 
@@ -156,7 +171,7 @@ def _plain(prompt: str, start: int, end: int) -> Iterator[_Run]:
 
 def _weight(number: str, sign: str) -> float:
     try:
-        return float(number)
+        return float(number.replace(",", "."))
     except ValueError:
         raise PromptError(
             "“{weight}” in the prompt is no weight.",

@@ -36,6 +36,7 @@ LATER = (
     "prompt_signs",
     "clip_skip",
     "quantize",
+    "unsaid",
 )
 Side = Annotated[
     int, Setting(low=MIN_SIDE_PX, high=MAX_SIDE_PX, refused="A side of the picture is {value} pixels.")
@@ -80,6 +81,8 @@ class Recipe:
     prompt_signs: bool = False
     clip_skip: ClipSkip = 1
     quantize: str = PLAIN  # how its base was kept, see styles.quantization
+    # The fields that a picture of another program says nothing of; what stands there means nothing.
+    unsaid: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
         if self.source and not SHA256.fullmatch(self.source):
@@ -159,6 +162,8 @@ def _typed(values: Mapping[str, Any]) -> dict[str, Any]:
                 raise ValueError("batch_shape")
         elif declared.name == "notes":
             value = tuple(map(text_from_json, value))
+        elif declared.name == "unsaid":
+            value = tuple(map(str, value))
         elif isinstance(declared.default, float):
             value = float(value)
         typed[declared.name] = value

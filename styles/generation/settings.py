@@ -26,6 +26,7 @@ MAX_PIXELS = 4096 * 4096  # of one picture
 MIN_SIDE_PX, MAX_SIDE_PX = 8, 16384
 SIDE_STEP_PX = 8
 MORE = Text("More settings")
+PLACED = ("seed", "width_px", "height_px")  # what the paper of a form says
 DRAWN_SEEDS = 2**32  # short enough to be typed
 
 Steps = Annotated[
@@ -143,12 +144,16 @@ class PictureSettings:
     def of(cls, recipe: Recipe, base: str = "") -> PictureSettings:
         """What a recipe's picture was painted with, besides size and seed; `base` is what its base is called here.
 
-        A sampler or schedule type that is not here is left open: see `samplers.missing_notes`.
+        A sampler or schedule type that is not here is left open: see `samplers.missing_notes`. So is what the recipe
+        says nothing of.
         """
-        sampler = recipe.sampler if recipe.sampler in SAMPLERS else None
+        said = recipe.sampler in SAMPLERS and "sampler" not in recipe.unsaid
+        sampler = recipe.sampler if said else None
         unusual = sampler is not None and recipe.schedule not in ("", SAMPLERS[sampler].usual)
         return cls(
-            negative=recipe.negative, base=base, steps=recipe.steps, guidance=recipe.guidance, sampler=sampler,
+            negative=recipe.negative, base=base, sampler=sampler,
+            steps=None if "steps" in recipe.unsaid else recipe.steps,
+            guidance=None if "guidance" in recipe.unsaid else recipe.guidance,
             schedule=recipe.schedule if unusual and recipe.schedule in SCHEDULES else None,
             clip_skip=recipe.clip_skip,
         )  # fmt: skip
@@ -165,7 +170,8 @@ class PictureSettings:
 
     def sized_as(self, recipe: Recipe) -> PictureSettings:
         """The same with the size and the seed of a recipe's picture."""
-        return replace(self, seed=recipe.seed, width_px=recipe.width_px, height_px=recipe.height_px)
+        said = {name: getattr(recipe, name) for name in PLACED if name not in recipe.unsaid}
+        return replace(self, **said)
 
     def seeds(self) -> tuple[int, ...]:
         """One for each picture, counted up from the first, which is drawn where none is given."""

@@ -29,7 +29,7 @@ export class History {
     this.older = smallButton(words.older, () => this.#load(this.#pictures.length), { hidden: true });
     this.file = el("input", {
       type: "file",
-      accept: ".png,image/png",
+      accept: ".png,.jpg,.jpeg,.webp,image/png,image/jpeg,image/webp",
       hidden: true,
       "aria-label": words.restore,
       onchange: async () => {

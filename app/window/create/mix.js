@@ -15,6 +15,7 @@ import { styleCard } from "./style_card.js";
 const MODES = ["sum", "take turns", "average guidance"];
 // Where a browser keeps how it shows the mix.
 const VIEW = "atelier.create.view";
+const STYLE_TAG = /<(?:lora|lyco|lycoris|locon|loha|hypernet)\s*:[^<>\n]*>/i;
 
 export function mount(page) {
   const piece = new MixPiece(page);
@@ -28,6 +29,10 @@ export function mount(page) {
     // What is half typed would be lost.
     const isTyping = piece.cards.contains(document.activeElement);
     if (!document.hidden && page.element.offsetParent && !isTyping) piece.visit();
+  });
+  // A tag of a style that is pasted or typed to its end, as A1111 has them.
+  document.addEventListener("input", ({ target }) => {
+    if (target.closest?.("#create-prompt") && STYLE_TAG.test(target.value)) page.trigger("tagged", { prompt: target.value });
   });
   piece.take().then(() => piece.takeSent());
 }

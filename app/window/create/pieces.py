@@ -77,7 +77,7 @@ def mix_piece(studio: Studio) -> gr.HTML:
         return {}
 
     return piece(
-        MixForm().to_json(), mount("create/mix", "moved", "released", "sheet", "suit"), words=mix_words(), most_rows=MOST_ROWS,
+        MixForm().to_json(), mount("create/mix", "moved", "released", "sheet", "suit", "tagged"), words=mix_words(), most_rows=MOST_ROWS,
         server_functions=[styles, style, restore, advise, measure, stop_measuring, *map(told, blend_questions(studio))], elem_id="create-mix",
     )  # fmt: skip
 

@@ -23,8 +23,9 @@ from app.create.form import (
     recalled_words,
 )
 from app.create.history import History
+from app.create.mix_form import MixForm
 from app.create.painter import ASKED, DRAFT, LIVE, Painter
-from app.i18n import say, say_error
+from app.i18n import say, say_error, translated
 from app.studio import Studio
 from app.window.create.pieces import mix_piece, paper_piece, stage_piece
 from app.window.fields import field_of, shown
@@ -53,6 +54,7 @@ def create_room(studio: Studio, page: gr.Blocks, tab: gr.Tab, news: News) -> Non
     form = list(fields.values())
     _connect_painting(studio, painter, fields, stage)
     _connect_recall(studio, fields, stage, from_picture)
+    _connect_tags(studio, fields, stage)
 
     @answering(studio, "opening the room")
     def greet(saved: str) -> list[Any]:
@@ -76,7 +78,9 @@ def create_room(studio: Studio, page: gr.Blocks, tab: gr.Tab, news: News) -> Non
 
 def form_fields(studio: Studio) -> tuple[dict[str, Any], gr.Accordion]:
     """Lay out all that can be asked for, by the names that CreateForm has; and the fold of the picture to start from."""
-    fields: dict[str, Any] = {"prompt": gr.Textbox(label=say("Prompt"), lines=2, max_lines=8)}
+    fields: dict[str, Any] = {
+        "prompt": gr.Textbox(label=say("Prompt"), lines=2, max_lines=8, elem_id="create-prompt")
+    }
     gr.Markdown(
         say(
             "`(word:1.2)` weighs a word, `[word]` weakens it, `\\(` is a bracket; after `BREAK` a new chunk begins."
@@ -153,33 +157,46 @@ def _connect_recall(
 ) -> None:
     answered, history = answering(studio, "taking the settings of a picture"), History(studio.home)
 
-    def recall(path: Path) -> list[Any]:
+    def recall(path: Path, values: dict[Any, Any]) -> list[Any]:
+        before = CreateForm.from_json({name: values[field] for name, field in fields.items()})
         try:
-            done = recalled(studio, read_recipe(path))
+            done = recalled(studio, read_recipe(path), before)
         except AtelierError as error:
             return [*[gr.skip()] * len(fields), beside(problem=say_error(error))]
         return [*filled(done.form, fields), beside(words=recalled_words(done))]
 
     @answered
-    def recall_brought(event: gr.EventData) -> list[Any]:
+    def recall_brought(values: dict[Any, Any], event: gr.EventData) -> list[Any]:
         path = uploaded(event.path)
-        done = recall(path)
+        done = recall(path, values)
         path.unlink(missing_ok=True)
         return done
 
     @answered
-    def recall_kept(event: gr.EventData) -> list[Any]:
-        return recall(history.picture(event.name))
+    def recall_kept(values: dict[Any, Any], event: gr.EventData) -> list[Any]:
+        return recall(history.picture(event.name), values)
 
     @answered
     def begin_from(event: gr.EventData) -> list[Any]:
         words = say("It is the picture to start from.")
         return [str(history.picture(event.name)), gr.update(open=True), beside(words=words)]
 
-    everything = [*fields.values(), stage]
-    stage.brought(recall_brought, None, everything, **CLICKED)
-    stage.recall(recall_kept, None, everything, **CLICKED)
+    everything, inputs = [*fields.values(), stage], set(fields.values())
+    stage.brought(recall_brought, inputs, everything, **CLICKED)
+    stage.recall(recall_kept, inputs, everything, **CLICKED)
     stage.begin(begin_from, None, [fields["image"], from_picture, stage], **CLICKED)
+
+
+def _connect_tags(studio: Studio, fields: dict[str, Any], stage: gr.HTML) -> None:
+    """A style that is pasted into the prompt as a tag moves its slider, and leaves the prompt."""
+
+    @answering(studio, "looking up the styles of a prompt")
+    def take(values: Any, event: gr.EventData) -> list[Any]:
+        form, notes = CreateForm(str(event.prompt), MixForm.from_json(values)).without_tags(studio)
+        return [form.prompt, form.mix.to_json(), beside(words=" ".join(map(translated, notes)))]
+
+    mix = fields["mix"]
+    mix.tagged(take, mix, [fields["prompt"], mix, stage], **CLICKED)
 
 
 def filled(form: CreateForm, fields: dict[str, Any]) -> list[Any]:

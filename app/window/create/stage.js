@@ -145,7 +145,7 @@ class StagePiece {
     this.#trigger(what, { name });
   }
 
-  // A PNG that is chosen, or dropped, gives its settings.
+  // A picture that is chosen, or dropped, gives its settings.
   async bring(file) {
     if (!file) return;
     this.say(this.words.taking);

@@ -134,7 +134,9 @@ def stage_words() -> dict[str, str]:
         "no_pictures": say("What you paint is kept here, with its recipe."),
         "older": say("Older pictures"),
         "restore": say("Settings from a picture …"),
-        "restore_help": say("Choose or drop a PNG from Atelier or A1111 to have its settings back."),
+        "restore_help": say(
+            "Choose or drop a PNG, JPEG or WebP from Atelier or another program to have its settings back."
+        ),
         "recall": say("Use these settings"),
         "taking": say("One moment …"),
         "begin": say("Start from it"),

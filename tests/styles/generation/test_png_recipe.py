@@ -15,9 +15,9 @@ from PIL import Image
 from PIL.PngImagePlugin import PngInfo
 
 from styles.errors import BadInput, RecipeError
+from styles.generation.foreign.a1111 import parse_parameters
 from styles.generation.png_recipe import (
     parameters_text,
-    parse_parameters,
     png_bytes,
     read_recipe,
     save_picture,
@@ -47,6 +47,7 @@ RECIPE = Recipe(
     batch_index=2,
     versions=(("atelier", "0.9.0"), ("torch", "2.13.0")),
 )
+SETTINGS = "Steps: 20, Sampler: Euler, CFG scale: 7, Seed: 1, Size: 512x512"
 
 
 def picture() -> Image.Image:
@@ -81,12 +82,12 @@ def test_prompts_of_before_are_letters_and_those_of_now_have_signs() -> None:
     assert parse_parameters(parameters_text(before)).prompt == written.prompt
     words = Recipe("BREAK AND " + "red " * 60).with_signs()
     assert words.prompt.startswith("break and red") and "left out then" in str(words.notes[-1])
-    theirs = parse_parameters("a (cat:1.2) BREAK x\nSteps: 20, Seed: 1, Size: 512x512, Clip skip: 2")
+    theirs = parse_parameters(f"a (cat:1.2) BREAK x\n{SETTINGS}, Clip skip: 2")
     assert theirs.prompt_signs and theirs.clip_skip == 2 and theirs.prompt == "a (cat:1.2) BREAK x"
     assert "Clip skip: 2" in parameters_text(theirs) and "Clip skip" not in parameters_text(before)
     assert parse_parameters("x\nSteps: 20, Seed: 1, Size: 512x512, Clip skip: 0").clip_skip == 1
     assert not theirs.notes
-    (note,) = parse_parameters("(x:2)\nSteps: 20, Seed: 1, Size: 512x512, Emphasis: No norm").notes
+    (note,) = parse_parameters(f"(x:2)\n{SETTINGS}, Emphasis: No norm").notes
     assert "emphasis “No norm”" in note
 
 
@@ -110,7 +111,8 @@ def test_what_came_later_is_written_only_where_it_says_something() -> None:
     for changes in ({"source": "../x"}, {"source_strength": float("nan")}, {"second_scale": float("inf")}):
         with pytest.raises(RecipeError):
             replace(new, **changes)  # type: ignore[arg-type]
-    assert "two passes" in parse_parameters(parameters_text(new)).notes[0]
+    again = parse_parameters(parameters_text(new))
+    assert (again.second_scale, again.second_strength, again.second_steps) == (1.5, 0.4, 9)
 
 
 @given(
@@ -207,10 +209,6 @@ def test_what_cannot_be_taken_over_is_said() -> None:
     sentences = json.dumps(json.loads(recipe.to_json()) | {"notes": list(recipe.notes)})
     assert Recipe.from_json(sentences) == recipe  # as they were written before
     assert parse_parameters("only a prompt").prompt == "only a prompt"
-    with pytest.raises(RecipeError):
-        parse_parameters("x\nSteps: many, Sampler: DDIM, CFG scale: 7, Seed: 1, Size: 64x64")
-    with pytest.raises(RecipeError):
-        parse_parameters("x\nSteps: 5, Sampler: DDIM, CFG scale: 7, Seed: -1, Size: 64x64")
 
 
 @pytest.mark.parametrize("hashes", ["ink: , b:", ": ", "a:, b: ,:", ",,,", "ink", "ink: 12, ink", "a: b: c"])

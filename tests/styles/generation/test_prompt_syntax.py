@@ -29,6 +29,9 @@ def read(prompt: str) -> list[list[tuple[str, float]]]:
         ("a [red] cat", [("a ", 1), ("red", 1 / 1.1), (" cat", 1)]),
         ("a (red:1.4) cat", [("a ", 1), ("red", 1.4), (" cat", 1)]),
         ("(red: 0.5 )(blue:-1)(x:.5)", [("red", 0.5), ("blue", -1), ("x", 0.5)]),
+        # A decimal comma is a point; where more stands there, it is none.
+        ("(red:1,2) (blue: 0,5 )", [("red", 1.2), (" ", 1), ("blue", 0.5)]),
+        ("(x:1,2,3)", [("x:1,2,3", 1.1)]),
         ("(a (red:1.5) cat)", [("a ", 1.1), ("red", 1.65), (" cat", 1.1)]),
         ("((red)) [[blue]]", [("red", 1.21), (" ", 1), ("blue", 1 / 1.21)]),
         # What has one weight is one text.
@@ -127,6 +130,32 @@ def test_what_changes_a_prompt_on_its_way_is_named(prompt: str, not_read: list[s
 
 
 @pytest.mark.parametrize(
+    ("prompt", "phrase"),
+    [
+        ("a __colour__ house", "__colour__"), ("a __any/deep*__ house", "__any/deep*__"), ("a {red|blue} house", "{red|blue}"),
+        ("a {2$$red|blue} house", "{2$$red|blue}"), ("a {{red}} house", "{red}"), ("1.3::red:: house", "1.3::red::"),
+        ("a <wildcard:colour> house", "<wildcard:colour>"), ("embedding:bad-hands, fog", "embedding:bad-hands"),
+        ("a red++ house", "++"), ("a (red)1.3 house", "1.3"), ('("a", "b").blend(0.5, 0.5)', ").blend("), ("a house --ar 16:9", "--ar 16:9"),
+        ("a house ADDCOL a tree", "ADDCOL"), ("a [cat:dog:0.5] AND b", "AND"),
+    ],
+)  # fmt: skip
+def test_signs_of_other_programs_are_named(prompt: str, phrase: str) -> None:
+    assert phrase in parse_prompt(prompt).not_read
+
+
+def test_plain_prompts_have_no_signs_of_others() -> None:
+    for prompt in (
+        "a well-lit house, 3.5mm, c-print",
+        "snake_case_word, __",
+        "<s1:3f2a9c> a 1.5 m tall tree",
+        "a :: b -- c",
+        "{",
+        "a} b{",
+    ):
+        assert parse_prompt(prompt).not_read == (), prompt
+
+
+@pytest.mark.parametrize(
     ("prompt", "message"),
     [
         ("a (word:1e9)", r"“word” has the weight 1e\+09"),
@@ -153,6 +182,7 @@ def test_a_weight_without_a_word_and_brackets_without_end_do_no_harm() -> None:
     [
         ("(" * 10 + "a" + ")" * 10) * 900, "[a|b]" * 4000, "[" * 9000 + "a]" * 5000, "(a:1)" * 4000, " " * 20_000,
         ":" * 20_000, ": " * 10_000, "BREAK " * 3333, "[" * 5000 + "a:b]" * 3700, ": 1" + " " * 19_000, "\\" * 20_000,
+        "__a" * 6000, "{" * 20_000, "1::" * 6000, "<lora:" * 3000, "a+" * 10_000, "--ar " * 4000, ":1," * 6000,
     ],
 )  # fmt: skip
 def test_the_longest_prompt_is_read_to_its_end(prompt: str) -> None:

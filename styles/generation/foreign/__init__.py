@@ -1,0 +1,1 @@
+"""Pictures of other programs: the settings that they carry, as a recipe."""
