@@ -32,7 +32,8 @@ export function mount(page) {
   });
   // A tag of a style that is pasted or typed to its end, as A1111 has them.
   document.addEventListener("input", ({ target }) => {
-    if (target.closest?.("#create-prompt") && STYLE_TAG.test(target.value)) page.trigger("tagged", { prompt: target.value });
+    if (target.closest?.("#create-prompt") && STYLE_TAG.test(target.value))
+      page.trigger("tagged", { prompt: target.value });
   });
   piece.take().then(() => piece.takeSent());
 }

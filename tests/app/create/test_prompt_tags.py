@@ -157,7 +157,10 @@ def test_a_style_whose_hash_says_nothing_is_found_by_its_name_and_that_is_said(s
     )
     done = recalled(studio, recipe)
     assert [(row.name, row.part.weight) for row in done.form.mix.rows] == [("Grünes Moos fein", 0.5)]
-    assert "found by its name: no style here has the hash ffffffffff12" in recalled_words(done) and done.missing == ()
+    assert (
+        "found by its name: no style here has the hash ffffffffff12" in recalled_words(done)
+        and done.missing == ()
+    )
     by_hash = parse_parameters(
         f'a fox <lora:x:0.5>\n{SETTINGS}, Lora hashes: "x: {studio.library.find("Ink").id[:12]}"'
     )

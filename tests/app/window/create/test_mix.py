@@ -16,6 +16,7 @@ from styles.library.library import Library
 from styles.storage.home import Home
 from tests.app.browsing import PATIENCE_MS
 from tests.app.conftest import Served
+from tests.styles.generation.foreign.pictures import png, with_exif
 from tests.styles.painting import style_for
 
 pytestmark = pytest.mark.browser
@@ -205,3 +206,45 @@ def test_what_suits_a_style_of_few_steps_is_one_click_away(page: Any, library: L
     expect(hint).to_have_count(1)
     recipe = paint(page, library.home.root)
     assert (recipe.sampler, recipe.steps, recipe.guidance) == ("lcm", 2, 1.5)
+
+
+def test_a_pasted_tag_moves_its_slider_and_a_jpeg_of_a1111_gives_its_settings(
+    page: Any, served: Served, tmp_path: Path
+) -> None:
+    from playwright.sync_api import expect
+
+    prompt, said = page.get_by_label("Prompt", exact=True), page.locator("#create-stage .state")
+    page.get_by_role("button", name="Take Ink out of the mix").click()
+    prompt.fill("")
+    prompt.focus()
+    page.keyboard.insert_text("a boat, <lora:Rings:0,35>, <lyco:ink> <lora:gone:1>")
+    expect(prompt).to_have_value("a boat")
+    expect(page.get_by_label("Weight of Rings, as a number")).to_have_value("0.35")
+    expect(page.get_by_label("Weight of Ink, as a number")).to_have_value("1")
+    expect(said).to_contain_text("“gone” is not in your library")
+    assert paint(page, served.home).prompt.endswith("a boat")
+    settings = (
+        "Steps: 1, Sampler: Euler a, CFG scale: 3, Seed: 77, Size: 64x96, VAE: other.pt, Version: v1.10.1"
+    )
+    theirs = tmp_path / "theirs.jpg"
+    theirs.write_bytes(
+        with_exif(
+            b"UNICODE\0" + f"a fox <lora:Ink:0.4>\nNegative prompt: fog\n{settings}".encode("utf-16-be")
+        )
+    )
+    with page.expect_file_chooser() as choosing:
+        page.get_by_role("button", name="Settings from a picture").click()
+    choosing.value.set_files(theirs)
+    expect(prompt).to_have_value("a fox")
+    expect(page.get_by_label("Seed", exact=True)).to_have_value("77")
+    expect(page.get_by_label("Weight of Ink, as a number")).to_have_value("0.4")
+    expect(page.get_by_role("article", name="Rings")).to_have_count(0)
+    expect(said).to_contain_text("“VAE: other.pt”")
+    # Only a prompt: size and seed stay.
+    with page.expect_file_chooser() as choosing:
+        page.get_by_role("button", name="Settings from a picture").click()
+    choosing.value.set_files(png(tmp_path / "theirs.png", parameters="an elk"))
+    expect(prompt).to_have_value("an elk")
+    expect(page.get_by_label("Seed", exact=True)).to_have_value("77")
+    expect(page.get_by_label("Width")).to_have_value("64")
+    expect(said).to_contain_text("The prompt of the picture is set. Only a prompt was found")
