@@ -140,7 +140,7 @@ def check_continued(style: Style, plan: TrainingPlan) -> None:
 def _without_groups(style: Style, group: int) -> PlanError:
     return PlanError(
         "{style} was not trained over groups of {group} inputs, so a base in groups of {group} can't train it on.",
-        "Go on with the base as it is or as nf4, or with smaller groups if it was trained over smaller ones; or start a new style.",
+        "Go on with the base as it is or as NF4, or with smaller groups if it was trained over smaller ones; or start a new style.",
         style=style.card.name,
         group=group,
     )

@@ -92,7 +92,7 @@ Checkpointing = Annotated[
     ),
 ]  # fmt: skip
 Quantize = Annotated[
-    str, replace(QUANTIZE, unset="as the base is kept, or as nf4 where only that fits", group=MEMORY)
+    str, replace(QUANTIZE, unset=Text("as the base is kept, or as NF4 where only that fits"), group=MEMORY)
 ]
 Flip = Annotated[
     bool,

@@ -103,13 +103,13 @@ QUANTIZATIONS = {
             "qa4",
             16,
             about=Text(
-                "For one finished look: a style that is trained over groups can be merged into its base, which then takes the least memory and has no slider for it. Such a style may learn a little less than over NF4. Groups of 16 are the most exact."
+                "For one finished look: a style that is trained over groups can be merged into its base, which stays in four bits and needs no slider for it. Such a style may learn a little less than over NF4. Groups of 16 are the most exact."
             ),
         ),
         Quantization(
-            "qa4-32", "qa4", 32, about=Text("As groups of 16, a little smaller and a little less exact.")
+            "qa4-32", "qa4", 32, about=Text("As groups of 16: a little smaller, and a little less exact.")
         ),
-        Quantization("qa4-64", "qa4", 64, about=Text("The smallest and the least exact.")),
+        Quantization("qa4-64", "qa4", 64, about=Text("As groups of 16: the smallest, and the least exact.")),
     )
 }
 
