@@ -5,9 +5,10 @@ from __future__ import annotations
 import contextlib
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import replace
 from pathlib import Path
+from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
 from app.create.base_session import BaseSession, base_facts_of
@@ -21,14 +22,16 @@ from app.home_rights import make_private
 from app.library.idle import Idle
 from app.orders import PictureOrder, TrainingOrder
 from app.settings import Settings
+from app.train.other_settings import TakenOver, settings_here
 from app.train.preparation import TrainingPreparation, sparing
 from app.train.progress import Progress
 from app.train.queue import TrainingQueue
+from app.train.survey import Survey, survey
 from app.train.trainings import JobCard, Trainings
 from styles.bases.files.weight_files import is_here
 from styles.bases.shelf import BaseShelf
 from styles.errors import AtelierError, Cancelled, JobError
-from styles.formats.style import StyleCard
+from styles.formats.style import Style, StyleCard
 from styles.generation.img2img import kept_source, source_path
 from styles.generation.png_recipe import read_recipe
 from styles.generation.recipe import Recipe
@@ -37,8 +40,10 @@ from styles.library.library import Library
 from styles.mixing.blend import Blend
 from styles.storage.home import Home, expanded
 from styles.storage.setting import taken_over
+from training.artworks.dataset import KnownPicture
 from training.job import Job
 from training.optimizers import check_optimizer
+from training.other_trainers import OtherSettings
 from training.placement import check_precision
 
 if TYPE_CHECKING:
@@ -335,10 +340,30 @@ class Studio:
 
     # Trainings
 
-    def start_training(self, order: TrainingOrder) -> Job:
-        """Start a training in a process of its own; raises BadInput, JobError."""
+    def take_over(self, other: OtherSettings, shown: int) -> TakenOver:
+        """Take over the settings of another trainer for `shown` pictures, as far as they can be had here; raises BadInput."""
+
+        def check_base(base: str) -> None:
+            base_facts_of(self.base_source(base), self.home)
+
+        return settings_here(other, shown, check_base, self.settings.device)
+
+    def survey_training(self, order: TrainingOrder) -> Survey:
+        """Look at what a training would be of, without starting it; raises BadInput."""
+        self._check_training(order)
+        plan = self.trainings.plan(*self._with_base(order))
+        grid = self.preparation.grid(order.base, plan.resolution_px or None)
+        return survey(order, plan, grid)
+
+    def start_training(
+        self, order: TrainingOrder, known: Mapping[Path, KnownPicture] = MappingProxyType({})
+    ) -> Job:
+        """Start a training in a process of its own; raises BadInput, JobError.
+
+        Pictures in `known`, of a survey, are not opened once more.
+        """
         self.trainings.refuse_second()
-        job = self._prepared(order)
+        job = self._prepared(order, known)
         self._start(job)
         return job
 
@@ -351,16 +376,26 @@ class Studio:
             self._start(job)
         return job
 
-    def _prepared(self, order: TrainingOrder) -> Job:
+    def _check_training(self, order: TrainingOrder) -> None:
         check_precision(self.settings.device, self.settings.precision)
         check_optimizer(order.settings.optimizer, self.settings.device)
+
+    def _with_base(
+        self, order: TrainingOrder
+    ) -> tuple[TrainingOrder, Callable[[], tuple[str, str, str]], Style | None]:
+        """The order as the settings complete it, what it is trained on, and the style that it goes on from."""
         begun = self.library.open(order.continue_from) if order.continue_from else None
-        return self.trainings.prepare(
+        return (
             sparing(order, self.settings),
             lambda: base_facts_of(self.base_source(order.base), self.home, order.settings.quantize),
             begun,
-            self.preparation.draft.known(),
         )
+
+    def _prepared(
+        self, order: TrainingOrder, known: Mapping[Path, KnownPicture] = MappingProxyType({})
+    ) -> Job:
+        self._check_training(order)
+        return self.trainings.prepare(*self._with_base(order), {**self.preparation.draft.known(), **known})
 
     def resume_training(self, job_id: str) -> Job:
         """Go on with a training from its last checkpoint; raises BadInput, JobError."""

@@ -65,6 +65,7 @@ class Prepared:
     captions: Conditioning  # the empty one, each artwork's, then the companions
     companions: int  # how many of the last rows these are
     previews: Conditioning  # of the preview prompts
+    preview_negative: Conditioning  # a single row, of the empty prompt where there is none
 
 
 @dataclass(frozen=True)
@@ -149,7 +150,10 @@ def load(job: Job) -> Prepared:
     captions, previews = (
         Conditioning(tensors[name], tensors.get(f"{name}.pooled")) for name in ("embeddings", "previews")
     )
-    return Prepared(buckets, captions, int(tensors["companions"]), previews)
+    negative = captions[:1]
+    if "preview_negative" in tensors:
+        negative = Conditioning(tensors["preview_negative"], tensors.get("preview_negative.pooled"))
+    return Prepared(buckets, captions, int(tensors["companions"]), previews, negative)
 
 
 def size_multiple(base: Base) -> int:
@@ -173,8 +177,9 @@ def _encode_texts(
     from styles.generation.prompts import count_chunks, encode_prompts
 
     previews, reading = plan.preview_prompts or ("",), _reading(plan)
+    negative = [plan.preview_negative] if plan.preview_negative else []
     # All are as long as the longest: any two may stand in one batch.
-    chunks = count_chunks(base, [*captions, *companions, *previews], words, reading)
+    chunks = count_chunks(base, [*captions, *companions, *previews, *negative], words, reading)
 
     def put(name: str, texts: Sequence[str]) -> None:
         # One text at a time: how many artworks there are must not change what it rounds to.
@@ -189,6 +194,8 @@ def _encode_texts(
 
     put("embeddings", [*captions, *companions])
     put("previews", previews)
+    if negative:
+        put("preview_negative", negative)
     tensors["companions"] = torch.tensor(len(companions))
 
 
@@ -317,6 +324,8 @@ def _key(
         "reading": (plan.prompt_signs, plan.clip_skip),
         "texts": (captions, companions),
     }
+    if plan.preview_negative:
+        numbers["preview_negative"] = plan.preview_negative
     if base.vae_fingerprint:
         numbers["vae"] = base.vae_fingerprint
     if unchanged:

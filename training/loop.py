@@ -311,7 +311,7 @@ def _previews(job: Job, base: Base, trainer: Trainer, cancelled: Callable[[], bo
 
     def paint() -> None:
         images.extend(
-            paint_previews(base, trainer.unet, prepared.previews, prepared.captions[:1], plan, cancelled)
+            paint_previews(base, trainer.unet, prepared.previews, prepared.preview_negative, plan, cancelled)
         )
 
     if has_room(paint):

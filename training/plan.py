@@ -32,6 +32,7 @@ from training.settings import (
     OppositeEvery,
     OptimizerName,
     PreviewEvery,
+    PreviewNegative,
     PreviewPrompts,
     PreviewSeed,
     PreviewSteps,
@@ -104,6 +105,7 @@ class TrainingPlan:
     grad_clip: GradClip = 1.0
 
     preview_prompts: PreviewPrompts = ()
+    preview_negative: PreviewNegative = ""
     preview_every: PreviewEvery = 100
     preview_steps: PreviewSteps = 12
     preview_seed: PreviewSeed = 1
@@ -135,7 +137,9 @@ class TrainingPlan:
             raise PlanError(
                 "There are {count} preview prompts.", "At most 8.", count=len(self.preview_prompts)
             )
-        for text in (*self.companions, *self.preview_prompts) if self.prompt_signs else ():
+        for text in (
+            (*self.companions, *self.preview_prompts, self.preview_negative) if self.prompt_signs else ()
+        ):
             parse_prompt(text)
         try:
             self.to_json().encode()

@@ -28,13 +28,13 @@ def paint_previews(
     base: Base,
     unet: Any,
     prompts: Conditioning,
-    empty: Conditioning,
+    negative: Conditioning,
     plan: TrainingPlan,
     cancelled: Callable[[], bool],
 ) -> list[Image.Image]:
     """Paint one picture per prompt, from the same noise at every call; raises Interrupted between two steps.
 
-    `empty` is the empty prompt's single row. The VAE waits on the CPU and visits the device only to decode.
+    `negative` is a single row, of the empty prompt where there is none. The VAE waits on the CPU and visits the device only to decode.
     """
     latents = torch.cat([_start(base, plan.preview_seed + number) for number in range(len(prompts))])
     at_once = max(1, plan.batch // 2)  # with guidance no more than a training step holds
@@ -42,7 +42,9 @@ def paint_previews(
     unet.eval()
     try:
         done = [
-            _denoise(base, unet, latents[n : n + at_once], prompts[n : n + at_once], empty, plan, cancelled)
+            _denoise(
+                base, unet, latents[n : n + at_once], prompts[n : n + at_once], negative, plan, cancelled
+            )
             for n in range(0, len(prompts), at_once)
         ]
     finally:
@@ -61,7 +63,7 @@ def _denoise(
     unet: Any,
     latents: Tensor,
     prompts: Conditioning,
-    empty: Conditioning,
+    negative: Conditioning,
     plan: TrainingPlan,
     cancelled: Callable[[], bool],
 ) -> Tensor:
@@ -71,7 +73,7 @@ def _denoise(
     timesteps = scheduler.timesteps.to(base.device)
     guidance, rescale = base.default_guidance
     latents = latents.to(base.device) * scheduler.init_noise_sigma
-    conditioning = Conditioning.cat([*[empty] * len(prompts), prompts])  # (2B, tokens, width)
+    conditioning = Conditioning.cat([*[negative] * len(prompts), prompts])  # (2B, tokens, width)
     conditioning = conditioning.to(base.device, base.dtype).sized_as(base.native_size_px, base.native_size_px)
     for timestep, on_device in zip(scheduler.timesteps, timesteps, strict=True):
         if cancelled():

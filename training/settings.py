@@ -199,6 +199,13 @@ PreviewPrompts = Annotated[
         group=PREVIEWS,
     ),
 ]
+PreviewNegative = Annotated[
+    str,
+    Setting(
+        "Negative prompt of the previews", "What they are to be without.", option="Negative prompt of the previews.",
+        group=PREVIEWS,
+    ),
+]  # fmt: skip
 PreviewEvery = Annotated[
     int,
     Setting("Previews every so many steps", "0 for none.", low=0, high=100_000, own=False, group=PREVIEWS),
@@ -258,6 +265,7 @@ class TrainingSettings:
     weight_decay: WeightDecay | None = None
     grad_clip: GradClip | None = None
     preview_prompts: PreviewPrompts | None = None
+    preview_negative: PreviewNegative | None = None
     preview_every: PreviewEvery | None = None
     preview_steps: PreviewSteps | None = None
     preview_seed: PreviewSeed | None = None

@@ -243,5 +243,7 @@ def _bucket_on(bucket: Bucket, device: torch.device) -> Bucket:
 def _on_device(prepared: Prepared, device: torch.device, dtype: torch.dtype) -> Prepared:
     """Bring everything to the device once, so that no step waits for a transfer."""
     buckets = tuple(_bucket_on(bucket, device) for bucket in prepared.buckets)
-    captions, previews = prepared.captions.to(device, dtype), prepared.previews.to(device, dtype)
-    return Prepared(buckets, captions, prepared.companions, previews)
+    captions, previews, negative = (
+        texts.to(device, dtype) for texts in (prepared.captions, prepared.previews, prepared.preview_negative)
+    )
+    return Prepared(buckets, captions, prepared.companions, previews, negative)

@@ -147,7 +147,7 @@ def _measured(plan: TrainingPlan, home: Home, place: Placement, began: float, fo
                 start, short = time.monotonic(), replace(plan, preview_steps=steps)
                 prepared = trainer.prepared
                 paint_previews(
-                    base, trainer.unet, prepared.previews, prepared.captions[:1], short, lambda: False
+                    base, trainer.unet, prepared.previews, prepared.preview_negative, short, lambda: False
                 )
                 return time.monotonic() - start
 

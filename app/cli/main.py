@@ -204,6 +204,29 @@ def train(
             help="Any number of the window's Advanced, such as preview_every=50.",
         ),
     ] = None,
+    prompts: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--preview-prompt",
+            help="What a preview shows; several may be given.",
+            show_default="the preset's",
+        ),
+    ] = None,
+    like: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="FILE",
+            help="Take over the settings of kohya_ss (JSON), sd-scripts (TOML) or OneTrainer (JSON); what is given "
+            "beside it counts more.",
+            show_default=False,
+        ),
+    ] = None,
+    caption_extension: Annotated[
+        str, typer.Option(help="Ending of the captions' files.", show_default=".txt, then .caption")
+    ] = "",
+    dry_run: Annotated[
+        bool, typer.Option("--dry-run", help="Only show what would be trained on, how, and what is left out.")
+    ] = False,
     begun: Annotated[
         str, typer.Option("--continue", metavar="STYLE", help="Go on from this finished style.")
     ] = "",
@@ -219,14 +242,29 @@ def train(
     """Train a style from a handful of pictures."""
     from app.cli.follow import follow_on_console
     from app.train.form import settings_from
+    from app.train.other_settings import order_like
 
+    texts = [*(setting or ()), *(f"preview_prompts={prompt}" for prompt in prompts or ())]
     order = TrainingOrder(
         name=name, pictures=tuple(pictures), base=base, preset=preset, trigger=trigger,
-        settings=settings_from(setting or (), settings), author=author, licence=licence, continue_from=begun, rights=rights,
+        settings=settings_from(texts, settings), author=author, licence=licence, continue_from=begun, rights=rights,
+        caption_ending=caption_extension,
     )  # fmt: skip
     console, studio = console_of(context), open_studio(context, home)
     where.apply(studio)
-    job = studio.start_training(order)
+    if like is not None:
+        order, lines = order_like(studio, order, like)
+        for line in lines:
+            console.say(line)
+    if not dry_run:
+        studio.trainings.refuse_second()
+    found = studio.survey_training(order)
+    if dry_run:
+        console.answer(found.facts(), "\n".join(found.lines()))
+        return
+    for words in (found.counted(), *found.remarked()):
+        console.say(words)
+    job = studio.start_training(order, found.known)
     result = follow_on_console(studio, job, console)
     console.answer(result, say("{name} is ready: {path}", name=result["name"], path=result["style"]))
 

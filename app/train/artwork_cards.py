@@ -19,11 +19,12 @@ UNCROPPED = 0.004  # share lost that nobody would see
 
 def artworks_door() -> str:
     """Where artworks are dropped, pasted or chosen."""
-    accepted = escape(",".join(["image/*", *CAPTION_ENDINGS, *sorted(PICTURE_ENDINGS)]))
+    accepted = escape(",".join(["image/*", ".json", ".toml", *CAPTION_ENDINGS, *sorted(PICTURE_ENDINGS)]))
     said = {
         "sending": say("Bringing in {} of {}…"),
         "nothing": say("There are no pictures among these files."),
         "lost": say("Some files could not be read from where they lie."),
+        "settings": ".json .toml",
         "endings": " ".join([*CAPTION_ENDINGS, *sorted(PICTURE_ENDINGS)]),
     }
     data = " ".join(f'data-{name}="{escape(words)}"' for name, words in said.items())
@@ -46,16 +47,22 @@ def artworks_said(artworks: Sequence[DraftArtwork]) -> str:
         return say(
             "5 to 30 pictures in one style are usual. A .txt or .caption file beside a picture is its caption."
         )
-    captions = sum(bool(artwork.caption) for artwork in artworks)
-    words = say_count(len(artworks), "1 artwork", "{count} artworks")
-    words += ", "
-    words += say_count(captions, "1 caption", "{count} captions") if captions else say("no caption")
-    words += "."
+    words = count_said(len(artworks), sum(bool(artwork.caption) for artwork in artworks))
     if len(artworks) == 1:
         words += " " + say("One picture is enough to try; a style wants 5 to 30.")
     elif len(artworks) < FEW:
         words += " " + say("A few more would help: 5 to 30 are usual.")
     return words
+
+
+def count_said(artworks: int, captions: int) -> str:
+    """How many artworks there are, and how many of them have a caption."""
+    words = say_count(artworks, "1 artwork", "{count} artworks") + ", "
+    return (
+        words
+        + (say_count(captions, "1 caption", "{count} captions") if captions else say("no caption"))
+        + "."
+    )
 
 
 def added_said(added: Added) -> str:
@@ -121,6 +128,16 @@ def _card(artwork: DraftArtwork, names: Sequence[str], trigger: str) -> str:
 def remark_words(remark: Remark, names: Sequence[str]) -> str:
     """A remark as one would say it, without alarm; `names` are those of all artworks."""
     match remark.flaw:
+        case "blank":
+            return say(
+                "Nearly empty: all of it is one colour. What is transparent is seen on white, and of an animation "
+                "only the first picture is seen."
+            )
+        case "dark":
+            return say(
+                "Very dark: its lightest parts are {share} % of white. Where it has 12 bits in 16, save it with 8.",
+                share=round(remark.amount * 100),
+            )
         case "small":
             return say(
                 "Small: it is enlarged {times} times, so fine detail gets soft.", times=f"{remark.amount:.1f}"

@@ -169,7 +169,7 @@ class Draft:
             )
             return "", replace(done, refused=(*done.refused, said))
         try:
-            look, thumb = _looked_at(path, grid)
+            look, thumb = looked_at(path, grid)
         except PictureError as error:
             return "", replace(done, refused=(*done.refused, error.text))
         with self._change():
@@ -397,10 +397,16 @@ class Draft:
                 raise ValueError
             sharpness = math.nan if stored["sharpness"] is None else float(stored["sharpness"])
             width, height = stored["size_px"]
-            look = PictureCheck((int(width), int(height)), sharpness, int(stored["hash"], 16))
+            look = PictureCheck(
+                (int(width), int(height)),
+                sharpness,
+                int(stored["hash"], 16),
+                float(stored["drawn"]),
+                float(stored["lightest"]),
+            )
             return look, read_bytes(self._looks / f"{path.name}.jpg", LARGEST_THUMB)
         except (OSError, ValueError, KeyError, TypeError):
-            look, thumb = _looked_at(path, grid)
+            look, thumb = looked_at(path, grid)
             self._keep_look(path.name, grid, look, thumb)
             return look, thumb
 
@@ -433,7 +439,7 @@ def _file_key(path: Path) -> list[int]:
     return [facts.st_size, facts.st_mtime_ns]
 
 
-def _looked_at(path: Path, grid: Grid) -> tuple[PictureCheck, bytes]:
+def looked_at(path: Path, grid: Grid) -> tuple[PictureCheck, bytes]:
     """Open a picture, look at it and make it small; raises PictureError."""
     image = open_artwork(path, least_px=max(2 * grid.resolution_px, THUMB_PX))
     return look_at(image, full_size(path, image), grid.resolution_px), _thumb(image)

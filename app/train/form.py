@@ -16,7 +16,7 @@ from styles.storage.setting import Declared, settings_of
 from training.plan import TrainingPlan
 from training.settings import TrainingSettings
 
-Kind = Literal["whole", "real", "yes or no", "choice", "lines"]
+Kind = Literal["whole", "real", "yes or no", "choice", "lines", "text"]
 YES_OR_NO = {
     "yes": True,
     "true": True,
@@ -43,6 +43,8 @@ def kind_of(number: Declared) -> Kind:
         return "choice"
     if get_origin(number.kind) is tuple:
         return "lines"
+    if str in kinds:
+        return "text"
     return "yes or no" if bool in kinds else "whole" if int in kinds else "real"
 
 
@@ -137,7 +139,7 @@ def value_of(number: Declared, form: Mapping[str, Any]) -> Any:
         return None
     if kind == "yes or no":
         return YES_OR_NO[text.casefold()]
-    if kind == "choice":
+    if kind in ("choice", "text"):
         return text
     if kind == "lines":
         return tuple(line.strip() for line in text.splitlines() if line.strip())
@@ -159,4 +161,6 @@ def shown_of(plan: TrainingPlan, number: Declared) -> str:
         return say("the base's own")
     if kind_of(number) == "lines":
         return "\n".join(value) or "off"
+    if kind_of(number) == "text":
+        return value or say("none")
     return "off" if value is None else f"{value:g}" if isinstance(value, float) else f"{value}"

@@ -25,7 +25,7 @@ from training.artworks.dataset import KnownPicture, collect
 from training.checkpoint import strays
 from training.events import Failed, Finished
 from training.job import HELD_BY_ANOTHER, LONGEST_FILE_NAME, Job, State, jobs_in
-from training.plan import plan_for
+from training.plan import TrainingPlan, plan_for
 from training.result import keep
 
 if TYPE_CHECKING:
@@ -113,13 +113,23 @@ class Trainings:
         begun: Style | None = None,
         known: Mapping[Path, KnownPicture] = MappingProxyType({}),
     ) -> Job:
-        """Write the job folder of `order`; `base` names the base, its family and how it is kept, once the cheaper checks are done.
+        """Write the job folder of `order`; for `base` and `begun` see `plan`. Pictures in `known` are not opened once more.
 
-        `begun` is the style to go on from: it lends what the order leaves open. Pictures in `known` are not opened
-        once more. Raises BadInput, JobError.
+        Raises BadInput, JobError.
+        """
+        plan = self.plan(order, base, begun)
+        # The job is given these as they are: a broken picture is refused when it was named, left out of a folder.
+        artworks = [expanded(path).absolute() for path in order.pictures]
+        return Job.create(self.home.jobs, plan, artworks, known, order.caption_ending)
+
+    def plan(
+        self, order: TrainingOrder, base: Callable[[], tuple[str, str, str]], begun: Style | None = None
+    ) -> TrainingPlan:
+        """Make the plan of an order; `base` names the base, its family and how it is kept, once the cheaper checks are done.
+
+        `begun` is the style to go on from: it lends what the order leaves open. Raises BadInput.
         """
         name = safe_name(order.name)
-        # The job is given these as they are: a broken picture is refused when it was named, left out of a folder.
         artworks = [expanded(path).absolute() for path in order.pictures]
         count = len(collect(artworks, order.caption_ending).pictures)
         source, family, quantize = base()
@@ -143,7 +153,7 @@ class Trainings:
         plan = plan_for(order.preset, family, count, name=name, base=source, **words, **given)
         if begun is not None:
             check_continued(begun, plan)
-        return Job.create(self.home.jobs, plan, artworks, known, order.caption_ending)
+        return plan
 
     def start(self, job: Job, device: str, precision: str) -> None:
         """Start a trainer on a job that waits or has been paused."""

@@ -4,7 +4,7 @@ import assert from "node:assert/strict";
 import { mock, test } from "node:test";
 import { filesOfDrop, sendAll, walk } from "../../app/window/dropped_files.js";
 import { filesOfStyles } from "../../app/window/library/door.js";
-import { isArtwork, toldFiles } from "../../app/window/train/door.js";
+import { isArtwork, isSettings, toldFiles } from "../../app/window/train/door.js";
 
 const nameOf = (path) => path.split("/").at(-1);
 const fileEntry = (path) => ({
@@ -79,6 +79,9 @@ test("an artwork is known by its ending or by its kind, and told with the path t
   assert.ok(isArtwork({ name: "A.PNG", type: "" }, endings));
   assert.ok(isArtwork({ name: "a", type: "image/heic" }, endings));
   assert.ok(!isArtwork({ name: "png", type: "" }, endings));
+  const settings = new Set([".json", ".toml"]);
+  assert.ok(isSettings({ name: "A.JSON" }, "A.JSON", settings));
+  assert.ok(!isSettings({ name: "a.json" }, "set/a.json", settings));
   const sent = ["10_a/1.png", "2.png"].map((path) => ({ path, stored: `@${path}`, file: {} }));
   assert.deepEqual(toldFiles(sent), [
     { path: "10_a/1.png", stored: "@10_a/1.png" },

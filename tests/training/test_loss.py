@@ -36,7 +36,8 @@ def prepared(counts: tuple[int, ...] = (5, 3)) -> Prepared:
         for number, count in enumerate(counts)
     )
     texts = torch.arange(6.0).view(6, 1, 1).expand(6, 2, 3).contiguous()
-    return Prepared(buckets, Conditioning(texts), companions=0, previews=Conditioning(torch.zeros(1, 2, 3)))
+    nothing = Conditioning(torch.zeros(1, 2, 3))
+    return Prepared(buckets, Conditioning(texts), 0, nothing, nothing)
 
 
 def test_noise_prediction_weights_are_min_snr() -> None:

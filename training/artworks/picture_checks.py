@@ -20,11 +20,15 @@ if TYPE_CHECKING:
 
     from styles.bases.files.inspection import BaseFacts
 
-Flaw = Literal["small", "soft", "cut", "twin"]
+Flaw = Literal["blank", "dark", "small", "soft", "cut", "twin"]
 
 ENLARGED = 1.25  # times; a picture that must grow by more teaches its own blur
 LOST = 0.22  # share of the picture outside its crop that is worth a word; a photo of 4:3 is not
 SOFT = 0.03  # of `sharpness`: edges some seven pixels wide, where a good scan is a hundred times above
+GROUND = 12  # levels of 255 in any colour; what differs by less from the most usual colour is its ground
+BLANK = 0.001  # share of a picture beside its ground; with less, nothing is drawn
+DARK = 40  # level of 255; where nearly nothing is lighter, greys of 12 bits may lie in 16
+LOOKED_AT_PX = 512  # about, on the longer side, for both
 TILE_PX = 32  # side of the squares that sharpness is read in
 SHARPEST = 90  # percentile of the squares: what is meant to be sharp, whatever the background does
 # What rounding to whole grey levels adds to the Laplacian's variance: weights 1, 1, 1, 1, -4.
@@ -41,6 +45,8 @@ class PictureCheck:
     size_px: tuple[int, int]  # (width, height)
     sharpness: float  # see `sharpness`; NaN where nothing in the picture has an edge
     hash: int  # 128 bits, see `picture_hash`
+    drawn: float = 1.0  # share of it that differs from its ground, 0..1
+    lightest: float = 255.0  # level of 255 that a thousandth of it reaches
 
 
 @dataclass(frozen=True)
@@ -62,7 +68,7 @@ class Remark:
     """One thing worth a word; `amount` is what `flaw` says it is."""
 
     flaw: Flaw
-    amount: float = 0.0  # small: times that it is enlarged; cut: share lost, 0..1; soft: its sharpness
+    amount: float = 0.0  # dark: its lightest level as a share of white; small: times that it is enlarged; cut: share lost, 0..1; soft: its sharpness
     sides: bool = False  # cut: at the left and right rather than at top and bottom
     other: int = -1  # twin: which picture it resembles, by its place
 
@@ -73,7 +79,20 @@ def look_at(image: Image, size_px: tuple[int, int], resolution_px: int) -> Pictu
     `resolution_px` is the side of the square whose area the training gives every picture.
     """
     grey = _grey_at(image, resolution_px)
-    return PictureCheck(size_px, sharpness(grey), picture_hash(image))
+    drawn, lightest = _ground_and_light(image)
+    return PictureCheck(size_px, sharpness(grey), picture_hash(image), drawn, lightest)
+
+
+def _ground_and_light(image: Image) -> tuple[float, float]:
+    """Return the share of an RGB picture that differs from its ground, and the level that a thousandth of it reaches."""
+    import numpy as np
+
+    small = np.asarray(image.reduce(max(1, max(image.size) // LOOKED_AT_PX)), dtype=np.int16)  # (H, W, 3)
+    lightest = float(np.percentile(small.max(axis=2), 99.9))
+    # In a dark picture less is a difference.
+    least = max(1.0, min(GROUND, lightest / 4))
+    drawn = (np.abs(small - np.median(small, axis=(0, 1))).max(axis=2) > least).mean()
+    return float(drawn), lightest
 
 
 def framing(size_px: tuple[int, int], resolution_px: int, multiple_px: int) -> Framing:
@@ -100,7 +119,11 @@ def remarks(looks: Sequence[PictureCheck], resolution_px: int, multiple_px: int)
 
 
 def _of_one(look: PictureCheck, frame: Framing) -> list[Remark]:
+    if look.drawn < BLANK:
+        return [Remark("blank")]
     remarks = []
+    if look.lightest < DARK:
+        remarks.append(Remark("dark", look.lightest / 255))
     left, top, right, bottom = frame.box
     enlarged = frame.bucket_px[0] / max(1.0, (right - left) * look.size_px[0])
     if enlarged > ENLARGED:

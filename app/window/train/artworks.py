@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from html import escape
@@ -10,7 +11,7 @@ from typing import Any
 
 import gradio as gr
 
-from app.i18n import say, say_count, translated
+from app.i18n import say, say_count, say_error, translated
 from app.studio import Studio
 from app.train.artwork_cards import added_said, artwork_cards, artworks_door, artworks_said
 from app.train.captioning import Described
@@ -18,12 +19,17 @@ from app.train.draft import Added
 from app.train.form import form_of, resolution_of, trigger_of
 from app.window.scripts import mount
 from app.window.server.answers import QUIET, answering, in_turn
+from app.window.server.named_paths import base_named
 from app.window.server.news import News, listener
 from app.window.server.uploads import uploaded
+from styles.errors import AtelierError
+from styles.storage.file_reading import read_text
 from training.artworks.folders import GivenFile
+from training.other_trainers import LARGEST_FILE, settings_in
 
 # What changes the draft and what starts from it come in turn: a training is given all that was done before.
 DRAFT = "draft"
+SETTINGS_ENDINGS = (".json", ".toml")
 
 
 @dataclass(frozen=True)
@@ -32,6 +38,8 @@ class Artworks:
 
     clear: Callable[[], list[Any]]
     shown: list[Any]
+    # Changes when settings were written into the draft's form.
+    settings_read: gr.State
 
 
 def artworks_section(studio: Studio, page: gr.Blocks, tab: gr.Tab, news: News) -> Artworks:
@@ -49,6 +57,8 @@ def artworks_section(studio: Studio, page: gr.Blocks, tab: gr.Tab, news: News) -
         undo = gr.Button(say("Undo"), size="sm", elem_classes="fit", visible=False)
         clear = gr.Button(say("Take all out"), size="sm", elem_classes="fit", visible=False)
     refused = gr.HTML(elem_classes="refused")
+    # Counts the settings files of other trainers, whose settings the form shows then.
+    settings_read = gr.State(0)
     cards = gr.HTML(js_on_load=mount("train/cards", "caption", "taken_out"), elem_id="train-artworks")
     with gr.Accordion(say("All captions at once"), open=False, visible=False) as together:
         gr.Markdown(
@@ -81,14 +91,20 @@ def artworks_section(studio: Studio, page: gr.Blocks, tab: gr.Tab, news: News) -
 
     @answered
     def arrive(event: gr.EventData) -> Iterator[list[Any]]:
-        given = [_given(file) for file in event.files]
+        files = [_given(file) for file in event.files]
+        settings = [file for file in files if file.is_named and file.shown.suffix.lower() in SETTINGS_ENDINGS]
+        given = [file for file in files if file not in settings]
         done, form = Added(), form_of(draft.form())
         for done in studio.preparation.add(given, form["base"], resolution_of(form)):
             words = say("Looking at picture {count} of {total}…", count=done.pictures, total=len(given))
-            yield ["", gr.skip(), words, *[gr.skip()] * (len(drawn) - 2)]
-        for file in given:
+            yield ["", gr.skip(), gr.skip(), words, *[gr.skip()] * (len(drawn) - 2)]
+        said = [] if not given else [added_said(done)]
+        for file in settings:
+            said.append(_take_over(studio, file))
+        for file in files:
             file.path.unlink(missing_ok=True)
-        yield [added_said(done), *draw()]
+        read = time.monotonic() if settings else gr.skip()
+        yield ["".join(said), read, *draw()]
 
     @answered
     def rewrite(event: gr.EventData) -> tuple[int, Described]:
@@ -108,7 +124,7 @@ def artworks_section(studio: Studio, page: gr.Blocks, tab: gr.Tab, news: News) -
     tab.select(answered(draw), None, drawn, **looking)
     news.add("artworks", lambda: (draft.version, captioning.progress))
     listener("artworks").told(look, seen, drawn, **looking)
-    door.arrived(arrive, None, [refused, *drawn], **clicked)
+    door.arrived(arrive, None, [refused, settings_read, *drawn], **clicked)
     cards.caption(rewrite, None, seen, **clicked)
     cards.taken_out(take_out, None, drawn, **clicked)
     clear.click(changing(draft.clear), None, drawn, **asked)
@@ -118,13 +134,36 @@ def artworks_section(studio: Studio, page: gr.Blocks, tab: gr.Tab, news: News) -
     none.click(changing(lambda: draft.caption_all("")), None, drawn, **asked)
     describe.click(changing(captioning.start), None, drawn, **asked)
     stop.click(changing(captioning.stop), None, drawn, concurrency_limit=None, **QUIET)
-    return Artworks(changing(draft.clear), drawn)
+    return Artworks(changing(draft.clear), drawn, settings_read)
 
 
 def _given(file: Any) -> GivenFile:
     """A file as the page tells of it; one that was in no folder was dropped by itself."""
     shown = PurePosixPath(str(file["path"]))
     return GivenFile(uploaded(file["stored"]), shown, is_named=len(shown.parts) == 1)
+
+
+def _take_over(studio: Studio, file: GivenFile) -> str:
+    """Write the settings of another trainer into the draft's form; what is to be said of it, as HTML."""
+    draft = studio.preparation.draft
+    form = form_of(draft.form())
+    try:
+        other = settings_in(read_text(file.path, LARGEST_FILE), Path(file.shown.name))
+        shown = sum(artwork.repeats for artwork in studio.preparation.artworks(form["base"]))
+        if other.base:
+            try:
+                base_named(studio, other.base)
+            except AtelierError:
+                other.leave_out("base", other.base)
+                other.base = ""
+        taken = studio.take_over(other, shown)
+    except (OSError, ValueError) as error:
+        return f'<p class="bad" role="alert">{escape(file.shown.name)}: {escape(str(error))}</p>'
+    except AtelierError as error:
+        return f'<p class="bad" role="alert">{escape(say_error(error))}</p>'
+    draft.remember(taken.form(form))
+    draft.touch()
+    return "".join(f"<p>{escape(translated(line))}</p>" for line in taken.lines)
 
 
 def _drawn(studio: Studio) -> list[Any]:

@@ -8,6 +8,10 @@ export function isArtwork({ name, type }, endings) {
   return endings.has((name.match(/\.[^.]*$/) ?? [""])[0].toLowerCase()) || type.startsWith("image/");
 }
 
+// Whether a file may be the settings of another trainer: by its ending, where it was given by itself.
+export const isSettings = ({ name }, path, endings) =>
+  !path.includes("/") && endings.has((name.match(/\.[^.]*$/) ?? [""])[0].toLowerCase());
+
 // Each file as the server is told of it: the path that it had, which says what it is, and where it is stored.
 export const toldFiles = (sent) => sent.map(({ path, stored }) => ({ path, stored }));
 
@@ -18,10 +22,11 @@ export function mount({ element, trigger, upload }) {
   const status = element.querySelector(".zone-said");
   const words = zone.dataset;
   const endings = new Set(words.endings.split(" "));
+  const settings = new Set(words.settings.split(" "));
   const isHere = () => zone.offsetParent !== null;
 
   async function send({ files, unread }) {
-    const chosen = files.filter(({ file }) => isArtwork(file, endings));
+    const chosen = files.filter(({ file, path }) => isArtwork(file, endings) || isSettings(file, path, settings));
     for (const { path, error } of unread) console.warn(path, error);
     const { sent } = await sendAll(chosen, upload, (number) => {
       status.textContent = filledInTurn(words.sending, number, chosen.length);

@@ -158,6 +158,7 @@ def form_section(
     page.load(restore, None, [last, *form], **QUIET).then(
         None, None, None, js=call("train/room", "showRestored")
     )
+    artworks.settings_read.change(restore, None, [last, *form], **QUIET)
     tab.select(
         answered(lambda kept: _styles_to_go_on_from(studio, kept)),
         fields["continue_from"],

@@ -14,6 +14,7 @@ from styles.bases.base import open_base
 from styles.bases.files.inspection import inspect_base
 from styles.storage.home import Home
 from training.artworks.buckets import bucket_sizes, nearest_bucket
+from training.artworks.opening import open_artwork
 from training.artworks.picture_checks import (
     SOFT,
     TWIN_BITS,
@@ -70,7 +71,7 @@ def test_a_soft_background_and_plain_paper_are_no_blur() -> None:
     pale = Image.blend(Image.new("RGB", (400, 400), "white"), scene(3), 0.35)
     plain = Image.new("RGB", (400, 400), "navy")
     assert math.isnan(seen(plain).sharpness)
-    assert flaws(seen(portrait), seen(pale), seen(plain)) == [[], [], []]
+    assert flaws(seen(portrait), seen(pale), seen(plain)) == [[], [], ["blank"]]
 
 
 def test_a_small_picture_is_named_with_how_much_it_grows() -> None:
@@ -114,3 +115,23 @@ def test_other_takes_of_one_picture_are_twins_and_other_pictures_are_not() -> No
 def test_the_grid_is_read_from_the_files_as_the_open_base_has_it(tiny_base: Path, tmp_path: Path) -> None:
     opened = open_base(tiny_base, Home(tmp_path), device="cpu")
     assert size_multiple_of(inspect_base(tiny_base)) == size_multiple(opened)
+
+
+def test_an_empty_picture_and_a_very_dark_one_are_said(tmp_path: Path) -> None:
+    """What is transparent, a first frame without anything, and greys of 12 bits in a file of 16."""
+    Image.new("RGBA", (256, 256), (200, 30, 30, 0)).save(tmp_path / "clear.png")
+    noise = Image.effect_noise((256, 256), 80)
+    Image.new("L", (256, 256), 250).save(tmp_path / "first.gif", save_all=True, append_images=[noise])
+    deep = np.asarray(noise, dtype=np.uint16) << 4
+    Image.fromarray(deep).save(tmp_path / "deep.png")
+    noise.save(tmp_path / "noise.png")
+    drawing = Image.new("L", (256, 256), 255)
+    ImageDraw.Draw(drawing).line((20, 20, 120, 90), fill=0, width=2)
+    drawing.save(tmp_path / "line.png")
+    said = {}
+    for path in tmp_path.iterdir():
+        image = open_artwork(path)
+        (notes,) = remarks([look_at(image, image.size, 256)], 256, 64)
+        said[path.name] = [note.flaw for note in notes]
+    assert said.pop("deep.png")[0] == "dark"
+    assert said == {"clear.png": ["blank"], "first.gif": ["blank"], "noise.png": [], "line.png": []}

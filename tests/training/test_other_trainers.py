@@ -1,0 +1,174 @@
+"""Settings of kohya_ss, sd-scripts and OneTrainer: what is taken over, and that all the rest is named."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from styles.errors import BadInput
+from training.other_trainers import OtherSettings, read_settings, settings_in
+
+KOHYA: dict[str, Any] = {
+    "LoRA_type": "Standard", "pretrained_model_name_or_path": "starter", "train_data_dir": "D:/img", "reg_data_dir": "D:/reg",
+    "output_dir": "D:/out", "output_name": "ink", "network_dim": 16, "network_alpha": 8, "learning_rate": 0.0001,
+    "unet_lr": 0.0002, "text_encoder_lr": 5e-05, "lr_scheduler": "constant", "lr_warmup": 10, "train_batch_size": 2,
+    "epoch": 3, "max_train_steps": "", "mixed_precision": "bf16", "seed": "1234", "max_resolution": "512,512",
+    "optimizer": "AdamW8bit", "optimizer_args": "weight_decay=0.1 betas=.9,.99", "clip_skip": "2", "noise_offset": 0,
+    "min_snr_gamma": 0, "caption_extension": ".caption", "flip_aug": True, "shuffle_caption": True, "keep_tokens": "1",
+    "sample_prompts": "a red house --n blurry --s 5 --d 3 --w 512\n# no\na boat", "sample_every_n_steps": 20,
+    "xformers": "xformers", "max_grad_norm": 1, "gradient_checkpointing": False, "conv_dim": 4, "a_new_one": "yes",
+}  # fmt: skip
+CONFIG = """
+[model_arguments]
+pretrained_model_name_or_path = "starter"
+v2 = false
+[additional_network_arguments]
+network_dim = 32
+network_alpha = 16
+network_module = "networks.lora"
+[optimizer_arguments]
+optimizer_type = "Prodigy"
+learning_rate = 1.0
+lr_scheduler = "cosine_with_restarts"
+lr_warmup_steps = 50
+optimizer_args = ["weight_decay=0.01", "decouple=True"]
+[training_arguments]
+max_train_epochs = 5
+max_train_steps = 9999
+train_batch_size = 4
+clip_skip = 2
+sample_prompts = "prompts.txt"
+"""
+DATASET = """
+[general]
+caption_extension = ".tags"
+shuffle_caption = true
+[[datasets]]
+resolution = 640
+batch_size = 3
+  [[datasets.subsets]]
+  image_dir = "a"
+  class_tokens = "sks style"
+  num_repeats = 4
+  [[datasets.subsets]]
+  image_dir = "r"
+  is_reg = true
+"""
+ONETRAINER: dict[str, Any] = {
+    "__version": 9, "training_method": "LORA", "model_type": "STABLE_DIFFUSION_15", "base_model_name": "starter",
+    "lora_rank": 24, "lora_alpha": 12.0, "learning_rate": 0.0003, "learning_rate_scheduler": "COSINE",
+    "learning_rate_warmup_steps": 30.0, "epochs": 10, "batch_size": 2, "gradient_accumulation_steps": 2, "resolution": "768",
+    "unet": {"train": True, "learning_rate": None}, "text_encoder": {"train": True}, "gradient_checkpointing": "ON",
+    "optimizer": {"optimizer": "ADAMW_8BIT", "weight_decay": 0.02, "beta1": 0.9}, "loss_weight_fn": "MIN_SNR_GAMMA",
+    "loss_weight_strength": 4.0, "masked_training": True, "unmasked_weight": 0.2, "offset_noise_weight": 0.0357,
+    "ema": "GPU", "workspace_dir": "w", "layer_filter_preset": "attn-mlp", "clip_grad_norm": 1.0, "text_encoder_layer_skip": 1,
+    "concepts": [{"path": "C:/a", "balancing": 2.0, "enabled": True}, {"path": "C:/off", "enabled": False}],
+    "samples": [{"prompt": "a cat", "negative_prompt": "dark", "seed": 5, "diffusion_steps": 25, "enabled": True}],
+}  # fmt: skip
+
+
+def left_out(other: OtherSettings) -> set[str]:
+    return {str(line.values["setting"]) if "setting" in line.values else str(line) for line in other.left_out}
+
+
+def test_kohyas_settings_are_taken_over_and_the_rest_is_named() -> None:
+    other = settings_in(json.dumps(KOHYA), Path("x.json"))
+    settings = other.settings(shown=31)
+    assert other.program == "kohya_ss" and other.base == "starter" and other.name == "ink"
+    assert other.caption_ending == ".caption"
+    expected = {
+        "rank": 16, "alpha": 8.0, "learning_rate": 0.0002, "batch": 2, "steps": 3 * 16, "seed": 1234, "resolution_px": 512,
+        "optimizer": "adamw8bit", "weight_decay": 0.1, "clip_skip": 2, "noise_offset": 0.0, "min_snr_gamma": 0.0,
+        "flip": True, "preview_prompts": ("a red house", "a boat"), "preview_negative": "blurry", "preview_steps": 5,
+        "preview_seed": 3, "preview_every": 20, "warmup_fraction": 0.1, "final_rate_fraction": 1.0, "grad_clip": 1.0,
+        "gradient_checkpointing": False, "layers": "transformer",
+    }  # fmt: skip
+    assert {name: getattr(settings, name) for name in expected} == expected
+    assert left_out(other) == {
+        "reg_data_dir", "text_encoder_lr", "learning_rate", "optimizer_args", "shuffle_caption", "keep_tokens",
+        "sample_prompts", "conv_dim", "a_new_one",
+    }  # fmt: skip
+    assert {"output_dir", "mixed_precision", "xformers"} == set(other.without_effect)
+
+
+def test_no_setting_that_says_anything_is_dropped() -> None:
+    """Each is taken over, named as left out, or named as without effect."""
+    other = settings_in(json.dumps(KOHYA), Path("x.json"))
+    said = " ".join(other.lines())
+    silent = {name for name, value in KOHYA.items() if value not in ("", 0, False) and name not in said}
+    taken = {
+        "LoRA_type", "pretrained_model_name_or_path", "output_name", "network_dim", "network_alpha", "unet_lr",
+        "lr_scheduler", "lr_warmup", "train_batch_size", "epoch", "seed", "max_resolution", "optimizer", "clip_skip",
+        "caption_extension", "flip_aug", "sample_every_n_steps", "max_grad_norm", "train_data_dir",
+    }  # fmt: skip
+    assert silent <= taken
+    assert "D:/img" in said
+
+
+def test_sd_scripts_config_is_read_from_its_sections_and_prompts_from_their_file(tmp_path: Path) -> None:
+    (tmp_path / "config.toml").write_text(CONFIG, encoding="utf-8")
+    (tmp_path / "prompts.txt").write_text("# samples\na hill --n dark --l 7\n", encoding="utf-8")
+    other = read_settings(tmp_path / "config.toml")
+    settings = other.settings(shown=10)
+    assert other.program == "sd-scripts"
+    # Epochs stand over steps there.
+    assert settings.steps == 5 * 3 and settings.warmup_fraction == 0.5
+    assert (settings.rank, settings.alpha, settings.batch) == (32, 16.0, 4)
+    assert settings.learning_rate is None, "Prodigy's rate has another meaning"
+    assert settings.preview_prompts == ("a hill",) and settings.preview_negative == "dark"
+    assert {"optimizer", "learning_rate", "lr_scheduler", "optimizer_args", "sample_prompts"} == left_out(
+        other
+    )
+    # What a page sends may name no other file of this machine.
+    there = settings_in(CONFIG.replace("prompts.txt", str(tmp_path / "prompts.txt")), Path("config.toml"))
+    assert "preview_prompts" not in there.numbers and "sample_prompts" in left_out(there)
+
+
+def test_a_dataset_config_says_resolution_batch_and_repeats() -> None:
+    other = settings_in(DATASET, Path("dataset.toml"))
+    assert other.caption_ending == ".tags" and other.repeats == 4 and other.folders == ["a"]
+    assert other.numbers == {"resolution_px": 640, "batch": 3}
+    assert left_out(other) == {"subsets class_tokens", "shuffle_caption", "is_reg"}
+
+
+def test_onetrainers_settings_are_taken_over_and_the_rest_is_named() -> None:
+    other = settings_in(json.dumps(ONETRAINER), Path("x.json"))
+    settings = other.settings(shown=10)
+    assert other.program == "OneTrainer" and other.base == "starter" and other.folders == ["C:/a"]
+    expected = {
+        "rank": 24, "alpha": 12.0, "learning_rate": 0.0003, "batch": 2, "gradient_accumulation": 2, "steps": 10 * 5,
+        "resolution_px": 768, "optimizer": "adamw8bit", "weight_decay": 0.02, "min_snr_gamma": 4.0, "unmasked_weight": 0.2,
+        "noise_offset": 0.0357, "clip_skip": 2, "preview_prompts": ("a cat",), "preview_negative": "dark",
+        "preview_steps": 25, "preview_seed": 5, "gradient_checkpointing": True, "layers": "transformer",
+    }  # fmt: skip
+    assert {name: getattr(settings, name) for name in expected} == expected
+    assert left_out(other) == {"ema", "text_encoder.train"}
+    unmasked = settings_in(json.dumps(ONETRAINER | {"masked_training": False}), Path("x.json"))
+    assert unmasked.numbers["unmasked_weight"] == 1.0
+
+
+@pytest.mark.parametrize(
+    ("name", "text"),
+    [
+        ("a.json", "{"),
+        ("a.json", "[1]"),
+        ("a.json", '{"prompt": "a house"}'),
+        ("a.toml", "x = "),
+        ("a.toml", "[tool]\nx = 1"),
+        ("a.json", "[" * 100_000),
+    ],
+)
+def test_any_other_file_is_refused(name: str, text: str) -> None:
+    with pytest.raises(BadInput, match=r"a\.(json|toml)"):
+        settings_in(text, Path(name))
+
+
+@pytest.mark.parametrize("odd", [None, [], {}, "x", -1, 1e999, True, [[1]], {"a": 1}, "9" * 400])
+def test_odd_values_are_named_or_passed_over(odd: Any) -> None:
+    for whole in (KOHYA, ONETRAINER):
+        for name in whole:
+            if name not in ("training_method", "network_dim", "pretrained_model_name_or_path"):
+                settings_in(json.dumps(whole | {name: odd}), Path("x.json")).settings(10)
