@@ -17,6 +17,7 @@ from styles.formats.style import Style, StyleLayer
 from styles.quantization.quantization import quantization_of
 from training.draws import cpu_generator
 from training.plan import TrainingPlan
+from training.settings import MOST_RANKS
 
 if TYPE_CHECKING:
     from torch import Tensor, nn
@@ -121,6 +122,7 @@ def check_continued(style: Style, plan: TrainingPlan) -> None:
             "Start a new style, and mix it with this one.",
             style=style.card.name,
         )
+    check_ranks(style)
     rank = highest_rank(style)
     if rank > plan.rank:
         raise PlanError(
@@ -143,6 +145,23 @@ def _without_groups(style: Style, group: int) -> PlanError:
         "Go on with the base as it is or as NF4, or with smaller groups if it was trained over smaller ones; or start a new style.",
         style=style.card.name,
         group=group,
+    )
+
+
+def check_ranks(style: Style) -> None:
+    """Raise PlanError for a style of more ranks than any plan may have."""
+    rank = highest_rank(style)
+    if rank <= MOST_RANKS:
+        return
+    layers = [layer for layer in style.layers if layer.network == "unet"]
+    widest = max(min(layer.down[0].numel(), layer.up.shape[0]) for layer in layers)
+    raise PlanError(
+        "{style} has rank {rank}, and a training can go on from at most {most_ranks}.",
+        'Bake it into a style of fewer ranks, in the Library or by `styles bake NAME --style "{style}=1" --rank {rank_to_bake}`, and go on from that.',
+        style=style.card.name,
+        rank=rank,
+        most_ranks=MOST_RANKS,
+        rank_to_bake=min(MOST_RANKS, widest),
     )
 
 

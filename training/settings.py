@@ -33,11 +33,12 @@ LearningRate = Annotated[
         option="Learning rate at its highest.", unset="the preset's", above=0, high=0.1, group=LENGTH,
     ),
 ]  # fmt: skip
+MOST_RANKS = 128
 Rank = Annotated[
     int,
     Setting(
         "Rank, 1 to 128", "How much the style can hold. More makes a larger file.", option="Rank of the style.",
-        unset="the preset's", low=1, high=128, group=LENGTH,
+        unset="the preset's", low=1, high=MOST_RANKS, group=LENGTH,
     ),
 ]  # fmt: skip
 # "cross": attn2 only; "cross+self": attn1 too; "transformer": their blocks whole, with feed-forward and projections.

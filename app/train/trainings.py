@@ -20,7 +20,7 @@ from styles.storage.file_reading import changed_ns
 from styles.storage.home import Home, expanded
 from styles.storage.names import clean_text, safe_name
 from styles.text import Text, quoted
-from training.adapters import check_continued, highest_rank
+from training.adapters import check_continued, check_ranks, highest_rank
 from training.artworks.dataset import KnownPicture, collect
 from training.checkpoint import strays
 from training.events import Failed, Finished
@@ -145,6 +145,7 @@ class Trainings:
                     family=begun.card.made_for,
                     base_family=family_of(family).name,
                 )
+            check_ranks(begun)
             own = {"rank": rank} if (rank := highest_rank(begun)) else {}
             given = own | {"layers": layers_of(begun)} | groups_of(begun) | given
             given["continue_from"] = begun.id

@@ -22,6 +22,7 @@ from styles.formats.thumbnail import LARGEST, public_thumbnail
 from styles.storage.names import tag_name
 
 CARD_KEY = "atelier_card"
+COUNTS = "ss_tag_frequency"  # of tags in kohya's captions, by folder
 NAMING_FAMILY = ("ss_base_model_version", "modelspec.architecture")
 # What may be told of a training; anything else (prompts, pictures, folders, times) stays at home.
 TOLD = frozenset(
@@ -114,11 +115,19 @@ def kohya_metadata(card: StyleCard, alpha: float) -> dict[str, str]:
         "ss_num_train_images": card.training.get("artworks"),
         "ss_seed": card.training.get("seed"),
         "ss_clip_skip": card.training.get("clip_skip"),
+        # The managers of ComfyUI read trigger words nowhere else.
+        COUNTS: trigger_counts(card.trigger),
         # Of our own: no other program notes it.
         "ss_base_quantize": card.training.get("quantize"),
         "ss_resolution": f"({side}, {side})" if side else None,
     }
     return {key: str(value) for key, value in values.items() if value not in (None, "")}
+
+
+def trigger_counts(trigger: str) -> str:
+    """Return kohya's counts of tags with the words of a trigger alone, empty without one."""
+    words = [word.strip() for word in trigger.split(",") if word.strip()]
+    return json.dumps({"trigger": dict.fromkeys(words, 1)}, ensure_ascii=False) if words else ""
 
 
 def shown_metadata(card: StyleCard, tensor_sha256: str) -> dict[str, str]:
@@ -137,6 +146,7 @@ def shown_metadata(card: StyleCard, tensor_sha256: str) -> dict[str, str]:
         "date": card.created,
         "license": card.licence,
         "trigger_phrase": card.trigger,
+        "lora_default_weight": f"{card.suggested_weight:g}",  # SwarmUI
         "tags": ", ".join(tag.replace(",", " ") for tag in card.tags),
         "prediction_type": {"v_prediction": "v"}.get(str(prediction), prediction),
         "hash_sha256": f"0x{tensor_sha256}",
@@ -178,7 +188,7 @@ def card_texts(metadata: dict[str, str], stem: str) -> dict[str, Any]:
         or spec.get("title")
         or metadata.get("ss_output_name")
         or stem,
-        "trigger": spec.get("trigger_phrase") or _trigger_of_counts(metadata.get("ss_tag_frequency", "")),
+        "trigger": spec.get("trigger_phrase") or _trigger_of_counts(metadata.get(COUNTS, "")),
         "author": spec.get("author", ""),
         "licence": spec.get("license", ""),
         "description": spec.get("description", ""),
@@ -191,6 +201,8 @@ def card_texts(metadata: dict[str, str], stem: str) -> dict[str, Any]:
     texts["base_name"] = _without_folders(texts["base_name"])
     if type(own.get("suggested_weight")) in (int, float) and _plain(own["suggested_weight"]):
         texts["suggested_weight"] = own["suggested_weight"]
+    elif (weight := _weight(spec.get("lora_default_weight", ""))) is not None:
+        texts["suggested_weight"] = weight
     training = own.get("training") if own else _kohya_training(metadata)
     if isinstance(training, dict):
         texts["training"] = {k: v for k, v in training.items() if k in TOLD and _plain(v)}
@@ -239,6 +251,14 @@ def _kohya_training(metadata: dict[str, str]) -> dict[str, int | float]:
         except (KeyError, ValueError, OverflowError):
             continue
     return {name: value for name, value in numbers.items() if _plain(value)}
+
+
+def _weight(text: str) -> float | None:
+    try:
+        weight = float(text)
+    except ValueError:
+        return None
+    return weight if 0 < abs(weight) < 10 else None  # NaN is neither
 
 
 def _plain(value: Any) -> bool:

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from styles.errors import BadInput, StyleFileError
-from styles.formats.metadata import card_texts, shown_metadata
+from styles.formats.metadata import COUNTS, card_texts, shown_metadata, trigger_counts
 from styles.formats.reader import read_card
 from styles.formats.safetensors_header import Header, hash_rest, header_bytes, open_header, tensor_hash
 from styles.formats.style import LONGEST_TAG, MOST_TAGS, TEXT_LIMITS, StyleCard
@@ -46,6 +46,9 @@ def _edit_file(file: Path, card: StyleCard, edited: StyleCard, names: set[str]) 
     before, after = shown_metadata(card, card.id), shown_metadata(edited, card.id)
     metadata = {key: value for key, value in header.metadata.items() if key not in before or key in after}
     metadata |= {key: value for key, value in after.items() if value != before.get(key)}
+    if metadata.get(COUNTS, "") == trigger_counts(card.trigger):  # else they are counts of captions
+        metadata.pop(COUNTS, None)
+        metadata |= {COUNTS: counts} if (counts := trigger_counts(edited.trigger)) else {}
     head = header_bytes({key: entry.to_json() for key, entry in header.tensors.items()}, metadata)
     if len(head) > max(LARGEST_HEADER_WRITTEN, header.data_start):
         raise BadInput(

@@ -6,7 +6,7 @@ import errno
 import filecmp
 import os
 import shutil
-from collections.abc import Container, Iterator, Sequence
+from collections.abc import Container, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import NamedTuple
@@ -23,9 +23,16 @@ SUFFIX = ".safetensors"
 WEIGHTS, SETTINGS = "adapter_model.safetensors", "adapter_config.json"
 NETWORKS = ("", "unet", "text_encoder", "text_encoder_2")
 # What other tools put beside NAME.safetensors; the first picture counts.
-PICTURE_ENDINGS = (".png", ".preview.png", ".jpg", ".preview.jpg", ".jpeg", ".preview.jpeg", ".webp")
+PICTURE_ENDINGS = (
+    ".png", ".preview.png", ".jpg", ".preview.jpg", ".jpeg", ".preview.jpeg", ".webp", ".preview.webp",
+    ".thumb.jpg", ".thumb.png",
+)  # fmt: skip
+FILM_ENDINGS = (".preview.mp4", ".mp4", ".preview.webm", ".webm")
 TEXT_ENDING = ".json"
-SIDE_ENDINGS = (*PICTURE_ENDINGS, TEXT_ENDING, ".civitai.info")
+# The texts that are read, what the artist typed before what a program fetched: of A1111, of LoRA Manager, of Stability
+# Matrix, of SwarmUI, of Civitai Helper.
+TEXT_ENDINGS = (TEXT_ENDING, ".metadata.json", ".cm-info.json", ".swarm.json", ".civitai.info")
+SIDE_ENDINGS = (*PICTURE_ENDINGS, *FILM_ENDINGS, *TEXT_ENDINGS)
 MARKS = "marks.json"  # lies among the styles and belongs to none of them
 MARKED = "atelier_marks"  # a key that it always has
 DEEPEST = 16  # subfolders within each other
@@ -36,7 +43,7 @@ class StyleLocation(NamedTuple):
     """A style's file, or its PEFT folder, and what a look at the folder tells about it.
 
     `where` is its path within the styles folder, with `/` on every system. `size` in bytes and `mtime_ns` take in
-    the text file beside it; a size of -1 is something that can't be looked at.
+    the text files beside it; a size of -1 is something that can't be looked at.
     """
 
     file: str
@@ -99,9 +106,9 @@ def places(root: Path, also: tuple[str, ...] = ()) -> list[StyleLocation]:
     """
     locations: list[StyleLocation] = []
     linked: set[str] = set()
-    todo: list[tuple[str, str, os.DirEntry[str] | None]] = [(str(root), "", None)]
+    todo: list[tuple[str, str, list[os.DirEntry[str]]]] = [(str(root), "", [])]
     while todo:
-        folder, inner, text = todo.pop()
+        folder, inner, texts = todo.pop()
         try:
             with os.scandir(folder) as entries:
                 here = {entry.name: entry for entry in entries if not entry.name.startswith(".")}
@@ -110,29 +117,31 @@ def places(root: Path, also: tuple[str, ...] = ()) -> list[StyleLocation]:
                 locations.append(StyleLocation(folder, inner.rstrip("/") or ".", name_of(folder), -1, 0))
             continue
         if inner and not here.keys().isdisjoint((SETTINGS, *NETWORKS)) and is_peft(Path(folder)):
-            beside = [Path(text)] if text else []
-            locations.append(
-                _place(folder, inner.rstrip("/"), name_of(folder), parts_of(Path(folder)) + beside)
-            )
+            parts = parts_of(Path(folder))
+            locations.append(_place(folder, inner.rstrip("/"), name_of(folder), [*parts, *texts]))
             continue
         for name, entry in here.items():
             if name[-len(SUFFIX) :].lower() == SUFFIX:
                 style = name[: -len(SUFFIX)]
-                text = here.get(style + TEXT_ENDING)
-                locations.append(_place(entry.path, inner + name, style, [entry, text] if text else [entry]))
+                locations.append(_place(entry.path, inner + name, style, [entry, *_texts(here, style)]))
             elif also and name.lower().endswith(also) and entry.is_file():
                 locations.append(_place(entry.path, inner + name, name, [entry]))
             elif _is_folder(entry) and inner.count("/") < DEEPEST and _leads_on(entry, root, linked):
-                todo.append((entry.path, f"{inner}{name}/", here.get(name + TEXT_ENDING)))
+                todo.append((entry.path, f"{inner}{name}/", _texts(here, name)))
     return locations
+
+
+def _texts(here: Mapping[str, os.DirEntry[str]], name: str) -> list[os.DirEntry[str]]:
+    return [entry for ending in TEXT_ENDINGS if (entry := here.get(name + ending))]
 
 
 def place_at(path: Path, root: Path) -> StyleLocation:
     """Return what `places` says of one style; a size of -1 where it is gone."""
     where = path.relative_to(root).as_posix()
     name = name_of(path)
-    text = path.with_name(name + TEXT_ENDING)
-    return _place(str(path), where, name, parts_of(path) + ([text] if os.path.isfile(text) else []))
+    beside = (path.with_name(name + ending) for ending in TEXT_ENDINGS)
+    texts = [text for text in beside if os.path.isfile(text)]
+    return _place(str(path), where, name, parts_of(path) + texts)
 
 
 def _place(file: str, where: str, name: str, parts: Sequence[Path | os.DirEntry[str]]) -> StyleLocation:

@@ -13,7 +13,7 @@ from styles.formats.reader import read_judged
 from styles.formats.style import StyleCard
 from styles.library.folder import SUFFIX, free_path, name_of
 from styles.library.header_cache import likeness_of
-from styles.library.importer import ImportSource, sources
+from styles.library.importer import ImportSource, name_from, sources
 from styles.library.library import Library
 from styles.library.side_files import side_thumbnail, with_side_text
 from styles.storage.names import folded, suggested_name
@@ -67,7 +67,7 @@ def _looked_at(
     path = source.path
     style, judged = read_judged(path)
     card = with_side_text(style.card, path)
-    name = suggested_name(name_of(path))
+    name = suggested_name(name_from(path))
     twin = library.twin(card.id, likeness_of(path))
     twin_name = seen.get(card.id) or (twin.name if twin else "")
     reason = (

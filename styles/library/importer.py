@@ -8,18 +8,20 @@ from __future__ import annotations
 import hashlib
 import os
 import shutil
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
 
 from styles.errors import AtelierError, StyleFileError
+from styles.formats.hub import HUB_WEIGHTS
 from styles.formats.reader import read_style
 from styles.formats.safetensors_header import hash_rest, open_header
 from styles.formats.style import StyleCard
 from styles.library.catalogue import Catalogue
 from styles.library.folder import (
     SUFFIX,
-    TEXT_ENDING,
+    TEXT_ENDINGS,
     free_path,
     is_peft,
     locked,
@@ -66,7 +68,7 @@ class Incoming:
     likeness: tuple[int, str]
     copy: Path
     thumbnail: bytes | None  # of a picture beside the source
-    text: bytes | None  # the text beside it
+    texts: Mapping[str, bytes]  # those beside it, by their endings
 
 
 class Importer:
@@ -144,10 +146,10 @@ class Importer:
         source = incoming.source
         suffix = "" if incoming.copy.is_dir() else SUFFIX
         target = free_path(
-            self.folder / source.inner, suggested_name(name_of(source.path)), used_names, suffix
+            self.folder / source.inner, suggested_name(name_from(source.path)), used_names, suffix
         )
         # First what lies beside it: killed in between, the same import finds it there and goes on.
-        for ending, data in ((".jpg", incoming.thumbnail), (TEXT_ENDING, incoming.text)):
+        for ending, data in ((".jpg", incoming.thumbnail), *incoming.texts.items()):
             beside = target.with_name(name_of(target) + ending)
             if data and not os.path.lexists(beside):  # nobody's file is written over
                 atomic.write_bytes(beside, data)
@@ -188,7 +190,7 @@ def take(source: ImportSource, folder: Path) -> Incoming:
             raise StyleFileError(
                 "“{file}” was changed while it was being copied.", "Import it again.", file=path.name
             )
-        return Incoming(source, style.id, likeness_of(copy), copy, side_thumbnail(path), _text_beside(path))
+        return Incoming(source, style.id, likeness_of(copy), copy, side_thumbnail(path), _texts_beside(path))
     except BaseException as error:
         atomic.discard(copy)
         if isinstance(error, OSError):
@@ -217,9 +219,14 @@ def _copied(source: Path, target: Path) -> str:
     return digest.hexdigest()
 
 
-def _text_beside(path: Path) -> bytes | None:
-    text = path.with_name(name_of(path) + TEXT_ENDING)
-    try:
-        return read_bytes(text, LARGEST_TEXT)
-    except OSError:
-        return None
+def _texts_beside(path: Path) -> dict[str, bytes]:
+    texts = {}
+    for ending in TEXT_ENDINGS:
+        with suppress(OSError):
+            texts[ending] = read_bytes(path.with_name(name_of(path) + ending), LARGEST_TEXT)
+    return texts
+
+
+def name_from(path: Path) -> str:
+    """Return the name that a style gets by its file, which a folder for the Hub calls alike in all of them."""
+    return path.parent.name if path.name == HUB_WEIGHTS else name_of(path)

@@ -8,7 +8,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from styles.formats.metadata import CARD_KEY
+from styles.formats.metadata import CARD_KEY, COUNTS, trigger_counts
 from styles.formats.safetensors_header import split_file
 from styles.formats.textual_inversion import WORD_KEY, words_among
 from styles.storage.names import clean_text
@@ -25,7 +25,7 @@ KINDS = {
     "other": Text("from a program that is not known"),
 }
 PRIVATE = frozenset(["captions", "names", "dates"])
-CAPTION_KEYS = frozenset(["ss_tag_frequency"])
+CAPTION_KEYS = frozenset([COUNTS])
 NAME_KEYS = frozenset(
     ["ss_dataset_dirs", "ss_reg_dataset_dirs", "ss_vae_name", "ss_training_comment", "ss_session_id"]
 )
@@ -74,7 +74,11 @@ def shown_metadata_of(metadata: Mapping[str, str], where: str) -> tuple[PrivacyE
     for key in sorted(metadata):
         entries = _entries(metadata[key]) if key == CARD_KEY else []
         if not entries:
-            rows.append(_row(where, key, metadata[key], kind_of(key, metadata[key])))
+            only_trigger = key == COUNTS and metadata[key] == trigger_counts(
+                metadata.get("modelspec.trigger_phrase", "")
+            )
+            kind = "card" if only_trigger else kind_of(key, metadata[key])
+            rows.append(_row(where, key, metadata[key], kind))
         for name, value in entries:
             kind = "training" if name.startswith(("training.", "bake.")) else "card"
             if names_files(value):

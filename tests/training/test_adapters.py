@@ -12,11 +12,13 @@ from styles.errors import PlanError
 from styles.formats.reader import read_style
 from styles.formats.style import Style, StyleCard, StyleLayer
 from styles.formats.writer import write_style
+from styles.mixing.bake import BakePlan, bake
+from styles.mixing.blend import Blend, BlendPart
 from styles.mixing.model_patcher import blended
 from tests.styles.making import PlainBase, inputs, noise_pred, random_layer, random_style, unet_of
 from tests.tiny import tiny_base_folder
 from tests.training.conftest import small_plan
-from training.adapters import adapted, continue_style
+from training.adapters import adapted, check_continued, check_ranks, continue_style, highest_rank
 
 TRANSFORMER = ("attn", "ff.net", "proj_")
 
@@ -80,3 +82,28 @@ def test_what_no_plan_can_go_on_with_is_said(tiny_sd1: Path) -> None:
         style = Style(StyleCard("Theirs", "sd1", 4), whole.layers + more)
         with adapted(unet, plan) as weights, pytest.raises(PlanError, match=said):
             continue_style(weights, style, plan)
+
+
+def test_a_style_of_more_ranks_than_a_plan_may_have_goes_on_once_it_is_baked_as_is_said(
+    tiny_sd1: Path, tmp_path: Path
+) -> None:
+    """Neither with its own rank, which no plan may have, nor with the highest, which is too low for it."""
+    layer = random_layer(
+        "down_blocks.0.attentions.0.transformer_blocks.0.attn2.to_k", torch.nn.Linear(768, 320), 160, 80.0
+    )
+    begun = write_style(Style(StyleCard("Wide", "sd1", 160), (layer,)), tmp_path / "Wide.safetensors")
+    with pytest.raises(PlanError, match="rank is 160"):
+        small_plan(tiny_sd1, "sd1", rank=160)
+    for check in (check_ranks, lambda style: check_continued(style, small_plan(tiny_sd1, "sd1", rank=128))):
+        with pytest.raises(
+            PlanError, match="has rank 160, and a training can go on from at most 128"
+        ) as refused:
+            check(begun)
+        assert 'styles bake NAME --style "Wide=1" --rank 128' in refused.value.hint
+    baked = bake(Blend((BlendPart(begun.id, 1.0),)), [begun], BakePlan("Wide 128", "squeezed", 128))
+    check_continued(baked, small_plan(tiny_sd1, "sd1", rank=highest_rank(baked)))
+    # No more than the layers have numbers, where these are narrow.
+    narrow = Style(begun.card, (random_layer(layer.path, torch.nn.Linear(768, 40), 160, 80.0),))
+    with pytest.raises(PlanError) as refused:
+        check_ranks(narrow)
+    assert "--rank 40" in refused.value.hint

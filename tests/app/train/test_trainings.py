@@ -9,14 +9,17 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import torch
 from PIL import Image
 
 from app.orders import TrainingOrder
 from app.studio import Studio
 from app.train.progress import Progress
 from app.train.trainings import Trainings
-from styles.errors import JobError, PictureError
+from styles.errors import JobError, PictureError, PlanError
+from styles.formats.style import Style, StyleCard
 from styles.storage.home import Home
+from tests.styles.making import random_layer
 from training.events import Finished, PhaseStarted, Warned
 from training.job import Job
 from training.settings import TrainingSettings
@@ -121,3 +124,18 @@ def test_device_and_precision_of_the_settings_reach_trainer_and_trial(
         ("training.trial", "--device", "cpu", "--precision", "fp32"),
         ("training", "--device", "cpu", "--precision", "fp32"),
     ]
+
+
+def test_a_style_of_too_many_ranks_is_refused_once_and_with_what_helps(
+    trainings: Trainings, pictures: Path
+) -> None:
+    wide = random_layer(
+        "down_blocks.0.attentions.0.transformer_blocks.0.attn2.to_k", torch.nn.Linear(256, 200), 200, 200.0
+    )
+    begun = Style(StyleCard("Wide", "starter", 200), (wide,))
+    for settings in (TrainingSettings(), TrainingSettings(rank=128)):
+        order = TrainingOrder(name="More", pictures=(pictures / "one.png",), settings=settings)
+        with pytest.raises(PlanError, match="at most 128") as refused:
+            trainings.prepare(order, lambda: ("starter", "starter", "none"), begun)
+        assert "styles bake" in refused.value.hint
+    assert not list(trainings.home.jobs.glob("*"))

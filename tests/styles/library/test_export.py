@@ -24,11 +24,13 @@ from safetensors.torch import load_file, save_file
 from styles.errors import BadInput, DiskFullError, Failure, StyleFileError
 from styles.formats.bake_record import BakeRecord, Parent
 from styles.formats.half_precision import even_alphas
+from styles.formats.metadata import card_texts
 from styles.formats.reader import read_style
 from styles.formats.style import Style, StyleCard
 from styles.formats.textual_inversion import word_file
 from styles.formats.thumbnail import thumbnail_jpeg
 from styles.formats.writer import write_style
+from styles.library.edit import edit_card
 from styles.library.export import ExportOrder, Sharing, compare, export_style, what_others_will_see
 from styles.library.library import Library
 from styles.library.model_card import ExamplePicture, model_card
@@ -307,7 +309,7 @@ def test_nothing_private_leaves_unless_the_artist_says_so(style: Style, tmp_path
         assert "modelspec.date" not in metadata and json.loads(metadata["atelier_card"])["base_fingerprint"]
     for name in ("captions", "names", "dates"):
         data, metadata = told(name, Sharing(**{name: True}))
-        groups = {group for group, keys in SECRETS.items() if keys.keys() & metadata.keys()}
+        groups = {group for group, keys in SECRETS.items() if keys.items() & metadata.items()}
         assert groups == {name} and b"SECRET" in data
     _, metadata = told("all", Sharing(True, True, True))
     assert SECRETS["both"].keys() <= metadata.keys() and not SECRETS["never"].keys() & metadata.keys()
@@ -560,3 +562,27 @@ def test_an_export_keeps_its_name_and_is_found_by_it(
     library = Library(Home(tmp_path / "home").create())
     library.add(named)
     assert library.find(file).name == library.find(tag_name(name, name)).name == name
+
+
+def test_other_programs_read_trigger_and_weight_in_it_and_no_caption(style: Style, tmp_path: Path) -> None:
+    """The managers of ComfyUI read `ss_tag_frequency` alone, SwarmUI `lora_default_weight`."""
+    skipping = replace(style, card=replace(style.card, training={"clip_skip": 2}))
+    done = export_style(skipping, tmp_path)
+    with safe_open(done.paths[0], "pt") as file:
+        metadata = file.metadata()
+    assert json.loads(metadata["ss_tag_frequency"]) == {"trigger": {"inkwash": 1, "wet": 1}}
+    assert metadata["modelspec.lora_default_weight"] == "0.8" and metadata["ss_clip_skip"] == "2"
+    (row,) = (row for row in done.shown if row.key == "ss_tag_frequency")
+    assert row.kind == "card" and not row.private
+    # Read by their names alone, as in a file of another program.
+    del metadata["atelier_card"]
+    texts = card_texts(metadata, "x")
+    assert (texts["trigger"], texts["suggested_weight"]) == ("inkwash, wet", 0.8)
+    assert texts["training"]["clip_skip"] == 2
+    # It follows an edit, unlike counts of captions.
+    edit_card(done.paths[0], {"trigger": "pen"})
+    with safe_open(done.paths[0], "pt") as file:
+        assert json.loads(file.metadata()["ss_tag_frequency"]) == {"trigger": {"pen": 1}}
+    edit_card(done.paths[0], {"trigger": ""})
+    with safe_open(done.paths[0], "pt") as file:
+        assert "ss_tag_frequency" not in file.metadata()

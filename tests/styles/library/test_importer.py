@@ -20,6 +20,7 @@ from PIL import Image
 
 from styles.errors import BadInput
 from styles.library import importer as taking_in
+from styles.library.import_card import import_cards
 from styles.library.library import Library
 from tests.rights import obey_rights
 from tests.styles.library_files import id_of, library_at, put, put_peft
@@ -112,6 +113,105 @@ def test_picture_and_text_beside_a_style_come_along(library: Library, source: Pa
     (library.folder / "Brush.json").write_text(json.dumps(text | {"description": "new"}), encoding="utf-8")
     os.utime(library.folder / "Brush.json", (9e9, 9e9))
     assert library.find("Brush").description == "new"
+
+
+SIDE_TEXTS = {
+    ".civitai.info": {
+        "trainedWords": ["inkwash", "wet ink,"],
+        "description": "<p>Wet &amp; <b>dark</b>.</p><p>Best at 0.7</p>",
+        "model": {"name": "Ink", "tags": ["ink", "wash"]},
+        "creator": {"username": "ada"},
+    },
+    ".metadata.json": {
+        "file_path": "/loras/Ink.safetensors",
+        "usage_tips": '{"strength": 0.6}',
+        "tags": ["ink", "wash"],
+        "modelDescription": "<p>Wet &amp; <b>dark</b>.</p><br/>Best at 0.7",
+        "civitai": {"trainedWords": ["inkwash", "wet ink"], "creator": {"username": "ada"}},
+    },
+    ".cm-info.json": {
+        "ModelDescription": "<p>Wet &amp; <b>dark</b>.</p>Best at 0.7",
+        "VersionDescription": None,
+        "Tags": ["ink", "wash"],
+        "TrainedWords": ["inkwash", "wet ink"],
+        "AuthorUsername": "ada",
+    },
+    ".swarm.json": {
+        "modelspec.title": "Ink",
+        "modelspec.trigger_phrase": "inkwash, wet ink",
+        "modelspec.author": "ada",
+        "modelspec.description": "Wet & dark.\nBest at 0.7",
+        "modelspec.tags": "ink, wash",
+        "modelspec.lora_default_weight": "0.6",
+    },
+}
+
+
+@pytest.mark.parametrize("ending", SIDE_TEXTS)
+def test_the_texts_of_other_managers_are_read_and_come_along(
+    library: Library, source: Path, ending: str
+) -> None:
+    path, text = source / "Ink.safetensors", SIDE_TEXTS[ending]
+    (source / f"Ink{ending}").write_text(json.dumps(text), encoding="utf-8")
+    weight = 0.6 if "0.6" in json.dumps(text) else 1.0
+    told = ("inkwash, wet ink", "ada", ("ink", "wash"), "Wet & dark.\nBest at 0.7", weight)
+    (seen,) = import_cards([path], library)
+    assert seen.card is not None
+    library.import_files([path])
+    for card in (seen.card, library.find("Ink")):
+        assert (card.trigger, card.author, card.tags, card.description, card.suggested_weight) == told
+    assert json.loads((library.folder / f"Ink{ending}").read_text("utf-8")) == text
+    # What the artist typed in A1111 counts more; what was changed there is seen.
+    (library.folder / "Ink.json").write_text(json.dumps({"activation text": "mine"}), encoding="utf-8")
+    assert (library.find("Ink").trigger, library.find("Ink").author) == ("mine", "ada")
+    (library.folder / "Ink.json").unlink()
+    (library.folder / f"Ink{ending}").write_text("{ broken", encoding="utf-8")
+    assert library.find("Ink").trigger == ""
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        [],
+        {"trainedWords": "x", "model": 3, "creator": [], "civitai": "y", "usage_tips": "[", "tags": {"a": 1}},
+        {
+            "TrainedWords": [1, None, {}],
+            "Tags": 5,
+            "modelspec.tags": 7,
+            "modelspec.lora_default_weight": "nan",
+        },
+        {"usage_tips": '{"strength": 1e400}', "__metadata__": [1], "preferred weight": "1"},
+        {"trainedWords": ["long " * 100] * 100, "description": "<" * 100_000, "tags": ["x" * 1000] * 1000},
+    ],
+)
+def test_odd_texts_beside_a_style_add_nothing(library: Library, source: Path, text: object) -> None:
+    for ending in SIDE_TEXTS:
+        (source / f"Ink{ending}").write_text(json.dumps(text), encoding="utf-8")
+    assert not library.import_files([source / "Ink.safetensors"]).refused
+    card = library.find("Ink")
+    assert (card.trigger, card.author, card.suggested_weight) == ("", "", 1.0)
+
+
+@pytest.mark.parametrize("ending", [".preview.webp", ".thumb.jpg", ".preview.jpeg"])
+def test_previews_of_other_managers_are_taken_and_a_film_is_named(
+    library: Library, source: Path, ending: str
+) -> None:
+    (source / "Ink.preview.mp4").write_bytes(b"\0\0\0\x20ftypisom")
+    path = source / "Ink.safetensors"
+    (seen,) = import_cards([path], library)
+    assert seen.card is not None and any("Ink.preview.mp4 is a film" in one for one in seen.card.problems)
+    Image.new("RGB", (30, 20), "teal").save(source / f"Ink{ending}")
+    (seen,) = import_cards([path], library)
+    assert seen.card is not None and seen.card.thumbnail and not seen.card.problems
+    library.import_files([path])
+    assert library.find("Ink").thumbnail
+
+
+def test_a_folder_for_the_hub_is_imported_under_its_own_name(library: Library, tmp_path: Path) -> None:
+    path = put(tmp_path / "Ink wash" / "pytorch_lora_weights.safetensors", 5)
+    (seen,) = import_cards([path.parent], library)
+    (card,) = library.import_files([path.parent]).styles
+    assert seen.card is not None and card.name == seen.card.name == "Ink wash"
 
 
 @pytest.mark.parametrize("failing", ["_copied", "side_thumbnail", "likeness_of"])
