@@ -158,7 +158,7 @@ class Studio:
         cancelled: Callable[[], bool] = lambda: False,
     ) -> Iterator[PaintingEvent]:
         """Paint the picture of a PNG once more, from the recipe inside it; raises RecipeError."""
-        recipe = self.base_session.without_missing(read_recipe(picture))
+        recipe = self.base_session.without_missing(read_recipe(picture, pixels=True))
         if recipe.unsaid:  # another program's picture, of which not all is known
             wish = PictureOrder("", PictureSettings(base=base), agreed=agreed)
             order = self.order_like(recipe, wish, given=frozenset({"base"} if base else ()))

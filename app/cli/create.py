@@ -19,6 +19,7 @@ from app.orders import PictureOrder
 from styles.errors import BadInput, TooLarge
 from styles.generation.comparison_grids import STRIP_WEIGHTS
 from styles.generation.png_recipe import read_recipe
+from styles.generation.prompt_tags import without_tags
 from styles.generation.settings import PassSettings, PictureSettings
 from styles.storage.atomic import check_folder
 from styles.storage.home import expanded
@@ -129,7 +130,8 @@ def create(
     if compiled is not None:
         studio.settings = replace(studio.settings, compile=compiled)
     mixed = mix.order(studio.blends)
-    if save_blend is not None and again is None and not (mixed.styles or mixed.start.parts):
+    named = mixed.styles or mixed.start.parts or without_tags(prompt or "").styles
+    if save_blend is not None and again is None and not named:
         raise BadInput("There is no style in the blend to keep.", hint="Mix some styles first.")
     wish = PictureOrder(
         prompt or "", settings, image=image, mix=mixed, sheet=page, add_triggers=not plain_prompt, agreed=yes
@@ -139,7 +141,10 @@ def create(
     if again is None:
         done = _paint(console, studio.create(replace(wish, passes=passes), out))
     elif changed:
-        done = _paint(console, studio.create(studio.order_like(read_recipe(again), wish, passes, given), out))
+        done = _paint(
+            console,
+            studio.create(studio.order_like(read_recipe(again, pixels=True), wish, passes, given), out),
+        )
     else:
         done = _paint(console, studio.create_again(again, out, base=settings.base, agreed=yes))
     facts = done.facts()

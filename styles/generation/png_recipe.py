@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 from styles.errors import RecipeError
 from styles.generation.foreign.file_texts import texts_of
 from styles.generation.foreign.reader import foreign_recipe
+from styles.generation.foreign.stealth import stealth_texts
 from styles.generation.recipe import Recipe
 from styles.generation.samplers import SAMPLERS, SCHEDULES
 from styles.storage.atomic import write_new
@@ -45,10 +46,11 @@ def png_bytes(image: Image, recipe: Recipe) -> bytes:
     return buffer.getvalue()
 
 
-def read_recipe(path: Path) -> Recipe:
+def read_recipe(path: Path, pixels: bool = False) -> Recipe:
     """Return the recipe that a picture carries: ours, else what another program wrote.
 
-    Only the file's texts are read, never its pixels. Raises RecipeError.
+    Only the file's texts are read, and with `pixels` what is hidden in an alpha channel where they say nothing. Raises
+    RecipeError.
     """
     try:
         with open_file(path) as file:
@@ -59,7 +61,12 @@ def read_recipe(path: Path) -> Recipe:
         ) from error
     if OURS in texts:
         return Recipe.from_json(texts[OURS])
-    return foreign_recipe(texts, path.name)
+    try:
+        return foreign_recipe(texts, path.name)
+    except RecipeError:
+        if pixels and (hidden := stealth_texts(path)):
+            return foreign_recipe(hidden, path.name)
+        raise
 
 
 def parameters_text(recipe: Recipe) -> str:

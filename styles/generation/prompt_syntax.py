@@ -34,7 +34,7 @@ OTHERS_SIGNS = re.compile(
     # Wildcards and choices of Dynamic Prompts; strengthening brackets of NovelAI, and its numbers.
     r"__[\w/*.~-]{1,80}?__|\{[^{}]{1,200}\}|-?\d{1,2}(?:\.\d{1,3})?::[^:\n]{1,200}::"
     # SwarmUI's and others' tags; textual inversions as ComfyUI names them.
-    r"|<(?:wildcard|random|alternate|fromto|repeat|segment|object|region|preset|embed|embedding|ti|setvar|var|comment|break|lora|lyco|hypernet)\b[^<>\n]{0,200}>"
+    r"|<(?:wildcard|random|alternate|fromto|repeat|segment|object|region|preset|embed|embedding|ti|setvar|var|ppp|comment|break|lora|lyco|hypernet)\b[^<>\n]{0,200}>"
     r"|\bembedding:[^\s,()]{1,80}"
     # InvokeAI's weights and conjunctions.
     r"|(?<=[\w)])\+{1,8}(?=[\s,.)]|$)|(?<=[\w)])-{2,8}(?=[\s,.)]|$)|(?<=\))\d?\.\d{1,3}(?=[\s,.)]|$)|\)\.(?:and|blend|swap)\("

@@ -77,7 +77,7 @@ def without_tags(prompt: str, unet_first: bool = False) -> TaggedPrompt:
 
 def tidied(prompt: str) -> str:
     """Return a prompt without the commas that stood around tags which were taken out."""
-    return re.sub(r"^[\s,]+|[\s,]+$", "", re.sub(r",(?:\s*,)+", ",", prompt))
+    return re.sub(r"^[\s,]+|[\s,]+$", "", re.sub(r"[ \t]*,(?:\s*,)*", ",", prompt))
 
 
 def number_of(text: str) -> float | None:

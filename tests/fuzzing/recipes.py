@@ -24,6 +24,18 @@ THEIRS = (
     'Karras, CFG scale: 7.5, Seed: 42, Size: 512x768, Model: "a, b", Lora hashes: "ink: a1b2c3d4e5f6, café wash: 0"',
     "a cat\nSteps: 5, Sampler: Euler a, CFG scale: 7, Seed: 1, Size: 64x64, Denoising strength: 0.5, Hires upscale: 2",
 )
+# By the names of the texts that they stand in.
+THEIR_OBJECTS: dict[bytes, dict[str, object]] = {
+    b"prompt": {
+        "3": {"class_type": "KSampler", "inputs": {"seed": 5, "steps": 4, "cfg": 2, "sampler_name": "euler", "scheduler": "karras", "model": ["9", 0], "positive": ["6", 0], "negative": ["6", 0], "latent_image": ["5", 0]}},
+        "5": {"class_type": "EmptyLatentImage", "inputs": {"width": 64, "height": 64}},
+        "6": {"class_type": "CLIPTextEncode", "inputs": {"text": "a fox", "clip": ["9", 1]}},
+        "9": {"class_type": "LoraLoader", "inputs": {"lora_name": "ink.safetensors", "strength_model": 0.8}},
+    },
+    b"invokeai_metadata": {"positive_prompt": "a fox++", "seed": 5, "loras": [{"model": {"name": "ink"}, "weight": 0.5}], "width": 64},
+    b"Comment": {"prompt": "{a fox}", "uc": "fog", "seed": 5, "v4_prompt": {"caption": {"char_captions": [{"char_caption": "x"}]}}},
+    b"parameters": {"sui_image_params": {"prompt": "a fox", "loras": ["ink"], "loraweights": ["0.5"], "seed": 5}},
+}  # fmt: skip
 MARKS = [
     ", ",
     ": ",
@@ -71,11 +83,15 @@ def attempt(rng: Random, seeds: list[dict[str, object]], folder: Path) -> None:
         )
     if not chunks or rng.random() < 0.3:
         chunks.append(_chunk(rng, b"parameters", _theirs(rng).encode("utf-8", "surrogatepass")))
+    if rng.random() < 0.3:
+        name = rng.choice(list(THEIR_OBJECTS))
+        text = spoiled_text(rng, THEIR_OBJECTS[name]).encode("utf-8", "surrogatepass")
+        chunks = [_chunk(rng, name, text)]
     data = SIGNATURE + b"".join(chunks) + b"\0\0\0\0IEND\xaeB`\x82"
     path.write_bytes(spoiled_bytes(rng, data) if rng.random() < 0.1 else data)
     if rng.random() < 0.01:
         replace_oddly(rng, path)
-    recipe = asked(lambda: read_recipe(path))
+    recipe = asked(lambda: read_recipe(path, pixels=True))
     for kept in History(home).page()[0]:
         told = json.dumps(kept.to_json(), allow_nan=False, ensure_ascii=False)
         shown(told.replace("\\n", " "))

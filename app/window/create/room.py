@@ -160,7 +160,7 @@ def _connect_recall(
     def recall(path: Path, values: dict[Any, Any]) -> list[Any]:
         before = CreateForm.from_json({name: values[field] for name, field in fields.items()})
         try:
-            done = recalled(studio, read_recipe(path), before)
+            done = recalled(studio, read_recipe(path, pixels=True), before)
         except AtelierError as error:
             return [*[gr.skip()] * len(fields), beside(problem=say_error(error))]
         return [*filled(done.form, fields), beside(words=recalled_words(done))]

@@ -27,6 +27,11 @@ PIPED = re.compile(r"^\s*Steps:[^,|]*\|")
 JSON_FIELD = re.compile(r"\b(Civitai resources|Civitai metadata|Hashes): ?(?=[\[{])")
 ONE_LINE = re.compile(r"(?:^|[\s.,])(?=Steps:\s*\d+\s*[,|])")
 NEGATIVE = "Negative prompt:"
+# What SD.Next wrote before the prompt, and before the line of settings, for a while.
+NAMED_PROMPT = re.compile(r"^prompt:\s*", re.IGNORECASE)
+VERSION_LINE = re.compile(r"^Version: [^,\n]*, Pipeline: [^,\n]*,?\s*$")
+# Draw Things: the negative prompt has a line of its own, behind a minus.
+MINUS_LINE = re.compile(r"^-(?=\S)", re.MULTILINE)
 LONGEST_LINE = 20_000
 # A line that has three of these, or begins with the first and has another, is the one.
 TELLING = ("Steps", "Sampler", "CFG scale", "Seed", "Size", "Model", "Model hash", "Schedule type")
@@ -40,8 +45,21 @@ HARMLESS = frozenset({
     "Batch pos", "Created Date", "Hashes", "VAE hash", "Refiner hash", "Base model hash", "Civitai resources",
     "Civitai metadata", "Template", "Negative Template", "Wildcard prompt", "Wildcard negative prompt", "Raw prompt",
     "Raw negative prompt", "Metadata scheme", "Performance", "Beta schedule", "Time taken", "Second pass",
-    "Hires force", "workflow", "Generator", "Software", "baseModel", "Pad conds", "Resources",
+    "Hires force", "Hires size", "workflow", "Generator", "Software", "baseModel", "Pad conds", "Resources",
 })  # fmt: skip
+# Draw Things' and Additional Networks' numbered fields: the style, and where its weight stands.
+NUMBERED = (
+    (re.compile(r"LoRA (\d) Model"), "LoRA {} Weight"),
+    (re.compile(r"AddNet Model (\d)"), "AddNet Weight A {}"),
+)
+OF_NUMBERED = re.compile(r"LoRA \d (?:Model|Weight)|AddNet (?:Enabled|Module|Model|Weight [AB])(?: \d)?")
+# What says that something was as it always is.
+UNCHANGED = {
+    ("Strength", "1.0"),
+    ("Seed Mode", "Scale Alike"),
+    ("VAE", "Default (model)"),
+    ("VAE", "Automatic"),
+}
 LORA_TYPES = re.compile(r"lora|lycoris|locon|dora", re.IGNORECASE)
 
 
@@ -60,6 +78,8 @@ def parse_parameters(text: str) -> Recipe:
         )
     prompt, negative, line, behind = _parts(text.replace("\r\n", "\n").strip())
     settings, inside = _settings(line)
+    if negative is None and "Guidance Scale" in settings and (match := MINUS_LINE.search(prompt)):
+        prompt, negative = prompt[: match.start()].strip(), prompt[match.end() :].strip()
     found = FoundSettings(negative=negative if negative is not None or not settings else "")
     tagged = without_tags(prompt)
     found.prompt, found.notes = tagged.prompt, list(tagged.notes)
@@ -102,7 +122,11 @@ def _parts(text: str) -> tuple[str, str | None, str, str]:
         starts = [match.end() for match in ONE_LINE.finditer(line[:LONGEST_LINE])]
         if starts and not line.lstrip().startswith(TELLING):  # all in one line
             body, line = [*body, line[: starts[-1]].rstrip()], line[starts[-1] :]
+    if line and len(body) > 1 and VERSION_LINE.match(body[-1]):
+        body = body[:-1]
     before = "\n".join(body)
+    if line:
+        before = NAMED_PROMPT.sub("", before)
     match = re.search(rf"^{NEGATIVE}", before, re.MULTILINE)
     if match is None and len(body) == 1:
         match = re.search(NEGATIVE, before)
@@ -186,7 +210,8 @@ def _take(found: FoundSettings, settings: Mapping[str, str]) -> None:
                 emphasis=clean_text(settings["Emphasis"], 80),
             )
         )
-    found.leave_out(settings, [name for name in settings if name not in TAKEN | HARMLESS])
+    rest = [name for name in settings if name not in TAKEN | HARMLESS and not OF_NUMBERED.fullmatch(name)]
+    found.leave_out(settings, [name for name in rest if (name, settings[name]) not in UNCHANGED])
 
 
 def _take_second_pass(found: FoundSettings, settings: Mapping[str, str]) -> None:
@@ -217,6 +242,11 @@ def _take_styles(found: FoundSettings, settings: Mapping[str, str], inside: Mapp
     for name, weight in _pairs(settings.get("Lora weights", ""), found.notes):  # Fooocus
         if name not in named:
             found.styles.append(PictureStyle(name, weight, hashes.get(name, "")))
+    for model, weight in NUMBERED:
+        for name, value in settings.items():
+            if match := model.fullmatch(name):
+                style = re.sub(r"\([0-9a-f]+\)$", "", value)
+                found.styles.append(PictureStyle(style, settings.get(weight.format(match[1]), "1")))
     resources = inside.get("Civitai resources")
     for one in resources if isinstance(resources, list) else ():
         if isinstance(one, dict):

@@ -41,8 +41,9 @@ KEYWORDS = frozenset(
 # The tags of EXIF that some program writes its settings under.
 EXIF_NAMES = {
     0x010E: "ImageDescription", 0x010F: "Make", 0x0110: "Model", 0x0131: "Software", 0x927C: "MakerNote",
-    0x9286: "UserComment",
+    0x9286: "UserComment", 0x9C9C: "XPComment",
 }  # fmt: skip
+EXIF_PLAIN = (0x010E, 0x010F, 0x0110, 0x0131, 0x927C)  # the other two may be UTF-16
 EXIF_FOLDER = 0x8769
 TYPE_BYTES = {1: 1, 2: 1, 3: 2, 4: 4, 7: 1}  # of EXIF, those that are needed
 XMP_TEXT = re.compile(
@@ -198,7 +199,7 @@ def _exif(data: bytes) -> Iterator[tuple[str, str]]:
             if tag == EXIF_FOLDER and len(folders) == 1:
                 folders.append(_number(value, order, 0))
             elif tag in EXIF_NAMES:
-                yield EXIF_NAMES[tag], comment_of(value) if tag == 0x9286 else _plain(value)
+                yield EXIF_NAMES[tag], _plain(value) if tag in EXIF_PLAIN else comment_of(value)
 
 
 def _entries(data: bytes, order: str, folder: int) -> Iterator[tuple[int, bytes]]:

@@ -14,7 +14,15 @@ from styles.generation.recipe import Recipe
 from styles.storage.file_reading import json_of
 
 # Where a text of settings may stand, those of programs that write both first.
-PLAIN = ("parameters", "generation_data", "UserComment", "Comment", "ImageDescription")
+PLAIN = (
+    "parameters",
+    "generation_data",
+    "UserComment",
+    "XPComment",
+    "Comment",
+    "Description",
+    "ImageDescription",
+)
 
 
 def foreign_recipe(texts: Mapping[str, str], name: str) -> Recipe:

@@ -38,6 +38,9 @@ def test_a_tag_in_any_form_is_a_style_and_its_weight(tag: str, weight: float) ->
         ("<lora:ink:1:lbw=1,0,0,0>", 1, "lbw=1,0,0,0 is not taken over"),
         ("<lora:ink:1:IN04-OUT05:ATTNON>", 1, "ATTNON, IN04-OUT05 is not taken over"),
         ("<lora:ink:0.8:0.8:32>", 0.8, "32 is not taken over"),
+        # https://github.com/hako-mikan/sd-webui-lora-block-weight/issues/91
+        ("<lora:ink:0.8:1,1,1,0>", 0.8, "1,1,1,0 is not taken over"),
+        ('<lora:"ink":1:lbw=IN02>', 1, "lbw=IN02"),
     ],
 )
 def test_what_of_a_tag_is_not_taken_over_is_named(tag: str, weight: float, note: str) -> None:
@@ -66,6 +69,31 @@ def test_names_with_brackets_and_a_style_that_is_named_twice() -> None:
     tagged = without_tags("a <lora:[XL]Bloodborne:1> b<lora:prettymg2:1.0><lora:prettymg2:0.5>")
     assert tagged.styles == (StyleTag("[XL]Bloodborne", 1), StyleTag("prettymg2", 1))
     assert tagged.prompt == "a b" and "“prettymg2” is named twice" in tagged.notes[0]
+
+
+def test_tags_in_other_tags_names_of_any_script_and_lines_stay_apart() -> None:
+    """https://github.com/Stability-AI/StableSwarmUI/issues/130, AUTOMATIC1111/…/issues/10326, easydiffusion/…/issues/1586"""
+    tagged = without_tags(
+        "<random: dwarf <lora:RPGDwarfXL:0.5>, half-orc>\n<lora:诡异服装:0.7> a <LoRA: perfect face>\nb"
+    )
+    assert tagged.styles == (
+        StyleTag("RPGDwarfXL", 0.5),
+        StyleTag("诡异服装", 0.7),
+        StyleTag("perfect face", 1),
+    )
+    assert tagged.prompt == "<random: dwarf , half-orc>\n a \nb"
+
+
+def test_a_prompt_is_the_same_with_a_tag_and_without() -> None:
+    """https://github.com/rgthree/rgthree-comfy/issues/579, alexv0iceh/AutoChar/issues/9: nothing of it, and all that follows, stays."""
+    for prompt in (
+        "a, b <lora:x:1>, c",
+        "a, b, <lora:x:1>, c",
+        "a, b, c <lora:x:1>",
+        "<lora:x:1> a, b, c",
+        "a, b, <lora:x:1> c",
+    ):
+        assert tidied(without_tags(prompt).prompt) == "a, b, c"
 
 
 def test_swarmui_says_the_unet_s_weight_first() -> None:

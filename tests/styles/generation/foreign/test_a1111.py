@@ -40,6 +40,20 @@ def said(recipe: Recipe) -> tuple[object, ...]:
         # SD.Next, for a while.
         ("a fox\nNegative prompt: fog\n" + SETTINGS.replace(",", "|"), "a fox", "fog"),
         ("a fox\nNegative prompt: fog\n" + SETTINGS.replace(",", " |"), "a fox", "fog"),
+        # https://github.com/vladmandic/sdnext/issues/1864 and /2216: with a name before the prompt, and a line more.
+        (
+            f"Prompt: a fox\nNegative prompt: fog\nVersion: aa62f6d, Pipeline: Original,\n{SETTINGS.replace(',', ' |')}",
+            "a fox",
+            "fog",
+        ),
+        # https://github.com/alexopus/ComfyUI-Image-Saver/issues/64: empty values.
+        (
+            f"a fox\nNegative prompt: fog\n{SETTINGS}, Model hash: , Model: , Comment: , Version: ComfyUI",
+            "a fox",
+            "fog",
+        ),
+        # https://github.com/cocktailpeanut/breadmachine/issues/2: Draw Things.
+        (f"a fox\n-fog\n{SETTINGS.replace('CFG scale', 'Guidance Scale')}, Strength: 1.0", "a fox", "fog"),
         # Words that only look like settings.
         (
             f"Seed: a story, Steps: of a house\nNegative prompt: x\n{SETTINGS}",
@@ -205,6 +219,34 @@ def test_fooocus_names_its_styles_in_the_settings() -> None:
     }
     assert (recipe.sampler, recipe.schedule) == ("dpm++ 2m sde", "karras") and "Sharpness" in notes_of(recipe)
     assert parse_parameters(text).blend == Blend()
+
+
+@pytest.mark.parametrize(
+    "fields",
+    [
+        # https://github.com/LuqP2/Image-MetaHub/issues/169
+        "LoRA 1 Model: ink_lora_f16.ckpt, LoRA 1 Weight: 0.6",
+        # https://github.com/AUTOMATIC1111/stable-diffusion-webui/issues/10423
+        "AddNet Enabled: True, AddNet Module 1: LoRA, AddNet Model 1: ink_lora_f16(a1b2c3d4e5f6), AddNet Weight A 1: 0.6, AddNet Weight B 1: 0.6",
+    ],
+)
+def test_numbered_fields_name_styles(fields: str) -> None:
+    recipe = parse_parameters(f"a fox\n{SETTINGS}, {fields}")
+    assert recipe.blend == Blend((BlendPart("ink_lora_f16", 0.6),)) and recipe.notes == ()
+
+
+def test_sdnext_s_second_pass_is_taken_over() -> None:
+    """https://github.com/vladmandic/sdnext/issues/3202"""
+    recipe = parse_parameters(
+        f"a girl <lora:cla1re3 (20):1.0>\n{SETTINGS}, Parser: Full parser, Backend: Diffusers, App: SD.Next, Operations: upscale; "
+        "hires; txt2img, Second pass: True, Hires force: True, Hires steps: 25, Hires upscaler: ESRGAN 4x Valar, Hires upscale: 1.5, "
+        "Hires resize: 0x0, Hires size: 1152x1728, Denoising strength: 0.5, CFG rescale: 0.7, PAG scale: 4"
+    )
+    assert (recipe.second_scale, recipe.second_strength, recipe.guidance_rescale) == (1.5, 0.5, 0.7)
+    assert recipe.blend == Blend((BlendPart("cla1re3 (20)", 1),))
+    assert (
+        "Valar" in notes_of(recipe) and "PAG scale: 4" in notes_of(recipe) and "App" not in notes_of(recipe)
+    )
 
 
 def test_names_of_the_horde_are_known() -> None:

@@ -55,6 +55,14 @@ def test_a_comment_that_has_a_line_of_settings_is_read_whatever_its_letters(
     assert comment_of(MARK + text.encode(encoding)).lstrip("\ufeff") == text.lstrip("\ufeff")
 
 
+def test_windows_own_comment_is_read(tmp_path: Path) -> None:
+    """https://github.com/AUTOMATIC1111/stable-diffusion-webui/issues/270"""
+    exif = Image.Exif()
+    exif[0x9C9C] = TEXT.encode("utf-16-le") + b"\0\0"
+    Image.new("RGB", (8, 8)).save(tmp_path / "x.jpg", exif=exif)
+    assert read_recipe(tmp_path / "x.jpg").seed == 5
+
+
 def test_a_png_may_carry_exif_and_utf_8_where_latin_1_belongs() -> None:
     def chunk(kind: bytes, data: bytes) -> bytes:
         return struct.pack(">I", len(data)) + kind + data + struct.pack(">I", zlib.crc32(kind + data))
