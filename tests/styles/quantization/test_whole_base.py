@@ -7,6 +7,8 @@ import logging
 import subprocess
 import sys
 from dataclasses import replace
+from functools import partial
+from math import inf
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +20,8 @@ from styles.bases.base import Base, open_base
 from styles.bases.compiled_blocks import CompiledBlocks
 from styles.bases.conditioning import Conditioning
 from styles.bases.prediction import predict
+from styles.errors import Cancelled
+from styles.generation.generate import PictureDone, generate
 from styles.quantization.grouped_linear import GroupedLinear
 from styles.quantization.layers import statistics
 from styles.storage.home import Home
@@ -134,6 +138,35 @@ def test_compiled_blocks_paint_the_same(quantize: str, tiny_base: Path, home_fol
     blocks = CompiledBlocks(base.unet, backend="aot_eager")
     compiled = paint(replace(base, compiled_blocks=blocks), way.request, way.styles)[0]
     assert blocks.problem is None and apart(plain, compiled) <= 1
+
+
+@pytest.mark.parametrize("sliced", [False, True])
+@pytest.mark.parametrize("quantize", BOTH)
+def test_it_is_stopped_in_the_middle_of_a_pass_and_paints_the_same_afterwards(
+    quantize: str, sliced: bool, tiny_base: Path, home_folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    base = open_base(tiny_base, Home(home_folder).create(), device="cpu", quantize=quantize)
+    way, before, asked = ways(base, False)["two styles"], sha256_of(base), 0
+    plain = paint(base, way.request, way.styles)[0]
+    if sliced:
+        monkeypatch.setattr("styles.bases.slices.SLICE_FLOP", 1e5)
+
+    def asked_often(often: float) -> bool:
+        nonlocal asked
+        asked += 1
+        return asked >= often
+
+    whole = list(generate(base, way.request, way.styles, cancelled=lambda: asked_often(inf)))
+    assert isinstance(whole[-1], PictureDone) and apart(whole[-1], plain) <= sliced
+    convolutions = sum(isinstance(layer, nn.Conv2d) for layer in base.unet.modules())
+    assert asked > way.request.steps * convolutions, "within each pass"
+    for last in (asked // 3, asked // 2, asked):
+        asked = 0
+        with pytest.raises(Cancelled):
+            list(generate(base, way.request, way.styles, cancelled=partial(asked_often, last)))
+        assert asked == last, "at the very next look"
+    (again,) = paint(base, way.request, way.styles)
+    assert again.image.tobytes() == whole[-1].image.tobytes() and sha256_of(base) == before
 
 
 def test_nothing_is_fetched_and_nothing_said_when_libraries_are_imported(tmp_path: Path) -> None:
