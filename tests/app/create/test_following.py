@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from dataclasses import replace
 from pathlib import Path
 
@@ -19,6 +20,7 @@ from styles.errors import UnknownStyleError
 from styles.formats.safetensors_header import header_bytes, split_file
 from styles.formats.style import StyleCard
 from styles.generation.recipe import Recipe
+from styles.library.missing import find_style
 from styles.mixing.blend import Blend, BlendPart
 from styles.storage.home import Home
 from tests.app.mixing import home_for_mixing
@@ -206,3 +208,24 @@ def test_a_picture_finds_a_style_by_the_hash_that_its_file_claims_else_by_its_na
     assert recalled(studio, recipe).missing
     with pytest.raises(UnknownStyleError):
         studio.base_session.blend_again(recipe)
+
+
+def test_a_claim_that_many_files_share_names_none_of_them(studio: Studio) -> None:
+    """ai-toolkit claimed the hash of nothing in each of its files; OneTrainer writes its own in capitals."""
+    path = studio.library.find("Ink").path
+    assert path is not None
+    header, section = split_file(path.read_bytes())
+    header.pop("__metadata__")
+    nothing = hashlib.sha256(b"").hexdigest()
+    for number, (name, claim) in enumerate((("Theirs", nothing), ("Capitals", "0x" + "AB12" * 16)), 1):
+        data = section[:-1] + bytes([section[-1] ^ number])
+        path.with_name(f"{name}.safetensors").write_bytes(
+            header_bytes(header, {"sshs_model_hash": claim}) + data
+        )
+    for style, name, found in (
+        (nothing[:12], "Another", ""),
+        (nothing[:12], "theirs", "Theirs"),
+        ("AB12AB12AB12", "x", "Capitals"),
+    ):
+        here = find_style(studio.library, style, name)
+        assert (here.card.name if here else "") == found
