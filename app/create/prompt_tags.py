@@ -35,10 +35,20 @@ def styles_named_in(prompt: str, library: Library) -> PromptStyles:
     for tag in tagged.styles:
         card = current(library, tag.name, tag.name)
         if card is None:
-            notes.append(Text("“{name}” is not in your library: the picture is without it.", name=tag.name))
+            notes.append(_missing_note(library, tag.name))
         else:
             styles.setdefault(card.id, (card, tag.weight))
     return PromptStyles(tidied(tagged.prompt), tuple(styles.values()), tuple(notes))
+
+
+def _missing_note(library: Library, name: str) -> Text:
+    """Say that no style is called so, or that several are."""
+    try:
+        library.card(name)
+    except AtelierError as error:
+        if isinstance(error.message, Text) and "places" in error.message.values:
+            return error.text
+    return Text("“{name}” is not in your library: the picture is without it.", name=name)
 
 
 def with_prompt_styles(order: PictureOrder, library: Library) -> PictureOrder:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from dataclasses import replace
 from pathlib import Path
 
@@ -96,6 +97,21 @@ def test_what_is_said_of_a_style_elsewhere_counts_more_than_a_tag(studio: Studio
         assert "“Ink” is in the mix already" in " ".join(done.mix.notes)
     started = PictureOrder(prompt, SMALL, mix=MixOrder(start=Blend((BlendPart(ink.id, 0.1),))))
     assert weights(studio, with_prompt_styles(started, library)) == {"Ink": 0.9, "Oil": 0.2}
+
+
+def test_a_name_that_two_styles_have_is_said_to_be_two_s(studio: Studio) -> None:
+    """https://github.com/AUTOMATIC1111/stable-diffusion-webui/pull/14655: there the one that was read last is taken."""
+    source = studio.library.find("Oil").path
+    assert source is not None
+    for folder in ("a", "b"):
+        (studio.home.styles / folder).mkdir()
+        shutil.copy(source, studio.home.styles / folder / "Twin.safetensors")
+        source = studio.library.find("Anti").path
+        assert source is not None
+    order = CreateForm("a boat <lora:twin:1>").order(studio)
+    assert weights(studio, order) == {} and "2 styles are called “twin”" in " ".join(order.mix.notes)
+    for folder in ("a", "b"):
+        shutil.rmtree(studio.home.styles / folder)
 
 
 def test_a_tag_in_the_negative_prompt_changes_nothing_and_is_no_word(studio: Studio) -> None:
