@@ -16,9 +16,10 @@ from pathlib import Path
 from typing import Any
 
 from styles.errors import BadInput, PlanError
-from styles.storage.file_reading import json_of, read_text
+from styles.storage.file_reading import json_of, read_bytes, why
 from styles.storage.names import clean_text
 from styles.text import Text
+from training.artworks.encodings import text_of
 from training.settings import TrainingSettings
 
 LARGEST_FILE = 4 << 20  # bytes
@@ -95,10 +96,10 @@ class OtherSettings:
 def read_settings(path: Path) -> OtherSettings:
     """Read a settings file of another trainer; raises BadInput for anything else."""
     try:
-        text = read_text(path, LARGEST_FILE)
-    except (OSError, ValueError) as error:
+        text = text_of(read_bytes(path, LARGEST_FILE))
+    except OSError as error:
         raise BadInput(
-            "{file} can't be read: {reason}.", hint="Check the path.", file=path.name, reason=error
+            "{file} can't be read: {reason}.", hint="Check the path.", file=path.name, reason=why(error)
         ) from error
     return settings_in(text, path, path.parent)
 
@@ -134,10 +135,18 @@ def settings_in(text: str, path: Path, folder: Path | None = None) -> OtherSetti
 
 
 def _flat(values: Mapping[str, Any]) -> dict[str, Any]:
-    """Return the settings of all sections together, as sd-scripts reads them."""
+    """Return the settings of all sections together, as sd-scripts reads them.
+
+    LoRA_Easy_Training_Scripts puts each section's into an `args` of its own.
+    """
     flat: dict[str, Any] = {}
     for name, value in values.items():
-        flat |= value if isinstance(value, dict) else {name: value}
+        if isinstance(value, dict):
+            inside = value.get("args")
+            flat |= {key: one for key, one in value.items() if key != "args"}
+            flat |= inside if isinstance(inside, dict) else {}
+        else:
+            flat[name] = value
     return flat
 
 
@@ -265,11 +274,16 @@ def _name_left_out(result: OtherSettings, name: str, value: Any) -> None:
 
 
 def _take_length(result: OtherSettings, values: Mapping[str, Any]) -> None:
-    steps = _count(values.get("max_train_steps"))
-    if epochs := _count(values.get("max_train_epochs")) or (None if steps else _count(values.get("epoch"))):
-        result.epochs = epochs  # sd-scripts: it stands over the steps
-    elif steps:
+    steps, epoch = _count(values.get("max_train_steps")), _count(values.get("epoch"))
+    # In sd-scripts epochs stand over steps; `epoch` is kohya_ss's own, which it makes steps of where there are none.
+    epochs = _count(values.get("max_train_epochs")) or (None if steps else epoch)
+    result.epochs = epochs
+    if steps and not epochs:
         result.take("steps", "max_train_steps", steps)
+    elif steps:
+        result.leave_out("max_train_steps", steps)
+    if epoch and epoch != epochs:
+        result.leave_out("epoch", epoch)
     percent, warmup = _number(values.get("lr_warmup")), _number(values.get("lr_warmup_steps"))
     if warmup and warmup >= 1:
         result.warmup_steps = int(warmup)
@@ -298,6 +312,8 @@ def _take_optimizer(result: OtherSettings, values: Mapping[str, Any]) -> None:
     if _number(values.get("text_encoder_lr")):
         result.leave_out("text_encoder_lr", values["text_encoder_lr"])
     given_args = values.get("optimizer_args") or []
+    if isinstance(given_args, dict):
+        given_args = [f"{name}={value}" for name, value in given_args.items()]
     for part in given_args if isinstance(given_args, list) else re.findall(r"\S+=\S+", str(given_args)):
         key, _, value = str(part).partition("=")
         if key.strip() == "weight_decay" and (decay := _number(value.strip())) is not None:
@@ -324,8 +340,8 @@ def _take_prompts(result: OtherSettings, prompts: str, folder: Path | None) -> N
     if "\n" not in prompts and prompts.lower().endswith((".txt", ".json", ".toml")):
         text = None
         if folder is not None and prompts.lower().endswith(".txt"):
-            with suppress(OSError, ValueError):
-                text = read_text(folder / prompts, LARGEST_FILE)
+            with suppress(OSError):
+                text = text_of(read_bytes(folder / prompts, LARGEST_FILE))
         if text is None:
             result.leave_out("sample_prompts", prompts)
             return

@@ -84,7 +84,7 @@ test("an artwork is known by its ending or by its kind, and told with the path t
   assert.ok(!isSettings({ name: "a.json" }, "set/a.json", settings));
   const sent = ["10_a/1.png", "2.png"].map((path) => ({ path, stored: `@${path}`, file: {} }));
   assert.deepEqual(toldFiles(sent), [
-    { path: "10_a/1.png", stored: "@10_a/1.png" },
-    { path: "2.png", stored: "@2.png" },
+    { shown: "10_a/1.png", stored: "@10_a/1.png" },
+    { shown: "2.png", stored: "@2.png" },
   ]);
 });

@@ -45,6 +45,12 @@ def decode_all(files: Sequence[bytes]) -> list[DecodedText]:
     return decoded
 
 
+def text_of(data: bytes) -> str:
+    """Decode a text with its lines, by the encoding that fits it best."""
+    text = _as_unicode(data)
+    return data.decode(_fitting(data)[0]) if text is None else text
+
+
 def _as_unicode(data: bytes) -> str | None:
     for mark, name in MARKS:
         if data.startswith(mark):

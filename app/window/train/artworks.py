@@ -23,7 +23,8 @@ from app.window.server.named_paths import base_named
 from app.window.server.news import News, listener
 from app.window.server.uploads import uploaded
 from styles.errors import AtelierError
-from styles.storage.file_reading import read_text
+from styles.storage.file_reading import read_bytes, why
+from training.artworks.encodings import text_of
 from training.artworks.folders import GivenFile
 from training.other_trainers import LARGEST_FILE, settings_in
 
@@ -139,7 +140,7 @@ def artworks_section(studio: Studio, page: gr.Blocks, tab: gr.Tab, news: News) -
 
 def _given(file: Any) -> GivenFile:
     """A file as the page tells of it; one that was in no folder was dropped by itself."""
-    shown = PurePosixPath(str(file["path"]))
+    shown = PurePosixPath(str(file["shown"]))
     return GivenFile(uploaded(file["stored"]), shown, is_named=len(shown.parts) == 1)
 
 
@@ -148,7 +149,7 @@ def _take_over(studio: Studio, file: GivenFile) -> str:
     draft = studio.preparation.draft
     form = form_of(draft.form())
     try:
-        other = settings_in(read_text(file.path, LARGEST_FILE), Path(file.shown.name))
+        other = settings_in(text_of(read_bytes(file.path, LARGEST_FILE)), Path(file.shown.name))
         shown = sum(artwork.repeats for artwork in studio.preparation.artworks(form["base"]))
         if other.base:
             try:
@@ -157,8 +158,8 @@ def _take_over(studio: Studio, file: GivenFile) -> str:
                 other.leave_out("base", other.base)
                 other.base = ""
         taken = studio.take_over(other, shown)
-    except (OSError, ValueError) as error:
-        return f'<p class="bad" role="alert">{escape(file.shown.name)}: {escape(str(error))}</p>'
+    except OSError as error:
+        return f'<p class="bad" role="alert">{escape(file.shown.name)}: {escape(why(error))}</p>'
     except AtelierError as error:
         return f'<p class="bad" role="alert">{escape(say_error(error))}</p>'
     draft.remember(taken.form(form))

@@ -12,8 +12,9 @@ export function isArtwork({ name, type }, endings) {
 export const isSettings = ({ name }, path, endings) =>
   !path.includes("/") && endings.has((name.match(/\.[^.]*$/) ?? [""])[0].toLowerCase());
 
-// Each file as the server is told of it: the path that it had, which says what it is, and where it is stored.
-export const toldFiles = (sent) => sent.map(({ path, stored }) => ({ path, stored }));
+// Each file as the server is told of it: the path that it had, which says what it is, and where it is stored. Gradio takes
+// what has a `path` for a file of its own.
+export const toldFiles = (sent) => sent.map(({ path, stored }) => ({ shown: path, stored }));
 
 const hasFiles = (transfer) => [...(transfer?.types ?? [])].includes("Files");
 
