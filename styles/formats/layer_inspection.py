@@ -84,9 +84,7 @@ def _judged(header: Header, name: str, settings: Mapping[str, PeftSettings] | No
     _check_numbers({key: tensors[key] for layer in layers for key in layer.parts.values()})
     ways = [_way(layer, header.tensors) for layer in layers]
     _check_ranks(ways)
-    layers = [
-        _with_network_strength(layer, way, header.metadata) for layer, way in zip(layers, ways, strict=True)
-    ]
+    layers = _with_network_strength(layers, ways, header.metadata)
     family, families = _family(layers, ways, header.metadata), frozenset[str]()
     if not family:
         families = frozenset(_families(layers, ways, header.tensors, encoders_told=encoders_told))
@@ -154,12 +152,18 @@ def _check_numbers(tensors: Mapping[str, TensorEntry]) -> None:
             )
 
 
-def _with_network_strength(layer: LayerKeys, way: Written, metadata: Mapping[str, str]) -> LayerKeys:
-    """Return a LoKr of two whole factors with the strength that the file was trained with, where it says so."""
-    if way.kind != "LoKr" or way.dim or layer.told_alpha:
-        return layer
-    alpha, rank = network_strength(metadata, convolution=way.kernel != (1, 1))
-    return replace(layer, told_alpha=alpha, told_rank=rank) if alpha and rank else layer
+def _with_network_strength(
+    layers: list[LayerKeys], ways: list[Written], metadata: Mapping[str, str]
+) -> list[LayerKeys]:
+    """Give each LoKr of two whole factors the strength that the network was trained with, where the file says so."""
+    told = {kernel: network_strength(metadata, convolution=kernel) for kernel in (False, True)}
+    changed = []
+    for layer, way in zip(layers, ways, strict=True):
+        alpha, rank = told[way.kernel != (1, 1)]
+        if way.kind == "LoKr" and way.dim == 0 and not layer.told_alpha and alpha and rank:
+            layer = replace(layer, told_alpha=alpha, told_rank=rank)
+        changed.append(layer)
+    return changed
 
 
 def _with_words(family: str, families: frozenset[str], words: str, tokens: Tokens) -> str:

@@ -27,6 +27,7 @@ CONVERTING = (  # OLD.pt has to be a plain table of tensors, as nearly all are
 PICKLE = (b"PK\x03\x04", b"\x80\x02", b"\x80\x03", b"\x80\x04", b"\x80\x05")
 PICTURES = (b"\x89PNG", b"\xff\xd8\xff", b"GIF8")
 ARCHIVES = (b"Rar!", b"7z\xbc\xaf", b"\x1f\x8b")
+SQLITE = b"SQLite format 3\0"
 LFS = b"version https://git-lfs"
 LOOK = 512  # bytes that tell what a file is
 AS_LORA = Text("Ask for it as a plain LoRA; the tool that made it can extract one.")
@@ -41,7 +42,7 @@ OTHER_WAYS = {
     r"\.[ab][12m]\.weight$": Text(
         "a GLoRA: a part of its change is a product with the base's own weights, which no ranks can hold"
     ),
-    r"\.on_input$": Text("an (IA)³: it scales the base's own weights, which no ranks can do"),
+    r"\.on_input$|\.ia3_l$": Text("an (IA)³: it scales the base's own weights, which no ranks can do"),
     r"\.(lambda_layer|[pq]_layer\.weight)$": Text(
         "a T-LoRA as LyCORIS saves it: its change is what became of a part of the base's own weights, less that part, which isn't in the file"
     ),
@@ -52,6 +53,8 @@ ADAPTER = re.compile(
     r"[pq]_layer|lambda_layer|\.[wb]_norm$|^(unet|text_encoder):\d+:"
 )
 CONTROL = r"^control_model\.|controlnet_cond_embedding|input_hint_block|lllite_|controlnet_(blocks|down|mid)|zero_convs"
+# Rows for the tables of words of text encoders that no base here has.
+WORDS = re.compile(r"(bundle_emb\..+\.)?(t5(xxl)?|llama|qwen\w*|gemma\w*|clip_[lgh])(_out)?", re.DOTALL)
 OTHER_PARTS = {
     CONTROL: Text("a ControlNet"),
     r"^(image_proj|ip_adapter)(_model|_adapter)?\.": Text("an IP-Adapter"),
@@ -135,6 +138,12 @@ def refuse_beginning(start: bytes, name: str) -> None:
         )
     if start.startswith(PICTURES) or start[8:12] == b"WEBP":
         raise StyleFileError("“{name}” is a picture.", "Get the style itself.", name=name)
+    if start.startswith(SQLITE):
+        raise StyleFileError(
+            "“{name}” is a database, as Draw Things keeps its models, which others can't read.",
+            "Ask for the style as .safetensors.",
+            name=name,
+        )
     if start.startswith(ARCHIVES):
         raise StyleFileError("“{name}” is an archive.", "Unpack it, and import what comes out.", name=name)
 
@@ -196,6 +205,12 @@ def for_other_model(model: str, key: str = "") -> StyleFileError:
 
 def _of_weights(shapes: Shapes, metadata: Mapping[str, str]) -> StyleFileError | None:
     """Return the refusal of a file of plain weights, which are no changes of any."""
+    if all(WORDS.fullmatch(key) for key in shapes):
+        return StyleFileError(
+            "It is a textual inversion for another model: its words have rows for {parts}.",
+            "Atelier opens words for Stable Diffusion 1, 2 and XL.",
+            parts=clean_text(", ".join(sorted(shapes)), 120),
+        )
     for mark, part in OTHER_PARTS.items():
         if _first(mark, shapes):
             return StyleFileError("It is {kind}, no style.", "Get the style itself.", kind=part)

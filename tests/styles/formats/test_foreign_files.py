@@ -85,6 +85,18 @@ def test_a_style_for_another_model_is_refused_by_the_name_of_the_model(model: st
     assert f"It is for {model.strip()}; it holds" in refused(texts | STYLES[model])
 
 
+def test_blocks_of_a_unet_are_not_taken_for_those_of_other_models() -> None:
+    for place in (
+        "down_blocks_9_attentions_0",
+        "input_blocks_1_1",
+        "middle_block_1",
+        "up_blocks_1_attentions_0",
+    ):
+        name = f"lora_unet_{place}_transformer_blocks_0_attn1_to_x"
+        for width in (1152, 2048, 2240):
+            assert "belongs to no style layer" in refused(loras({name: (width, width)}))
+
+
 @pytest.mark.parametrize(
     ("claim", "model"),
     [
@@ -126,6 +138,7 @@ WHOLE = {
         ({"down_blocks.0.attentions.0.proj_in.weight": (320, 320), "conv_in.bias": (320,)}, "the UNet of a base alone"),
         ({"text_model.encoder.layers.0.mlp.fc1.weight": (3072, 768)}, "a text encoder alone"),
         ({"encoder.block.0.layer.0.SelfAttention.k.weight": (4096, 4096)}, "a text encoder alone"),
+        ({"clip_l": (2, 768), "t5": (2, 4096)}, "a textual inversion for another model: its words have rows for clip_l, t5"),
         ({"conv_first.weight": (64, 3, 3, 3), "body.0.rdb1.conv1.weight": (32, 64, 3, 3)}, "an upscaler"),
         ({"control_model.input_blocks.0.0.weight": (320, 4, 3, 3)}, "a ControlNet"),
         ({"lllite_unet_input_blocks_4_1_transformer_blocks_0_attn1_to_q.conditioning1.0.weight": (8, 3, 4, 4)}, "a ControlNet"),
@@ -214,6 +227,7 @@ def test_a_checkpoint_larger_than_any_style_is_named(tmp_path: Path) -> None:
         (b"\x89PNG\r\n\x1a\n" + bytes(64), "is a picture"),
         (b"RIFF\x00\x10\x00\x00WEBPVP8 " + bytes(64), "is a picture"),
         (b"Rar!\x1a\x07" + bytes(64), "is an archive"),
+        (b"SQLite format 3\0" + bytes(64), "is a database, as Draw Things keeps"),
         (b"PK\x03\x04" + bytes(64), "is a pickle file"),
         (b"\x80\x02}q" + bytes(64), "is a pickle file"),
         (b"GGUF\x03\x00\x00\x00" + bytes(64), "is a GGUF file"),
