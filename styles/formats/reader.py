@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING, BinaryIO
 
 from styles.errors import StyleFileError, memory_errors
 from styles.families import UNKNOWN, family_of
+from styles.formats.foreign.models import claimed_model
 from styles.formats.layer_inspection import Judged, commonest, judge
 from styles.formats.layer_keys import LayerKeys
 from styles.formats.lycoris import Written, change
@@ -203,6 +204,14 @@ def _card(source: Source, judged: Judged, strength: Strength, sha256: str) -> St
             Text(
                 "It says that it is for {family}, but its layers are for {families}.",
                 family=family_of(claimed).name,
+                families=names,
+            )
+        )
+    elif possible and (model := claimed_model(metadata)):  # such as Kolors, with the UNet of XL
+        problems.append(
+            Text(
+                "It says that it is for {family}, but its layers are for {families}.",
+                family=model,
                 families=names,
             )
         )

@@ -312,6 +312,12 @@ def test_what_changes_a_layer_otherwise_is_never_left_out(tmp_path: Path) -> Non
             opened(tmp_path, lora() | {f"{NAME}.{part}": torch.tensor(2.0)})
 
 
+def test_a_model_that_has_the_layers_of_another_is_named(tmp_path: Path) -> None:
+    style = opened(tmp_path, lora(width=2048), {"modelspec.architecture": "kolors/lora"})
+    assert style.card.family == "sdxl"
+    assert "It says that it is for Kolors, but its layers are for Stable Diffusion XL." in said(style)
+
+
 # Words as OneTrainer writes them
 
 
