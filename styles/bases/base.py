@@ -17,6 +17,7 @@ from styles.bases.few_steps import FewSteps, few_steps_of
 from styles.bases.files.inspection import inspect_base
 from styles.bases.files.loading import load_folder, load_single_file, quiet_loading
 from styles.bases.files.part_configs import vae_factor
+from styles.bases.files.part_loading import loading_errors
 from styles.bases.files.weight_files import fingerprint
 from styles.bases.hub import clip_tokenizer_folder
 from styles.bases.latent_preview import LatentPreview, fit_preview, known_preview
@@ -29,13 +30,12 @@ from styles.bases.vae import use_tiles
 from styles.bases.working_memory import decoding_bytes, denoising_bytes
 from styles.devices.device import device_for, make_current
 from styles.devices.precision import dtype_for, vae_dtype
-from styles.errors import AtelierError, BaseError, Cancelled, OutOfMemory, is_out_of_memory
+from styles.errors import Cancelled
 from styles.families import family_of
 from styles.quantization.quantization import PLAIN, quantization_of
 from styles.quantization.support import problem_with
 from styles.storage.file_reading import read_json
 from styles.storage.home import Home
-from styles.storage.names import clean_text
 from styles.text import Text
 
 # The parts of a base that compute, as `open_base` loads them.
@@ -149,7 +149,7 @@ def open_base(
     make_current(chosen_device)
     if quantization is not None and (problem := problem_with(quantization, chosen_device)):
         raise problem
-    try:
+    with loading_errors(path.name, chosen_device):
         chosen_dtype = dtype_for(dtype, chosen_device)
         dtypes = {"unet": chosen_dtype, "vae": vae_dtype(facts.vae_config, chosen_dtype, chosen_device)}
         known_by = fingerprint(facts.unet_files, facts.unet_prefix)
@@ -182,20 +182,6 @@ def open_base(
             check_works(parts, chosen_device, chosen_dtype, bring)
         look()
         vae_known_by = fingerprint(facts.vae.files, facts.vae.prefix) if facts.vae else ""
-    except AtelierError:
-        raise
-    except Exception as error:  # the libraries raise anything of malformed configs and weights
-        if is_out_of_memory(error):
-            raise OutOfMemory(
-                "{file} does not fit into the memory of {device}.",
-                "Close other programs, or use a smaller base.",
-                file=path.name,
-                device=chosen_device,
-            ) from error
-        why = clean_text(str(error) or type(error).__name__, 300)
-        raise BaseError(
-            "{file} can't be opened as a base ({reason}).", "Fetch it again.", file=path.name, reason=why
-        ) from error
     return Base(
         name=_name_of(source, path),
         family=facts.family,

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from styles.errors import BaseError
+from styles.errors import AtelierError, BaseError, OutOfMemory, is_out_of_memory
+from styles.storage.names import clean_text
 from styles.text import Text
 
 if TYPE_CHECKING:
@@ -14,6 +16,29 @@ if TYPE_CHECKING:
     from torch import Tensor
 
 FETCH_AGAIN = Text("Fetch it again.")
+
+
+@contextmanager
+def loading_errors(name: str, device: torch.device) -> Iterator[None]:
+    """Raise BaseError for what the libraries raise of malformed configs and weights, OutOfMemory where memory is full."""
+    try:
+        yield
+    except AtelierError:
+        raise
+    except Exception as error:  # the libraries raise anything
+        if not is_out_of_memory(error):
+            reason = clean_text(str(error) or type(error).__name__, 300)
+            raise BaseError(
+                "{file} can't be opened as a base ({reason}).", FETCH_AGAIN, file=name, reason=reason
+            ) from error
+        raise OutOfMemory(
+            "{file} does not fit into the computer's memory."
+            if device.type == "cpu"
+            else "{file} does not fit into the memory of {device}.",
+            "Close other programs, or use a smaller base.",
+            file=name,
+            device=device,
+        ) from error
 
 
 def check_loaded(model: Any, info: Mapping[str, Any], name: str, part: str, hint: Text = FETCH_AGAIN) -> None:
