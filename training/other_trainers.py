@@ -230,13 +230,21 @@ WITHOUT_EFFECT = re.compile(
 )
 
 
+# What kohya_ss and OneTrainer write where nothing was chosen, and is so here.
+KOHYA_USUAL: dict[str, Any] = {
+    "loss_type": "l2", "huber_c": 0.1, "huber_schedule": "snr", "multires_noise_discount": 0.3, "factor": -1,
+    "lr_scheduler_num_cycles": 1, "lr_scheduler_power": 1, "max_timestep": 1000, "noise_offset_type": "Original",
+    "prior_loss_weight": 1, "LyCORIS_preset": "full", "stop_text_encoder_training_pct": 0,
+}  # fmt: skip
+
+
 def _kohya(values: Mapping[str, Any], result: OtherSettings, folder: Path | None) -> OtherSettings:
     for name, value in values.items():
         if name in KOHYA:
             here, reading = KOHYA[name]
             _take_read(result, here, name, value, reading)
         elif name not in READ_ELSEWHERE and value not in OFF:
-            _name_left_out(result, name, value)
+            _name_left_out(result, name, value, KOHYA_USUAL)
     result.base = str(values.get("pretrained_model_name_or_path") or "")
     result.name = str(values.get("output_name") or "")
     result.caption_ending = str(values.get("caption_extension") or "")
@@ -266,8 +274,8 @@ def _take_read(result: OtherSettings, here: str, name: str, value: Any, reading:
         result.leave_out(name, value)
 
 
-def _name_left_out(result: OtherSettings, name: str, value: Any) -> None:
-    if WITHOUT_EFFECT.fullmatch(name):
+def _name_left_out(result: OtherSettings, name: str, value: Any, usual: Mapping[str, Any]) -> None:
+    if WITHOUT_EFFECT.fullmatch(name) or (name in usual and usual[name] == value):
         result.without_effect.append(clean_text(name, 80))
     else:
         result.leave_out(name, value)
@@ -444,7 +452,6 @@ ONETRAINER_PARTS = re.compile(
     r"prior|transformer|unconditional_transformer|text_encoder(_[234])?|vae|effnet_encoder|decoder.*|unet|embedding|"
     r"additional_embeddings|quantization|lokr_.*|oft_.*|dora_oft"
 )
-# What OneTrainer has where nothing was chosen, and is so here.
 ONETRAINER_USUAL: dict[str, Any] = {
     "peft_type": "LORA", "mse_strength": 1.0, "vb_loss_strength": 1.0,
     "ema_decay": 0.999, "ema_update_step_interval": 5, "huber_delta": 1.0, "max_noising_strength": 1.0,
@@ -470,8 +477,8 @@ def _onetrainer(values: Mapping[str, Any]) -> OtherSettings:
             _take_read(result, here, name, value, reading)
         elif ONETRAINER_PARTS.fullmatch(name) or name in ONETRAINER_ELSEWHERE:
             continue
-        elif value not in OFF and not (name in ONETRAINER_USUAL and ONETRAINER_USUAL[name] == value):
-            _name_left_out(result, name, value)
+        elif value not in OFF:
+            _name_left_out(result, name, value, ONETRAINER_USUAL)
     method = values.get("training_method", "LORA")
     if method != "LORA":
         result.leave_out("training_method", method)

@@ -200,6 +200,15 @@ weight_decay = 0.1
     assert easy.numbers["learning_rate"] == 0.0005 and easy.numbers["weight_decay"] == 0.1
     windows = settings_in(DATASET.replace('"a"', r'"Z:\\LoRA-Train"'), Path("d.toml"))
     assert windows.folders == [r"Z:\LoRA-Train"]
+    # kohya_ss 2379: what its form writes where nothing was chosen is no loss.
+    usual = {"loss_type": "l2", "huber_c": 0.1, "max_timestep": 1000, "lr_scheduler_power": 1}
+    assert not set(usual) & left_out(settings_in(json.dumps(KOHYA | usual), Path("x.json")))
+    assert "loss_type" in left_out(settings_in(json.dumps(KOHYA | {"loss_type": "huber"}), Path("x.json")))
+    # kohya_ss 2315: an older version wrote numbers as texts.
+    texts = settings_in(
+        json.dumps(KOHYA | {"gradient_accumulation_steps": "2", "network_dim": "8"}), Path("x.json")
+    )
+    assert texts.numbers["gradient_accumulation"] == 2 and texts.numbers["rank"] == 8
     lokr = settings_in(
         json.dumps(KOHYA | {"LoRA_type": "LyCORIS/LoKr", "optimizer": "Prodigy"}), Path("x.json")
     )
