@@ -28,10 +28,13 @@ LARGEST_SHOWN_HEADER = 1 << 20  # bytes; ComfyUI
 MOST_UNMATCHED = 12  # tensors; Forge
 TAG = re.compile(r"[A-Za-z0-9_.-]+")
 OTHER_KINDS = ("hada_w1_a", "lokr_w1", "diff", "w_norm", "on_input", "oft_", "a1.weight")
-INNER = r"(?:proj_in|proj_out|transformer_blocks_\d+_(?:attn[12]_to_(?:q|k|v|out_0)|ff_net_(?:0_proj|2)))"
-RESNET = r"(?:conv1|conv2|time_emb_proj|conv_shortcut)"
+INNER = (
+    r"(?:norm|proj_in|proj_out"
+    r"|transformer_blocks_\d+_(?:norm[123]|attn[12]_to_(?:q|k|v|out_0)|ff_net_(?:0_proj|2)))"
+)
+RESNET = r"(?:norm[12]|conv1|conv2|time_emb_proj|conv_shortcut)"
 DIFFUSERS_UNET = (
-    r"lora_unet_(?:conv_in|conv_out|(?:time|add)_embedding_linear_[12]"
+    r"lora_unet_(?:conv_in|conv_norm_out|conv_out|(?:time|add)_embedding_linear_[12]"
     rf"|(?:down|up)_blocks_\d_(?:attentions_\d_{INNER}|resnets_\d_{RESNET})|down_blocks_\d_downsamplers_0_conv"
     rf"|up_blocks_\d_upsamplers_0_conv|mid_block_(?:attentions_0_{INNER}|resnets_[01]_{RESNET}))"
 )

@@ -329,6 +329,25 @@ def as_whole_lokr(tensors: dict[str, torch.Tensor], first: str = "lokr_w1") -> d
         ("sd1", as_whole_lokr, {"diffusers": "no"}, "plain LoRA only"),
         (
             "sd1",
+            lambda tensors: (
+                tensors
+                | {
+                    f"lora_unet_{name}.{part}_norm": torch.ones(4)
+                    for name in ("mid_block_attentions_0_norm", f"{BLOCK.replace('.', '_')}_norm2")
+                    for part in "wb"
+                }
+            ),
+            {"diffusers": "no"},
+            "plain LoRA only",
+        ),
+        (
+            "sd1",
+            with_more(lora_te_text_model_encoder_layers_0_layer_norm1__w_norm=torch.ones(4)),
+            {"A1111": "partly", "Forge": "partly", "ComfyUI": "partly", "diffusers": "no"},
+            "leaves out 1 of",
+        ),
+        (
+            "sd1",
             lambda tensors: as_whole_lokr(tensors, "lokr_w1_a"),
             {"InvokeAI": "no", "diffusers": "no"},
             "",
