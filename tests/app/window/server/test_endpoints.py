@@ -51,6 +51,15 @@ def test_create_takes_explicit_arguments(client: Any) -> None:
     assert recipe.blend.parts[0].weight == 0.5
 
 
+def test_create_reads_the_styles_that_a_prompt_names(client: Any) -> None:
+    made = client.predict(
+        prompt="a house <lora:rings:0,4> <lora:gone:1>", seed=3, steps=1, api_name="/create"
+    )
+    recipe = read_recipe(Path(made["pictures"][0]))
+    assert recipe.blend.parts[0].weight == 0.4 and "<" not in recipe.prompt
+    assert any("“gone” is not in your library" in notice for notice in made["notices"])
+
+
 def test_our_errors_come_through_with_their_text(client: Any) -> None:
     from gradio_client.exceptions import AppError
 
