@@ -166,7 +166,10 @@ def bases_merge(
     if forbidden and not yes:
         hint = Text("Add --yes to merge it all the same, for yourself.")
         agree(console, forbidden, hint, Text("Merge it all the same?"), Text("Nothing was merged."))
-    done = studio.mix_tools.merge(order, base, out)
+    done = studio.mix_tools.merge(
+        order, base, out, progress=lambda share: console.step(say("{share:4.0%} merged", share=share))
+    )
+    console.step_end()
     added = say('{style} is added. `bases use "{style}"` makes it the one in use.', style=done.entry.name)
     facts = base_facts(done.entry) | {"notes": [*done.entry.notes, *done.notes]}
     console.answer(facts, Text.joined("\n", [added, *done.entry.notes, *done.notes]))

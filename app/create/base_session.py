@@ -112,9 +112,12 @@ class BaseSession:
             yield self._open(source, settings, cancelled, quantize)
 
     @contextmanager
-    def unopened(self) -> Iterator[None]:
-        """Let nobody open a base meanwhile: the libraries change torch's modules for all threads while they do."""
-        with self._turn():
+    def unopened(self, cancelled: Callable[[], bool]) -> Iterator[None]:
+        """Let nobody open a base meanwhile: the libraries change torch's modules for all threads while they do.
+
+        Raises Cancelled before it begins.
+        """
+        with self._turn(cancelled):
             yield
 
     @property

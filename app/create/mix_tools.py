@@ -130,7 +130,13 @@ class MixTools:
         return self.library.add(style)
 
     def merge(
-        self, order: MixOrder, source: str, name: str, look: Callable[[], None] = lambda: None
+        self,
+        order: MixOrder,
+        source: str,
+        name: str,
+        *,
+        cancelled: Callable[[], bool] = lambda: False,
+        progress: Callable[[float], None] = lambda share: None,
     ) -> BaseMerge:
         """Merge the styles of a mix into a base, which is kept as one of its own; raises what `merge_base` raises."""
         from styles.mixing.base_merge import merge_base
@@ -145,8 +151,9 @@ class MixTools:
                 )
         styles = self.base_session.styles.open([part.style for part in mix.blend.parts])
         weights = [part.weight_at(0.0) for part in mix.blend.parts]
-        with self.base_session.unopened():
-            return merge_base(self.home, source, list(zip(styles, weights, strict=True)), name, look)
+        parents = list(zip(styles, weights, strict=True))
+        with self.base_session.unopened(cancelled):
+            return merge_base(self.home, source, parents, name, cancelled=cancelled, progress=progress)
 
     def picture(self, name: str, source: str, settings: Settings) -> StyleCard:
         """Paint a picture for the card of a style that has none; raises BadInput, WrongFamilyError, OutOfMemory, Failure."""

@@ -156,7 +156,9 @@ def open_base(
         unet = None
         with quiet_loading():
             if quantization is not None:
-                unet = load_quantized_unet(facts, quantization, chosen_dtype, home, known_by, look)
+                unet = load_quantized_unet(
+                    facts, quantization, chosen_dtype, home, known_by, lambda share: look()
+                )
             if facts.single_file:
                 look()
                 parts = load_single_file(facts, clip_tokenizer_folder(home), dtypes, unet)

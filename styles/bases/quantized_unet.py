@@ -25,13 +25,13 @@ def load_quantized_unet(
     dtype: torch.dtype | None,
     home: Home,
     fingerprint: str,
-    look: Callable[[], None],
+    look: Callable[[float], None],
 ) -> Any:
     """Return the UNet of a base with its linear layers quantised, on the CPU; all else has that precision.
 
     Quantised from the numbers in its files, whatever the precision is; None leaves that as it is in the files. A merged
-    base holds its layers in four bits. `look` is called before each layer that is quantised. Raises BaseError, and
-    what the libraries raise.
+    base holds its layers in four bits. `look` is told the share that is quantised, 0..1, before each layer. Raises
+    BaseError, and what the libraries raise.
     """
     from diffusers import UNet2DConditionModel
 
@@ -64,7 +64,7 @@ def _quantized(
     quantization: Quantization,
     home: Home,
     fingerprint: str,
-    look: Callable[[], None],
+    look: Callable[[float], None],
 ) -> Weights:
     return kept_weights(
         kept_file(home, fingerprint, quantization),

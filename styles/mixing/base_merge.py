@@ -5,26 +5,28 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import torch
-from safetensors import SafetensorError
-from safetensors.torch import save_file
 
 from styles.bases.base_folder import other_bytes, write_other_parts
 from styles.bases.files.inspection import BaseFacts, inspect_base
 from styles.bases.files.loading import quiet_loading
 from styles.bases.files.merged_base import CARD, UNET_FILE, MergedCard, MergedStyle
+from styles.bases.files.unet_size import unet_bytes
 from styles.bases.files.weight_files import fingerprint
 from styles.bases.quantized_unet import load_quantized_unet
 from styles.bases.recommended import licence_of
 from styles.bases.shelf import BaseEntry, BaseShelf, find_source, plain_name
-from styles.errors import AtelierError, BaseError, Failure, OutOfMemory, is_out_of_memory
+from styles.errors import AtelierError, BaseError, Cancelled, OutOfMemory, is_out_of_memory
 from styles.formats.provenance import licence_warnings
+from styles.formats.tensor_file import write_tensors
 from styles.mixing.group_merge import Weighed, check_layers, check_weights, merge_styles, without_groups
 from styles.mixing.layer_matching import check_family
 from styles.quantization.column_groups import style_repeats
+from styles.quantization.kept_weights import kept_file
 from styles.quantization.quantization import QUANTIZATIONS, Quantization
 from styles.storage.atomic import disk_errors, new_folder
 from styles.storage.home import Home
@@ -35,6 +37,7 @@ if TYPE_CHECKING:
     from styles.formats.style import Style
 
 ROOM = 1.02  # of what is counted
+HALF_BYTES = 2  # of a weight in half precision
 
 
 @dataclass(frozen=True)
@@ -64,16 +67,18 @@ def merge_base(
     source: str | Path,
     styles: Sequence[Weighed],
     name: str,
-    look: Callable[[], None] = lambda: None,
     *,
+    cancelled: Callable[[], bool] = lambda: False,
+    progress: Callable[[float], None] = lambda share: None,
     config_folder: Path | None = None,
 ) -> BaseMerge:
     """Merge styles at their weights into a base, and keep the result in the home as a base called `name`.
 
-    The base is taken in the groups that its styles were trained over, a merged one as it is. `look` is called between
-    the parts, and may raise; `config_folder` is as for `open_base`. Raises BadInput for a name that can't be, BlendError
-    for weights that can't be, BaseError for a base that can't be opened and for a name that is taken, WrongFamilyError
-    for a style that can't be merged into it, OutOfMemory, DiskFullError; nothing is left of a merge that fails.
+    The base is taken in the groups that its styles were trained over, a merged one as it is. `progress` is told the
+    share that is done, 0..1, and `cancelled` asked, before each layer and each block of what is written;
+    `config_folder` is as for `open_base`. Raises BadInput for a name that can't be, BlendError for weights that can't
+    be, BaseError for a base that can't be opened and for a name that is taken, WrongFamilyError for a style that can't
+    be merged into it, OutOfMemory, DiskFullError, Cancelled; nothing is left of a merge that fails.
     """
     name, shelf = safe_name(name, "base"), BaseShelf(home)
     check_weights(styles)
@@ -87,21 +92,46 @@ def merge_base(
     way = _way(facts, [style for style, _ in styles])
     with _said_of(facts), quiet_loading():
         known_by = fingerprint(facts.unet_files, facts.unet_prefix)
-        unet = load_quantized_unet(facts, way, None, home, known_by, look)
-        merged = merge_styles(_UnetAlone(base_name, facts.family, unet), styles)
-    look()
+        stages = _stages(facts, home, known_by, way, [style for style, _ in styles])
+        quantising, merging, copying, writing = _looks(stages, cancelled, progress)
+        unet = load_quantized_unet(facts, way, None, home, known_by, quantising)
+        merged = merge_styles(_UnetAlone(base_name, facts.family, unet), styles, merging)
     card = _card(facts, base_name, known_by, way, styles)
-    tensors = {key: tensor.contiguous() for key, tensor in unet.state_dict().items()}
-    size = sum(tensor.nbytes for tensor in tensors.values()) + other_bytes(facts)
-    shelf.check_room(int(ROOM * size), Text("The merged base"))
+    tensors = unet.state_dict()
+    unet_size = sum(tensor.nbytes for tensor in tensors.values())
+    shelf.check_room(int(ROOM * (unet_size + other_bytes(facts))), Text("The merged base"))
     entries: list[BaseEntry] = []
     with new_folder(home.bases / name, lambda folder: entries.append(shelf.place(folder, name))) as folder:
         with _said_of(facts), disk_errors(home.bases / name):
-            write_other_parts(facts, home, folder, look)
-        look()
-        _save_unet(tensors, folder / UNET_FILE)
+            write_other_parts(facts, home, folder, copying)
+        write_tensors(folder / UNET_FILE, tensors, look=lambda written: writing(written / unet_size))
         (folder / CARD).write_text(card.to_json(), encoding="utf-8")
-    return BaseMerge(entries[0], _notes(merged.plain, styles))
+        writing(1.0)
+    return BaseMerge(entries[0], _notes(merged.plain, facts, styles))
+
+
+def _stages(
+    facts: BaseFacts, home: Home, known_by: str, way: Quantization, styles: Sequence[Style]
+) -> tuple[int, ...]:
+    """The bytes that quantising, merging, copying and writing read or write; those in four bits take their time."""
+    plain = sum(file.stat().st_size for file in facts.unet_files)
+    is_there = facts.merged is not None or kept_file(home, known_by, way).is_file()
+    changed = sum(layer.up.shape[0] * layer.down[0].numel() for style in styles for layer in style.layers)
+    written = plain if facts.merged else unet_bytes(facts, way.name, HALF_BYTES)
+    return (0 if is_there else plain, changed, other_bytes(facts), written)
+
+
+def _looks(
+    sizes: Sequence[int], cancelled: Callable[[], bool], progress: Callable[[float], None]
+) -> list[Callable[[float], None]]:
+    """For each stage of a work, what it tells its own share to, 0..1; that raises Cancelled."""
+
+    def look(before: int, size: int, share: float) -> None:
+        if cancelled():
+            raise Cancelled("Stopped; nothing was kept.")
+        progress((before + share * size) / sum(sizes))
+
+    return [partial(look, sum(sizes[:place]), size) for place, size in enumerate(sizes)]
 
 
 @contextmanager
@@ -154,20 +184,14 @@ def _card(
     return MergedCard(way.name, base_name, known_by, licence_of(base_name), own)
 
 
-def _save_unet(tensors: dict[str, torch.Tensor], path: Path) -> None:
-    try:
-        save_file(tensors, path)
-    except SafetensorError as error:
-        raise Failure(
-            "The merged base could not be written: {reason}.",
-            "Look whether the disk is full; nothing half-written was left behind.",
-            reason=str(error),
-        ) from error
-
-
-def _notes(plain: int, styles: Sequence[Weighed]) -> tuple[Text, ...]:
+def _notes(plain: int, facts: BaseFacts, styles: Sequence[Weighed]) -> tuple[Text, ...]:
     """What to say of a merge, after it."""
-    notes = []
+    before = {one.id for one in facts.merged.styles if one.id} if facts.merged else set()
+    notes = [
+        Text("“{style}” is merged into this base already, and now counts twice.", style=style.name)
+        for style, _ in styles
+        if style.id in before
+    ]
     if plain:
         notes.append(
             Text(

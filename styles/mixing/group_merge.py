@@ -7,8 +7,9 @@ What a style with such groups adds is the same for all inputs of a group, so it 
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -17,7 +18,7 @@ from styles.errors import BaseError, BlendError, WrongFamilyError
 from styles.formats.style import Style, StyleLayer
 from styles.mixing.layer_matching import OpenBase, check_family, fitting
 from styles.quantization.column_groups import columns_repeat, grouped_columns
-from styles.quantization.grouped_linear import GroupedLinear
+from styles.quantization.grouped_linear import AT_ONCE, GroupedLinear
 
 Weighed = tuple[Style, float]
 
@@ -55,10 +56,12 @@ def check_layers(style: Style) -> None:
         )
 
 
-def merge_styles(base: OpenBase, styles: Sequence[Weighed]) -> Merged:
+def merge_styles(
+    base: OpenBase, styles: Sequence[Weighed], look: Callable[[float], None] = lambda share: None
+) -> Merged:
     """Merge styles at these weights into an open base, whose layers are changed in place.
 
-    Raises BaseError for a base that is not in four bits with groups, WrongFamilyError for a style of another base,
+    `look` is told the share that is computed, 0..1, before each layer, and may raise. Raises BaseError for a base that is not in four bits with groups, WrongFamilyError for a style of another base,
     without its groups, or with layers of text encoders, BlendError for weights that can't be; then the base is as it
     was.
     """
@@ -78,7 +81,10 @@ def merge_styles(base: OpenBase, styles: Sequence[Weighed]) -> Merged:
                 raise without_groups(style, module.group)
             changes.setdefault(layer.path, []).append((layer, weight))
     modules = {path: base.unet.get_submodule(path) for path in changes}
-    made = {path: _changed(modules[path], parts) for path, parts in changes.items()}
+    made = {}
+    for done, (path, parts) in enumerate(changes.items()):
+        look(done / len(changes))
+        made[path] = _changed(modules[path], parts)
     if not all(bool(tensor.isfinite().all()) for tensor in made.values()):
         raise BlendError(
             "At these weights the merged base would hold numbers that are too large.",
@@ -118,8 +124,16 @@ def _changed(module: nn.Module, parts: Sequence[tuple[StyleLayer, float]]) -> Te
         else:
             before = module.get_parameter("weight").data
             downs = [_down(layer) for layer, _ in parts]
-        total = before.double()
-        for (layer, weight), down in zip(parts, downs, strict=True):
-            up = layer.up.flatten(1).to(total) * (weight * layer.scale)
-            total = total + (up @ down.to(total)).view_as(total)
-        return total.to(before.dtype)
+        at: Any = {"device": before.device, "dtype": torch.float64}
+        ups = [layer.up.flatten(1).to(**at) * (weight * layer.scale) for layer, weight in parts]
+        downs = [down.to(**at) for down in downs]
+        after = torch.empty_like(before)
+        # A few rows at once: in fp64 they take four times the memory of a layer in half precision.
+        step = max(1, AT_ONCE // before[0].numel())
+        for start in range(0, len(before), step):
+            rows = slice(start, start + step)
+            total = before[rows].flatten(1).double()
+            for up, down in zip(ups, downs, strict=True):
+                total.addmm_(up[rows], down)
+            after[rows] = total.view_as(after[rows])
+        return after

@@ -17,6 +17,7 @@ from styles.quantization.autocast import in_dtype_of
 
 LEVELS = 15
 MIDDLE = LEVELS / 2
+AT_ONCE = 1 << 20  # weights that are quantised together
 
 
 class GroupedLinear(nn.Linear):
@@ -96,6 +97,13 @@ class _Product(torch.autograd.Function):
 
 def packed(weight: Tensor, group: int) -> tuple[Tensor, Tensor, Tensor]:
     """Quantise weights (out, in) between the least and the largest of each group; returns (weight, scale, offset)."""
+    # A few rows at once, as their numbers take much more memory on the way.
+    parts = [_packed_rows(rows, group) for rows in weight.split(max(1, AT_ONCE // weight.shape[1]))]
+    data, scale, offset = (torch.cat(tensors) for tensors in zip(*parts, strict=True))
+    return data, scale, offset
+
+
+def _packed_rows(weight: Tensor, group: int) -> tuple[Tensor, Tensor, Tensor]:
     grouped = weight.to(torch.float32).unflatten(1, (-1, group))
     least, largest = grouped.aminmax(dim=2)
     offset = ((least + largest) / 2).to(torch.float16)

@@ -7,6 +7,7 @@ used, and is made anew.
 from __future__ import annotations
 
 import json
+import math
 import re
 from collections.abc import Callable, Mapping
 from contextlib import suppress
@@ -66,12 +67,12 @@ def kept_weights(
     shapes: Mapping[str, tuple[int, int]],
     read: Callable[[str], Tensor],
     quantization: Quantization,
-    look: Callable[[], None],
+    look: Callable[[float], None],
 ) -> Weights:
     """Return by each layer's path the tensors that `quantized` makes of it, from the file or anew.
 
-    `shapes` are the layers' (out, in), `read` returns a layer's weights; `look` is called before each. What can't be
-    kept, as there is no room, is used all the same.
+    `shapes` are the layers' (out, in), `read` returns a layer's weights; `look` is told the share that is done, 0..1,
+    before each. What can't be kept, as there is no room, is used all the same.
     """
     from styles.quantization import layers
 
@@ -80,8 +81,10 @@ def kept_weights(
     if kept is not None:
         return kept
     made: Weights = {}
-    for path in shapes:
-        look()
+    done, total = 0, sum(map(math.prod, shapes.values()))
+    for path, shape in shapes.items():
+        look(done / total)
+        done += math.prod(shape)
         made[path] = layers.quantized(read(path), quantization)
     with suppress(AtelierError, OSError):
         _write(file, made, about)
@@ -137,13 +140,13 @@ def _layout(weights: Weights) -> str:
 
 
 def _write(file: Path, weights: Weights, about: dict[str, str]) -> None:
-    from safetensors.torch import save_file
+    from styles.formats.tensor_file import write_tensors
 
     flat = {
-        f"{path}{SEPARATOR}{name}": tensor.contiguous()
+        f"{path}{SEPARATOR}{name}": tensor
         for path, tensors in weights.items()
         for name, tensor in tensors.items()
     }
     file.parent.mkdir(parents=True, exist_ok=True)
     with replacing(file) as path:
-        save_file(flat, path, {**about, LAYOUT: _layout(weights)})
+        write_tensors(path, flat, {**about, LAYOUT: _layout(weights)})

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from itertools import count
 from pathlib import Path
 from typing import Any
@@ -9,17 +10,18 @@ from typing import Any
 import gradio as gr
 
 from app.drawing import as_markdown
-from app.i18n import say, translated
+from app.i18n import say, say_error, translated
 from app.studio import Studio
 from app.window.scripts import mount
-from app.window.server.answers import answering, in_turn
+from app.window.server.answers import QUIET, answering, in_turn
 from app.window.server.named_paths import asks_here, base_to_add, not_listed, vae_named
+from app.window.server.stops import Stops
 from app.window.settings.base_cards import PREDICTS, PREDICTS_FIELD, VAE_EXAMPLE, VAE_FIELD, base_list
 from app.window.settings.four_bits import install_nf4, kept_words, nf4_to_install, sizes_gb
 from app.window.settings.merging import merge, merge_order, offered_styles
 from styles.bases.base_settings import UNSET, BaseSettings
 from styles.bases.recommended import RECOMMENDED
-from styles.errors import BadInput
+from styles.errors import BadInput, Cancelled
 
 
 def bases_section(studio: Studio, tab: gr.Tab) -> gr.State:
@@ -35,6 +37,8 @@ def bases_section(studio: Studio, tab: gr.Tab) -> gr.State:
         elem_classes="quiet",
     )
     said = gr.Markdown("", elem_classes="said bases-said")
+    stop = gr.Button(say("Stop"), visible=False, elem_classes="fit")
+    stops = Stops()
     # One component with fixed listeners: where gradio draws a component for each base anew, a click on a button of the
     # drawing before is lost.
     shelf = gr.HTML(
@@ -124,10 +128,24 @@ def bases_section(studio: Studio, tab: gr.Tab) -> gr.State:
         return [as_markdown(install_nf4(progress)), next(numbers)]
 
     @answered
-    def merge_styles(event: gr.EventData, progress: gr.Progress = gr.Progress()) -> list[Any]:  # noqa: B008
-        order = merge_order(event.styles)
-        words = merge(studio, order, str(event.base), str(event.name), event.agreed is True, progress)
-        return [words, next(numbers)]
+    def merge_styles(
+        event: gr.EventData,
+        request: gr.Request,
+        progress: gr.Progress = gr.Progress(),  # noqa: B008
+    ) -> Iterator[list[Any]]:
+        order, base, name = merge_order(event.styles), str(event.base), str(event.name)
+        with stops.begun(str(request.session_hash)) as cancelled:
+            yield ["", gr.skip(), gr.update(visible=True)]
+            try:
+                words = merge(studio, order, base, name, agreed=event.agreed is True, progress=progress,
+                              cancelled=cancelled)  # fmt: skip
+            except Cancelled as error:
+                yield [as_markdown(say_error(error)), gr.skip(), gr.skip()]
+                return
+        yield [words, next(numbers), gr.skip()]
+
+    def halt(request: gr.Request) -> None:
+        stops.stop(str(request.session_hash))
 
     @answered
     def add_one(
@@ -142,7 +160,10 @@ def bases_section(studio: Studio, tab: gr.Tab) -> gr.State:
     asked: dict[str, Any] = {"trigger_mode": "multiple", "api_visibility": "private"}
     shelf.fetch(fetch, None, [said, version], **asked)
     shelf.install(install, None, [said, version], **asked)
-    shelf.merge(merge_styles, None, [said, version], **asked)
+    shelf.merge(merge_styles, None, [said, version, stop], **asked, show_progress_on=said).then(
+        lambda: gr.update(visible=False), None, stop, **QUIET
+    )
+    stop.click(halt, None, None, queue=False, **QUIET)
     doing = ((shelf.use, use), (shelf.remove, remove), (shelf.settle, settle), (shelf.keep, keep))
     for listen, handler in doing:
         listen(handler, None, [said, version], **in_turn("bases", "multiple"))

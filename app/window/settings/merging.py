@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from html import escape
-from itertools import count
 from typing import TYPE_CHECKING, Any
 
 from app.create.form import real
@@ -116,7 +115,16 @@ def merge_order(chosen: Any) -> MixOrder:
     )
 
 
-def merge(studio: Studio, order: MixOrder, base: str, name: str, agreed: bool, progress: gr.Progress) -> str:
+def merge(
+    studio: Studio,
+    order: MixOrder,
+    base: str,
+    name: str,
+    *,
+    agreed: bool,
+    progress: gr.Progress,
+    cancelled: Callable[[], bool],
+) -> str:
     """Merge styles into a base, and say what came of it; raises BadInput and what `merge_base` raises."""
     base_named(studio, base)
     forbidden = studio.mix_tools.forbidden(order)
@@ -124,8 +132,10 @@ def merge(studio: Studio, order: MixOrder, base: str, name: str, agreed: bool, p
         raise BadInput(
             Text.joined(" ", forbidden), "Tick “Merge it all the same” if it is for yourself alone."
         )
-    step, parts = say("Merging…"), count(1)
-    progress(None, desc=step)
-    done = studio.mix_tools.merge(order, base, name, lambda: progress((next(parts), None), desc=step))
+    step = say("Merging…")
+    progress(0.0, desc=step)
+    done = studio.mix_tools.merge(
+        order, base, name, cancelled=cancelled, progress=lambda share: progress(share, desc=step)
+    )
     added = say("{name} is added: use it as any other base.", name=done.entry.name)
     return as_markdown(" ".join([added, *map(translated, done.notes)]))

@@ -22,7 +22,6 @@ from styles.errors import (
     BadInput,
     BaseError,
     BlendError,
-    Cancelled,
     DiskFullError,
     OutOfMemory,
     WrongFamilyError,
@@ -197,32 +196,9 @@ def test_what_can_not_be_is_refused_and_nothing_is_left(
         merge_base(home, "Tiny", [(style, 1.0)], "New")
     monkeypatch.undo()
 
-    def stop() -> None:
-        raise Cancelled("Stopped.")
-
-    with pytest.raises(Cancelled):
-        merge_base(home, "Tiny", [(style, 1.0)], "New", stop)
     monkeypatch.setattr("styles.mixing.base_merge.other_bytes", lambda facts: 1 << 60)
     with pytest.raises(DiskFullError, match="The merged base needs about"):
         merge_base(home, "Tiny", [(style, 1.0)], "New")
-    monkeypatch.undo()
-    monkeypatch.setattr(
-        "styles.mixing.base_merge._save_unet", lambda *given: (_ for _ in ()).throw(OSError(28, "full"))
-    )
-    with pytest.raises(DiskFullError, match="could not be written"):
-        merge_base(home, "Tiny", [(style, 1.0)], "New")
-    # While it is being written, no base of that name is there.
-    seen: list[list[str]] = []
-    monkeypatch.setattr(
-        "styles.mixing.base_merge._save_unet",
-        lambda *given: (
-            seen.append([one.name for one in BaseShelf(home).list()])
-            or (_ for _ in ()).throw(OSError(28, "full"))
-        ),
-    )
-    with pytest.raises(DiskFullError):
-        merge_base(home, "Tiny", [(style, 1.0)], "New")
-    assert "Mine" in seen[0] and "New" not in seen[0]
     assert sorted(path.name for path in home.bases.iterdir()) == before
 
 

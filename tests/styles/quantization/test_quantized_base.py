@@ -112,7 +112,12 @@ def test_what_is_kept_is_not_believed_of_another_way_version_or_shape(
     def made(fingerprint: str = "a", way: Quantization = way, path: str = "one") -> bool:
         read: list[str] = []
         kept_weights(
-            file, fingerprint, {path: (4, 64)}, lambda path: read.append(path) or weight, way, lambda: None
+            file,
+            fingerprint,
+            {path: (4, 64)},
+            lambda path: read.append(path) or weight,
+            way,
+            lambda share: None,
         )
         return bool(read)
 
