@@ -13,6 +13,7 @@ from app.orders import TrainingOrder
 from app.signatures import spread, typed
 from app.studio import Studio
 from app.window.server.answers import answering
+from app.window.server.api_bases import add_base_endpoints
 from app.window.server.api_mix import MixArguments, add_mix_endpoints, painted, picture_order
 from app.window.server.named_paths import base_named, file_named, folder_named
 from styles.generation.settings import PassSettings, PictureSettings
@@ -162,3 +163,4 @@ def add_endpoints(studio: Studio) -> None:
     gr.api(delete_style, api_name="delete_style")
     gr.api(restore_style, api_name="restore_style")
     add_mix_endpoints(studio)
+    add_base_endpoints(studio)

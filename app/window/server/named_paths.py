@@ -86,6 +86,11 @@ def vae_named(path: str) -> Path | None:
     return whole_path(path)
 
 
+def not_to_change() -> BadInput:
+    """The answer to another device that would settle something else for a base."""
+    return BadInput("Another device can't change a base of this computer.", "Do it on the computer itself.")
+
+
 def not_listed(name: str) -> BadInput:
     """The answer to a name that is none of the bases that are offered."""
     return BadInput(

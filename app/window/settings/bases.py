@@ -14,7 +14,7 @@ from app.i18n import say, say_error, translated
 from app.studio import Studio
 from app.window.scripts import mount
 from app.window.server.answers import QUIET, answering, in_turn
-from app.window.server.named_paths import asks_here, base_to_add, not_listed, vae_named
+from app.window.server.named_paths import asks_here, base_to_add, not_listed, not_to_change, vae_named
 from app.window.server.stops import Stops
 from app.window.settings.base_cards import PREDICTS, PREDICTS_FIELD, VAE_EXAMPLE, VAE_FIELD, base_list
 from app.window.settings.four_bits import install_nf4, kept_words, nf4_to_install, sizes_gb
@@ -107,9 +107,7 @@ def bases_section(studio: Studio, tab: gr.Tab) -> gr.State:
     @answered
     def settle(event: gr.EventData) -> list[Any]:
         if not asks_here():
-            raise BadInput(
-                "Another device can't change a base of this computer.", "Do it on the computer itself."
-            )
+            raise not_to_change()
         entry = studio.shelf.change(str(event.base), settings_of(str(event.predicts), str(event.vae)))
         words = [say("{name} is changed.", name=entry.name), *map(translated, entry.notes)]
         return [as_markdown(" ".join(words)), next(numbers)]

@@ -195,6 +195,14 @@ def test_other_devices_name_only_what_they_sent(shared: Shared, tmp_path: Path) 
         ("/strength", "list of bases", {"weights": {"cyanotype": 1.0}, "base": folder}),
         ("/bake", "list of bases", {"name": "Both", "weights": {"cyanotype": 1.0}, "base": folder}),
         ("/blends_save", "list of bases", {"name": "B", "weights": {"cyanotype": 1.0}, "base": folder}),
+        ("/bases_add", "list of bases", {"source": folder}),
+        ("/bases_add", "this computer", {"source": "owner/name", "vae": folder}),
+        ("/bases_change", "this computer", {"name": "starter", "vae": folder}),
+        ("/bases_change", "can't change a base", {"name": "starter"}),
+        ("/bases_change", "can't change a base", {"name": "starter", "prediction_type": "epsilon", "quantize": "none"}),
+        ("/bases_use", "no base", {"name": folder}),
+        ("/bases_remove", "no base", {"name": folder}),
+        ("/bases_merge", "list of bases", {"base": folder, "weights": {"cyanotype": 1.0}, "name": "New"}),
     ]  # fmt: skip
     jobs = [(words, other.submit(**about, api_name=name)) for name, words, about in refused]
     for words, job in jobs:
