@@ -23,7 +23,8 @@ from styles.generation.request import CreateRequest, SecondPass
 from styles.generation.settings import PictureSettings
 from styles.library.library import Library
 from styles.mixing.blend import Blend, BlendPart
-from styles.quantization.quantization import PLAIN, Quantization
+from styles.quantization import quantization
+from styles.quantization.quantization import PLAIN
 from styles.storage.home import Home
 from tests.styles.painting import paint, style_for
 
@@ -85,7 +86,7 @@ def test_a_picture_of_a_base_in_four_bits_is_painted_over_four_bits_again(
     for recipe, path in zip(recipes, paths, strict=True):
         assert again(recipe) == ([], path.read_bytes())
     # With bitsandbytes gone it is painted on the base as it is, and said to differ.
-    monkeypatch.setattr(Quantization, "is_installed", False)
+    monkeypatch.setattr(quantization, "is_bitsandbytes_installed", lambda: False)
     notes, picture = again(recipes[0])
     assert "needs the package bitsandbytes" in notes[0] and "in four bits as NF4" in notes[1]
     assert len(notes) == 2
