@@ -43,7 +43,7 @@ from styles.storage.setting import taken_over
 from training.artworks.dataset import KnownPicture
 from training.job import Job
 from training.optimizers import check_optimizer
-from training.other_trainers import OtherSettings
+from training.other_trainers.settings import OtherSettings
 from training.placement import check_precision
 
 if TYPE_CHECKING:

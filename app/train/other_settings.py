@@ -14,7 +14,8 @@ from styles.storage.home import expanded
 from styles.text import Text
 from training.artworks.dataset import collect
 from training.optimizers import check_optimizer
-from training.other_trainers import OtherSettings, read_settings
+from training.other_trainers.reader import read_settings
+from training.other_trainers.settings import OtherSettings
 from training.settings import TrainingSettings
 
 if TYPE_CHECKING:

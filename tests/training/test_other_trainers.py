@@ -9,7 +9,8 @@ from typing import Any
 import pytest
 
 from styles.errors import BadInput
-from training.other_trainers import OtherSettings, read_settings, settings_in
+from training.other_trainers.reader import read_settings, settings_in
+from training.other_trainers.settings import OtherSettings
 
 KOHYA: dict[str, Any] = {
     "LoRA_type": "Standard", "pretrained_model_name_or_path": "starter", "train_data_dir": "D:/img", "reg_data_dir": "D:/reg",
@@ -148,6 +149,8 @@ def test_onetrainers_settings_are_taken_over_and_the_rest_is_named() -> None:
     assert left_out(other) == {"ema", "text_encoder.train"}
     unmasked = settings_in(json.dumps(ONETRAINER | {"masked_training": False}), Path("x.json"))
     assert unmasked.numbers["unmasked_weight"] == 1.0
+    tuned = settings_in(json.dumps(ONETRAINER | {"training_method": "FINE_TUNE"}), Path("x.json"))
+    assert "training_method" in left_out(tuned) and "training_method" not in tuned.without_effect
 
 
 @pytest.mark.parametrize(

@@ -26,7 +26,8 @@ from styles.errors import AtelierError
 from styles.storage.file_reading import read_bytes, why
 from training.artworks.encodings import text_of
 from training.artworks.folders import GivenFile
-from training.other_trainers import LARGEST_FILE, settings_in
+from training.other_trainers.kohya import LARGEST_FILE
+from training.other_trainers.reader import settings_in
 
 # What changes the draft and what starts from it come in turn: a training is given all that was done before.
 DRAFT = "draft"
