@@ -6,7 +6,7 @@ import shutil
 from dataclasses import dataclass
 
 from app.i18n import say, unsaid
-from styles.quantization.kept_weights import FOLDER
+from styles.quantization.weight_cache import FOLDER
 from styles.storage.atomic import disk_errors
 from styles.storage.home import Home
 from training.job import jobs_in

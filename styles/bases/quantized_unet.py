@@ -12,9 +12,9 @@ from styles.bases.files.inspection import BaseFacts
 from styles.bases.files.loading import unet_tensors
 from styles.bases.files.merged_base import MERGE_ANEW, is_packed
 from styles.bases.files.part_loading import FETCH_AGAIN, check_loaded
-from styles.quantization.kept_weights import Weights, kept_file, kept_weights
 from styles.quantization.layers import layer_of, quantizable, replace_layer
 from styles.quantization.quantization import GROUPED_TENSORS, Quantization
+from styles.quantization.weight_cache import Weights, cache_file, cached_weights
 from styles.storage.home import Home
 from styles.text import Text
 
@@ -66,8 +66,8 @@ def _quantized(
     fingerprint: str,
     look: Callable[[float], None],
 ) -> Weights:
-    return kept_weights(
-        kept_file(home, fingerprint, quantization),
+    return cached_weights(
+        cache_file(home, fingerprint, quantization),
         fingerprint,
         {path: (layer.out_features, layer.in_features) for path, layer in plain.items()},
         lambda path: tensors[f"{path}.weight"],

@@ -19,8 +19,8 @@ from styles.bases.hub import Progress, fetch_base, hub_folder, is_hub_id
 from styles.bases.recommended import RECOMMENDED, licence_of
 from styles.bases.shelf_file import ShelfFile, ShelfState, ShelvedBase
 from styles.errors import AtelierError, BaseError, DiskFullError, Failure
-from styles.quantization.kept_weights import forget_kept, kept_files
 from styles.quantization.quantization import PLAIN, check_usable
+from styles.quantization.weight_cache import cache_files, delete_cached
 from styles.storage.atomic import disk_errors, unused_name
 from styles.storage.home import Home, expanded
 from styles.storage.names import folded
@@ -253,13 +253,13 @@ class BaseShelf:
             self._file.write(state)
 
     def _forget_quantized(self, entry: BaseEntry, state: ShelfState) -> None:
-        """Delete what is kept of a base in four bits, unless another entry is the same base."""
-        if not kept_files(self.home):
+        """Delete what is cached of a base in four bits, unless another entry is the same base."""
+        if not cache_files(self.home):
             return
         bases = self._all(state)
         known_by = _fingerprint_of(bases.pop(entry.name))
         if known_by and all(_fingerprint_of(base) != known_by for base in bases.values()):
-            forget_kept(self.home, known_by)
+            delete_cached(self.home, known_by)
 
     def resolve(self, name: str) -> tuple[Path, BaseSettings]:
         """Return (path, what the artist settled) of a base on the shelf; raises BaseError."""

@@ -26,8 +26,8 @@ from styles.formats.tensor_file import write_tensors
 from styles.mixing.group_merge import Weighed, check_layers, check_weights, merge_styles, without_groups
 from styles.mixing.layer_matching import check_family
 from styles.quantization.column_groups import style_repeats
-from styles.quantization.kept_weights import kept_file
 from styles.quantization.quantization import QUANTIZATIONS, Quantization
+from styles.quantization.weight_cache import cache_file
 from styles.storage.atomic import disk_errors, new_folder
 from styles.storage.home import Home
 from styles.storage.names import clean_text, safe_name
@@ -115,7 +115,7 @@ def _stages(
 ) -> tuple[int, ...]:
     """The bytes that quantising, merging, copying and writing read or write; those in four bits take their time."""
     plain = sum(file.stat().st_size for file in facts.unet_files)
-    is_there = facts.merged is not None or kept_file(home, known_by, way).is_file()
+    is_there = facts.merged is not None or cache_file(home, known_by, way).is_file()
     changed = sum(layer.up.shape[0] * layer.down[0].numel() for style in styles for layer in style.layers)
     written = plain if facts.merged else unet_bytes(facts, way.name, HALF_BYTES)
     return (0 if is_there else plain, changed, other_bytes(facts), written)

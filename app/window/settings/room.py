@@ -21,7 +21,7 @@ from app.window.server.answers import QUIET, answering, in_turn
 from app.window.server.middleware import own_addresses
 from app.window.settings.bases import bases_section
 from app.window.tour import RELOAD
-from styles.quantization.kept_weights import clear_kept
+from styles.quantization.weight_cache import clear_cache
 from styles.storage.setting import Declared, settings_of
 from styles.storage.version import version
 
@@ -174,7 +174,7 @@ def files_section(studio: Studio, tab: gr.Tab) -> None:
 
     @answered
     def delete(what: str) -> list[Any]:
-        clear = {"copies": clear_copies, "quantized": clear_kept, "trash": empty_trash}
+        clear = {"copies": clear_copies, "quantized": clear_cache, "trash": empty_trash}
         freed = clear[what](studio.home) if what in clear else 0
         words = say("{size} are free again.", size=size_words(freed))
         return [words, gr.update(visible=False), *shown()]

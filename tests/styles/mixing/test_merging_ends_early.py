@@ -15,7 +15,7 @@ from styles.bases.shelf import BaseShelf
 from styles.errors import BaseError, Cancelled, DiskFullError
 from styles.formats.style import Style
 from styles.mixing.base_merge import BaseMerge, merge_base
-from styles.quantization.kept_weights import clear_kept, kept_files
+from styles.quantization.weight_cache import cache_files, clear_cache
 from styles.storage.home import Home
 from tests.styles.mixing.test_group_merge import grouped_styles
 from tests.styles.original_layout import copy_configs, save_original_layout
@@ -42,7 +42,7 @@ def names(home: Home) -> list[str]:
 
 def test_the_share_that_is_done_grows_and_it_can_be_stopped_at_each(merging: tuple[Home, Style]) -> None:
     home, _ = merging
-    clear_kept(home)
+    clear_cache(home)
     shares: list[float] = []
     merge(merging, "Whole", progress=shares.append)
     assert shares == sorted(shares) and shares[0] == 0 and shares[-1] == 1
@@ -50,7 +50,7 @@ def test_the_share_that_is_done_grows_and_it_can_be_stopped_at_each(merging: tup
     BaseShelf(home).remove("Whole")
     before, calls = names(home), len(shares)
     for stopped_at in (0, calls // 3, calls - 30, calls - 3, calls - 2):
-        clear_kept(home)
+        clear_cache(home)
         told: list[float] = []
         with pytest.raises(Cancelled, match="nothing was kept"):
             merge(merging, cancelled=lambda: len(told) >= stopped_at, progress=told.append)  # noqa: B023
@@ -93,7 +93,7 @@ def test_what_was_quantised_is_used_where_it_can_not_be_kept(tiny_base: Path, ho
         assert open_base(tiny_base, home, device="cpu", quantize="qa4-32").quantize == "qa4-32"
     finally:
         resource.setrlimit(resource.RLIMIT_FSIZE, limits)
-    assert not kept_files(home) and not list(home.root.rglob("*.part*"))
+    assert not cache_files(home) and not list(home.root.rglob("*.part*"))
 
 
 def test_of_two_at_once_the_one_that_is_done_first_has_the_name(merging: tuple[Home, Style]) -> None:

@@ -17,9 +17,9 @@ from styles.bases.prediction import predict
 from styles.bases.shelf import BaseShelf
 from styles.bases.working_memory import weight_bytes
 from styles.errors import Cancelled, SettingsError
-from styles.quantization.kept_weights import clear_kept, kept_file, kept_files, kept_weights
 from styles.quantization.layers import quantizable
 from styles.quantization.quantization import QUANTIZATIONS, Quantization, quantization_of
+from styles.quantization.weight_cache import cache_file, cache_files, cached_weights, clear_cache
 from styles.storage.home import Home
 
 BOTH = ("nf4", "qa4-16")
@@ -60,7 +60,7 @@ def test_weights_are_quantised_once_and_never_trusted_for_another_base(
 ) -> None:
     home = Home(home_folder).create()
     first = open_base(tiny_base, home, device="cpu", quantize=quantize)
-    file = kept_file(home, first.fingerprint, QUANTIZATIONS[quantize])
+    file = cache_file(home, first.fingerprint, QUANTIZATIONS[quantize])
     assert file.is_file()
 
     made = 0
@@ -111,7 +111,7 @@ def test_what_is_kept_is_not_believed_of_another_way_version_or_shape(
 
     def made(fingerprint: str = "a", way: Quantization = way, path: str = "one") -> bool:
         read: list[str] = []
-        kept_weights(
+        cached_weights(
             file,
             fingerprint,
             {path: (4, 64)},
@@ -160,17 +160,17 @@ def test_what_is_kept_goes_with_its_last_base_and_with_another_version(
     known_by = open_base(tiny_base, home, device="cpu", quantize="nf4").fingerprint
     open_base(tiny_base, home, device="cpu", quantize="nf4-single")
     open_base("starter", home, device="cpu", quantize="qa4-32")
-    assert len(kept_files(home, known_by)) == 2 and len(kept_files(home)) == 3
+    assert len(cache_files(home, known_by)) == 2 and len(cache_files(home)) == 3
     monkeypatch.setattr(Quantization, "version", property(lambda self: "bitsandbytes-99.0"))
     open_base(tiny_base, home, device="cpu", quantize="nf4")
-    ends = sorted(file.stem.partition("-")[2] for file in kept_files(home, known_by))
+    ends = sorted(file.stem.partition("-")[2] for file in cache_files(home, known_by))
     assert ends[0] == "nf4-bitsandbytes-99.0" and ends[1].startswith("nf4-single-") and len(ends) == 2
     shelf.remove(names[0])
-    assert len(kept_files(home, known_by)) == 2, "the other entry is the same base"
+    assert len(cache_files(home, known_by)) == 2, "the other entry is the same base"
     shelf.remove(names[1])
-    assert len(kept_files(home, known_by)) == 0 and len(kept_files(home)) == 1
+    assert len(cache_files(home, known_by)) == 0 and len(cache_files(home)) == 1
     use = disk_use(home)
-    assert use.quantized == clear_kept(home) > 0 and disk_use(home).quantized == 0
+    assert use.quantized == clear_cache(home) > 0 and disk_use(home).quantized == 0
 
 
 def test_quantising_that_is_broken_off_leaves_nothing(tiny_base: Path, home_folder: Path) -> None:

@@ -1,6 +1,6 @@
-"""A base's weights in four bits, kept in the home: quantised once, opened in seconds from then on.
+"""A cache of bases' quantised weights in the home: quantised once, opened in seconds from then on.
 
-The name tells the base, the way and the version of what quantised; what doesn't agree with it in the file itself is not
+The name tells the base, the quantization and the version of what quantised; what doesn't agree with it in the file itself is not
 used, and is made anew.
 """
 
@@ -30,26 +30,26 @@ LAYOUT = "tensors"  # where the file itself says what is in it
 SEPARATOR = "#"  # between a layer's path and the name of its tensor; in no path
 
 
-def kept_file(home: Home, fingerprint: str, quantization: Quantization) -> Path:
+def cache_file(home: Home, fingerprint: str, quantization: Quantization) -> Path:
     """Return where the quantised weights of a base lie, or are going to."""
     name = f"{fingerprint[:BEGINNING]}-{quantization.name}-{quantization.version}.safetensors"
     return home.root / FOLDER / name
 
 
-def forget_kept(home: Home, fingerprint: str) -> None:
-    """Delete what is kept of a base in any way."""
-    for file in kept_files(home, fingerprint):
+def delete_cached(home: Home, fingerprint: str) -> None:
+    """Delete what is cached of a base in any quantization."""
+    for file in cache_files(home, fingerprint):
         _delete(file)
 
 
-def kept_files(home: Home, fingerprint: str = "") -> list[Path]:
-    """Return what is kept of a base in all ways, without a fingerprint of all bases."""
+def cache_files(home: Home, fingerprint: str = "") -> list[Path]:
+    """Return what is cached of a base in all quantizations, without a fingerprint of all bases."""
     return list((home.root / FOLDER).glob(f"{fingerprint[:BEGINNING]}*.safetensors"))
 
 
-def clear_kept(home: Home) -> int:
-    """Delete what is kept of all bases, which is made again when it is needed; return the bytes freed."""
-    return sum(_delete(file) for file in kept_files(home))
+def clear_cache(home: Home) -> int:
+    """Delete what is cached of all bases, which is made again when it is needed; return the bytes freed."""
+    return sum(_delete(file) for file in cache_files(home))
 
 
 def _delete(file: Path) -> int:
@@ -61,7 +61,7 @@ def _delete(file: Path) -> int:
     return 0
 
 
-def kept_weights(
+def cached_weights(
     file: Path,
     fingerprint: str,
     shapes: Mapping[str, tuple[int, int]],
@@ -72,14 +72,14 @@ def kept_weights(
     """Return by each layer's path the tensors that `quantized` makes of it, from the file or anew.
 
     `shapes` are the layers' (out, in), `read` returns a layer's weights; `look` is told the share that is done, 0..1,
-    before each. What can't be kept, as there is no room, is used all the same.
+    before each. What can't be cached, as there is no room, is used all the same.
     """
     from styles.quantization import layers
 
     about = _about(fingerprint, shapes, quantization)
-    kept = _read(file, about)
-    if kept is not None:
-        return kept
+    cached = _read(file, about)
+    if cached is not None:
+        return cached
     made: Weights = {}
     done, total = 0, sum(map(math.prod, shapes.values()))
     for path, shape in shapes.items():
@@ -93,7 +93,7 @@ def kept_weights(
 
 
 def _forget_others(file: Path, quantization: Quantization) -> None:
-    """Delete what other versions made of the same base in the same way."""
+    """Delete what other versions made of the same base in the same quantization."""
     beginning = f"{file.name[:BEGINNING]}-{quantization.name}-"
     for other in file.parent.glob(f"{beginning}*.safetensors"):
         if other != file and VERSION.fullmatch(other.stem.removeprefix(beginning)):
