@@ -10,7 +10,7 @@ from styles.bases.recommended import RECOMMENDED
 from styles.bases.shelf import BaseEntry
 from styles.formats.provenance import provenance
 from styles.formats.style import StyleCard
-from styles.library.compatibility import sources_words
+from styles.library.compatibility.opening import sources_words
 from styles.library.export import Exported
 from styles.library.import_card import ImportCard
 from styles.library.notes import Note

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import shutil
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -27,8 +28,7 @@ from styles.formats.style import Style, StyleCard, StyleLayer
 from styles.formats.textual_inversion import word_files
 from styles.formats.thumbnail import public_thumbnail, thumbnail_png
 from styles.formats.writer import style_bytes
-from styles.library.compatibility import Compatibility, opens_in
-from styles.library.compatibility_rules import TAG
+from styles.library.compatibility.opening import Compatibility, opens_in
 from styles.library.model_card import ExamplePicture, model_card
 from styles.library.privacy_report import (
     BOTH_KEYS,
@@ -45,6 +45,7 @@ from styles.text import Text
 FORMS = ("file", "hub")
 SUFFIX = ".safetensors"
 WORDS = "-words"  # ends the name of the folder in which a style's words are, where they are apart
+TAG = re.compile(r"[A-Za-z0-9_.-]+")  # a name that stands as it is in every program's tags
 ROUNDING = 2.0**-10  # relative; fp16 rounds each of two factors by 2^-11 at most
 
 

@@ -21,7 +21,7 @@ from styles.formats.peft import open_adapters
 from styles.formats.reader import read_style
 from styles.formats.safetensors_header import Header, open_header, open_style_file, read_tensors
 from styles.formats.style import Style, StyleCard
-from styles.library.compatibility import Compatibility, opens_in
+from styles.library.compatibility.opening import Compatibility, opens_in
 from styles.storage.names import SHA256, clean_text
 from styles.text import NO_TEXT, Text, both, few, quoted
 

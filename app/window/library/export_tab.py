@@ -16,7 +16,7 @@ from app.temporary import new_export
 from app.train.captions import captions_of
 from app.window.library.open_style import OpenStyle
 from app.window.server.answers import QUIET, answering, in_turn
-from styles.library.compatibility import sources_words
+from styles.library.compatibility.opening import sources_words
 from styles.library.export import Exported, ExportOrder, Sharing, export_style, what_others_will_see
 
 DOWNLOAD = "() => document.querySelector('#exported-file')?.click()"

@@ -17,8 +17,8 @@ from styles.errors import StyleFileError
 from styles.formats.kohya import kohya_name
 from styles.formats.style import Style, StyleCard, StyleLayer
 from styles.formats.writer import write_style
-from styles.library.compatibility import Compatibility, opens_in, sources_words
-from styles.library.compatibility_rules import SOURCES, TOOLS
+from styles.library.compatibility.opening import Compatibility, opens_in, sources_words
+from styles.library.compatibility.programs import SOURCES, TOOLS
 from tests.styles.making import random_layer
 
 WIDTHS = {"sd1": 768, "sd2": 1024, "sdxl": 2048, "starter": 256}

@@ -21,7 +21,8 @@ from styles.formats.metadata import claimed_family
 from styles.formats.peft import open_adapters
 from styles.formats.safetensors_header import Header, TensorEntry, number_in, open_header, open_style_file
 from styles.formats.textual_inversion import BUNDLED
-from styles.library.compatibility_rules import SOURCES, TOOLS, CompatibilityCheck, File
+from styles.library.compatibility.checks import CompatibilityCheck, File
+from styles.library.compatibility.programs import SOURCES, TOOLS
 from styles.text import Text
 
 YES, PARTLY, NO, UNKNOWN = "yes", "partly", "no", "unknown"
