@@ -12,27 +12,27 @@ So a reload, a second tab and another start find everything, and a training is g
 from __future__ import annotations
 
 import filecmp
-import io
 import json
-import math
 import os
 import shutil
 import threading
 import time
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager, suppress
-from dataclasses import asdict, dataclass, replace
+from dataclasses import dataclass, replace
 from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING, Any
 
+from app.train.looks import Grid, Looks, looked_at, small_mask
 from styles.errors import BadInput, PictureError
-from styles.storage.atomic import disk_errors, replacing, unused_name, write_bytes, write_text
-from styles.storage.file_reading import read_bytes, read_json, read_text
+from styles.storage.atomic import disk_errors, replacing, unused_name, write_text
+from styles.storage.file_reading import read_json, read_text
 from styles.storage.home import Home
 from styles.storage.names import clean_text, folded, suggested_name
 from styles.text import Text
 from training.artworks.captions import LONGEST_CAPTION, caption_of, read_captions
-from training.artworks.dataset import MOST_ARTWORKS, KnownPicture, captions_of, in_natural_order
+from training.artworks.collecting import MOST_ARTWORKS, in_natural_order
+from training.artworks.dataset import KnownPicture, captions_of
 from training.artworks.folders import (
     MASK,
     MOST_REPEATS,
@@ -41,22 +41,10 @@ from training.artworks.folders import (
     GivenFile,
     sort_out,
 )
-from training.artworks.opening import full_size, open_artwork
-from training.artworks.picture_checks import Framing, PictureCheck, Remark, framing, look_at, remarks
+from training.artworks.picture_checks import Framing, PictureCheck, Remark, framing, remarks
 
 if TYPE_CHECKING:
-    from PIL.Image import Image
-
-THUMB_PX = 220
-LARGEST_THUMB = 1 << 20  # bytes
-
-
-@dataclass(frozen=True)
-class Grid:
-    """What a base makes of pictures: the side of the square whose area they all get, and what sides divide by."""
-
-    resolution_px: int
-    multiple_px: int
+    pass
 
 
 @dataclass(frozen=True)
@@ -99,7 +87,7 @@ class Draft:
     def __init__(self, home: Home) -> None:
         self.folder = home.root / "draft"
         self.artworks_folder = self.folder / "artworks"
-        self._looks, self._undo = self.folder / "looks", self.folder / "undo"
+        self._looks, self._undo = Looks(self.folder / "looks"), self.folder / "undo"
         self._changing = threading.RLock()
         # From the clock, so that a page from before a restart sees a change.
         self.version = int(time.time() * 1000)
@@ -183,7 +171,7 @@ class Draft:
             target = unused_name(self.artworks_folder, stem, path.suffix.lower())
             with replacing(target) as copy:
                 shutil.copyfile(path, copy)
-            self._keep_look(target.name, grid, look, thumb)
+            self._looks.keep(target, grid, look, thumb)
             self._note_beside(target, picture)
         return target.name, replace(done, pictures=done.pictures + 1)
 
@@ -223,7 +211,7 @@ class Draft:
         seen = []
         for path in self.paths():
             with suppress(PictureError):
-                seen.append((path, *self._look_of(path, grid)))
+                seen.append((path, *self._looks.of(path, grid)))
         remarks_of = remarks([look for _, look, _ in seen], grid.resolution_px, grid.multiple_px)
         repeats = self._repeats()
         return [
@@ -371,53 +359,16 @@ class Draft:
         """What is known of the pictures that are as they were when they were opened here."""
         known, repeats = {}, self._repeats()
         for path in self.paths():
-            with suppress(OSError, ValueError, KeyError, TypeError):
-                stored = read_json(self._looks / f"{path.name}.json")
-                if stored["key"][:2] == _file_key(path):
-                    width, height = stored["size_px"]
-                    known[path.absolute()] = KnownPicture(
-                        (int(width), int(height)), repeats.get(path.name, 1)
-                    )
+            if (size_px := self._looks.size_px(path)) is not None:
+                known[path.absolute()] = KnownPicture(size_px, repeats.get(path.name, 1))
         return known
 
     def _mask_of(self, path: Path) -> bytes:
         """A small PNG of a picture's mask; empty without one, or where it can't be read."""
         for mask in self._masks(path):
             with suppress(PictureError):
-                image, out = open_artwork(mask).convert("L"), io.BytesIO()
-                image.thumbnail((THUMB_PX, THUMB_PX))
-                image.save(out, "PNG")
-                return out.getvalue()
+                return small_mask(mask)
         return b""
-
-    def _look_of(self, path: Path, grid: Grid) -> tuple[PictureCheck, bytes]:
-        try:
-            stored = read_json(self._looks / f"{path.name}.json")
-            if stored["key"] != _key(path, grid):
-                raise ValueError
-            sharpness = math.nan if stored["sharpness"] is None else float(stored["sharpness"])
-            width, height = stored["size_px"]
-            look = PictureCheck(
-                (int(width), int(height)),
-                sharpness,
-                int(stored["hash"], 16),
-                float(stored["drawn"]),
-                float(stored["lightest"]),
-            )
-            return look, read_bytes(self._looks / f"{path.name}.jpg", LARGEST_THUMB)
-        except (OSError, ValueError, KeyError, TypeError):
-            look, thumb = looked_at(path, grid)
-            self._keep_look(path.name, grid, look, thumb)
-            return look, thumb
-
-    def _keep_look(self, name: str, grid: Grid, look: PictureCheck, thumb: bytes) -> None:
-        stored = asdict(look) | {
-            "key": _key(self.artworks_folder / name, grid),
-            "hash": f"{look.hash:x}",
-            "sharpness": None if math.isnan(look.sharpness) else look.sharpness,
-        }
-        write_bytes(self._looks / f"{name}.jpg", thumb)
-        write_text(self._looks / f"{name}.json", json.dumps(stored))
 
 
 def named_file(path: Path) -> GivenFile:
@@ -427,30 +378,6 @@ def named_file(path: Path) -> GivenFile:
 
 def _is_mask(path: Path, stems: set[str]) -> bool:
     return path.stem.endswith(MASK) and path.stem.removesuffix(MASK) in stems
-
-
-def _key(path: Path, grid: Grid) -> list[int]:
-    """What a look depends on."""
-    return [*_file_key(path), grid.resolution_px]
-
-
-def _file_key(path: Path) -> list[int]:
-    facts = path.stat()
-    return [facts.st_size, facts.st_mtime_ns]
-
-
-def looked_at(path: Path, grid: Grid) -> tuple[PictureCheck, bytes]:
-    """Open a picture, look at it and make it small; raises PictureError."""
-    image = open_artwork(path, least_px=max(2 * grid.resolution_px, THUMB_PX))
-    return look_at(image, full_size(path, image), grid.resolution_px), _thumb(image)
-
-
-def _thumb(image: Image) -> bytes:
-    image = image.copy()
-    image.thumbnail((THUMB_PX, THUMB_PX))
-    out = io.BytesIO()
-    image.save(out, "JPEG", quality=82)
-    return out.getvalue()
 
 
 def _same(one: Path, other: Path) -> bool:

@@ -12,7 +12,7 @@ from app.train.form import CAN_BE_OFF, FRESH, NUMBERS, kind_of
 from styles.errors import AtelierError
 from styles.storage.home import expanded
 from styles.text import Text
-from training.artworks.dataset import collect
+from training.artworks.collecting import collect
 from training.optimizers import check_optimizer
 from training.other_trainers.reader import read_settings
 from training.other_trainers.settings import OtherSettings

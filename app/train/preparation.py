@@ -9,7 +9,8 @@ from pathlib import Path
 from app.orders import TrainingOrder
 from app.settings import Settings
 from app.train.captioning import Captioning
-from app.train.draft import Added, Draft, DraftArtwork, Grid
+from app.train.draft import Added, Draft, DraftArtwork
+from app.train.looks import Grid
 from app.train.measuring import Measured, Measuring
 from app.train.trainings import Trainings, suggested_trigger, with_quantization
 from styles.bases.base_settings import BaseSettings

@@ -11,12 +11,13 @@ from typing import Any
 from app.i18n import say, say_count, translated
 from app.orders import TrainingOrder
 from app.train.artwork_cards import count_said, remark_words
-from app.train.draft import Grid, looked_at
 from app.train.form import NUMBERS, shown_of
+from app.train.looks import Grid, looked_at
 from styles.errors import PictureError
 from styles.storage.home import expanded
 from styles.text import Text
-from training.artworks.dataset import Artwork, KnownPicture, collect, inspect
+from training.artworks.collecting import collect
+from training.artworks.dataset import Artwork, KnownPicture, inspect
 from training.artworks.picture_checks import Framing, PictureCheck, Remark, framing, remarks
 from training.plan import TrainingPlan
 

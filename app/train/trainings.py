@@ -21,7 +21,8 @@ from styles.storage.home import Home, expanded
 from styles.storage.names import clean_text, safe_name
 from styles.text import Text, quoted
 from training.adapters import check_continued, check_ranks, highest_rank
-from training.artworks.dataset import KnownPicture, collect
+from training.artworks.collecting import collect
+from training.artworks.dataset import KnownPicture
 from training.checkpoint import strays
 from training.events import Failed, Finished
 from training.job import HELD_BY_ANOTHER, LONGEST_FILE_NAME, Job, State, jobs_in

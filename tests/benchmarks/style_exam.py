@@ -18,7 +18,7 @@ from styles.formats.reader import read_style
 from styles.formats.style import Style
 from styles.storage.home import Home
 from training.artworks.captions import full_caption
-from training.artworks.dataset import collect
+from training.artworks.collecting import collect
 from training.distance import PARTS, StyleStatistics, distance, gap_closed, look
 from training.events import Finished
 from training.job import Job

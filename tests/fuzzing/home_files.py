@@ -12,8 +12,8 @@ from random import Random
 from app.disk import disk_use
 from app.settings import Settings
 from app.studio import Studio
-from app.train.draft import Grid
 from app.train.form import form_of
+from app.train.looks import Grid
 from app.window.problems import problems_drawn
 from styles.library.library import Library
 from styles.mixing.blend import Blend, BlendPart

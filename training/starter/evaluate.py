@@ -264,7 +264,7 @@ def _fidelity_of(base: Base, originals: np.ndarray) -> dict[str, float]:
 
 def own_pictures(base: Base, folder: Path) -> dict[str, dict[str, float]]:
     """PSNR and SSIM of a folder's pictures, each made small to 256 px on its shorter side, and their mean."""
-    from training.artworks.dataset import collect
+    from training.artworks.collecting import collect
     from training.artworks.opening import open_artwork
 
     result = {}

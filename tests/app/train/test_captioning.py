@@ -9,7 +9,8 @@ import pytest
 from PIL import Image
 
 from app.train.captioning import Captioning
-from app.train.draft import Draft, Grid
+from app.train.draft import Draft
+from app.train.looks import Grid
 from styles.errors import BadInput
 from styles.storage.home import Home
 from training.artworks.captioner import captioners

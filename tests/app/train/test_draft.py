@@ -11,7 +11,8 @@ from pathlib import Path
 import pytest
 from PIL import Image
 
-from app.train.draft import Added, Draft, Grid
+from app.train.draft import Added, Draft
+from app.train.looks import Grid
 from styles.errors import BadInput, DiskFullError
 from styles.storage.home import Home
 from training.artworks.captions import caption_of

@@ -18,7 +18,8 @@ from styles.errors import PictureError
 from styles.storage.picture_budget import MOST_PIXELS
 from tests.training.conftest import picture
 from training.artworks.captions import caption_of, full_caption
-from training.artworks.dataset import Artwork, collect, inspect
+from training.artworks.collecting import collect
+from training.artworks.dataset import Artwork, inspect
 from training.artworks.opening import full_size, open_artwork
 
 RED = (200, 30, 30)

@@ -7,7 +7,8 @@ from pathlib import Path, PurePosixPath
 import pytest
 from PIL import Image
 
-from app.train.draft import Draft, Grid
+from app.train.draft import Draft
+from app.train.looks import Grid
 from styles.storage.home import Home
 from training.artworks.captions import LONGEST_CAPTION
 from training.artworks.dataset import Dataset, inspect

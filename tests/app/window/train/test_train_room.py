@@ -13,7 +13,7 @@ from PIL import Image
 from app.orders import TrainingOrder
 from app.settings import Settings
 from app.train.artwork_cards import added_said, artwork_cards, artworks_said, remark_words
-from app.train.draft import Added, Draft, Grid
+from app.train.draft import Added, Draft
 from app.train.drawing import film, loss_curve, progress_card, queue_list
 from app.train.form import (
     ELSEWHERE,
@@ -26,6 +26,7 @@ from app.train.form import (
     shown_of,
     trigger_of,
 )
+from app.train.looks import Grid
 from app.train.measuring import Measured
 from app.train.preparation import Cost, sparing
 from app.train.preset_cards import costs_said, preset_choices
