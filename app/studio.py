@@ -17,6 +17,7 @@ from app.create.memory import refuse_if_crowded
 from app.create.mix_orders import MixOrder
 from app.create.mix_tools import MixTools
 from app.create.painting import PaintingEvent
+from app.create.recipe_styles import blend_again, name_notes, without_missing, words_left_out
 from app.create.rendering import Rendering
 from app.home_rights import make_private
 from app.library.idle import Idle
@@ -158,7 +159,7 @@ class Studio:
         cancelled: Callable[[], bool] = lambda: False,
     ) -> Iterator[PaintingEvent]:
         """Paint the picture of a PNG once more, from the recipe inside it; raises RecipeError."""
-        recipe = self.base_session.without_missing(read_recipe(picture, pixels=True))
+        recipe = without_missing(read_recipe(picture, pixels=True), self.library)
         if recipe.unsaid:  # another program's picture, of which not all is known
             wish = PictureOrder("", PictureSettings(base=base), agreed=agreed)
             order = self.order_like(recipe, wish, given=frozenset({"base"} if base else ()))
@@ -184,10 +185,10 @@ class Studio:
 
         Raises BadInput.
         """
-        mix, recipe = wish.mix, self.base_session.without_missing(recipe)
+        mix, recipe = wish.mix, without_missing(recipe, self.library)
         if not mix.start.parts:  # what is asked for changes and completes the picture's own blend
-            notes = self.base_session.name_notes(recipe)
-            mix = replace(mix, start=self.base_session.blend_again(recipe), notes=(*mix.notes, *notes))
+            notes = name_notes(recipe, self.library)
+            mix = replace(mix, start=blend_again(recipe, self.library), notes=(*mix.notes, *notes))
         recipe = recipe.with_signs()
         source = self.source_for(recipe)
         painted_on = self.base_source(wish.settings.base) if "base" in given else source
@@ -206,7 +207,7 @@ class Studio:
             passes=taken_over(before, passes or before, given),
             image=image,
             mix=mix,
-            left_out=self.base_session.words_left_out(recipe),
+            left_out=words_left_out(recipe, self.library),
             like=recipe,
         )
 

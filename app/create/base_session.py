@@ -17,6 +17,7 @@ from app.create.memory import give_back_memory
 from app.create.mixing import Mix, effects_of, mix_of, sheet_of, sheet_title, weighed, within_budget
 from app.create.painting import Notice, PaintingEvent, painted, sheet_painted
 from app.create.prompt_tags import with_prompt_styles
+from app.create.recipe_styles import blend_again, name_notes
 from app.create.style_cache import StyleCache
 from app.create.threads import PaintingThreads
 from app.orders import PictureOrder
@@ -25,13 +26,12 @@ from styles.bases.few_steps import FewSteps, few_steps_of_style
 from styles.devices.garbage import collection_paused
 from styles.devices.threads import use
 from styles.errors import AtelierError, Cancelled, OutOfMemory, SettingsError
-from styles.formats.triggers import is_left_out, with_trigger
+from styles.formats.triggers import with_trigger
 from styles.generation.img2img import SourcePicture, keep_source, kept_source
 from styles.generation.recipe import Recipe
 from styles.generation.samplers import missing_notes
 from styles.generation.settings import MAX_PIXELS
 from styles.library.library import Library
-from styles.library.missing import FoundStyle, current, name_to_show, style_of
 from styles.mixing.blend import Blend
 from styles.mixing.strength import Effect, Effects
 from styles.quantization.quantization import quantization_words
@@ -216,8 +216,8 @@ class BaseSession:
     ) -> Iterator[PaintingEvent]:
         """Paint the picture of `recipe` once more, on its base as that was kept then."""
         quantize = self.quantize_of(recipe, source)
-        name_notes = self.name_notes(recipe)
-        recipe = replace(recipe, blend=self.blend_again(recipe))
+        notes_of_names = name_notes(recipe, self.library)
+        recipe = replace(recipe, blend=blend_again(recipe, self.library))
         picture = kept_source(recipe.source, self.home) if recipe.source else None
         styles = self.styles.open([part.style for part in recipe.blend.parts])
         with self._turn(cancelled):
@@ -225,56 +225,10 @@ class BaseSession:
 
             base, notes = self._open_if_kept_so(source, settings, cancelled, quantize)
             yield from map(Notice, self._notes_on_device())
-            yield from map(Notice, [*notes, *name_notes, *_what_differs(recipe, base)])
+            yield from map(Notice, [*notes, *notes_of_names, *_what_differs(recipe, base)])
             use(recipe.threads)
             request = request_again(recipe, picture, agreed)
             yield from painted(base, request, styles, folder, cancelled, self._patcher)
-
-    def blend_again(self, recipe: Recipe) -> Blend:
-        """The blend of a recipe by the ids that styles have here; raises UnknownStyleError for one that is not here."""
-        here = zip(recipe.blend.parts, self._styles_of(recipe), strict=True)
-        return Blend(tuple(replace(part, style=found.card.id) for part, found in here), recipe.blend.mode)
-
-    def name_notes(self, recipe: Recipe) -> list[Text]:
-        """Say which styles of a recipe are found by their names alone; raises UnknownStyleError as `blend_again`."""
-        return [found.note for found in self._styles_of(recipe) if found.note]
-
-    def _styles_of(self, recipe: Recipe) -> list[FoundStyle]:
-        """Other programs name a style by the beginning of its id, by a hash of their own, or by its name."""
-        return [
-            style_of(self.library, part.style, recipe.names.get(part.style, ""))
-            for part in recipe.blend.parts
-        ]
-
-    def without_missing(self, recipe: Recipe) -> Recipe:
-        """Return a recipe of another program without the styles that are not here, which its notes name; ours as it is."""
-        if recipe.base_fingerprint or recipe.versions:
-            return recipe
-        parts, notes = [], list(recipe.notes)
-        for part in recipe.blend.parts:
-            name = recipe.names.get(part.style, "")
-            if current(self.library, part.style, name) is not None:
-                parts.append(part)
-                continue
-            notes.append(
-                Text(
-                    "“{name}” is not in your library: the picture is without it.",
-                    name=name_to_show(name, part.style),
-                )
-            )
-        return replace(recipe, blend=Blend(tuple(parts), recipe.blend.mode), notes=tuple(notes))
-
-    def words_left_out(self, recipe: Recipe) -> frozenset[str]:
-        """The ids of the styles of a recipe whose trigger words were wanted out of its prompt."""
-        here = [
-            (part, current(self.library, part.style, recipe.names.get(part.style, "")))
-            for part in recipe.blend.parts
-        ]
-        return frozenset(
-            card.id
-            for part, card in here
-            if card and is_left_out(recipe.prompt, card.trigger, recipe.blend.highest(part.style))
-        )
 
     def source_of(self, recipe: Recipe) -> str | None:
         """Where the base of a recipe lay when it was last open here."""

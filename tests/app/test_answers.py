@@ -13,6 +13,7 @@ from PIL import Image
 
 from app.cli.main import main
 from app.create.painting import Notice, PaintingEvent
+from app.create.recipe_styles import blend_again
 from app.create.rendering import Rendering
 from app.drawing import as_markdown
 from app.orders import TrainingOrder
@@ -102,7 +103,7 @@ def test_a_missing_style_is_told_by_the_name_in_the_picture(studio: Studio) -> N
     style = "ab" * 32
     recipe = Recipe("a house", blend=Blend((BlendPart(style, 1.0),)), style_names=((style, "Ink wash"),))
     with pytest.raises(UnknownStyleError, match="Ink wash"):
-        studio.base_session.blend_again(recipe)
+        blend_again(recipe, studio.library)
 
 
 def test_a_painting_can_be_stopped_and_waited_for() -> None:

@@ -13,6 +13,7 @@ from app.create.form import CreateForm, first_form, recalled, recalled_words
 from app.create.mix_form import MixForm, MixRow
 from app.create.mix_orders import MixOrder
 from app.create.mixing import mix_of
+from app.create.recipe_styles import blend_again
 from app.create.style_choices import choice
 from app.orders import PictureOrder
 from app.studio import Studio
@@ -111,7 +112,7 @@ def test_a_style_that_is_deleted_is_named_left_out_and_had_back(studio: Studio, 
     for raises in (
         lambda: form.sheet(studio, "strength strip", ink),
         lambda: mix_of(MixOrder(start=mix.blend), library),
-        lambda: studio.base_session.blend_again(Recipe("", blend=mix.blend)),
+        lambda: blend_again(Recipe("", blend=mix.blend), studio.library),
     ):
         with pytest.raises(UnknownStyleError, match="“Ink” is in the trash") as told_error:
             raises()
@@ -200,14 +201,14 @@ def test_a_picture_finds_a_style_by_the_hash_that_its_file_claims_else_by_its_na
         assert not done.missing and [row.style for row in done.form.mix.rows] == [card.id], style
         notes = [note for note in done.notes if "found by its name" in note]
         assert bool(notes) is by_name and all(style in note for note in notes)
-        again = studio.base_session.blend_again(recipe)
+        again = blend_again(recipe, studio.library)
         assert [part.style for part in again.parts] == [card.id]
         assert bool(choice(studio, style, name)["note"]) is by_name
     # A whole hash without a sign before it is an id, of which only the very same style is the picture's.
     recipe = Recipe("cat", blend=Blend((BlendPart("ab12" * 16, 0.5),)))
     assert recalled(studio, recipe).missing
     with pytest.raises(UnknownStyleError):
-        studio.base_session.blend_again(recipe)
+        blend_again(recipe, studio.library)
 
 
 def test_a_claim_that_many_files_share_names_none_of_them(studio: Studio) -> None:
