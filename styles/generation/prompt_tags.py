@@ -8,6 +8,7 @@
 
 from __future__ import annotations
 
+import itertools
 import re
 from dataclasses import dataclass
 
@@ -49,7 +50,12 @@ def without_tags(prompt: str, unet_first: bool = False) -> TaggedPrompt:
         return TaggedPrompt(prompt)
     styles: dict[str, StyleTag] = {}
     notes: list[Text] = []
-    for match in list(TAG.finditer(prompt))[:MOST_TAGS]:
+    tags = list(TAG.finditer(prompt))
+    if len(tags) > MOST_TAGS:
+        notes.append(
+            Text("Of {count} tags of styles, the first {most} are read.", count=len(tags), most=MOST_TAGS)
+        )
+    for match in tags[:MOST_TAGS]:
         if match[1].lower() == "hypernet":
             notes.append(
                 Text(
@@ -67,7 +73,7 @@ def without_tags(prompt: str, unet_first: bool = False) -> TaggedPrompt:
     left = TAG.sub("", prompt)
     notes += [
         Text("“{tag}” is no whole tag of a style, and is left out of the prompt.", tag=match[0][:SHOWN])
-        for match in OPEN_TAG.finditer(left)
+        for match in itertools.islice(OPEN_TAG.finditer(left), MOST_TAGS)
     ]
     left = OPEN_TAG.sub("", left)
     if left != prompt:

@@ -169,7 +169,7 @@ def test_any_other_file_is_refused(name: str, text: str) -> None:
         settings_in(text, Path(name))
 
 
-@pytest.mark.parametrize("odd", [None, [], {}, "x", -1, 1e999, True, [[1]], {"a": 1}, "9" * 400])
+@pytest.mark.parametrize("odd", [None, [], {}, "x", -1, 1e999, True, [[1]], {"a": 1}, "9" * 400, 10**400])
 def test_odd_values_are_named_or_passed_over(odd: Any) -> None:
     for whole in (KOHYA, ONETRAINER):
         for name in whole:

@@ -22,7 +22,7 @@ from styles.generation.recipe import Recipe
 from styles.storage.names import clean_text
 from styles.text import Text
 
-FIELD = re.compile(r'\s*([\w][\w \-/]{0,60}):\s*("(?:\\.|[^\\"])*"|[^,]*)(?:,|$)')
+FIELD = re.compile(r'([\w][\w \-/]{0,60}):\s*("(?:\\.|[^\\"])*"|[^,]*)(?:,|$)')
 PIPED = re.compile(r"^\s*Steps:[^,|]*\|")
 JSON_FIELD = re.compile(r"\b(Civitai resources|Civitai metadata|Hashes): ?(?=[\[{])")
 ONE_LINE = re.compile(r"(?:^|[\s.,])(?=Steps:\s*\d+\s*[,|])")

@@ -164,6 +164,14 @@ class FoundSettings:
     def _blend(self, notes: list[Text]) -> tuple[Blend, tuple[tuple[str, str], ...]]:
         parts: dict[str, BlendPart] = {}
         names: dict[str, str] = {}
+        if len(self.styles) > MOST_STYLES:
+            notes.append(
+                Text(
+                    "The picture names {count} styles, of which the first {most} are taken.",
+                    count=len(self.styles),
+                    most=MOST_STYLES,
+                )
+            )
         for one in self.styles[:MOST_STYLES]:
             name = clean_text(ENDINGS.sub("", FOLDERS.sub("", one.name)), TEXT_LIMITS["name"])
             digits = one.hash.strip().lower().removeprefix("0x")

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from styles.generation.prompt_tags import TAG, StyleTag, tidied, without_tags
+from styles.generation.prompt_tags import MOST_TAGS, TAG, StyleTag, tidied, without_tags
 
 
 @pytest.mark.parametrize(
@@ -111,3 +111,13 @@ def test_nothing_of_a_tag_stays_in_any_prompt(prompt: str) -> None:
     tagged = without_tags(prompt)
     assert TAG.search(tagged.prompt) is None or TAG.search(prompt.replace("\n", "")) is not None
     assert all(abs(tag.weight) <= 4 and tag.name for tag in tagged.styles)
+
+
+def test_a_flood_of_tags_is_said_and_none_stays() -> None:
+    whole = without_tags("a fox " + "".join(f"<lora:ink {number}:0.5>" for number in range(MOST_TAGS + 1)))
+    assert whole.prompt == "a fox"
+    assert len(whole.styles) == MOST_TAGS
+    assert [note.values for note in whole.notes] == [{"count": MOST_TAGS + 1, "most": MOST_TAGS}]
+    open_tags = without_tags("a fox " + "".join(f"<lora:ink{number} " for number in range(3 * MOST_TAGS)))
+    assert open_tags.prompt == "a fox"
+    assert len(open_tags.notes) == MOST_TAGS

@@ -9,9 +9,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from styles.errors import BadInput, RecipeError
-from styles.generation.foreign.a1111 import parse_parameters
+from styles.generation.foreign.a1111 import FIELD, parse_parameters
 from styles.generation.recipe import Recipe
-from styles.mixing.blend import Blend, BlendPart
+from styles.mixing.blend import MOST_STYLES, Blend, BlendPart
 from tests.styles.generation.foreign.pictures import notes_of, recipe_of
 
 SETTINGS = "Steps: 20, Sampler: DPM++ 2M, Schedule type: Karras, CFG scale: 7, Seed: 5, Size: 512x768"
@@ -289,3 +289,16 @@ def test_any_text_is_read_or_refused_in_words(pieces: list[str]) -> None:
         assert error.message and error.hint
     else:
         assert Recipe.from_json(recipe.to_json()) == recipe
+
+
+def test_styles_beyond_what_a_blend_may_have_are_said() -> None:
+    weights = ", ".join(f"ink {number}: 0.5" for number in range(MOST_STYLES + 1))
+    recipe = parse_parameters(f'a fox\n{SETTINGS}, Lora weights: "{weights}"')
+    assert len(recipe.blend.parts) == MOST_STYLES
+    assert f"names {MOST_STYLES + 1} styles" in notes_of(recipe)
+
+
+def test_a_line_of_blanks_is_looked_at_once() -> None:
+    # A blank may begin no name, or each of them is tried with all that follow.
+    assert FIELD.match(" Steps: 5") is None
+    assert said(parse_parameters(f"a fox\n {SETTINGS}")) == SAID
