@@ -13,7 +13,13 @@ from dataclasses import dataclass
 from typing import Any
 
 from styles.errors import RecipeError
-from styles.generation.foreign.found import FoundSettings, PictureStyle, number_from, text_from
+from styles.generation.foreign.found import (
+    FoundSettings,
+    PictureStyle,
+    number_from,
+    text_from,
+    with_plain_squares,
+)
 from styles.generation.prompt_tags import without_tags
 from styles.generation.recipe import Recipe
 from styles.storage.names import clean_text
@@ -36,7 +42,6 @@ NUMBER_INPUTS = ("seed", "noise_seed", "value", "int", "number", "float")
 ENCODERS = ("CLIPTextEncode", "CLIPTextEncodeSDXL", "BNK_CLIPTextEncodeAdvanced", "smZ CLIPTextEncode")
 CHECKPOINTS = ("ckpt_name", "base_ckpt_name", "unet_name", "model_name")
 HARMLESS = ("Reroute", "Note", "CLIPSetLastLayer", "PrimitiveNode")
-SQUARE = re.compile(r"(?<!\\)[\[\]]")
 
 
 @dataclass(frozen=True)
@@ -208,7 +213,7 @@ def _text(graph: Graph, found: FoundSettings, conditioning: Node | None) -> str:
             found.styles += [
                 PictureStyle(tag.name, tag.weight) for tag in tagged.styles if tag.name not in named
             ]
-            return SQUARE.sub(r"\\\g<0>", tagged.prompt)
+            return with_plain_squares(tagged.prompt)
     if conditioning is not None:
         found.notes.append(
             Text(

@@ -34,6 +34,7 @@ MOST_NAMED = 8
 LONGEST_VALUE = 80  # characters of what is quoted
 LABELS = {name: Text(settings_of(PictureSettings)[name].setting.label) for name in NUMBERS}
 LABELS |= {"width_px": Text("Size"), "height_px": Text("Size"), "sampler": Text("Sampler")}
+SQUARE = re.compile(r"(?<!\\)[\[\]]")
 ENDINGS = re.compile(r"\.(?:safetensors|ckpt|pt|pth|bin|sft|gguf)$", re.IGNORECASE)
 
 
@@ -72,6 +73,10 @@ class FoundSettings:
         self.numbers |= dict(
             zip(("width_px", "height_px"), match.groups() if match else (text, text), strict=True)
         )
+
+    def take_numbers(self, values: Mapping[str, Any], names: Mapping[str, str]) -> None:
+        """Take the numbers that are there; `names` gives the recipe's name for each of the program's."""
+        self.numbers |= {ours: values[name] for name, ours in names.items() if values.get(name) is not None}
 
     def leave_out(self, values: Mapping[str, Any], names: Iterable[str]) -> None:
         """Name those of some values that say something."""
@@ -198,6 +203,11 @@ class FoundSettings:
                 continue
             parts[style], names[style] = part, name
         return Blend(tuple(parts.values())), tuple(sorted(names.items()))
+
+
+def with_plain_squares(prompt: str) -> str:
+    """Return a prompt of a program to which square brackets mean nothing, as A1111 writes it."""
+    return SQUARE.sub(r"\\\g<0>", prompt)
 
 
 def number_from(value: Any, kind: Any) -> Any:

@@ -15,7 +15,13 @@ from collections.abc import Mapping
 from itertools import pairwise
 from typing import Any
 
-from styles.generation.foreign.found import FoundSettings, PictureStyle, number_from, text_from
+from styles.generation.foreign.found import (
+    FoundSettings,
+    PictureStyle,
+    number_from,
+    text_from,
+    with_plain_squares,
+)
 from styles.generation.recipe import Recipe
 
 LEFT_OUT = (
@@ -51,7 +57,7 @@ def read_metadata(values: Mapping[str, Any]) -> Recipe:
         "seed": "seed", "steps": "steps", "cfg_scale": "guidance", "cfg_rescale_multiplier": "guidance_rescale",
         "width": "width_px", "height": "height_px",
     }  # fmt: skip
-    found.numbers = {ours: values[theirs] for theirs, ours in names.items() if values.get(theirs) is not None}
+    found.take_numbers(values, names)
     # There it counts the layers that are left out.
     if (skipped := number_from(values.get("clip_skip"), int)) is not None:
         found.numbers["clip_skip"] = skipped + 1
@@ -81,7 +87,7 @@ def read_older(values: Mapping[str, Any]) -> Recipe:
     names = {
         "seed": "seed", "steps": "steps", "cfg_scale": "guidance", "width": "width_px", "height": "height_px",
     }  # fmt: skip
-    found.numbers = {ours: about[theirs] for theirs, ours in names.items() if about.get(theirs) is not None}
+    found.take_numbers(about, names)
     found.base = text_from(values.get("model_weights"))
     found.leave_out(about, OLD_LEFT_OUT)
     return found.recipe()
@@ -114,7 +120,7 @@ def read_line(line: str) -> Recipe:
 
 def with_our_weights(prompt: str) -> str:
     """Return a prompt of compel with its weights as ours; square brackets mean nothing there."""
-    prompt = re.sub(r"(?<!\\)[\[\]]", r"\\\g<0>", prompt)
+    prompt = with_plain_squares(prompt)
     prompt = SIGNS.sub(_by_signs, prompt)
     return NUMBERS.sub(r"\1:\2)", prompt)
 

@@ -6,11 +6,16 @@ import re
 from collections.abc import Mapping
 from typing import Any
 
-from styles.generation.foreign.found import FoundSettings, PictureStyle, number_from, text_from
+from styles.generation.foreign.found import (
+    FoundSettings,
+    PictureStyle,
+    number_from,
+    text_from,
+    with_plain_squares,
+)
 from styles.generation.prompt_tags import without_tags
 from styles.generation.recipe import Recipe
 
-SQUARE = re.compile(r"(?<!\\)[\[\]]")
 ROUND = re.compile(r"(?<!\\)[()]")
 # NovelAI: each curly bracket makes stronger, each square one weaker, by the same factor.
 NOVELAI_STEP = 1.05
@@ -37,7 +42,7 @@ def read_fooocus(values: Mapping[str, Any]) -> Recipe:
     found.base = text_from(values.get("base_model"))
     found.sampler, found.schedule = text_from(values.get("sampler")), text_from(values.get("scheduler"))
     names = {"seed": "seed", "steps": "steps", "guidance_scale": "guidance", "clip_skip": "clip_skip"}
-    found.numbers = {ours: values[theirs] for theirs, ours in names.items() if theirs in values}
+    found.take_numbers(values, names)
     if "resolution" in values:
         found.take_size(str(values["resolution"]))
     loras = values.get("loras")
@@ -56,8 +61,8 @@ def read_fooocus(values: Mapping[str, Any]) -> Recipe:
 def read_swarmui(values: Mapping[str, Any]) -> Recipe:
     """Read what SwarmUI writes under `sui_image_params`; a tag's first weight is the UNet's there."""
     tagged = without_tags(text_from(values.get("prompt")), unet_first=True)
-    found = FoundSettings(SQUARE.sub(r"\\\g<0>", tagged.prompt), notes=list(tagged.notes))
-    found.negative = SQUARE.sub(r"\\\g<0>", without_tags(text_from(values.get("negativeprompt"))).prompt)
+    found = FoundSettings(with_plain_squares(tagged.prompt), notes=list(tagged.notes))
+    found.negative = with_plain_squares(without_tags(text_from(values.get("negativeprompt"))).prompt)
     found.base = text_from(values.get("model"))
     found.sampler, found.schedule = text_from(values.get("sampler")), text_from(values.get("scheduler"))
     names = {
@@ -67,7 +72,7 @@ def read_swarmui(values: Mapping[str, Any]) -> Recipe:
         "width": "width_px",
         "height": "height_px",
     }
-    found.numbers = {ours: values[theirs] for theirs, ours in names.items() if theirs in values}
+    found.take_numbers(values, names)
     layer = number_from(values.get("clipstopatlayer"), int)
     found.numbers |= {"clip_skip": -layer} if layer is not None and layer < 0 else {}
     names_of, weights = _listed(values.get("loras")), _listed(values.get("loraweights"))
@@ -96,7 +101,7 @@ def read_novelai(values: Mapping[str, Any]) -> Recipe:
         "seed": "seed", "steps": "steps", "scale": "guidance", "cfg_rescale": "guidance_rescale", "width": "width_px",
         "height": "height_px",
     }  # fmt: skip
-    found.numbers = {ours: values[theirs] for theirs, ours in names.items() if theirs in values}
+    found.take_numbers(values, names)
     found.base = "NovelAI"
     found.leave_out(
         values,
@@ -136,7 +141,7 @@ def read_draw_things(values: Mapping[str, Any]) -> Recipe:
     found.base = text_from(values.get("model"))
     found.sampler = text_from(values.get("sampler"))
     names = {"seed": "seed", "steps": "steps", "scale": "guidance", "clip_skip": "clip_skip"}
-    found.numbers = {ours: values[theirs] for theirs, ours in names.items() if theirs in values}
+    found.take_numbers(values, names)
     if "size" in values:
         found.take_size(str(values["size"]))
     loras = values.get("lora") or values.get("loras")
