@@ -177,3 +177,12 @@ def test_any_graph_is_read_or_refused_in_words(changes: list[tuple[str, int, Any
         assert error.message and error.hint
     else:
         assert Recipe.from_json(recipe.to_json()) == recipe
+
+
+def test_the_first_pass_counts_wherever_its_node_stands_and_a_loader_at_0_is_none() -> None:
+    graph = plain()
+    second = node("KSampler", **graph["3"]["inputs"] | {"seed": 9, "steps": 4, "latent_image": ["3", 0]})
+    graph["10"]["inputs"]["strength_model"] = 0
+    recipe = read_graph({"1": second} | graph)
+    assert (recipe.seed, recipe.steps, recipe.width_px) == (5, 21, 512)
+    assert recipe.blend == Blend((BlendPart("oil", -0.5),))
