@@ -178,7 +178,7 @@ def train_style(
     bench: Bench, home: Home, artworks: Path, preset: str, seed: int, **overrides: Any
 ) -> tuple[Style, float]:
     """Train a style as the app would, and return it with the seconds that its training took."""
-    count = len(collect([artworks]))
+    count = len(collect([artworks]).pictures)
     values = {"name": f"{artworks.name} {seed}", "trigger": bench.trigger, "seed": seed, **overrides}
     plan = plan_for(preset, bench.base.family, count, base=str(bench.base.folder), **values)
     job = Job.create(home.jobs, plan, [artworks])
