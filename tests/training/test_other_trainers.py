@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 
 from styles.errors import BadInput
+from styles.storage.names import clean_text
 from training.other_trainers.reader import read_settings, settings_in
 from training.other_trainers.settings import OtherSettings
 
@@ -216,3 +217,30 @@ weight_decay = 0.1
         json.dumps(KOHYA | {"LoRA_type": "LyCORIS/LoKr", "optimizer": "Prodigy"}), Path("x.json")
     )
     assert {"LoRA_type", "optimizer", "unet_lr"} <= left_out(lokr) and "learning_rate" not in lokr.numbers
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("max_train_steps", "nan"), ("max_train_steps", -5), ("max_train_epochs", 2.5), ("learning_rate", "nan"),
+        ("seed", "abc"), ("lr_warmup", "x"), ("text_encoder_lr", [1e-5, 1e-5]), ("num_repeats", 7),
+        ("sample_prompts", ["a"]), ("caption_extension", ["a"]), ("output_name", ["x"]), ("lr_scheduler", 3),
+    ],
+)  # fmt: skip
+def test_what_cannot_be_read_of_kohya_is_named(name: str, value: object) -> None:
+    found = settings_in(json.dumps({**KOHYA, name: value}), Path("a.json"))
+    assert any(name in str(line) and clean_text(str(value), 120) in str(line) for line in found.left_out)
+    assert found.settings(shown=4)
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("epochs", "many"), ("learning_rate", "fast"), ("samples", {"prompt": "a"}), ("concepts", "a"),
+        ("sample_after", 2.5), ("base_model_name", ["a"]), ("learning_rate_warmup_steps", "x"),
+    ],
+)  # fmt: skip
+def test_what_cannot_be_read_of_onetrainer_is_named(name: str, value: object) -> None:
+    plain = {"lora_rank": 8, "epochs": 2, "training_method": "LORA", "sample_after_unit": "STEP"}
+    found = settings_in(json.dumps({**plain, name: value}), Path("a.json"))
+    assert any(name in str(line) and clean_text(str(value), 120) in str(line) for line in found.left_out)

@@ -11,8 +11,24 @@ from typing import Any
 from styles.storage.file_reading import read_bytes
 from training.artworks.encodings import text_of
 from training.other_trainers.optimizer import take_optimizer
-from training.other_trainers.settings import OtherSettings, name_left_out, take_prompt_texts, take_read
-from training.other_trainers.values import OFF, Reading, as_count, as_number, as_side, as_whole, as_yes
+from training.other_trainers.settings import (
+    OtherSettings,
+    name_left_out,
+    readable,
+    take_prompt_texts,
+    take_read,
+)
+from training.other_trainers.values import (
+    OFF,
+    Reading,
+    as_any,
+    as_count,
+    as_number,
+    as_side,
+    as_text,
+    as_whole,
+    as_yes,
+)
 
 LARGEST_FILE = 4 << 20  # bytes
 # By the names of sd-scripts: the name here, and how its value is read.
@@ -33,14 +49,20 @@ KOHYA: dict[str, tuple[str, Reading]] = {
     "max_grad_norm": ("grad_clip", as_number),
     "sample_every_n_steps": ("preview_every", as_whole),
 }
-READ_ELSEWHERE = frozenset(
-    (
-        "pretrained_model_name_or_path", "output_name", "learning_rate", "unet_lr", "text_encoder_lr", "max_train_steps",
-        "max_train_epochs", "epoch", "optimizer", "optimizer_type", "optimizer_args", "lr_scheduler", "lr_scheduler_type",
-        "lr_warmup", "lr_warmup_steps", "seed", "sample_prompts", "caption_extension", "train_data_dir", "LoRA_type",
-        "network_module", "image_dir", "num_repeats",
-    )
-)  # fmt: skip
+# Read one by one below, and in which form.
+READ_ELSEWHERE: dict[str, Reading] = {
+    **dict.fromkeys(
+        (
+            "pretrained_model_name_or_path", "output_name", "caption_extension", "sample_prompts", "train_data_dir", "image_dir",
+            "optimizer", "optimizer_type", "lr_scheduler", "lr_scheduler_type", "LoRA_type", "network_module",
+        ),
+        as_text,
+    ),
+    **dict.fromkeys(("learning_rate", "unet_lr", "text_encoder_lr", "lr_warmup", "lr_warmup_steps"), as_number),
+    **dict.fromkeys(("max_train_steps", "max_train_epochs", "epoch"), as_count),
+    "seed": as_whole,
+    "optimizer_args": as_any,
+}  # fmt: skip
 # What kohya_ss and OneTrainer write where nothing was chosen, and is so here.
 KOHYA_USUAL: dict[str, Any] = {
     "loss_type": "l2", "huber_c": 0.1, "huber_schedule": "snr", "multires_noise_discount": 0.3, "factor": -1,
@@ -51,6 +73,7 @@ KOHYA_USUAL: dict[str, Any] = {
 
 def read_kohya(values: Mapping[str, Any], result: OtherSettings, folder: Path | None) -> OtherSettings:
     """Read the settings of all sections together; a file with prompts that they name is read from `folder`."""
+    values = readable(result, values, READ_ELSEWHERE)
     for name, value in values.items():
         if name in KOHYA:
             here, reading = KOHYA[name]
@@ -139,8 +162,8 @@ def read_dataset(values: Mapping[str, Any]) -> OtherSettings:
     result, together, repeats = OtherSettings("sd-scripts"), dict[str, Any](), set[int]()
     for where, table in _tables(values):
         for name, value in table.items():
-            if name == "num_repeats":
-                repeats.add(as_count(value) or 1)
+            if name == "num_repeats" and (count := as_count(value)):
+                repeats.add(count)
             elif name == "class_tokens":
                 result.leave_out(f"{where} class_tokens", value)
             elif name == "image_dir":

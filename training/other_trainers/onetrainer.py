@@ -7,8 +7,24 @@ from collections.abc import Mapping
 from typing import Any
 
 from training.other_trainers.optimizer import take_optimizer
-from training.other_trainers.settings import OtherSettings, name_left_out, take_prompt_texts, take_read
-from training.other_trainers.values import OFF, Reading, as_count, as_number, as_side, as_whole
+from training.other_trainers.settings import (
+    OtherSettings,
+    name_left_out,
+    readable,
+    take_prompt_texts,
+    take_read,
+)
+from training.other_trainers.values import (
+    OFF,
+    Reading,
+    as_any,
+    as_count,
+    as_list,
+    as_number,
+    as_side,
+    as_text,
+    as_whole,
+)
 
 ONETRAINER: dict[str, tuple[str, Reading]] = {
     "lora_rank": ("rank", as_whole),
@@ -34,18 +50,27 @@ ONETRAINER_USUAL: dict[str, Any] = {
     "unmasked_probability": 0.0, "non_ema_sampling": True, "save_every_unit": "NEVER",
     "bundle_additional_embeddings": True, "text_encoder_sequence_length": 512, "text_encoder_2_sequence_length": 77,
 }  # fmt: skip
-ONETRAINER_ELSEWHERE = frozenset(
-    (
-        "base_model_name", "epochs", "learning_rate", "learning_rate_warmup_steps", "learning_rate_scheduler", "optimizer",
-        "samples", "concepts", "gradient_checkpointing", "loss_weight_fn", "loss_weight_strength", "sample_after",
-        "sample_after_unit", "text_encoder_layer_skip", "save_filename_prefix", "layer_filter_preset", "training_method",
-    )
-)  # fmt: skip
+# Read one by one below, and in which form.
+ONETRAINER_ELSEWHERE: dict[str, Reading] = {
+    **dict.fromkeys(
+        (
+            "base_model_name", "learning_rate_scheduler", "loss_weight_fn", "sample_after_unit", "layer_filter_preset",
+            "training_method",
+        ),
+        as_text,
+    ),
+    **dict.fromkeys(("learning_rate", "learning_rate_warmup_steps", "loss_weight_strength"), as_number),
+    **dict.fromkeys(("sample_after", "text_encoder_layer_skip"), as_whole),
+    **dict.fromkeys(("samples", "concepts"), as_list),
+    **dict.fromkeys(("optimizer", "gradient_checkpointing"), as_any),
+    "epochs": as_count,
+}  # fmt: skip
 
 
 def read_onetrainer(values: Mapping[str, Any]) -> OtherSettings:
     """Read the settings of a training of OneTrainer."""
     result = OtherSettings("OneTrainer")
+    values = readable(result, values, ONETRAINER_ELSEWHERE)
     for name, value in values.items():
         if name in ONETRAINER:
             here, reading = ONETRAINER[name]

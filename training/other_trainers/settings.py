@@ -105,6 +105,19 @@ def take_read(result: OtherSettings, here: str, name: str, value: Any, reading: 
         result.leave_out(name, value)
 
 
+def readable(
+    result: OtherSettings, values: Mapping[str, Any], forms: Mapping[str, Reading]
+) -> dict[str, Any]:
+    """Return the values without those that can't be read in the form that their name has, which are named."""
+    kept = {}
+    for name, value in values.items():
+        if name in forms and value not in OFF and forms[name](value) is None:
+            result.leave_out(name, value)
+        else:
+            kept[name] = value
+    return kept
+
+
 def name_left_out(result: OtherSettings, name: str, value: Any, usual: Mapping[str, Any]) -> None:
     """Name a setting that this plan doesn't have; `usual` are the values that stand for nothing chosen."""
     if WITHOUT_EFFECT.fullmatch(name) or (name in usual and usual[name] == value):

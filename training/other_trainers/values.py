@@ -39,3 +39,15 @@ def as_side(value: Any) -> int | None:
     parts = value if isinstance(value, list) else re.split(r"[,x]", str(value))
     sides = {as_whole(part) for part in parts}
     return sides.pop() if len(sides) == 1 else None
+
+
+def as_text(value: Any) -> str | None:
+    return value if isinstance(value, str) else None
+
+
+def as_list(value: Any) -> list[Any] | None:
+    return value if isinstance(value, list) else None
+
+
+def as_any(value: Any) -> Any:
+    return value
