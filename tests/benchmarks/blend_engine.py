@@ -21,7 +21,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from styles.devices.device import DTYPES
+from styles.devices.precision import DTYPES
 from styles.formats.style import Style
 from styles.mixing.model_patcher import blended
 from tests.benchmarks.blend_subjects import (
