@@ -78,7 +78,11 @@ class ShelfFile:
         problem = None if odd is None else self._damaged(Text("at “{name}”", name=clean_text(odd, 80)))
         starter = stored.get("starter")
         if starter is not None and not _is_quantize(starter):
-            problem = problem or self._damaged(Text("at “{name}”", name="starter"))
+            problem = problem or BaseError(
+                "{path} is damaged: how the starter is kept is not known, so that it is kept as it is.",
+                "Choose again how it is kept; with the next change the file is set aside.",
+                path=self.path,
+            )
         state = ShelfState(
             in_use,
             {name: _shelved(base) for name, base in bases.items() if _is_whole(base)},

@@ -24,6 +24,8 @@ from styles.formats.provenance import licence_warnings
 from styles.formats.style import Style, StyleCard, StyleLayer
 from styles.mixing.blend import MAX_SEED, Blend, BlendPart
 from styles.mixing.layer_matching import InnerBlocks, OpenBase, check_family, check_one_family, inner_blocks
+from styles.quantization.column_groups import style_repeats
+from styles.quantization.quantization import QUANTIZATIONS
 from styles.storage.names import safe_name
 from styles.text import Text
 
@@ -353,9 +355,12 @@ def _card(
     shared = {
         key: value
         for key, value in cards[0].training.items()
-        if key in ("prediction_type", "resolution_px", "base_layers")
+        if key in ("prediction_type", "resolution_px", "base_layers", "quantize")
         and all(card.training.get(key) == value for card in cards)
     }
+    quantization = QUANTIZATIONS.get(str(shared.get("quantize")))
+    if quantization and quantization.is_grouped and not _repeats(layers, quantization.group):
+        del shared["quantize"]  # such as by DARE, that leaves out values by chance
     words = dict.fromkeys(token for card in cards for token in card.tokens)
     lost = (
         (Text("The words {words} that its styles bring along don't work with it.", words=", ".join(words)),)
@@ -376,6 +381,10 @@ def _card(
         problems=licence_warnings(cards) + lost,
         bake=record,
     )
+
+
+def _repeats(layers: Sequence[StyleLayer], group: int) -> bool:
+    return style_repeats(Style(StyleCard("", "", 1), tuple(layers)), group)
 
 
 def _alike(texts: Sequence[str]) -> str:

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -15,12 +14,13 @@ from styles.bases.base_folder import other_bytes, write_other_parts
 from styles.bases.files.inspection import BaseFacts, inspect_base
 from styles.bases.files.loading import quiet_loading
 from styles.bases.files.merged_base import CARD, UNET_FILE, MergedCard, MergedStyle
+from styles.bases.files.part_loading import loading_errors
 from styles.bases.files.unet_size import unet_bytes
 from styles.bases.files.weight_files import fingerprint
 from styles.bases.quantized_unet import load_quantized_unet
 from styles.bases.recommended import licence_of
 from styles.bases.shelf import BaseEntry, BaseShelf, find_source, plain_name
-from styles.errors import AtelierError, BaseError, Cancelled, OutOfMemory, is_out_of_memory
+from styles.errors import Cancelled
 from styles.formats.provenance import licence_warnings
 from styles.formats.tensor_file import write_tensors
 from styles.mixing.group_merge import Weighed, check_layers, check_weights, merge_styles, without_groups
@@ -30,7 +30,7 @@ from styles.quantization.quantization import QUANTIZATIONS, Quantization
 from styles.quantization.weight_cache import cache_file
 from styles.storage.atomic import disk_errors, new_folder
 from styles.storage.home import Home
-from styles.storage.names import clean_text, safe_name
+from styles.storage.names import safe_name
 from styles.text import Text
 
 if TYPE_CHECKING:
@@ -89,20 +89,21 @@ def merge_base(
     check_family(_UnetAlone(base_name, facts.family, None), [style for style, _ in styles])
     for style, _ in styles:
         check_layers(style)
-    way = _way(facts, [style for style, _ in styles])
-    with _said_of(facts), quiet_loading():
+    quantization = _quantization(facts, [style for style, _ in styles])
+    cpu = torch.device("cpu")
+    with loading_errors(facts.path.name, cpu), quiet_loading():
         known_by = fingerprint(facts.unet_files, facts.unet_prefix)
-        stages = _stages(facts, home, known_by, way, [style for style, _ in styles])
+        stages = _stages(facts, home, known_by, quantization, [style for style, _ in styles])
         quantising, merging, copying, writing = _looks(stages, cancelled, progress)
-        unet = load_quantized_unet(facts, way, None, home, known_by, quantising)
+        unet = load_quantized_unet(facts, quantization, None, home, known_by, quantising)
         merged = merge_styles(_UnetAlone(base_name, facts.family, unet), styles, merging)
-    card = _card(facts, base_name, known_by, way, styles)
+    card = _card(facts, base_name, known_by, quantization, styles)
     tensors = unet.state_dict()
     unet_size = sum(tensor.nbytes for tensor in tensors.values())
     shelf.check_room(int(ROOM * (unet_size + other_bytes(facts))), Text("The merged base"))
     entries: list[BaseEntry] = []
     with new_folder(home.bases / name, lambda folder: entries.append(shelf.place(folder, name))) as folder:
-        with _said_of(facts), disk_errors(home.bases / name):
+        with loading_errors(facts.path.name, cpu), disk_errors(home.bases / name):
             write_other_parts(facts, home, folder, copying)
         write_tensors(folder / UNET_FILE, tensors, look=lambda written: writing(written / unet_size))
         (folder / CARD).write_text(card.to_json(), encoding="utf-8")
@@ -111,13 +112,13 @@ def merge_base(
 
 
 def _stages(
-    facts: BaseFacts, home: Home, known_by: str, way: Quantization, styles: Sequence[Style]
+    facts: BaseFacts, home: Home, known_by: str, quantization: Quantization, styles: Sequence[Style]
 ) -> tuple[int, ...]:
     """The bytes that quantising, merging, copying and writing read or write; those in four bits take their time."""
     plain = sum(file.stat().st_size for file in facts.unet_files)
-    is_there = facts.merged is not None or cache_file(home, known_by, way).is_file()
+    is_there = facts.merged is not None or cache_file(home, known_by, quantization).is_file()
     changed = sum(layer.up.shape[0] * layer.down[0].numel() for style in styles for layer in style.layers)
-    written = plain if facts.merged else unet_bytes(facts, way.name, HALF_BYTES)
+    written = plain if facts.merged else unet_bytes(facts, quantization.name, HALF_BYTES)
     return (0 if is_there else plain, changed, other_bytes(facts), written)
 
 
@@ -134,43 +135,25 @@ def _looks(
     return [partial(look, sum(sizes[:place]), size) for place, size in enumerate(sizes)]
 
 
-@contextmanager
-def _said_of(facts: BaseFacts) -> Iterator[None]:
-    """Say in our own words what the libraries raise of malformed weights, and where memory is full."""
-    try:
-        yield
-    except AtelierError:
-        raise
-    except Exception as error:
-        if is_out_of_memory(error):
-            raise OutOfMemory(
-                "{file} does not fit into the computer's memory.",
-                "Close other programs, or use a smaller base.",
-                file=facts.path.name,
-            ) from error
-        raise BaseError(
-            "{file} can't be opened as a base ({reason}).",
-            "Fetch it again.",
-            file=facts.path.name,
-            reason=clean_text(str(error) or type(error).__name__, 300),
-        ) from error
-
-
-def _way(facts: BaseFacts, styles: Sequence[Style]) -> Quantization:
+def _quantization(facts: BaseFacts, styles: Sequence[Style]) -> Quantization:
     """The groups to merge in: those of a merged base, those that the base is kept in, else the styles' own."""
     if facts.merged is not None:
         return QUANTIZATIONS[facts.quantize]
-    grouped = [way for way in QUANTIZATIONS.values() if way.is_grouped]
-    fitting = [way for way in grouped if all(style_repeats(style, way.group) for style in styles)]
+    grouped = [quantization for quantization in QUANTIZATIONS.values() if quantization.is_grouped]
+    fitting = [
+        quantization
+        for quantization in grouped
+        if all(style_repeats(style, quantization.group) for style in styles)
+    ]
     if not fitting:
-        least = min(way.group for way in grouped)
+        least = min(quantization.group for quantization in grouped)
         raise without_groups(next((one for one in styles if not style_repeats(one, least)), styles[0]), least)
     settled = QUANTIZATIONS.get(facts.quantize)
-    return settled if settled in fitting else max(fitting, key=lambda way: way.group)
+    return settled if settled in fitting else max(fitting, key=lambda quantization: quantization.group)
 
 
 def _card(
-    facts: BaseFacts, base_name: str, known_by: str, way: Quantization, styles: Sequence[Weighed]
+    facts: BaseFacts, base_name: str, known_by: str, quantization: Quantization, styles: Sequence[Weighed]
 ) -> MergedCard:
     own = tuple(
         MergedStyle(style.name, style.id, weight, style.card.trigger, style.card.author, style.card.licence)
@@ -179,9 +162,13 @@ def _card(
     before = facts.merged
     if before is not None:
         return MergedCard(
-            way.name, before.base_name, before.base_fingerprint, before.base_licence, before.styles + own
+            quantization.name,
+            before.base_name,
+            before.base_fingerprint,
+            before.base_licence,
+            before.styles + own,
         )
-    return MergedCard(way.name, base_name, known_by, licence_of(base_name), own)
+    return MergedCard(quantization.name, base_name, known_by, licence_of(base_name), own)
 
 
 def _notes(plain: int, facts: BaseFacts, styles: Sequence[Weighed]) -> tuple[Text, ...]:
@@ -195,8 +182,8 @@ def _notes(plain: int, facts: BaseFacts, styles: Sequence[Weighed]) -> tuple[Tex
     if plain:
         notes.append(
             Text(
-                "1 layer is in no four bits; there the styles were added to the weights themselves.",
-                "{count} layers are in no four bits; there the styles were added to the weights themselves.",
+                "1 layer is not in four bits; there the styles were added to the weights themselves.",
+                "{count} layers are not in four bits; there the styles were added to the weights themselves.",
                 count=plain,
             )
         )

@@ -28,7 +28,7 @@ class Merged:
     """How many layers of a base a merge has changed."""
 
     grouped: int
-    # That are in no four bits: added to their weights, and rounded as those are.
+    # That are not in four bits: added to their weights, and rounded as those are.
     plain: int
 
 
@@ -102,6 +102,13 @@ def merge_styles(
 
 def without_groups(style: Style, group: int) -> WrongFamilyError:
     """Return what is raised for a style whose columns don't repeat in groups of that size."""
+    if style.card.bake is not None:
+        return WrongFamilyError(
+            "“{style}” was baked, and does not keep groups of {group} inputs, so it can't be merged exactly.",
+            "If its styles were trained over qa4-{group}, bake them exactly or merge them; else mix it as it is.",
+            style=style.name,
+            group=group,
+        )
     return WrongFamilyError(
         "“{style}” was not trained over groups of {group} inputs, so it can't be merged exactly.",
         "Train it over qa4-{group}, or mix it as it is.",
@@ -116,7 +123,7 @@ def _down(layer: StyleLayer) -> Tensor:
 
 
 def _changed(module: nn.Module, parts: Sequence[tuple[StyleLayer, float]]) -> Tensor:
-    """Return a layer's offsets, or the weights of one in no four bits, with the styles' layers at their weights."""
+    """Return a layer's offsets, or the weights of one not in four bits, with the styles' layers at their weights."""
     with torch.no_grad():
         if isinstance(module, GroupedLinear):
             before = module.offset

@@ -191,6 +191,19 @@ def test_a_damaged_shelf_file_is_said_and_set_aside_by_the_next_change(
     assert aside.read_text() == text
 
 
+@pytest.mark.parametrize("kept", ['"int8"', "3", "[]"])
+def test_rubbish_in_how_the_starter_is_kept_loses_no_base(home: Home, tiny_base: Path, kept: str) -> None:
+    shelf = BaseShelf(home)
+    shelf.add(tiny_base, name="mine")
+    file = home.bases / "shelf.json"
+    file.write_text(file.read_text().replace('"starter": "none"', f'"starter": {kept}'))
+    assert shelf.problem is not None and "how the starter is kept is not known" in shelf.problem.message
+    assert "not all of your bases" not in shelf.problem.message
+    assert shelf.resolve("mine") and shelf.resolve("starter")[1] == UNSET
+    shelf.keep_as("starter", "qa4-32")
+    assert shelf.problem is None and shelf.resolve("mine")
+
+
 @pytest.mark.parametrize(
     ("part", "change"),
     [

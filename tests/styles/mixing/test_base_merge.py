@@ -29,7 +29,10 @@ from styles.errors import (
 from styles.formats.style import Style
 from styles.generation.generate import PictureDone, generate
 from styles.generation.request import CreateRequest
+from styles.mixing.bake import BakePlan, bake
 from styles.mixing.base_merge import merge_base
+from styles.mixing.blend import Blend, BlendPart
+from styles.quantization.column_groups import style_repeats
 from styles.quantization.grouped_linear import GroupedLinear
 from styles.quantization.quantization import QUANTIZATIONS
 from styles.storage.home import Home
@@ -200,6 +203,29 @@ def test_what_can_not_be_is_refused_and_nothing_is_left(
     with pytest.raises(DiskFullError, match="The merged base needs about"):
         merge_base(home, "Tiny", [(style, 1.0)], "New")
     assert sorted(path.name for path in home.bases.iterdir()) == before
+
+
+@pytest.mark.parametrize("method", ["exact", "squeezed", "ties", "dare"])
+def test_a_bake_says_its_groups_where_it_keeps_them(home: Home, tiny_sd1: Path, method: str) -> None:
+    shutil.copytree(tiny_sd1, home.bases / "Tiny")
+    base = opened("Tiny", home)
+    styles = [
+        replace(style, card=replace(style.card, training={"quantize": "qa4-32"}, id=str(n) * 64))
+        for n, style in enumerate(grouped_styles(base, 32))
+    ]
+    blend = Blend(tuple(BlendPart(style.id, 0.5) for style in styles))
+    baked = bake(blend, styles, BakePlan("Both", method, rank=4 if method == "squeezed" else None))
+    keeps = style_repeats(baked, 32)
+    assert baked.card.training.get("quantize") == ("qa4-32" if keeps else None)
+    assert keeps or method in ("ties", "dare")
+    if keeps:
+        assert merge_base(home, "Tiny", [(baked, 1.0)], "Mine").entry.name == "Mine"
+    else:
+        with pytest.raises(WrongFamilyError, match="was baked, and does not keep groups") as refused:
+            merge_base(home, "Tiny", [(baked, 1.0)], "Mine")
+        assert "bake them exactly" in refused.value.hint
+    other = [styles[0], replace(styles[1], card=replace(styles[1].card, training={"quantize": "qa4-16"}))]
+    assert "quantize" not in bake(blend, other, BakePlan("Two")).card.training
 
 
 def test_what_was_settled_of_a_base_is_in_it(home: Home, tmp_path: Path) -> None:
