@@ -81,7 +81,7 @@ def do_the_main_job(page: Any, home: Path, folder: Path) -> None:
     with page.expect_file_chooser() as choosing:
         hands.press("button", "Choose pictures")
     choosing.value.set_files(sorted(draw_artworks(folder / "art").iterdir()))
-    page.get_by_text("3 artworks.").wait_for()
+    page.get_by_text("3 artworks, no caption.").wait_for()
     hands.write("Name of the style", "By hand")
     hands.write("Steps", "4")
     hands.press("tab", "Memory")

@@ -64,7 +64,7 @@ def test_styles_are_trained_one_after_the_other_and_a_reload_loses_nothing(
     page.get_by_role("button", name="Advanced").click()  # what is folded out writes its values a little later
     files = sorted(draw_artworks(tmp_path / "art").iterdir())
     page.get_by_label("Choose pictures").set_input_files(files)
-    page.get_by_text("3 artworks.").wait_for()
+    page.get_by_text("3 artworks, no caption.").wait_for()
     page.get_by_label("Caption of 0.png").fill("rings on blue")
     field("Name of the style").fill("Mouse made")
     field("Steps").fill("5000")

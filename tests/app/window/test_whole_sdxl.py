@@ -64,7 +64,7 @@ def test_a_style_of_sdxl_is_trained_painted_with_and_its_recipe_restored(
     page.get_by_role("tab", name="Train", exact=True).click()
     page.get_by_role("button", name="Advanced").click()
     page.get_by_label("Choose pictures").set_input_files(sorted(artworks.iterdir()))
-    page.get_by_text("3 artworks.").wait_for()
+    page.get_by_text("3 artworks, no caption.").wait_for()
     field("Name of the style").fill("Large")
     field("Steps").fill("2")
     page.get_by_role("tab", name="Previews").click()
