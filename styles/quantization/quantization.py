@@ -103,7 +103,7 @@ QUANTIZATIONS = {
             "qa4",
             16,
             about=Text(
-                "For one finished look: a style that is trained over groups can be merged into its base, which stays in four bits and needs no slider for it. Such a style may learn a little less than over NF4. Groups of 16 are the most exact."
+                "For one finished look: a style that is trained over groups can be merged into its base, which stays in four bits and needs no slider for it. Such a style may keep to the words of a prompt a little less than one over NF4. Groups of 16 are the most exact."
             ),
         ),
         Quantization(
@@ -120,7 +120,7 @@ OFFERED = {
 }
 QUANTIZE = Setting(
     "Base in four bits",
-    "In four bits a base takes less memory, and each step a little more time. As it is: where the memory is enough. NF4: where the graphics card is small and styles are mixed; a style learns as well there. Groups: for a style that is to be merged into its base; it may learn a little less.",
+    "In four bits a base takes less memory, and each step a little more time. As it is: where the memory is enough. NF4: where the graphics card is small and styles are mixed; a style learns as well there. Groups: for a style that is to be merged into its base; it may keep to the words of a prompt a little less.",
     option=f"The base in four bits: {', '.join(name for name in OFFERED if name != PLAIN)}.",
     unset="as the base is kept",
     choices=(PLAIN, *QUANTIZATIONS),
