@@ -244,3 +244,29 @@ def test_what_cannot_be_read_of_onetrainer_is_named(name: str, value: object) ->
     plain = {"lora_rank": 8, "epochs": 2, "training_method": "LORA", "sample_after_unit": "STEP"}
     found = settings_in(json.dumps({**plain, name: value}), Path("a.json"))
     assert any(name in str(line) and clean_text(str(value), 120) in str(line) for line in found.left_out)
+
+
+@pytest.mark.parametrize(
+    ("given", "alpha"), [({}, 1.0), ({"network_alpha": 0}, 16.0), ({"network_alpha": 8}, 8.0)]
+)
+def test_alpha_is_what_sd_scripts_takes(given: dict[str, Any], alpha: float) -> None:
+    """Reported with it left out: github.com/KohakuBlueleaf/LyCORIS/issues/28, kohya_ss/issues/3240."""
+    plain = {
+        "network_dim": 16,
+        "learning_rate": "0.0001",
+        "max_resolution": "768,768",
+        "stop_text_encoder_training": 0,
+    }
+    numbers = settings_in(json.dumps(plain | given), Path("a.json")).numbers
+    assert numbers["alpha"] == alpha and numbers["resolution_px"] == 768 and numbers["learning_rate"] == 1e-4
+
+
+def test_epochs_stand_over_steps_beside_empty_lists() -> None:
+    """Reported in github.com/ThereforeGames/blora_for_kohya/issues/4."""
+    text = "network_dim = 64\nnetwork_args = []\noptimizer_args = []\nlr_scheduler_args = []\nepoch = 1\nmax_train_epochs = 30\nmax_train_steps = 100\ntrain_batch_size = 2"
+    found = settings_in(text, Path("a.toml"))
+    assert found.settings(shown=10).steps == 150
+    assert [str(line) for line in found.left_out] == [
+        "Not taken over: max_train_steps = 100.",
+        "Not taken over: epoch = 1.",
+    ]

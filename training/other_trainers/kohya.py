@@ -75,7 +75,7 @@ def read_kohya(values: Mapping[str, Any], result: OtherSettings, folder: Path | 
     """Read the settings of all sections together; a file with prompts that they name is read from `folder`."""
     values = readable(result, values, READ_ELSEWHERE)
     for name, value in values.items():
-        if name in KOHYA:
+        if name in KOHYA and (name, as_number(value)) != ("network_alpha", 0):
             here, reading = KOHYA[name]
             take_read(result, here, name, value, reading)
         elif name not in READ_ELSEWHERE and value not in OFF:
@@ -92,8 +92,12 @@ def read_kohya(values: Mapping[str, Any], result: OtherSettings, folder: Path | 
     if kind not in ("Standard", "networks.lora", "LyCORIS/LoCon") and "networks.lora" not in kind:
         result.leave_out("LoRA_type" if "LoRA_type" in values else "network_module", kind)
     if "network_dim" in values:
-        # sd-scripts trains whole transformer blocks, and the text encoder.
+        # sd-scripts trains whole transformer blocks, and the text encoder; without an alpha it takes 1, for 0 the rank.
         result.numbers["layers"] = "transformer"
+        if "network_alpha" not in values:
+            result.numbers["alpha"] = 1.0
+        elif as_number(values["network_alpha"]) == 0:
+            result.take("alpha", "network_alpha", as_number(values["network_dim"]))
     prompts = str(values.get("sample_prompts") or "")
     if prompts:
         _take_prompts(result, prompts, folder)
