@@ -108,7 +108,7 @@ def rounds(client: Client, visitor: Visitor, folder: Path) -> Iterator[None]:
         ask(
             name=imported[-1],
             folder=str(folder / "out"),
-            form=drawn.choice(["file", "peft"]),
+            form=drawn.choice(["file", "hub"]),
             api_name="/export_style",
         )
         shutil.rmtree(folder / "out")
