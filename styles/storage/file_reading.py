@@ -12,6 +12,13 @@ from typing import Any
 
 LARGEST_JSON = 16 << 20  # bytes
 
+# What a text begins with that says its encoding.
+ENCODING_MARKS = (
+    (b"\xef\xbb\xbf", "utf-8"),
+    (b"\xff\xfe", "utf-16-le"),
+    (b"\xfe\xff", "utf-16-be"),
+)
+
 
 def open_file(path: Path) -> BufferedReader:
     """Open a file to read its bytes; raises OSError, also for a folder and for a pipe, which might never end."""

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-import codecs
 import itertools
 import unicodedata
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-MARKS = ((codecs.BOM_UTF8, "utf-8"), (codecs.BOM_UTF16_LE, "utf-16-le"), (codecs.BOM_UTF16_BE, "utf-16-be"))
+from styles.storage.file_reading import ENCODING_MARKS
+
 # What text editors have written beside UTF-8, by how common each is.
 OTHERS = (
     "cp1252", "cp932", "gb18030", "cp949", "big5", "cp1251", "cp1250", "cp1253", "cp1254", "cp1255", "cp1256",
@@ -52,7 +52,7 @@ def text_of(data: bytes) -> str:
 
 
 def _as_unicode(data: bytes) -> str | None:
-    for mark, name in MARKS:
+    for mark, name in ENCODING_MARKS:
         if data.startswith(mark):
             return data[len(mark) :].decode(name, "ignore")
     return _decoded(data, _by_zeros(data) or "utf-8")

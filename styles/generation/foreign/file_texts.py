@@ -13,6 +13,7 @@ import zlib
 from collections.abc import Iterator
 
 from styles.errors import RecipeError
+from styles.storage.file_reading import ENCODING_MARKS
 
 PNG, JPEG = b"\x89PNG\r\n\x1a\n", b"\xff\xd8"
 LONGEST_TEXT = 4 << 20  # bytes, unpacked; a large graph of ComfyUI has about one MiB
@@ -232,11 +233,7 @@ def comment_of(value: bytes) -> str:
     """
     names = (b"UNICODE\0", b"ASCII\0\0\0", b"JIS\0\0\0\0\0", b"\0" * 8)
     text = value[8:] if value[:8].upper() in names else value
-    for mark, encoding in (
-        (b"\xff\xfe", "utf-16-le"),
-        (b"\xfe\xff", "utf-16-be"),
-        (b"\xef\xbb\xbf", "utf-8"),
-    ):
+    for mark, encoding in ENCODING_MARKS:
         if text.startswith(mark):
             return text[len(mark) :].decode(encoding, errors="replace").rstrip("\0")
     low, high = text[1::2].count(0), text[::2].count(0)
